@@ -1,0 +1,136 @@
+# hwsim: no-float
+"""Edwards25519 and Curve25519 on `field_viper`: multiples of the base point and the X25519 ladder.
+
+Same results as `curve_plain`. A secret decides about values only: no branch, no address and no size depends on it.
+"""
+
+from tocsin.crypto.comb_table import COMBS, SPACING, TABLE, TEETH
+from tocsin.crypto.field_viper import ADD, MUL, MUL_121665, SUB, ZERO
+from tocsin.crypto.field_viper import execute, invert, number, put, program, select, slots, swap, load, wipe
+
+L = 2**252 + 27742317777372353535851937790883648493
+_HALF = 1 << (TEETH - 1)
+
+# The slots: a point in extended coordinates, a table entry, and the intermediate values of RFC 8032, 5.1.4.
+X, Y, Z, T = 3, 4, 5, 6
+PLUS, MINUS, T2, NEGATED = 7, 8, 9, 10
+A, B, C, D, E, F, G, H = 11, 12, 13, 14, 15, 16, 17, 18
+
+_PRODUCT = ((MUL, X, E, F), (MUL, Y, G, H), (MUL, Z, F, G), (MUL, T, E, H))
+_DOUBLE = program(
+    (MUL, A, X, X),
+    (MUL, B, Y, Y),
+    (MUL, C, Z, Z),
+    (ADD, C, C, C),
+    (ADD, H, A, B),
+    (ADD, E, X, Y),
+    (MUL, E, E, E),
+    (SUB, E, H, E),
+    (SUB, G, A, B),
+    (ADD, F, C, G),
+    *_PRODUCT,
+)
+_ADD_ENTRY = program(
+    (SUB, A, Y, X),
+    (MUL, A, A, MINUS),
+    (ADD, B, Y, X),
+    (MUL, B, B, PLUS),
+    (MUL, C, T, T2),
+    (ADD, D, Z, Z),
+    (SUB, E, B, A),
+    (SUB, F, D, C),
+    (ADD, G, D, C),
+    (ADD, H, B, A),
+    *_PRODUCT,
+)
+_NEGATE = program((SUB, NEGATED, ZERO, T2))
+
+# The combs of the table; and the three parts of an entry, where `select` leaves it in the product's columns.
+_COMBS = [memoryview(TABLE)[96 * _HALF * comb : 96 * _HALF * (comb + 1)] for comb in range(COMBS)]
+_ENTRY = [memoryview(slots)[32 * part : 32 * part + 32] for part in range(3)]
+
+_ONE = b"\x01" + bytes(31)
+
+
+def base(k):
+    """The encoding of k times the base point, 0 <= k < L. The comb is explained in `curve_plain`."""
+    bits = COMBS * TEETH * SPACING
+    k += L * (1 - (k & 1))
+    digits = ((k + (1 << bits) - 1) >> 1).to_bytes((bits + 7) >> 3, "little")
+    wipe()
+    put(Y, _ONE)
+    put(Z, _ONE)
+    for column in range(SPACING - 1, -1, -1):
+        execute(_DOUBLE)
+        for comb in range(COMBS):
+            i = column + SPACING * TEETH * comb
+            index = 0
+            for tooth in range(TEETH - 1):
+                index |= (digits[i >> 3] >> (i & 7) & 1) << tooth
+                i += SPACING
+            negative = 1 - (digits[i >> 3] >> (i & 7) & 1)
+            select(slots, _COMBS[comb], _HALF, index ^ (0 - negative & _HALF - 1))
+            load(slots, PLUS, _ENTRY[0])
+            load(slots, MINUS, _ENTRY[1])
+            load(slots, T2, _ENTRY[2])
+            execute(_NEGATE)
+            swap(slots, PLUS, MINUS, negative)
+            swap(slots, T2, NEGATED, negative)
+            execute(_ADD_ENTRY)
+    invert(A, Z)
+    execute(program((MUL, X, X, A), (MUL, Y, Y, A)))
+    encoded = (number(Y) | (number(X) & 1) << 255).to_bytes(32, "little")
+    wipe()
+    return encoded
+
+
+# The ladder's slots: the points (X : Z) and (X3 : Z3), and the u-coordinate it started from.
+X3, Z3, U = Y, T, PLUS
+_LADDER = program(
+    (ADD, A, X, Z),
+    (SUB, B, X, Z),
+    (ADD, C, X3, Z3),
+    (SUB, D, X3, Z3),
+    (MUL, D, D, A),
+    (MUL, C, C, B),
+    (MUL, A, A, A),
+    (MUL, B, B, B),
+    (SUB, E, A, B),
+    (ADD, X3, D, C),
+    (MUL, X3, X3, X3),
+    (SUB, Z3, D, C),
+    (MUL, Z3, Z3, Z3),
+    (MUL, Z3, Z3, U),
+    (MUL, X, A, B),
+    (MUL_121665, F, E, E),
+    (ADD, F, F, A),
+    (MUL, Z, E, F),
+)
+
+
+def x25519(k, u):
+    """RFC 7748, 5: the u-coordinate of k times the point with u-coordinate `u`, both 32 octets."""
+    digits = bytearray(k)
+    digits[0] &= 248
+    digits[31] = digits[31] & 127 | 64
+    u = bytearray(u)
+    u[31] &= 127
+    wipe()
+    put(X, _ONE)
+    put(X3, u)
+    put(Z3, _ONE)
+    put(U, u)
+    swapped = 0
+    for i in range(254, -1, -1):
+        bit = digits[i >> 3] >> (i & 7) & 1
+        swap(slots, X, X3, swapped ^ bit)
+        swap(slots, Z, Z3, swapped ^ bit)
+        swapped = bit
+        execute(_LADDER)
+    swap(slots, X, X3, swapped)
+    swap(slots, Z, Z3, swapped)
+    invert(A, Z)
+    execute(program((MUL, X, X, A)))
+    result = number(X).to_bytes(32, "little")
+    wipe()
+    return result

@@ -1,0 +1,66 @@
+# hwsim: no-float
+"""Ed25519 signatures (RFC 8032, 5.1) with hedged nonces.
+
+The nonce is derived from the key, the message and fresh randomness. A bad random generator then does no more harm than in
+the deterministic scheme, and a fault injected while the same message is signed twice doesn't give away the key. Anyone
+can verify the signatures as usual.
+"""
+
+import os
+
+from tocsin.crypto import curve
+from tocsin.crypto.sha512 import sha512
+
+_L = 2**252 + 27742317777372353535851937790883648493
+
+
+def _number(octets):
+    return int.from_bytes(octets, "little")
+
+
+def expand(seed):
+    """(secret scalar, nonce prefix) of a 32-octet seed."""
+    if len(seed) != 32:
+        raise ValueError("ed25519: seed")
+    digest = sha512(seed)
+    return _number(digest[:32]) & ((1 << 254) - 8) | 1 << 254, digest[32:]
+
+
+def public(seed):
+    """The public key of a seed."""
+    return curve.base(expand(seed)[0] % _L)
+
+
+def sign(scalar, prefix, public_key, msg, noise):
+    """The signature. `noise` is 32 fresh random octets, or empty for RFC 8032's deterministic signature."""
+    # The randomness fills the first hash block together with the prefix, so that the message starts on a block of its
+    # own and can't be chosen to cancel anything out.
+    nonce = _number(sha512(prefix, noise, bytes(-(len(prefix) + len(noise)) % 128) if noise else b"", msg)) % _L
+    commitment = curve.base(nonce)
+    challenge = _number(sha512(commitment, public_key, msg))
+    return commitment + ((nonce + challenge * scalar) % _L).to_bytes(32, "little")
+
+
+class Signer:
+    """A key ready to sign: what is the same for every signature is computed once."""
+
+    def __init__(self, seed):
+        self._scalar, self._prefix = expand(seed)
+        self.public = curve.base(self._scalar % _L)
+
+    def sign(self, msg):
+        return sign(self._scalar, self._prefix, self.public, msg, os.urandom(32))
+
+
+def verify(public_key, msg, signature):
+    """Whether `signature` is genuine. Slow (the general case needs no table): not for the alarm path."""
+    from tocsin.crypto import curve_plain as plain
+
+    if len(signature) != 64 or len(public_key) != 32:
+        return False
+    s = _number(signature[32:])
+    point = plain.decode(public_key)
+    if s >= _L or point is None:
+        return False
+    challenge = _number(sha512(signature[:32], public_key, msg)) % _L
+    return plain.sum_of_multiples(s, plain.BASE, challenge, plain.negate(point)) == signature[:32]

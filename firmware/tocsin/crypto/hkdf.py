@@ -1,0 +1,33 @@
+# hwsim: no-float
+"""HMAC and HKDF with SHA-256 (RFC 2104, RFC 5869). MicroPython has `hashlib.sha256` but no `hmac`."""
+
+from hashlib import sha256
+
+
+def hmac_sha256(key, msg):
+    if len(key) > 64:
+        key = sha256(key).digest()
+    key = bytes(key) + bytes(64 - len(key))
+    inner = sha256(bytes([octet ^ 0x36 for octet in key]))
+    inner.update(msg)
+    outer = sha256(bytes([octet ^ 0x5C for octet in key]))
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+def extract(salt, ikm):
+    """The pseudorandom key; an empty salt means 32 zeros (RFC 5869, 2.2)."""
+    return hmac_sha256(salt or bytes(32), ikm)
+
+
+def expand(prk, info, n):
+    """`n` octets, at most 255 * 32."""
+    if n > 255 * 32:
+        raise ValueError("hkdf: length")
+    block = out = b""
+    i = 0
+    while len(out) < n:
+        i += 1
+        block = hmac_sha256(prk, block + info + bytes((i,)))
+        out += block
+    return out[:n]

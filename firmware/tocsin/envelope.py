@@ -1,0 +1,143 @@
+# hwsim: no-float
+"""The messages of the wire format (firmware/README.md, firmware/wire.cddl): sealed here, and receipts opened.
+
+Sans-I/O. The caller stores the counter + 1 and the next chain key before it transmits what `seal_*` returned, and
+resends those identical octets on every path. The relay's half is written separately, in relay/verify.
+"""
+
+from tocsin import cbor, cose, ratchet
+
+LIMIT = 140  # octets: one 8-bit SMS
+VERSION = 1
+STALE = 3600  # s: a fix older than this gives way to the cell
+MAX_ALARM_COUNTER = (1 << 24) - 1
+
+_RECEIPT = 0  # kind of a down message
+_SIGNATURE = 64
+_TAG = 8
+_UNKNOWN = 65535  # of accuracy and age: that or worse
+
+
+def _size(payload, counter):
+    """The length of the sealed message. Only lengths matter to it, so zeros stand for what isn't known yet."""
+    sign1 = cose.sign1(cbor.encode(payload), b"", _Blank)
+    ciphertext = sign1 + bytes(_TAG)
+    return len(cbor.encode([cose.outer_header(bytes(4), counter), {}, ciphertext]))
+
+
+class _Blank:
+    """Signs with zeros, to measure."""
+
+    @staticmethod
+    def sign(msg):
+        return bytes(_SIGNATURE)
+
+
+def _in(value, low, high):
+    # bool is an int to Python, but another type on the wire
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _at_most(value, high):
+    """A measurement with an honest limit: what is beyond it, or makes no sense, becomes the limit."""
+    return value if _in(value, 0, high) else high
+
+
+def _time(value):
+    """Seconds since 1970; what can't be a time is sent as unknown."""
+    return value if _in(value, 0, 4294967295) else 0
+
+
+def _position(fix):
+    """[lat, lon, accuracy, age, altitude, speed, heading] up to the last that is known; [] when the fix is unusable."""
+    if fix is None or not _in(fix[0], -900000000, 900000000) or not _in(fix[1], -1800000000, 1800000000):
+        return []
+    items = [fix[0], fix[1], _at_most(fix[2], _UNKNOWN), _at_most(fix[3], _UNKNOWN)]
+    # Of these each needs the one before it.
+    for value, low, high in ((fix[4], -32768, 32767), (fix[5], 0, 255), (fix[6], 0, 359)):
+        if not _in(value, low, high):
+            break
+        items.append(value)
+    return items
+
+
+def _cell(cell):
+    if cell is None or len(cell) != 4:
+        return []
+    for value, high in zip(cell, (999, 999, 65535, 268435455)):
+        if not _in(value, 0, high):
+            return []
+    return [list(cell)]
+
+
+def alarm_payload(flags, cause, seq, time, battery, fix=None, cell=None, counter=MAX_ALARM_COUNTER):
+    """The payload of alarm message `counter`, with as much of the position as one SMS holds.
+
+    fix = (lat, lon, accuracy, age, altitude, speed, heading): integers in the units of the wire format; the last three
+    may be None. cell = (mcc, mnc, lac, cid). A measurement out of its range is left out or limited, because a broken
+    sensor must not keep an alarm from being raised; a wrong `flags`, `cause` or `seq` is a mistake of the caller.
+    """
+    if not _in(flags, 0, 127) or not _in(cause, 0, 23) or not _in(seq, 0, 65535) or not 0 <= counter <= MAX_ALARM_COUNTER:
+        raise ValueError("alarm: fields")
+    head = [VERSION, flags, cause, seq, _time(time), _at_most(battery, 100)]
+    position = _position(fix)
+    where = _cell(cell)
+    while _size(head + position + where, counter) > LIMIT:
+        if len(position) > 4:
+            position.pop()  # heading, speed, altitude
+        elif position and where and position[3] > STALE:
+            position = []
+        else:
+            where = []
+    return head + position + where
+
+
+def seal_alarm(kid, relay_id, counter, chain_key, payload, signer):
+    """(octets, next chain key) of alarm message `counter`: signed for this relay, then encrypted."""
+    if not 0 <= counter <= MAX_ALARM_COUNTER:
+        raise ValueError("alarm: the chain has ended")
+    external_aad = cbor.encode(["TCN1", relay_id, cose.outer_header(kid, counter)])
+    signed = cose.sign1(cbor.encode(payload), external_aad, signer)
+    return _seal(kid, counter, chain_key, signed)
+
+
+def seal_heartbeat(kid, counter, chain_key, fields):
+    """(octets, next chain key). fields = (flags, time, battery %, alarm messages without a receipt)."""
+    flags, time, battery, pending = fields
+    if not _in(flags, 0, 127):
+        raise ValueError("heartbeat: flags")
+    payload = [VERSION, flags, _time(time), _at_most(battery, 100), _at_most(pending, 65535)]
+    return _seal(kid, counter, chain_key, cbor.encode(payload))
+
+
+def _seal(kid, counter, chain_key, plaintext):
+    message_key, next_key = ratchet.step(chain_key)
+    octets = cose.encrypt0(kid, counter, message_key, plaintext)
+    if len(octets) > LIMIT:
+        raise ValueError("message too long")
+    return octets, next_key
+
+
+def peek(octets):
+    """(kid, counter) of a message, unauthenticated: what `ReceiveChain.scan` wants to know."""
+    if len(octets) > LIMIT:
+        raise ValueError("message too long")
+    kid, counter, _, _ = cose.split0(octets)
+    return kid, counter
+
+
+def open_down(octets, kid, chain):
+    """("receipt", counter): the relay has alarm message `counter` on disk. ValueError for everything else.
+
+    `chain` is the down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was good. Call its `scan` before, or
+    a long gap is stepped through in one go.
+    """
+    if peek(octets)[0] != kid:
+        raise ValueError("down: another bracelet's")
+    body = cbor.decode(chain.open(octets))
+    if not isinstance(body, list) or len(body) != 3:
+        raise ValueError("down: structure")
+    version, kind, counter = body
+    if not _in(version, VERSION, VERSION) or not _in(kind, _RECEIPT, _RECEIPT) or not _in(counter, 0, 4294967295):
+        raise ValueError("down: content")
+    return "receipt", counter

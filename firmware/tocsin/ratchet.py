@@ -1,0 +1,109 @@
+# hwsim: no-float
+"""The hash ratchet: a new key for every message, and no way back from a chain key to an earlier one.
+
+The sender steps its chain key and stores the next one before it transmits. The receiver (`ReceiveChain`) copes with
+loss, reordering and duplication, and isn't moved by anything but a message with a good tag.
+
+Not for: storage (the caller keeps what `state` returns), and not for what a message means (see `envelope`).
+"""
+
+from tocsin import cbor, cose
+from tocsin.crypto import hkdf
+
+_LABEL = "TCN1"
+_MAX_GAP = 5000  # steps ahead of the next expected counter; bounds what a forged counter can cost
+_KEEP = 16  # keys of skipped messages, for those that come late
+
+
+def roots(shared, kid, relay_id):
+    """The first keys of the (alarm, heartbeat, down) chains from the X25519 secret of provisioning."""
+    prk = hkdf.extract(_LABEL.encode(), shared)
+    return tuple(
+        [hkdf.expand(prk, cbor.encode([_LABEL, chain, kid, relay_id]), 32) for chain in ("alarm", "heartbeat", "down")]
+    )
+
+
+def step(chain_key):
+    """(message key, next chain key). The message key is 16 octets for AES and 13 of base IV."""
+    return hkdf.expand(chain_key, b"m", 29), hkdf.expand(chain_key, b"c", 32)
+
+
+class ReceiveChain:
+    """The receiver's end of one chain: the next expected counter, its chain key, and keys of skipped messages.
+
+    >>> chain = ReceiveChain(*stored)
+    >>> while not chain.scan(counter):      # at most `budget` steps at a time, so that a loop stays alive
+    ...     pass
+    >>> plaintext = chain.open(octets)      # the state has moved: store chain.state()
+    """
+
+    def __init__(self, counter, chain_key, skipped=None):
+        self._counter = counter
+        self._chain_key = chain_key
+        self._skipped = dict(skipped or {})
+        self._restart()
+
+    def _restart(self):
+        # The copy that runs ahead: its counter, its chain key, and the keys it passed (only the newest matter).
+        self._ahead = self._counter
+        self._ahead_key = self._chain_key
+        self._passed = {}
+
+    def state(self):
+        """(next expected counter, chain key, {counter: message key} of skipped messages), as the constructor takes it."""
+        return self._counter, self._chain_key, dict(self._skipped)
+
+    def scan(self, counter, budget=32):
+        """Work towards the key of message `counter`, at most `budget` steps; True when `open` can have it at once.
+
+        ValueError when it can't be had: the message was opened before or its key dropped, or it is too far ahead.
+        """
+        if counter < self._counter:
+            if counter not in self._skipped:
+                raise ValueError("ratchet: replay")
+            return True
+        if counter - self._counter > _MAX_GAP:
+            raise ValueError("ratchet: gap")
+        # What an earlier scan reached is kept: a gap is paid for once, however often a forged counter asks for it.
+        if counter < self._ahead and counter not in self._passed:
+            self._restart()
+        while self._ahead <= counter:
+            if not budget:
+                return False
+            budget -= 1
+            key, self._ahead_key = step(self._ahead_key)
+            self._passed[self._ahead] = key
+            self._passed.pop(self._ahead - _KEEP - 1, None)
+            self._ahead += 1
+        return True
+
+    def open(self, octets):
+        """The plaintext of a message. ValueError, and nothing has changed, unless its tag is good."""
+        _, counter, header, ciphertext = cose.split0(octets)
+        while not self.scan(counter):
+            pass
+        skipped = counter < self._counter
+        key = (self._skipped if skipped else self._passed)[counter]
+        plaintext = cose.decrypt0(counter, header, key, ciphertext)
+        if plaintext is None:
+            raise ValueError("ratchet: tag")
+        if skipped:
+            del self._skipped[counter]
+        else:
+            self._advance(counter)
+        return plaintext
+
+    def _advance(self, counter):
+        """Message `counter`, at or beyond the expected one, was good."""
+        if counter + 1 != self._ahead:  # the copy had run further for another message: take it back to this one
+            self._restart()
+            while not self.scan(counter):
+                pass
+        for passed in sorted(self._passed):
+            if self._counter <= passed < counter:
+                self._skipped[passed] = self._passed[passed]
+        for old in sorted(self._skipped)[:-_KEEP]:
+            del self._skipped[old]
+        self._counter = self._ahead
+        self._chain_key = self._ahead_key
+        self._restart()
