@@ -1,0 +1,109 @@
+"""Opening a case and folding further messages into it.
+
+Messages of one alarm arrive late, twice, or in another order. So folding is one upsert whose result doesn't depend on
+the order: counts add up, the newest sequence number wins, "duress" and "not a drill" stick. Nothing is read first, so
+there is nothing to get stale.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement, ColumnElement
+
+from relay.store import schema
+from relay.store.database import Store
+from relay.verify.payload import Alarm
+
+
+class Phase(StrEnum):
+    """What the bracelet says about its own alarm. What operators say comes on top."""
+
+    OPEN = "open"
+    CANCELLED = "cancelled"
+
+
+class Case(NamedTuple):
+    """A case as stored. `raised` is None until the Alert is here, or when the bracelet did not know the time."""
+
+    id: int
+    kid: int
+    opened_ms: int
+    raised: int | None
+    cause: int
+    messages: int
+    last_seq: int
+    last_ms: int
+    cancel_seq: int | None
+    duress: bool
+    drill: bool
+
+    @property
+    def phase(self) -> Phase:
+        """A cancel under duress cancels nothing, and neither does one that an Update was made after."""
+        cancelled = self.cancel_seq is not None and self.cancel_seq >= self.last_seq
+        return Phase.CANCELLED if cancelled and not self.duress else Phase.OPEN
+
+
+def row(case_id: int, kid: int, alarm: Alarm, received_ms: int) -> tuple[Any, ...]:
+    """What one message contributes to its case."""
+    raised = alarm.time if alarm.seq == 0 and alarm.time else None
+    cancel = alarm.seq if alarm.cancel else None
+    return (
+        case_id,
+        kid,
+        received_ms,
+        raised,
+        alarm.cause,
+        1,
+        alarm.seq,
+        received_ms,
+        cancel,
+        alarm.duress,
+        alarm.drill,
+    )
+
+
+def fold(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Open the cases of these messages, or add the messages to them."""
+    store.many(connection, _FOLD[store.engine.dialect.name], rows)
+
+
+def read(connection: Connection, case_id: int) -> Case | None:
+    """One case."""
+    found = connection.execute(select(schema.alarm_case).where(schema.alarm_case.c.id == case_id)).one_or_none()
+    return None if found is None else Case(*found)
+
+
+def _upsert(dialect: Any) -> ClauseElement:
+    table = schema.alarm_case
+    statement = dialect.insert(table).values(
+        {
+            name: bindparam(name)
+            for name in table.c.keys()  # noqa: SIM118 - columns
+        }
+    )
+    new, old = statement.excluded, table.c
+    newer = new.last_seq > old.last_seq
+    none: ColumnElement[int] = literal_column("-1")
+    upsert: ClauseElement = statement.on_conflict_do_update(
+        index_elements=[old.id],
+        set_={
+            "raised": func.coalesce(old.raised, new.raised),
+            "messages": old.messages + new.messages,
+            "last_seq": case((newer, new.last_seq), else_=old.last_seq),
+            "last_ms": case((new.last_ms > old.last_ms, new.last_ms), else_=old.last_ms),
+            "cancel_seq": case(
+                (func.coalesce(new.cancel_seq, none) > func.coalesce(old.cancel_seq, none), new.cancel_seq),
+                else_=old.cancel_seq,
+            ),
+            "duress": or_(old.duress, new.duress),
+            "drill": and_(old.drill, new.drill),
+        },
+    )
+    return upsert
+
+
+_FOLD = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}

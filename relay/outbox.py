@@ -1,0 +1,167 @@
+"""The outbox: deliveries that were promised in the same transaction as the alarm, until they are done.
+
+Nothing here sends. A worker leases rows, sends, and reports; a lease that runs out is free for the next to take. So a
+delivery may happen twice, and never not at all. The document is built again from the stored evidence when a delivery
+is leased: the table holds no content.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cbor2
+from sqlalchemy import Connection, Row, bindparam, func, insert, null, or_, select, update
+
+from relay import rebroadcast
+from relay.store import schema
+from relay.store.atrest import AtRestError, Box
+from relay.store.database import Store
+from relay.verify.envelope import parse_sign1
+from relay.verify.keys import RelayKeys
+from relay.verify.payload import parse_alarm
+
+MQTT = "mqtt"
+EVIDENCE = "alarm.evidence"
+LEASE_S = 30  # well above the time from publish to PUBACK; a broker that takes longer gets the document twice
+UNREADABLE_RETRY_S = 3600
+
+
+class OutboxId(NamedTuple):
+    """The idempotency key of a delivery."""
+
+    alarm_id: int
+    channel: str
+    step: int
+
+
+class Delivery(NamedTuple):
+    """A leased delivery, ready to publish."""
+
+    id: OutboxId
+    topic: str
+    document: bytes
+    kid: str
+    counter: int
+    attempt: int
+
+    def __repr__(self) -> str:
+        return f"Delivery({self.kid}, {self.counter})"
+
+
+_T = schema.outbox.c
+_THIS = (_T.alarm_id == bindparam("of_alarm"), _T.channel == bindparam("of_channel"), _T.step == bindparam("of_step"))
+
+_PROMISE = insert(schema.outbox).values(
+    {name: bindparam(name) for name in _T.keys() if name != "done_ms"}  # noqa: SIM118 - columns, not a dict
+)
+_LOG = insert(schema.outbox_attempt).values(
+    {name: bindparam(name) for name in schema.outbox_attempt.c.keys() if name != "id"}  # noqa: SIM118
+)
+_DONE = update(schema.outbox).values(lease_ms=null(), done_ms=bindparam("new_done")).where(*_THIS, _T.done_ms.is_(None))
+_AGAIN = update(schema.outbox).values(due_ms=bindparam("new_due"), lease_ms=null()).where(*_THIS, _T.done_ms.is_(None))
+_LEASE = update(schema.outbox).values(
+    attempts=bindparam("new_attempts"), worker=bindparam("new_worker"), lease_ms=bindparam("new_lease")
+)
+_LEASE = _LEASE.where(*_THIS)
+
+
+def promise(store: Store, connection: Connection, ids: Sequence[OutboxId], worker: str, now_ms: int) -> None:
+    """Write the deliveries of new alarms, in the alarms' transaction, already leased to `worker`, which sends them next."""
+    lease = now_ms + LEASE_S * 1000
+    store.many(connection, _PROMISE, [(*key, 0, now_ms, now_ms, 1, worker, lease) for key in ids])
+
+
+def finish(store: Store, connection: Connection, ids: Sequence[OutboxId], worker: str, now_ms: int) -> None:
+    """Record deliveries as done, in a transaction that the caller has. Done twice is done once."""
+    store.many(connection, _DONE, [(now_ms, *key) for key in ids])
+    store.many(connection, _LOG, [(*key, now_ms, worker, "done") for key in ids])
+
+
+def evidence(box: Box, alarm_id: int, protected: bytes, sign1: bytes) -> bytes:
+    """The outer header and the Sign1 of an alarm message, sealed for its row."""
+    return box.seal(EVIDENCE, alarm_id, cbor2.dumps([protected, sign1]))
+
+
+class Outbox:
+    """One worker's view of the outbox."""
+
+    def __init__(self, store: Store, keys: RelayKeys, worker: str = "relay") -> None:
+        self.store = store
+        self.keys = keys
+        self.worker = worker
+
+    def release(self) -> int:
+        """At start: free what an earlier run of this worker had leased and did not finish; how many that were."""
+        with self.store.write() as connection:
+            mine = update(schema.outbox).where(_T.worker == self.worker, _T.done_ms.is_(None), _T.lease_ms.is_not(None))
+            return connection.execute(mine.values(lease_ms=null())).rowcount
+
+    def pending(self) -> int:
+        """How many deliveries are not done, leased or not."""
+        query = select(func.count()).select_from(schema.outbox).where(_T.done_ms.is_(None))
+        with self.store.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def lease(self, now: float, limit: int = 100) -> list[Delivery]:
+        """Take deliveries that are due and that nobody has, oldest first, for LEASE_S seconds."""
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            rows = connection.execute(_due(now_ms, limit)).all()
+            lease = now_ms + LEASE_S * 1000
+            taken = [(row.attempts + 1, self.worker, lease, row.alarm_id, row.channel, row.step) for row in rows]
+            self.store.many(connection, _LEASE, taken)
+            deliveries = []
+            for row in rows:
+                try:
+                    deliveries.append(self._deliver(row))
+                except AtRestError:
+                    # One damaged row must not hold up the others. It stays unfinished, and its log says why.
+                    retry = now_ms + UNREADABLE_RETRY_S * 1000
+                    self._again(connection, OutboxId(row.alarm_id, row.channel, row.step), retry, now_ms, "unreadable")
+        return deliveries
+
+    def mark_done(self, ids: Sequence[OutboxId], now: float) -> None:
+        """The other side has them. `Pipeline.process(done=...)` does the same within a batch's transaction."""
+        if ids:
+            with self.store.write() as connection:
+                finish(self.store, connection, ids, self.worker, int(now * 1000))
+
+    def mark_failed(self, key: OutboxId, now: float, retry_at: float, result: str) -> None:
+        """An attempt failed; take it again from `retry_at` on. `result` is a short word for the log, never content."""
+        with self.store.write() as connection:
+            self._again(connection, key, int(retry_at * 1000), int(now * 1000), result)
+
+    def _again(self, connection: Connection, key: OutboxId, due_ms: int, now_ms: int, result: str) -> None:
+        self.store.many(connection, _AGAIN, [(due_ms, *key)])
+        self.store.many(connection, _LOG, [(*key, now_ms, self.worker, result)])
+
+    def _deliver(self, row: Row[Any]) -> Delivery:
+        protected, sign1 = cbor2.loads(self.store.box.open(EVIDENCE, row.alarm_id, row.evidence_sealed))
+        document = rebroadcast.build(
+            self.keys,
+            alarm=parse_alarm(parse_sign1(sign1)[0], row.counter),
+            kid=row.kid,
+            counter=row.counter,
+            protected=protected,
+            sign1=sign1,
+            public=row.public,
+            received_ms=row.received_ms,
+            path=row.path,
+        )
+        key = OutboxId(row.alarm_id, row.channel, row.step)
+        return Delivery(key, rebroadcast.topic(row.kid), document, f"{row.kid:08x}", row.counter, row.attempts + 1)
+
+
+def _due(now_ms: int, limit: int) -> Any:
+    alarm, bracelet = schema.alarm.c, schema.bracelet.c
+    return (
+        select(
+            *(_T.alarm_id, _T.channel, _T.step, _T.attempts),
+            *(alarm.kid, alarm.counter, alarm.received_ms, alarm.path, alarm.evidence_sealed, bracelet.public),
+        )
+        .join_from(schema.outbox, schema.alarm, alarm.id == _T.alarm_id)
+        .join(schema.bracelet, bracelet.kid == alarm.kid)
+        .where(_T.done_ms.is_(None), _T.due_ms <= now_ms, or_(_T.lease_ms.is_(None), _T.lease_ms <= now_ms))
+        .order_by(_T.priority, _T.created_ms, _T.alarm_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=schema.outbox)
+    )

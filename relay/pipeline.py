@@ -1,0 +1,335 @@
+"""A batch of messages in, one transaction, and what to do next out.
+
+`Pipeline.process` verifies every message, writes everything that follows from the good ones in one transaction, and
+only then says what may be published, acknowledged and answered. It does no network I/O and reads no clock. When it
+returns, all of it is on disk; when it raises, none of it is, and the caller offers the same batch again.
+
+What is in memory (keys and chain states of the bracelets heard lately) is a cache. It moves only after the commit, is
+dropped whenever a transaction failed, and can't be wrong silently: every row that is replaced must still have the
+version that was read. A pipeline belongs to one thread.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from relay import cases, outbox, rebroadcast, receipt
+from relay.cases import opening
+from relay.outbox import MQTT, OutboxId
+from relay.store import chains, records
+from relay.store.chains import Replacement
+from relay.store.database import StaleState, Store
+from relay.store.records import Accepted
+from relay.store.roster import Bracelet, Roster
+from relay.store.schema import COUNTERS
+from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
+from relay.verify.ratchet import ChainState
+
+STALE_RETRIES = 5
+
+
+class Inbound(NamedTuple):
+    """A message as it came. `kind` is "alarm", "hb", or None where the path doesn't tell (SMS: alarms only)."""
+
+    path: str
+    octets: bytes
+    kind: str | None = None
+    topic_kid: str | None = None
+    reply: object = None
+
+
+class Status(StrEnum):
+    """What became of a message."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    HEARTBEAT = "heartbeat"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Item:
+    """What became of one message, and what there is to send for it. Of a refused one, `kid` and `counter` are claims."""
+
+    status: Status
+    kid: str | None = None
+    counter: int | None = None
+    reason: Reason | None = None
+    rebroadcast: tuple[str, bytes] | None = field(default=None, repr=False)
+    receipt: bytes | None = field(default=None, repr=False)
+    outbox_id: OutboxId | None = None
+    delay_s: int | None = None
+
+
+class Event(NamedTuple):
+    """Something for the log. Never a position, a number, a name or a key."""
+
+    name: str
+    at: float
+    kid: str | None
+    counter: int | None
+    fields: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`items` is aligned with the batch."""
+
+    items: list[Item] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+class _Work:
+    """A batch in work: everything that is to be written, and chain states as they will be."""
+
+    def __init__(self, now: float, clock: Callable[[], float]) -> None:
+        self.now_ms = int(now * 1000)
+        self.now_s = int(now)
+        self.clock = clock
+        self.outcome = Outcome()
+        self.heads: dict[tuple[int, str], ChainState] = {}
+        self.versions: dict[tuple[int, str], int] = {}
+        self.accepted: dict[int, Accepted] = {}
+        self.beats: dict[int, tuple[Any, ...]] = {}
+        self.alarms: list[tuple[Any, ...]] = []
+        self.cases: list[tuple[Any, ...]] = []
+        self.deliveries: list[OutboxId] = []
+        self.refusals: dict[tuple[str, str], int] = {}
+
+    def head(self, bracelet: Bracelet, name: str) -> ChainState:
+        """The chain's state after the messages of this batch so far."""
+        key = (bracelet.kid, name)
+        state = self.heads.get(key)
+        if state is None:
+            stored = bracelet.chains[name]
+            if stored is None:
+                raise LookupError("a chain of this bracelet is missing or unreadable")
+            state = stored.state
+            self.versions[key] = stored.version
+        return state
+
+    def replacements(self) -> list[Replacement]:
+        """The chains that moved, with the version of the row that each replaces."""
+        return [Replacement(kid, name, self.versions[kid, name], state) for (kid, name), state in self.heads.items()]
+
+    def event(self, name: str, kid: str | None, counter: int | None, **fields: Any) -> None:
+        """Note something for the log."""
+        self.outcome.events.append(Event(name, self.clock(), kid, counter, fields))
+
+
+class Pipeline:
+    """Verification, storage and answers for batches of messages."""
+
+    def __init__(self, store: Store, keys: RelayKeys, worker: str = "relay") -> None:
+        self.store = store
+        self.keys = keys
+        self.worker = worker
+        self.roster = Roster(store)
+
+    def process(
+        self,
+        batch: Sequence[Inbound],
+        now: float,
+        done: Sequence[OutboxId] = (),
+        clock: Callable[[], float] | None = None,
+    ) -> Outcome:
+        """Take a batch. `done` are deliveries that were confirmed meanwhile: here they need no transaction of their own.
+
+        `clock` only stamps the events; without it they carry `now`.
+        """
+        clock = clock or (lambda: now)
+        try:
+            for _ in range(STALE_RETRIES):
+                try:
+                    return self._attempt(batch, now, done, clock)
+                except StaleState:
+                    self.roster.forget()
+            return self._attempt(batch, now, done, clock)
+        except (IntegrityError, DataError) as error:
+            # The database refuses one of the rows, so it would refuse this batch for ever. Find the message that does
+            # it.
+            self.roster.forget()
+            if len(batch) <= 1:
+                return self._set_aside(batch, now, done, clock, error)
+            half = len(batch) // 2
+            first = self.process(batch[:half], now, done, clock)
+            second = self.process(batch[half:], now, (), clock)
+            return Outcome(first.items + second.items, first.events + second.events)
+        except BaseException:
+            # The commit may have failed or only its answer: what is in memory is not to be trusted.
+            self.roster.forget()
+            raise
+
+    def _attempt(
+        self, batch: Sequence[Inbound], now: float, done: Sequence[OutboxId], clock: Callable[[], float]
+    ) -> Outcome:
+        work = _Work(now, clock)
+        envelopes = [_parse(message) for message in batch]
+        bracelets = self.roster.load({e.kid for e in envelopes if isinstance(e, Envelope)})
+        self._find_accepted(work, batch, envelopes, bracelets)
+        for message, envelope in zip(batch, envelopes, strict=True):
+            work.outcome.items.append(self._judge(work, message, envelope, bracelets))
+        self._commit(work, done)
+        return work.outcome
+
+    def _find_accepted(
+        self,
+        work: _Work,
+        batch: Sequence[Inbound],
+        envelopes: Sequence[Envelope | Reason],
+        bracelets: dict[int, Bracelet],
+    ) -> None:
+        """Read what is known about alarm counters that were used before, for the whole batch at once."""
+        used = set()
+        for message, envelope in zip(batch, envelopes, strict=True):
+            if isinstance(envelope, Envelope) and message.kind != "hb" and envelope.kid in bracelets:
+                stored = bracelets[envelope.kid].chains[chains.ALARM]
+                if stored is not None and stored.state.is_used(envelope.counter, work.now_s):
+                    used.add(records.alarm_id(envelope.kid, envelope.counter))
+        if used:
+            with self.store.read() as connection:
+                work.accepted.update(records.find(connection, used))
+
+    def _judge(
+        self, work: _Work, message: Inbound, envelope: Envelope | Reason, bracelets: dict[int, Bracelet]
+    ) -> Item:
+        lane = "heartbeat" if message.kind == "hb" else "alarm"
+        kid, counter = (f"{envelope.kid:08x}", envelope.counter) if isinstance(envelope, Envelope) else (None, None)
+        if lane == "alarm":
+            work.event("alarm.received", kid, counter, path=message.path, octets=len(message.octets))
+        cause = {}
+        try:
+            if not isinstance(envelope, Envelope):
+                raise Refused(envelope)
+            if message.topic_kid is not None and message.topic_kid != kid:
+                raise Refused(Reason.WRONG_TOPIC)
+            bracelet = bracelets.get(envelope.kid)
+            if bracelet is None:
+                raise Refused(Reason.UNKNOWN_KID)
+            if bracelet.revoked:
+                raise Refused(Reason.REVOKED)
+            if lane == "alarm":
+                return self._alarm(work, message, envelope, bracelet)
+            return self._heartbeat(work, message, envelope, bracelet)
+        except Refused as refused:
+            reason = refused.reason
+        except Exception as error:  # one message must never hold up the others; the bracelet sends it again
+            reason, cause = Reason.INTERNAL, {"error": type(error).__name__}
+        key = (reason.value, message.path)
+        work.refusals[key] = work.refusals.get(key, 0) + 1
+        work.event(f"{lane}.refused", kid, counter, reason=reason.value, path=message.path, **cause)
+        return Item(Status.REFUSED, kid, counter, reason)
+
+    def _alarm(self, work: _Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
+        alarm_id = records.alarm_id(envelope.kid, envelope.counter)
+        digest = sha256(message.octets).digest()
+        state = work.head(bracelet, chains.ALARM)
+        if state.is_used(envelope.counter, work.now_s):
+            before = work.accepted.get(alarm_id)
+            if before is None or before.digest != digest:
+                raise Refused(Reason.REPLAY)
+            work.event("alarm.duplicate", bracelet.hex, envelope.counter, path=message.path)
+            return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=before.receipt)
+
+        opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
+        alarm = opened.alarm
+        work.event("alarm.verified", bracelet.hex, envelope.counter)
+        answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), envelope.counter)
+        delay_s = rebroadcast.delay_s(alarm, work.now_ms)
+        document = rebroadcast.build(
+            self.keys,
+            alarm=alarm,
+            kid=bracelet.kid,
+            counter=envelope.counter,
+            protected=envelope.protected,
+            sign1=opened.sign1,
+            public=bracelet.public,
+            received_ms=work.now_ms,
+            path=message.path,
+        )
+        evidence = outbox.evidence(self.store.box, alarm_id, envelope.protected, opened.sign1)
+        row = (
+            *(alarm_id, bracelet.kid, envelope.counter, alarm.seq, alarm_id - alarm.seq, alarm.flags, alarm.time),
+            *(work.now_ms, delay_s, message.path, digest, answer, evidence),
+        )
+        # Everything that can fail has been done; from here on the message is part of the batch.
+        work.heads[bracelet.kid, chains.ALARM] = opened.state
+        work.heads[bracelet.kid, chains.DOWN] = down
+        work.accepted[alarm_id] = Accepted(digest, answer)
+        work.alarms.append(row)
+        work.cases.append(opening.row(alarm_id - alarm.seq, bracelet.kid, alarm, work.now_ms))
+        delivery = OutboxId(alarm_id, MQTT, 0)
+        work.deliveries.append(delivery)
+        return Item(
+            Status.NEW,
+            bracelet.hex,
+            envelope.counter,
+            rebroadcast=(rebroadcast.topic(bracelet.kid), document),
+            receipt=answer,
+            outbox_id=delivery,
+            delay_s=delay_s,
+        )
+
+    def _heartbeat(self, work: _Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
+        digest = sha256(message.octets).digest()
+        state = work.head(bracelet, chains.HEARTBEAT)
+        last = work.beats.get(bracelet.kid)
+        if state.is_used(envelope.counter, work.now_s) and digest == (last[-1] if last else bracelet.heartbeat_digest):
+            return Item(Status.DUPLICATE, bracelet.hex, envelope.counter)
+        opened = open_heartbeat(envelope, state, work.now_s)
+        beat = opened.heartbeat
+        row = (bracelet.kid, envelope.counter, work.now_ms, beat.time, beat.flags, beat.battery, beat.pending, digest)
+        work.heads[bracelet.kid, chains.HEARTBEAT] = opened.state
+        if last is None or last[1] < envelope.counter:
+            work.beats[bracelet.kid] = row
+        return Item(Status.HEARTBEAT, bracelet.hex, envelope.counter)
+
+    def _commit(self, work: _Work, done: Sequence[OutboxId]) -> None:
+        store = self.store
+        moved = work.replacements()
+        audit = [(work.now_ms, self.worker, "alarm.accepted", row[1], row[0]) for row in work.alarms]
+        with store.write() as connection:
+            if not self.roster.is_current(connection):
+                raise StaleState("the registry changed")
+            chains.replace(store, connection, moved)
+            cases.fold(store, connection, work.cases)
+            records.add_alarms(store, connection, work.alarms)
+            outbox.promise(store, connection, work.deliveries, self.worker, work.now_ms)
+            records.write_audit(store, connection, audit)
+            records.put_heartbeats(store, connection, list(work.beats.values()))
+            records.count_refusals(store, connection, work.refusals, work.now_ms)
+            outbox.finish(store, connection, done, self.worker, work.now_ms)
+        self.roster.moved(moved, {kid: row[-1] for kid, row in work.beats.items()})
+        self.roster.trim()
+        for delivery in work.deliveries:
+            kid, counter = divmod(delivery.alarm_id, COUNTERS)
+            work.event("alarm.committed", f"{kid:08x}", counter)
+
+    def _set_aside(
+        self,
+        batch: Sequence[Inbound],
+        now: float,
+        done: Sequence[OutboxId],
+        clock: Callable[[], float],
+        error: Exception,
+    ) -> Outcome:
+        """The one message that the database will not take: refuse it, instead of stopping every alarm behind it."""
+        work = _Work(now, clock)
+        for message in batch:
+            work.refusals[Reason.INTERNAL.value, message.path] = 1
+            fields = {"reason": Reason.INTERNAL.value, "path": message.path, "error": type(error).__name__}
+            work.event("alarm.refused", None, None, **fields)
+            work.outcome.items.append(Item(Status.REFUSED, reason=Reason.INTERNAL))
+        self._commit(work, done)
+        return work.outcome
+
+
+def _parse(message: Inbound) -> Envelope | Reason:
+    try:
+        return parse(message.octets)
+    except Refused as refused:
+        return refused.reason

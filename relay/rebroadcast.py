@@ -1,0 +1,372 @@
+"""The JSON document in which the relay tells subscribers of an alarm, and the offline check of one.
+
+A document carries two signatures: the relay's over the whole, and inside it, in `evidence`, the bracelet's own Sign1.
+`check` needs nothing but the document (and, to be sure whose relay it was, the relay's public key from another
+source): it repeats both signatures and compares every field with what the bracelet signed. It takes documents from
+anywhere, so it never raises.
+"""
+
+import base64
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import CryptoError
+
+from relay.verify.envelope import parse_header, parse_sign1, signature_is_good
+from relay.verify.keys import RelayKeys, relay_id
+from relay.verify.payload import Alarm, parse_alarm
+from relay.verify.reasons import Reason, Refused
+
+DOCUMENT_VERSION = 1
+LABEL = b"TCN1 rebroadcast\x00"
+CAUSES = ("button",)
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def topic(kid: int) -> str:
+    """Where a bracelet's alarms are rebroadcast."""
+    return f"r/{kid:08x}/alarm"
+
+
+def build(
+    keys: RelayKeys,
+    *,
+    alarm: Alarm,
+    kid: int,
+    counter: int,
+    protected: bytes,
+    sign1: bytes,
+    public: bytes,
+    received_ms: int,
+    path: str,
+) -> bytes:
+    """The signed document. The same arguments always give the same octets, so it can be built again after a crash."""
+    document = describe(alarm, kid, counter, received_ms)
+    document["relay"] = keys.id.hex()
+    document["relay_key"] = b64(keys.public)
+    document["path"] = path
+    document["evidence"] = {"key": b64(public), "outer_protected": b64(protected), "sign1": b64(sign1)}
+    document["signature"] = b64(keys.sign(LABEL + canonical(document)))
+    return canonical(document)
+
+
+def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str, Any]:
+    """Everything in a document that follows from what the bracelet signed, and when it arrived."""
+    return {
+        "tocsin": DOCUMENT_VERSION,
+        "type": "alarm",
+        "kid": f"{kid:08x}",
+        "counter": counter,
+        "seq": alarm.seq,
+        "alarm": f"{kid:08x}-{counter - alarm.seq}",
+        "msg_type": message_type(alarm),
+        "status": "Exercise" if alarm.drill else "Actual",
+        "cause": CAUSES[alarm.cause] if alarm.cause < len(CAUSES) else f"cause-{alarm.cause}",
+        "flags": {"cancel": alarm.cancel, "drill": alarm.drill, "duress": alarm.duress, "strap": alarm.strap},
+        "sent": iso(alarm.time * 1000)[:-5] + "Z" if alarm.time else None,
+        "sent_unix": alarm.time or None,
+        "time_quality": alarm.time_quality,
+        "received": iso(received_ms),
+        "delay_s": delay_s(alarm, received_ms),
+        "battery": alarm.battery,
+        "position": None if alarm.fix is None else alarm.fix._asdict(),
+        "cell": None if alarm.cell is None else alarm.cell._asdict(),
+    }
+
+
+def message_type(alarm: Alarm) -> str:
+    """CAP's msgType. A cancel under duress is an Update: whoever acts on "Cancel" alone must not stand down."""
+    if alarm.cancel and not alarm.duress:
+        return "Cancel"
+    return "Update" if alarm.seq else "Alert"
+
+
+def delay_s(alarm: Alarm, received_ms: int) -> int | None:
+    """How late the message is, in full seconds; None when the bracelet did not know the time."""
+    return max(0, received_ms // 1000 - alarm.time) if alarm.time else None
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785, for what occurs here: objects, integers, booleans, null, and strings with ASCII keys."""
+    return _canonical(value).encode()
+
+
+def iso(ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}Z"
+
+
+def b64(octets: bytes) -> str:
+    """base64url without padding (RFC 4648, 5)."""
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+MAX_OCTETS = 16384
+MAX_DIGITS = 16
+
+SENTENCES = {
+    "too_large": "This is longer than any rebroadcast.",
+    "not_json": "This is not JSON text.",
+    "not_an_object": "This is JSON, but not an object.",
+    "duplicate_field": "A field occurs twice, so readers could disagree about its value.",
+    "bad_number": "There is a number that is not a plain integer; a rebroadcast has no others.",
+    "unsupported_version": "This is not a Tocsin rebroadcast of a version known here.",
+    "missing_field": "A field is missing.",
+    "extra_field": "There is a field that no rebroadcast has.",
+    "bad_value": "A field does not have the form it should.",
+    "pinned_key_differs": "The relay's key is not the one you expected: another relay, or a forgery.",
+    "relay_id_differs": "The relay's id does not belong to the relay's key.",
+    "evidence_unreadable": "The evidence is damaged or cut off: the bracelet's signed message can't be read.",
+    "evidence_algorithm": "The evidence names another signature algorithm than Ed25519.",
+    "evidence_header": "The evidence's outer header is not one of this wire format.",
+    "evidence_payload": "What the bracelet signed does not follow the grammar of an alarm.",
+    "bracelet_signature": "The bracelet's signature is wrong for this relay, key id, counter and content.",
+    "kid_differs": "The key id is not the one that the bracelet signed.",
+    "counter_differs": "The counter is not the one that the bracelet signed.",
+    "seq_differs": "The number of the Update is not the one that the bracelet signed.",
+    "alarm_differs": "The alarm's id does not follow from what the bracelet signed.",
+    "msg_type_differs": "Alert, Update or Cancel: the bracelet signed another one.",
+    "status_differs": "Actual or Exercise: the bracelet signed the other one.",
+    "cause_differs": "The cause is not the one that the bracelet signed.",
+    "flags_differs": "The flags are not those that the bracelet signed.",
+    "time_differs": "The time is not the one that the bracelet signed.",
+    "time_quality_differs": "The quality of the time is not the one that the bracelet signed.",
+    "delay_differs": "The delay does not follow from the times of sending and receiving.",
+    "battery_differs": "The battery level is not the one that the bracelet signed.",
+    "position_differs": "The position is not the one that the bracelet signed.",
+    "cell_differs": "The cell is not the one that the bracelet signed.",
+    "relay_signature": "The relay's signature is wrong: something was changed after the relay signed it.",
+}
+
+_FIX = {"lat_e7": "int", "lon_e7": "int", "accuracy_m": "int", "age_s": "int"}
+_MORE_FIX = {"altitude_m": "int?", "speed_mps": "int?", "heading_deg": "int?"}
+_FORM: dict[str, Any] = {
+    "tocsin": "int",
+    "type": "str",
+    "relay": "str",
+    "relay_key": "str",
+    "kid": "str",
+    "counter": "int",
+    "seq": "int",
+    "alarm": "str",
+    "msg_type": "str",
+    "status": "str",
+    "cause": "str",
+    "flags": {"drill": "bool", "cancel": "bool", "duress": "bool", "strap": "str"},
+    "sent": "str?",
+    "sent_unix": "int?",
+    "time_quality": "str",
+    "received": "str",
+    "path": "str",
+    "delay_s": "int?",
+    "battery": "int",
+    "position": {**_FIX, **_MORE_FIX},
+    "cell": {"mcc": "int", "mnc": "int", "lac": "int", "cid": "int"},
+    "evidence": {"sign1": "str", "outer_protected": "str", "key": "str"},
+    "signature": "str",
+}
+_NULLABLE = ("position", "cell")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "int?": (int, type(None)),
+    "str": (str,),
+    "str?": (str, type(None)),
+    "bool": (bool,),
+}
+_CODES = {"sent": "time_differs", "sent_unix": "time_differs", "delay_s": "delay_differs"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PLAIN = re.compile(r"[ -~]{0,500}")
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong: a name for programs, a sentence for people, the field if it is about one."""
+
+    code: str
+    sentence: str
+    field: str = ""
+
+
+class Report(NamedTuple):
+    """The result of a check: what is wrong, the most specific first, and in `confirmed` what was proven."""
+
+    findings: tuple[Finding, ...]
+    confirmed: tuple[str, ...] = ()
+    document: dict[str, Any] | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    def __repr__(self) -> str:
+        return f"Report({', '.join(finding.code for finding in self.findings) or 'genuine'})"
+
+
+class _Problem(Exception):
+    """A finding after which there is nothing more to check."""
+
+    def __init__(self, code: str, field: str = "") -> None:
+        super().__init__(code)
+        self.finding = _finding(code, field)
+
+
+def check(octets: bytes, relay_key: bytes | None = None) -> Report:
+    """Whether a document is genuine. `relay_key` is the relay's public key as its operator published it.
+
+    Without it, the key that the document itself names is used: that proves it consistent, but not whose it is.
+    """
+    try:
+        document = _read(octets)
+        public = _decode(document["relay_key"], 32, "relay_key")
+        signature = _decode(document["signature"], 64, "signature")
+        received_ms = _milliseconds(document["received"])
+    except _Problem as problem:
+        return Report((problem.finding,))
+
+    findings = []
+    if relay_key is not None and relay_key != public:
+        findings.append(_finding("pinned_key_differs", "relay_key"))
+    if document["relay"] != relay_id(public).hex():
+        findings.append(_finding("relay_id_differs", "relay"))
+    try:
+        findings += _against_evidence(document, relay_id(public), received_ms)
+    except _Problem as problem:
+        findings.append(problem.finding)
+    unsigned = {name: value for name, value in document.items() if name != "signature"}
+    try:
+        crypto_sign_open(signature + LABEL + canonical(unsigned), public)
+    except (CryptoError, ValueError):
+        findings.append(_finding("relay_signature", "signature"))
+    return Report(tuple(findings), () if findings else _confirmed(document, relay_key is not None), document)
+
+
+def _against_evidence(document: dict[str, Any], relay: bytes, received_ms: int) -> list[Finding]:
+    """Compare the document with what the bracelet signed."""
+    evidence = document["evidence"]
+    try:
+        protected, sign1 = (_decode(evidence[name], None, name) for name in ("outer_protected", "sign1"))
+        public = _decode(evidence["key"], 32, "key")
+    except _Problem:
+        raise _Problem("evidence_unreadable", "evidence") from None
+    try:
+        kid, counter = parse_header(protected)
+    except Refused:
+        raise _Problem("evidence_header", "evidence") from None
+    try:
+        payload, signature = parse_sign1(sign1)
+    except Refused as refused:
+        code = "evidence_algorithm" if refused.reason is Reason.BAD_HEADER else "evidence_unreadable"
+        raise _Problem(code, "evidence") from None
+    findings = []
+    if not signature_is_good(public, relay, protected, payload, signature):
+        findings.append(_finding("bracelet_signature", "evidence"))
+    try:
+        alarm = parse_alarm(payload, counter)
+    except Refused:
+        return [*findings, _finding("evidence_payload", "evidence")]
+    signed = describe(alarm, kid, counter, received_ms)
+    different = [name for name in _FORM if name in signed and document[name] != signed[name]]
+    return [_finding(_CODES.get(name, name + "_differs"), name) for name in different] + findings
+
+
+def _read(octets: bytes) -> dict[str, Any]:
+    """The document as a dictionary of exactly the right form."""
+    if len(octets) > MAX_OCTETS:
+        raise _Problem("too_large")
+    try:
+        document = json.loads(
+            octets.decode(),
+            parse_int=_integer,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+            object_pairs_hook=_object,
+        )
+    except (ValueError, RecursionError):
+        raise _Problem("not_json") from None
+    if type(document) is not dict:
+        raise _Problem("not_an_object")
+    version = document.get("tocsin")
+    if type(version) is not int or version != DOCUMENT_VERSION or document.get("type") != "alarm":
+        raise _Problem("unsupported_version")
+    _check_form(document, _FORM, "")
+    return document
+
+
+def _check_form(value: dict[str, Any], form: dict[str, Any], prefix: str) -> None:
+    for name in form:
+        if name not in value:
+            raise _Problem("missing_field", prefix + name)
+    for name, item in value.items():
+        if name not in form:
+            raise _Problem("extra_field")  # its name is a stranger's text: not repeated
+        inner = form[name]
+        if isinstance(inner, dict):
+            if item is None and name in _NULLABLE:
+                continue
+            if type(item) is not dict:
+                raise _Problem("bad_value", prefix + name)
+            _check_form(item, inner, prefix + name + ".")
+        elif type(item) not in _TYPES[inner] or (type(item) is str and not _PLAIN.fullmatch(item)):
+            raise _Problem("bad_value", prefix + name)
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS or text == "-0":
+        raise _Problem("bad_number")
+    return int(text)
+
+
+def _no_number(_text: str) -> Any:
+    raise _Problem("bad_number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _Problem("duplicate_field")
+    return value
+
+
+def _decode(text: str, octets: int | None, field: str) -> bytes:
+    """base64url, in its one canonical spelling."""
+    try:
+        value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise _Problem("bad_value", field) from None
+    if b64(value) != text or (octets is not None and len(value) != octets):
+        raise _Problem("bad_value", field)
+    return value
+
+
+def _milliseconds(text: str) -> int:
+    """A time in the one form that `iso` writes."""
+    try:
+        when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        ms = (when - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        raise _Problem("bad_value", "received") from None
+    if iso(ms) != text:
+        raise _Problem("bad_value", "received")
+    return ms
+
+
+def _finding(code: str, field: str = "") -> Finding:
+    return Finding(code, SENTENCES[code], field)
+
+
+def _confirmed(document: dict[str, Any], pinned: bool) -> tuple[str, ...]:
+    relay, kid = document["relay"], document["kid"]
+    whose = (
+        f"It is the relay that you named: {relay}."
+        if pinned
+        else f"The relay's key comes from the document. Compare {relay} with what the relay's operator published."
+    )
+    return (
+        f"The relay {relay} signed this document, and nothing was changed since.",
+        f"The bracelet {kid} signed the alarm in it, for this relay, as message {document['counter']}.",
+        "Every field about the alarm says what the bracelet signed.",
+        whose,
+    )

@@ -1,0 +1,232 @@
+"""The registry of bracelets: offer, answer, list, revoke.
+
+An offer is what the relay gives a new bracelet: its key id, its broker account, and the public half of a key made for
+this one device. The answer brings back the device's public keys. From both the relay derives the chains and deletes
+its private half; so an old backup of the relay does not open old messages, and an offer can be answered once.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nacl.bindings import crypto_core_ed25519_is_valid_point
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from relay.store import chains, records, schema
+from relay.store.database import Store
+from relay.store.roster import version
+from relay.verify.keys import RelayKeys, agree, roots
+
+FORMAT = 1
+PROFILE = "bracelet.profile"
+OFFER_KEY = "bracelet.offer_key"
+PASSWORD_OCTETS = 24
+CODE_NAME_MAX = 64
+_HEX8 = re.compile(r"[0-9a-f]{8}")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+
+
+class RegistryError(Exception):
+    """An offer, answer or revocation that can't be done; the message says why."""
+
+
+class Entry(NamedTuple):
+    """A bracelet in the list. Times are milliseconds since 1970."""
+
+    kid: str
+    code_name: str
+    state: str
+    offered_ms: int
+    completed_ms: int | None
+    revoked_ms: int | None
+
+
+class Account(NamedTuple):
+    """A bracelet's account at the broker."""
+
+    kid: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Account({self.kid})"
+
+
+Entries = list[Entry]
+Accounts = list[Account]
+
+
+class Registry:
+    """The bracelets of one relay. Every change raises the registry's version, which a running service notices."""
+
+    def __init__(self, store: Store, keys: RelayKeys, actor: str = "operator") -> None:
+        self.store = store
+        self.keys = keys
+        self.actor = actor
+
+    def offer(
+        self,
+        code_name: str,
+        *,
+        now: float,
+        host: str,
+        port: int,
+        ca_der: bytes,
+        sms: str | None = None,
+        wifi: Sequence[tuple[str, str]] = (),
+    ) -> dict[str, Any]:
+        """Register a new bracelet and return its offer. It holds a password: it goes to the device and nowhere else."""
+        code_name = code_name.strip()
+        if not 1 <= len(code_name) <= CODE_NAME_MAX or not code_name.isprintable():
+            raise RegistryError(f"a code name has 1 to {CODE_NAME_MAX} printable characters")
+        password = secrets.token_urlsafe(PASSWORD_OCTETS)
+        profile = json.dumps({"code_name": code_name, "password": password}).encode()
+        private = X25519PrivateKey.generate()
+        box, now_ms = self.store.box, int(now * 1000)
+        with self.store.write() as connection:
+            kid = _new_kid(connection)
+            row = {
+                "kid": kid,
+                "state": "offered",
+                "offered_ms": now_ms,
+                "profile_sealed": box.seal(PROFILE, kid, profile),
+                "offer_key_sealed": box.seal(OFFER_KEY, kid, private.private_bytes_raw()),
+            }
+            connection.execute(insert(schema.bracelet).values(row))
+            self._changed(connection, "bracelet.offered", kid, now_ms)
+        name = f"{kid:08x}"
+        return {
+            "tocsin": FORMAT,
+            "kid": name,
+            "relay_id": self.keys.id.hex(),
+            "relay_x25519": private.public_key().public_bytes_raw().hex(),
+            "time": int(now),
+            "mqtt": {"host": host, "port": port, "user": name, "password": password},
+            "sms": sms,
+            "ca": base64.b64encode(ca_der).decode(),
+            "wifi": [[ssid, key] for ssid, key in wifi],
+        }
+
+    def complete(self, answer: object, *, now: float) -> Entry:
+        """Take a bracelet's answer: derive its chains, delete the relay's private key for it, make it active."""
+        kid, public, device_x25519 = _parse_answer(answer)
+        box, now_ms = self.store.box, int(now * 1000)
+        table = schema.bracelet
+        try:
+            with self.store.write() as connection:
+                row = connection.execute(select(table).where(table.c.kid == kid).with_for_update()).one_or_none()
+                if row is None:
+                    raise RegistryError("no offer was made for this key id")
+                if row.state != "offered":
+                    raise RegistryError("this offer was answered or revoked before; make a new offer")
+                private = box.open(OFFER_KEY, kid, row.offer_key_sealed)
+                try:
+                    shared = agree(private, device_x25519)
+                except ValueError:
+                    raise RegistryError("the answer's X25519 key is not a usable one") from None
+                chains.create(connection, box, kid, roots(shared, kid.to_bytes(4, "big"), self.keys.id))
+                change = {"state": "active", "completed_ms": now_ms, "public": public, "offer_key_sealed": None}
+                connection.execute(update(table).where(table.c.kid == kid).values(change))
+                self._changed(connection, "bracelet.completed", kid, now_ms)
+        except IntegrityError:
+            raise RegistryError("another bracelet has this Ed25519 key already") from None
+        return self.get(f"{kid:08x}")
+
+    def revoke(self, kid: str, *, now: float) -> Entry:
+        """End a bracelet: nothing from it is accepted any more, and its chain keys are deleted. There is no way back."""
+        number = _parse_kid(kid)
+        table = schema.bracelet
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            state = connection.execute(
+                select(table.c.state).where(table.c.kid == number).with_for_update()
+            ).scalar_one_or_none()
+            if state is None:
+                raise RegistryError("there is no bracelet with this key id")
+            if state == "revoked":
+                raise RegistryError("this bracelet is revoked already")
+            change = {"state": "revoked", "revoked_ms": now_ms, "offer_key_sealed": None}
+            connection.execute(update(table).where(table.c.kid == number).values(change))
+            connection.execute(delete(schema.chain).where(schema.chain.c.kid == number))
+            self._changed(connection, "bracelet.revoked", number, now_ms)
+        return self.get(kid)
+
+    def get(self, kid: str) -> Entry:
+        """One bracelet."""
+        number = _parse_kid(kid)
+        for entry in self._entries(schema.bracelet.c.kid == number):
+            return entry
+        raise RegistryError("there is no bracelet with this key id")
+
+    def list(self) -> Entries:
+        """All bracelets, oldest offer first, revoked ones too."""
+        return self._entries()
+
+    def accounts(self) -> Accounts:
+        """The broker accounts: of bracelets that are active, and of those offered, which may connect before their answer is in."""
+        table = schema.bracelet.c
+        query = select(table.kid, table.profile_sealed).where(table.state != "revoked").order_by(table.kid)
+        with self.store.read() as connection:
+            return [
+                Account(f"{kid:08x}", self._profile(kid, sealed)["password"])
+                for kid, sealed in connection.execute(query)
+            ]
+
+    def version(self) -> int:
+        """A number that rises with every change."""
+        with self.store.read() as connection:
+            return version(connection)
+
+    def _entries(self, *where: Any) -> Entries:
+        table = schema.bracelet.c
+        query = select(
+            table.kid, table.profile_sealed, table.state, table.offered_ms, table.completed_ms, table.revoked_ms
+        )
+        with self.store.read() as connection:
+            rows = connection.execute(query.where(*where).order_by(table.offered_ms, table.kid)).all()
+        return [Entry(f"{kid:08x}", self._profile(kid, sealed)["code_name"], *rest) for kid, sealed, *rest in rows]
+
+    def _profile(self, kid: int, sealed: bytes) -> dict[str, str]:
+        profile: dict[str, str] = json.loads(self.store.box.open(PROFILE, kid, sealed))
+        return profile
+
+    def _changed(self, connection: Connection, action: str, kid: int, now_ms: int) -> None:
+        counter = schema.registry.c.version
+        connection.execute(update(schema.registry).values(version=counter + 1))
+        records.write_audit(self.store, connection, [(now_ms, self.actor, action, kid, None)])
+
+
+def _new_kid(connection: Connection) -> int:
+    """A random key id that nobody has or had. Zero is left out: it reads as "none"."""
+    while True:
+        kid = int.from_bytes(os.urandom(4), "big")
+        taken = connection.execute(select(schema.bracelet.c.kid).where(schema.bracelet.c.kid == kid)).first()
+        if kid and taken is None:
+            return kid
+
+
+def _parse_kid(kid: object) -> int:
+    if not isinstance(kid, str) or not _HEX8.fullmatch(kid):
+        raise RegistryError("a key id is 8 lower-case hexadecimal digits")
+    return int(kid, 16)
+
+
+def _parse_answer(answer: Any) -> tuple[int, bytes, bytes]:
+    if not isinstance(answer, Mapping) or set(answer) != {"tocsin", "kid", "ed25519", "x25519"}:
+        raise RegistryError("an answer has exactly the fields tocsin, kid, ed25519 and x25519")
+    if type(answer["tocsin"]) is not int or answer["tocsin"] != FORMAT:
+        raise RegistryError("this answer's format version is not known here")
+    keys = []
+    for name in ("ed25519", "x25519"):
+        if not isinstance(answer[name], str) or not _HEX64.fullmatch(answer[name]):
+            raise RegistryError(f"the answer's {name} key is not 64 lower-case hexadecimal digits")
+        keys.append(bytes.fromhex(answer[name]))
+    public, device_x25519 = keys
+    if not crypto_core_ed25519_is_valid_point(public):
+        raise RegistryError("the answer's Ed25519 key is not a valid one")
+    return _parse_kid(answer["kid"]), public, device_x25519

@@ -1,0 +1,7 @@
+"""What the relay knows, on disk: SQLite by default, PostgreSQL for several workers. See `relay/README.md` for the tables."""
+
+from relay.store.atrest import AtRestError, Box
+from relay.store.database import StaleState, Store, StoreError, open_store
+from relay.store.database import open_store as open
+
+__all__ = ["AtRestError", "Box", "StaleState", "Store", "StoreError", "open", "open_store"]

@@ -1,0 +1,98 @@
+"""Chain states on disk: how one is packed, sealed, read and replaced.
+
+A state is written only together with what justified it, by the pipeline, and only if nobody wrote it since it was read
+(`version`).
+"""
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
+
+from relay.store import schema
+from relay.store.atrest import AtRestError, Box
+from relay.store.database import StaleState, Store
+from relay.verify.keys import KEY_OCTETS, MESSAGE_KEY_OCTETS, Roots
+from relay.verify.ratchet import ChainState, Skipped
+
+ALARM, HEARTBEAT, DOWN = Roots._fields
+_SKIPPED = Struct(f">IQ{MESSAGE_KEY_OCTETS}s")
+
+_REPLACE = (
+    update(schema.chain)
+    .values(
+        next=bindparam("new_next"),
+        version=schema.chain.c.version + literal_column("1"),
+        state_sealed=bindparam("new_state"),
+    )
+    .where(
+        schema.chain.c.kid == bindparam("a_kid"),
+        schema.chain.c.name == bindparam("a_name"),
+        schema.chain.c.version == bindparam("old_version"),
+    )
+)
+
+
+class StoredChain(NamedTuple):
+    """A chain's state and the version of the row it came from."""
+
+    version: int
+    state: ChainState
+
+
+class Replacement(NamedTuple):
+    """A chain's new state, and the version of the row that it follows."""
+
+    kid: int
+    name: str
+    version: int
+    state: ChainState
+
+
+def read(connection: Connection, box: Box, kids: Iterable[int]) -> dict[tuple[int, str], StoredChain | None]:
+    """The chains of these bracelets, by (kid, name). None where a row can't be opened: that is one bracelet's trouble, not everyone's."""
+    chains: dict[tuple[int, str], StoredChain | None] = {}
+    table = schema.chain.c
+    query = select(table.kid, table.name, table.next, table.version, table.state_sealed)
+    for kid, name, number, version, sealed in connection.execute(query.where(table.kid.in_(list(kids)))):
+        try:
+            chains[kid, name] = StoredChain(version, _unpack(number, box.open(_place(name), kid, sealed)))
+        except AtRestError:
+            chains[kid, name] = None
+    return chains
+
+
+def create(connection: Connection, box: Box, kid: int, roots: Roots) -> None:
+    """The three chains of a new bracelet."""
+    rows = [
+        {"kid": kid, "name": name, "next": 0, "version": 0, "state_sealed": box.seal(_place(name), kid, root)}
+        for name, root in roots._asdict().items()
+    ]
+    connection.execute(insert(schema.chain), rows)
+
+
+def replace(store: Store, connection: Connection, replacements: Sequence[Replacement]) -> None:
+    """Write new states, or raise StaleState if one of the rows was changed or deleted since it was read."""
+    seal = store.box.seal
+    rows = [
+        (new.state.next, seal(_place(new.name), new.kid, _pack(new.state)), new.kid, new.name, new.version)
+        for new in replacements
+    ]
+    if store.many(connection, _REPLACE, rows) != len(rows):
+        raise StaleState("a chain was changed by another process")
+
+
+def _place(name: str) -> str:
+    return "chain." + name
+
+
+def _pack(state: ChainState) -> bytes:
+    if not state.skipped:
+        return state.key
+    return state.key + b"".join(_SKIPPED.pack(number, kept.at, kept.key) for number, kept in state.skipped.items())
+
+
+def _unpack(number: int, packed: bytes) -> ChainState:
+    skipped = {n: Skipped(key, at) for n, at, key in _SKIPPED.iter_unpack(packed[KEY_OCTETS:])}
+    return ChainState(number, packed[:KEY_OCTETS], skipped)

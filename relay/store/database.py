@@ -1,0 +1,142 @@
+"""Opening the store, and its transactions.
+
+SQLite is set to what the promise needs: WAL, synchronous=FULL (a commit has reached the disk when it returns), and
+BEGIN IMMEDIATE for every transaction that writes, because a transaction that starts by reading and then wants to write
+can't wait for another writer: it just fails.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql import ClauseElement
+
+from relay.store.atrest import Box
+
+HEAD = "0001"
+BUSY_S = 10
+SQLITE_AT_LEAST = (3, 37)
+
+
+class StoreError(Exception):
+    """The store can't be used; the message says why and what to do."""
+
+
+class StaleState(Exception):
+    """Someone else wrote what this transaction was based on. Forget what is in memory, read again, and repeat."""
+
+
+class Store:
+    """A database and the key of its encrypted columns."""
+
+    def __init__(self, engine: Engine, box: Box) -> None:
+        self.engine = engine
+        self.box = box
+        self.statement = lru_cache(maxsize=None)(self._compile)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view; nothing written in it is kept."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: all of it is on disk when this returns, or none of it when it raises."""
+        with self.engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
+            yield connection
+
+    def many(self, connection: Connection, statement: ClauseElement, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Run one statement for many rows, values in the order of its bind parameters; the number of rows it touched.
+
+        The hot path: the text is compiled once, and the rows go to the driver as they are.
+        """
+        if not rows:
+            return 0
+        return connection.exec_driver_sql(self.statement(statement), list(rows)).rowcount
+
+    def _compile(self, statement: ClauseElement) -> str:
+        compiled = statement.compile(dialect=_positional(self.engine.dialect))
+        # A constant in the statement would be a parameter too, and shift the rows' values: write it as literal_column.
+        if any(not bind.required for bind in getattr(compiled, "binds", {}).values()):
+            raise ValueError("a statement for many rows has bind parameters only")
+        return str(compiled)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
+    """Open the database at `url`, and create or upgrade its tables."""
+    parsed = make_url(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite:
+        path = parsed.database
+        if not path or path == ":memory:":
+            raise StoreError("the store is a file: a database in memory would lose what was acknowledged")
+        if not create and not os.path.exists(path):
+            raise StoreError("there is no store here; `relay init` creates one")
+        # Only the relay's user may read it, from the first moment on (SQLite gives its -wal and -shm files the same
+        # mode).
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    else:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed)
+    if sqlite:
+        _prepare_sqlite(engine)
+    try:
+        _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Store(engine, Box(store_key))
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    if engine.dialect.dbapi is not None and engine.dialect.dbapi.sqlite_version_info < SQLITE_AT_LEAST:
+        raise StoreError("SQLite is too old here: 3.37 or newer is needed")
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver shall not guess where transactions begin
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        if cursor.fetchone() != ("wal",):
+            raise StoreError("this file system does not allow SQLite's write-ahead log; use a local disk")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA trusted_schema = OFF")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("tocsin_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the tables to HEAD. Alembic is imported only when there is something to do: it is slow to load."""
+    with engine.connect() as connection:
+        found = None
+        if inspect(connection).has_table("alembic_version"):
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found == HEAD:
+        return
+    from relay.store.migrate import upgrade
+
+    upgrade(engine, found)
+
+
+def _positional(dialect: Dialect) -> Dialect:
+    """The same dialect with positional parameters, which both drivers take as tuples."""
+    style = {"sqlite": "qmark", "postgresql": "format"}[dialect.name]
+    positional: Dialect = type(dialect)(paramstyle=style)  # type: ignore[call-arg] - every dialect takes it
+    return positional

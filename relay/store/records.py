@@ -1,0 +1,93 @@
+"""The rows that a batch leaves behind beside chains, cases and outbox: alarms, heartbeats, refusal counters, audit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
+
+from relay.store import schema
+from relay.store.database import Store
+from relay.store.schema import COUNTERS
+
+
+class Accepted(NamedTuple):
+    """What is kept of an accepted alarm message to recognise and answer its duplicates."""
+
+    digest: bytes
+    receipt: bytes
+
+
+def alarm_id(kid: int, counter: int) -> int:
+    """The id of a message of the alarm chain."""
+    return kid * COUNTERS + counter
+
+
+def find(connection: Connection, ids: Iterable[int]) -> dict[int, Accepted]:
+    """Those of the alarm messages that were accepted before."""
+    table = schema.alarm.c
+    query = select(table.id, table.digest, table.receipt).where(table.id.in_(list(ids)))
+    return {number: Accepted(digest, receipt) for number, digest, receipt in connection.execute(query)}
+
+
+def add_alarms(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Alarm messages, values in the order of the table's columns."""
+    store.many(connection, _ALARM, rows)
+
+
+def put_heartbeats(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """The newest heartbeat of each bracelet; an older one that comes late changes nothing."""
+    store.many(connection, _HEARTBEAT[store.engine.dialect.name], rows)
+
+
+def count_refusals(store: Store, connection: Connection, counts: Mapping[tuple[str, str], int], now_ms: int) -> None:
+    """Add to the refusal counters, by (reason, path)."""
+    rows = [(reason, path, count, now_ms, now_ms) for (reason, path), count in counts.items()]
+    store.many(connection, _REFUSAL[store.engine.dialect.name], rows)
+
+
+def write_audit(
+    store: Store, connection: Connection, rows: Sequence[tuple[int, str, str, int | None, int | None]]
+) -> None:
+    """Who did what to which bracelet and alarm: (at_ms, actor, action, kid, alarm_id)."""
+    store.many(connection, _AUDIT, rows)
+
+
+def refusals(connection: Connection) -> dict[tuple[str, str], int]:
+    """The refusal counters, by (reason, path)."""
+    table = schema.refusal.c
+    return {
+        (reason, path): count
+        for reason, path, count in connection.execute(select(table.reason, table.path, table.count))
+    }
+
+
+def _named(table: Any, *without: str) -> dict[str, Any]:
+    return {column.name: bindparam(column.name) for column in table.c if column.name not in without}
+
+
+def _put_heartbeat(dialect: Any) -> ClauseElement:
+    table = schema.heartbeat
+    statement = dialect.insert(table).values(_named(table))
+    new = {name: statement.excluded[name] for name in table.c.keys() if name != "kid"}  # noqa: SIM118 - columns
+    upsert: ClauseElement = statement.on_conflict_do_update(
+        index_elements=[table.c.kid], set_=new, where=statement.excluded.counter > table.c.counter
+    )
+    return upsert
+
+
+def _count_refusal(dialect: Any) -> ClauseElement:
+    table = schema.refusal
+    statement = dialect.insert(table).values(_named(table))
+    upsert: ClauseElement = statement.on_conflict_do_update(
+        index_elements=[table.c.reason, table.c.path],
+        set_={"count": table.c.count + statement.excluded.count, "last_ms": statement.excluded.last_ms},
+    )
+    return upsert
+
+
+_ALARM = insert(schema.alarm).values(_named(schema.alarm))
+_AUDIT = insert(schema.audit).values(_named(schema.audit, "id"))
+_HEARTBEAT = {"sqlite": _put_heartbeat(sqlite), "postgresql": _put_heartbeat(postgresql)}
+_REFUSAL = {"sqlite": _count_refusal(sqlite), "postgresql": _count_refusal(postgresql)}

@@ -1,0 +1,101 @@
+"""The bracelets in memory: public key, state and chains of those heard lately, read from the store when they are
+missing.
+
+The roster belongs to one thread. It is only as good as the registry version it was read under: the pipeline compares
+that in every transaction and calls `forget` when it moved, or when a transaction failed.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, select
+
+from relay.store import chains, schema
+from relay.store.chains import Replacement, StoredChain
+from relay.store.database import Store
+
+CAPACITY = 20_000
+
+
+class Bracelet:
+    """One bracelet as the pipeline needs it. `chains` and `heartbeat_digest` are what is on disk."""
+
+    __slots__ = ("chains", "heartbeat_digest", "hex", "kid", "kid_octets", "public", "revoked")
+
+    def __init__(self, kid: int, *, public: bytes, revoked: bool, chains: dict[str, StoredChain | None]) -> None:
+        self.kid = kid
+        self.kid_octets = kid.to_bytes(4, "big")
+        self.hex = f"{kid:08x}"
+        self.public = public
+        self.revoked = revoked
+        self.chains = chains
+        self.heartbeat_digest = b""
+
+
+class Roster:
+    """A bounded cache of bracelets, least recently heard dropped first."""
+
+    def __init__(self, store: Store, capacity: int = CAPACITY) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._bracelets: OrderedDict[int, Bracelet] = OrderedDict()
+        self._version: int | None = None
+
+    def load(self, kids: Iterable[int]) -> dict[int, Bracelet]:
+        """Those of the bracelets that exist and have keys."""
+        found: dict[int, Bracelet] = {}
+        missing = []
+        for kid in kids:
+            bracelet = self._bracelets.get(kid)
+            if bracelet is None:
+                missing.append(kid)
+            else:
+                self._bracelets.move_to_end(kid)
+                found[kid] = bracelet
+        if missing:
+            with self._store.read() as connection:
+                if self._version is None:
+                    self._version = version(connection)
+                found.update(self._read(connection, missing))
+        return found
+
+    def is_current(self, connection: Connection) -> bool:
+        """Whether the registry is still the one that this roster was read from."""
+        return self._version is None or self._version == version(connection)
+
+    def moved(self, replacements: Iterable[Replacement], heartbeats: Mapping[int, bytes]) -> None:
+        """These chain states and heartbeat digests are on disk now."""
+        for new in replacements:
+            self._bracelets[new.kid].chains[new.name] = StoredChain(new.version + 1, new.state)
+        for kid, digest in heartbeats.items():
+            self._bracelets[kid].heartbeat_digest = digest
+
+    def trim(self) -> None:
+        """Drop those beyond the capacity. Not done while a batch is in work: it may need more than that at once."""
+        while len(self._bracelets) > self._capacity:
+            self._bracelets.popitem(last=False)
+
+    def forget(self) -> None:
+        """Drop everything; it is read again when needed."""
+        self._bracelets.clear()
+        self._version = None
+
+    def _read(self, connection: Connection, kids: list[int]) -> dict[int, Bracelet]:
+        bracelets: dict[int, Bracelet] = {}
+        stored = chains.read(connection, self._store.box, kids)
+        table, beat = schema.bracelet.c, schema.heartbeat.c
+        query = select(table.kid, table.public, table.state).where(table.kid.in_(kids), table.state != "offered")
+        for kid, public, state in connection.execute(query):
+            mine = {name: stored.get((kid, name)) for name in (chains.ALARM, chains.HEARTBEAT, chains.DOWN)}
+            bracelets[kid] = Bracelet(kid, public=public, revoked=state == "revoked", chains=mine)
+        for kid, digest in connection.execute(select(beat.kid, beat.digest).where(beat.kid.in_(kids))):
+            if kid in bracelets:
+                bracelets[kid].heartbeat_digest = digest
+        self._bracelets.update(bracelets)
+        return bracelets
+
+
+def version(connection: Connection) -> int:
+    """The registry's version; it rises with every change."""
+    number: int = connection.execute(select(schema.registry.c.version)).scalar_one()
+    return number

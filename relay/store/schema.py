@@ -1,0 +1,167 @@
+"""The tables. A change here needs a migration beside it; a test compares the two.
+
+Times are integers: `_ms` is milliseconds since 1970 by the relay's clock, `sent` is seconds since 1970 by the
+bracelet's. `kid` is the key id as a number. An alarm message's `id` is `kid * 2**24 + counter`: the alarm chain ends
+at 2**24 - 1, so one integer is at once UNIQUE(kid, counter), the key that dedupe looks up, and small. A case's id is
+the id of its Alert, which every Update can tell: counter - seq. Columns of LargeBinary whose name ends in `_sealed`
+are encrypted (`relay.store.atrest`).
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+COUNTERS = 2**24
+
+metadata = MetaData()
+
+# One row. The number rises with every change of the registry, so that a running service notices what the command line
+# did.
+registry = Table(
+    "registry",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="registry_one_row"),
+)
+
+bracelet = Table(
+    "bracelet",
+    metadata,
+    Column("kid", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("offered_ms", BigInteger, nullable=False),
+    Column("completed_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+    Column("public", LargeBinary, unique=True),  # Ed25519
+    Column("profile_sealed", LargeBinary, nullable=False),  # code name, MQTT password
+    Column("offer_key_sealed", LargeBinary),  # X25519 private key; gone as soon as the answer is in
+    CheckConstraint("state IN ('offered', 'active', 'revoked')", name="bracelet_state"),
+)
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("kid", BigInteger, ForeignKey("bracelet.kid"), primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("next", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),  # rises with every write: who read an older one may not write
+    Column("state_sealed", LargeBinary, nullable=False),
+    CheckConstraint("name IN ('alarm', 'heartbeat', 'down')", name="chain_name"),
+    sqlite_with_rowid=False,
+)
+
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("kid", BigInteger, ForeignKey("bracelet.kid"), primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("flags", SmallInteger, nullable=False),
+    Column("battery", SmallInteger, nullable=False),
+    Column("pending", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+
+alarm_case = Table(
+    "alarm_case",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kid", BigInteger, ForeignKey("bracelet.kid"), nullable=False),
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("raised", BigInteger),  # the Alert's own time; NULL until it is here, or when the bracelet knew no time
+    Column("cause", SmallInteger, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("cancel_seq", Integer),
+    Column("duress", Boolean, nullable=False),
+    Column("drill", Boolean, nullable=False),
+)
+
+alarm = Table(
+    "alarm",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kid", BigInteger, nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("case_id", BigInteger, ForeignKey("alarm_case.id"), nullable=False),
+    Column("flags", SmallInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("delay_s", BigInteger),
+    Column("path", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the octets: tells a duplicate from a replay
+    Column("receipt", LargeBinary, nullable=False),  # the sealed octets, sent again for a duplicate
+    Column("evidence_sealed", LargeBinary, nullable=False),  # outer header and the bracelet's Sign1
+    CheckConstraint(f"id = kid * {COUNTERS} + counter", name="alarm_id"),
+    CheckConstraint(f"counter >= 0 AND counter < {COUNTERS}", name="alarm_counter"),
+)
+Index("alarm_by_case", alarm.c.case_id)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # The primary key is the idempotency key: one delivery a message, channel and step, however often it is asked for.
+    Column("alarm_id", BigInteger, ForeignKey("alarm.id"), primary_key=True, autoincrement=False),
+    Column("channel", Text, primary_key=True),
+    Column("step", SmallInteger, primary_key=True, autoincrement=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("worker", Text),
+    Column("lease_ms", BigInteger),
+    Column("done_ms", BigInteger),
+    sqlite_with_rowid=False,
+)
+UNFINISHED = text("done_ms IS NULL")
+Index("outbox_unfinished", outbox.c.due_ms, sqlite_where=UNFINISHED, postgresql_where=UNFINISHED)
+
+outbox_attempt = Table(
+    "outbox_attempt",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("alarm_id", BigInteger, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("result", Text, nullable=False),
+)
+Index("outbox_attempt_by_delivery", outbox_attempt.c.alarm_id, outbox_attempt.c.channel, outbox_attempt.c.step)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("reason", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kid", BigInteger),
+    Column("alarm_id", BigInteger),
+)

@@ -1,0 +1,194 @@
+"""COSE_Encrypt0( COSE_Sign1( payload ) ): from the octets on the wire to a verified alarm or heartbeat.
+
+`parse` needs no key: it says for whom a message claims to be. `open_alarm` and `open_heartbeat` then prove it. The
+protected header's original octets are kept throughout, because they, and not a re-encoding, are what tag and signature
+were made over.
+"""
+
+from typing import Any, NamedTuple
+
+import cbor2
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import CryptoError
+
+from relay.verify.keys import LABEL
+from relay.verify.payload import Alarm, Heartbeat, decode, parse_alarm, parse_heartbeat, same_octets
+from relay.verify.ratchet import ChainState, advance
+from relay.verify.reasons import Reason, Refused
+
+MAX_OCTETS = 140
+MAX_ALARM_COUNTER = 2**24 - 1
+TAG_OCTETS = 8
+KEY_OCTETS = 16
+NONCE_OCTETS = 13
+SIGNATURE_OCTETS = 64
+ALG_AES_CCM_16_64_128 = 10
+ALG_ED25519 = -19
+SIGN_HEADER = cbor2.dumps({1: ALG_ED25519})
+RECEIPT_KIND = 0
+
+
+class Envelope(NamedTuple):
+    """A message that has the right shape. Nothing in it is proven yet."""
+
+    kid: int
+    counter: int
+    protected: bytes
+    ciphertext: bytes
+
+
+class OpenedAlarm(NamedTuple):
+    """A verified alarm message, the evidence for it, and the chain state that follows."""
+
+    alarm: Alarm
+    sign1: bytes
+    state: ChainState
+
+    def __repr__(self) -> str:
+        return "OpenedAlarm()"
+
+
+class OpenedHeartbeat(NamedTuple):
+    """A verified heartbeat and the chain state that follows."""
+
+    heartbeat: Heartbeat
+    state: ChainState
+
+
+def parse(octets: bytes) -> Envelope:
+    """Check size, encoding, structure and header."""
+    if len(octets) > MAX_OCTETS:
+        raise Refused(Reason.OVERSIZED)
+    try:
+        message = decode(octets)
+    except ValueError:
+        raise Refused(Reason.NOT_CBOR) from None
+    if not (
+        type(message) is list
+        and len(message) == 3
+        and type(message[0]) is bytes
+        and type(message[1]) is dict
+        and not message[1]
+        and type(message[2]) is bytes
+        and len(message[2]) > TAG_OCTETS
+        and same_octets(message, octets)
+    ):
+        raise Refused(Reason.BAD_STRUCTURE)
+    kid, counter = parse_header(message[0])
+    return Envelope(kid, counter, message[0], message[2])
+
+
+def parse_header(protected: bytes) -> tuple[int, int]:
+    """Key id and counter in an outer protected header."""
+    try:
+        header = decode(protected)
+    except ValueError:
+        raise Refused(Reason.BAD_HEADER) from None
+    kid, partial_iv = (header.get(4), header.get(6)) if type(header) is dict else (None, None)
+    if type(kid) is not bytes or len(kid) != 4 or type(partial_iv) is not bytes or not 1 <= len(partial_iv) <= 4:
+        raise Refused(Reason.BAD_HEADER)
+    counter = int.from_bytes(partial_iv, "big")
+    # One comparison for everything else: algorithm, no further entry, key order, shortest counter, shortest heads.
+    if outer_header(kid, counter) != protected:
+        raise Refused(Reason.BAD_HEADER)
+    return int.from_bytes(kid, "big"), counter
+
+
+def outer_header(kid: bytes, counter: int) -> bytes:
+    """The protected header of a message."""
+    return cbor2.dumps({1: ALG_AES_CCM_16_64_128, 4: kid, 6: shortest(counter)})
+
+
+def shortest(counter: int) -> bytes:
+    """A counter in as few octets as possible, zero in one."""
+    return counter.to_bytes((counter.bit_length() + 7) // 8 or 1, "big")
+
+
+def open_alarm(envelope: Envelope, state: ChainState, public: bytes, relay_id: bytes, now: int) -> OpenedAlarm:
+    """Prove and read a message of the alarm chain. `public` is the bracelet's Ed25519 key."""
+    if envelope.counter > MAX_ALARM_COUNTER:
+        raise Refused(Reason.BAD_HEADER)
+    key, state = advance(state, envelope.counter, now)
+    sign1 = decrypt(key, envelope)
+    payload, signature = parse_sign1(sign1)
+    if not signature_is_good(public, relay_id, envelope.protected, payload, signature):
+        raise Refused(Reason.BAD_SIGNATURE)
+    return OpenedAlarm(parse_alarm(payload, envelope.counter), sign1, state)
+
+
+def open_heartbeat(envelope: Envelope, state: ChainState, now: int) -> OpenedHeartbeat:
+    """Prove and read a message of the heartbeat chain."""
+    key, state = advance(state, envelope.counter, now)
+    return OpenedHeartbeat(parse_heartbeat(decrypt(key, envelope)), state)
+
+
+def open_receipt(envelope: Envelope, state: ChainState, now: int) -> tuple[int, ChainState]:
+    """What a bracelet reads from a receipt: the alarm counter that it confirms. For tests and benchmarks."""
+    key, state = advance(state, envelope.counter, now)
+    plaintext = decrypt(key, envelope)
+    receipt = decode(plaintext)
+    if type(receipt) is not list or len(receipt) != 3 or receipt[:2] != [1, RECEIPT_KIND]:
+        raise Refused(Reason.BAD_PAYLOAD)
+    counter = receipt[2]
+    if type(counter) is not int or cbor2.dumps([1, RECEIPT_KIND, counter]) != plaintext:
+        raise Refused(Reason.BAD_PAYLOAD)
+    return counter, state
+
+
+def decrypt(message_key: bytes, envelope: Envelope) -> bytes:
+    """The plaintext, or Refused when the tag is wrong."""
+    cipher = AESCCM(message_key[:KEY_OCTETS], tag_length=TAG_OCTETS)
+    context = encrypt_context(envelope.protected)
+    try:
+        return cipher.decrypt(nonce(message_key, envelope.counter), envelope.ciphertext, context)
+    except InvalidTag:
+        raise Refused(Reason.BAD_TAG) from None
+
+
+def nonce(message_key: bytes, counter: int) -> bytes:
+    """Base IV XOR partial IV, padded left (RFC 9052, 3.1)."""
+    return (int.from_bytes(message_key[KEY_OCTETS:], "big") ^ counter).to_bytes(NONCE_OCTETS, "big")
+
+
+def encrypt_context(protected: bytes) -> bytes:
+    """Enc_structure: what the tag covers beside the ciphertext (RFC 9052, 5.3)."""
+    return cbor2.dumps(["Encrypt0", protected, b""])
+
+
+def sign_context(relay_id: bytes, protected: bytes, payload: bytes) -> bytes:
+    """Sig_structure: what a bracelet signs (RFC 9052, 4.4). It binds one relay, one bracelet, one counter."""
+    return cbor2.dumps(["Signature1", SIGN_HEADER, cbor2.dumps([LABEL, relay_id, protected]), payload])
+
+
+def parse_sign1(sign1: bytes) -> tuple[bytes, bytes]:
+    """Payload and signature of a COSE_Sign1."""
+    try:
+        items: Any = decode(sign1)
+    except ValueError:
+        raise Refused(Reason.BAD_STRUCTURE) from None
+    if not (
+        type(items) is list
+        and len(items) == 4
+        and type(items[0]) is bytes
+        and type(items[1]) is dict
+        and not items[1]
+        and type(items[2]) is bytes
+        and type(items[3]) is bytes
+        and len(items[3]) == SIGNATURE_OCTETS
+        and same_octets(items, sign1)
+    ):
+        raise Refused(Reason.BAD_STRUCTURE)
+    if items[0] != SIGN_HEADER:
+        raise Refused(Reason.BAD_HEADER)
+    return items[2], items[3]
+
+
+def signature_is_good(public: bytes, relay_id: bytes, protected: bytes, payload: bytes, signature: bytes) -> bool:
+    """Whether `signature` is the bracelet's over this payload, for this relay and this header."""
+    try:
+        crypto_sign_open(signature + sign_context(relay_id, protected, payload), public)
+    except (CryptoError, ValueError):
+        return False
+    return True

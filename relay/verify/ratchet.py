@@ -1,0 +1,65 @@
+"""The receiving end of a hash ratchet.
+
+A state is immutable. `advance` finds the key of a message and returns it together with the state that would follow, so
+"keep a new state only after everything verified" needs no rollback: the caller just drops what it was given.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from relay.verify.keys import message_key, next_chain_key
+from relay.verify.reasons import Reason, Refused
+
+MAX_STEPS = 5000
+MAX_SKIPPED = 200
+SKIPPED_AGE_S = 30 * 86400  # a message this late travelled on no path that we know; its key is worth more destroyed
+
+
+class Skipped(NamedTuple):
+    """The key of a message that has not arrived, and when it was passed over."""
+
+    key: bytes
+    at: int
+
+    def __repr__(self) -> str:
+        return "Skipped()"
+
+
+class ChainState(NamedTuple):
+    """`next` is the counter that `key` belongs to. `skipped` is never changed in place."""
+
+    next: int
+    key: bytes
+    skipped: Mapping[int, Skipped] = {}
+
+    def __repr__(self) -> str:
+        return f"ChainState(next={self.next})"
+
+    def is_used(self, counter: int, now: int) -> bool:
+        """Whether `counter` can't be opened any more: used, dropped or aged."""
+        if counter >= self.next:
+            return False
+        kept = self.skipped.get(counter)
+        return kept is None or kept.at <= now - SKIPPED_AGE_S
+
+
+def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainState]:
+    """The message key for `counter` and the state after it. `now` is in seconds, and only ages skipped keys."""
+    if counter == state.next and not state.skipped:
+        return message_key(state.key), ChainState(counter + 1, next_chain_key(state.key), state.skipped)
+    fresh = {n: kept for n, kept in state.skipped.items() if kept.at > now - SKIPPED_AGE_S}
+    if counter < state.next:
+        kept = fresh.pop(counter, None)
+        if kept is None:
+            raise Refused(Reason.REPLAY)
+        return kept.key, ChainState(state.next, state.key, fresh)
+    if counter - state.next > MAX_STEPS:
+        raise Refused(Reason.GAP)
+    key = state.key
+    for number in range(state.next, counter):
+        if counter - number <= MAX_SKIPPED:
+            fresh[number] = Skipped(message_key(key), now)
+        key = next_chain_key(key)
+    while len(fresh) > MAX_SKIPPED:
+        del fresh[min(fresh)]
+    return message_key(key), ChainState(counter + 1, next_chain_key(key), fresh)
