@@ -1,0 +1,143 @@
+"""The relay's own certificate authority: it vouches for the broker's name to the bracelets, and for nothing else.
+
+Elliptic curve P-256 with SHA-256, because every TLS library down to the one on an ESP32 has it. There is no revocation
+and no client certificate: bracelets are authenticated by their messages, and on the broker by a password.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+# A bracelet holds the CA and can't be given another one remotely; its own clock may be years behind at first start.
+CA_DAYS = 20 * 365
+SERVER_DAYS = 825
+BACKDATE = datetime.timedelta(days=1)  # for clocks that run slow
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def cert_pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def cert_der(self) -> bytes:
+        """What a bracelet is given: MicroPython's TLS reads DER."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def key_pem(self) -> bytes:
+        return _key_pem(self.key)
+
+
+def create_ca(
+    name: str = "Tocsin",
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> Authority:
+    """A new authority; the times are UTC, by default from now for 20 years."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(name)
+    start, end = _validity(not_before, not_after, CA_DAYS)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def load_ca(cert_pem: bytes, key_pem: bytes) -> Authority:
+    """An authority from what `cert_pem` and `key_pem` gave."""
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the CA's key is not an elliptic curve key")
+    certificate = x509.load_pem_x509_certificate(cert_pem)
+    if certificate.public_key() != key.public_key():
+        raise ValueError("the CA's key does not belong to its certificate")
+    return Authority(certificate, key)
+
+
+def issue_server(
+    ca: Authority,
+    names: Iterable[str],
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> tuple[bytes, bytes]:
+    """(certificate, private key), both PEM, for a server with these DNS names and IP addresses."""
+    listed = list(names)
+    key = ec.generate_private_key(ec.SECP256R1())
+    start, end = _validity(not_before, not_after, SERVER_DAYS)
+    end = min(end, ca.certificate.not_valid_after_utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(listed[0]))
+        .issuer_name(ca.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in listed]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key()), critical=False)
+        .sign(ca.key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _validity(
+    not_before: datetime.datetime | None, not_after: datetime.datetime | None, days: int
+) -> tuple[datetime.datetime, datetime.datetime]:
+    now = datetime.datetime.now(datetime.UTC)
+    start = not_before if not_before is not None else now - BACKDATE
+    return start, not_after if not_after is not None else now + datetime.timedelta(days=days)
+
+
+def _usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
+        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,170 @@
+"""Who gets in, and who may read and write what: the same on every broker."""
+
+from __future__ import annotations
+
+import queue
+import ssl
+import stat
+
+import pytest
+
+from relay.broker import Broker, MqttUser, bracelet_user, users_for
+
+from .conftest import ANNA, BORIS, PASSWORDS, Connect, everyone
+
+ALARM = f"b/0a/{ANNA}/alarm"
+REFUSED = {4, 5, 0x86, 0x87}  # bad user name or password, not authorised; paho shows MQTT 5's numbers for them
+
+
+def test_an_alarm_reaches_the_relay_and_the_receipt_its_bracelet(broker: Broker, connect: Connect) -> None:
+    relay = connect(broker, "relay")
+    relay.subscribe("b/+/+/alarm")
+    relay.subscribe("b/+/+/hb")
+    anna = connect(broker, ANNA)
+    anna.subscribe(f"b/0a/{ANNA}/ack")
+    boris = connect(broker, BORIS)
+    boris.subscribe(f"b/0a/{BORIS}/ack")
+
+    anna.publish(ALARM, b"alarm")
+    alarm = relay.receive()
+    assert (alarm.topic, alarm.payload, alarm.qos, alarm.retain) == (ALARM, b"alarm", 1, False)
+    relay.ack(alarm)
+    anna.publish(f"b/0a/{ANNA}/hb", b"heartbeat")
+    assert relay.receive().payload == b"heartbeat"
+    relay.publish(f"b/0a/{ANNA}/ack", b"receipt")
+    assert anna.receive().payload == b"receipt"
+    assert boris.received.empty()
+
+
+def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect: Connect) -> None:
+    subscriber = connect(broker, "subscriber", client_id="partner-1")
+    subscriber.subscribe("r/#")
+    subscriber.subscribe("b/#")
+    connect(broker, ANNA).publish(ALARM, b"alarm")
+    connect(broker, "relay").publish(f"r/{ANNA}/alarm", b"rebroadcast")
+    assert subscriber.receive().payload == b"rebroadcast"
+    with pytest.raises(queue.Empty):
+        subscriber.receive(0.3)
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        (BORIS, ALARM),
+        (BORIS, f"b/0a/{ANNA}/hb"),
+        (BORIS, f"b/0a/{BORIS}/ack"),
+        (BORIS, f"r/{ANNA}/alarm"),
+        ("subscriber", ALARM),
+        ("subscriber", f"r/{ANNA}/alarm"),
+        ("relay", ALARM),
+    ],
+    ids=["other's alarm", "other's heartbeat", "own receipt", "rebroadcast", "alarm", "as relay", "as bracelet"],
+)
+def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
+    readers = [connect(broker, "relay", client_id="reader"), connect(broker, "subscriber", client_id="partner")]
+    readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
+    for reader, filters in zip(
+        readers, (["b/+/+/alarm", "b/+/+/hb"], ["r/#"], [f"b/0a/{ANNA}/ack"], [f"b/0a/{BORIS}/ack"]), strict=True
+    ):
+        for each in filters:
+            reader.subscribe(each)
+    intruder = connect(broker, user, client_id="intruder")
+    intruder.paho.publish(topic, b"forged", qos=1)
+    # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
+    connect(broker, "relay").publish(f"r/{BORIS}/alarm", b"after")
+    assert readers[1].receive().payload == b"after"
+    with pytest.raises(queue.Empty):
+        readers[0].receive(0.2)
+    assert all(reader.received.empty() for reader in readers)
+
+
+FORBIDDEN = [f"b/0a/{ANNA}/ack", ALARM, "b/+/+/ack", "b/#", "r/#", f"r/{ANNA}/alarm", "#", "+/+/+/+"]
+
+
+@pytest.mark.parametrize("topic", FORBIDDEN)
+def test_a_bracelet_reads_nothing_but_its_receipts(broker: Broker, connect: Connect, topic: str) -> None:
+    boris = connect(broker, BORIS, clean=False)
+    boris.subscribe(topic)
+    boris.subscribe(f"b/0a/{BORIS}/ack")
+    relay = connect(broker, "relay")
+    relay.publish(f"b/0a/{ANNA}/ack", b"not his")
+    relay.publish(f"r/{ANNA}/alarm", b"not his")
+    connect(broker, ANNA).publish(ALARM, b"not his")
+    relay.publish(f"b/0a/{BORIS}/ack", b"his")
+    assert boris.receive().payload == b"his"
+    with pytest.raises(queue.Empty):
+        boris.receive(0.2)
+
+
+def test_taking_over_a_session_by_its_client_id_shows_nothing_of_it(broker: Broker, connect: Connect) -> None:
+    relay = connect(broker, "relay", client_id="relay", clean=False)
+    relay.subscribe("b/+/+/alarm")
+    relay.close()
+    connect(broker, ANNA).publish(ALARM, b"waiting")
+    boris = connect(broker, BORIS, client_id="relay", clean=False)
+    with pytest.raises(queue.Empty):
+        boris.receive(0.5)
+
+
+@pytest.mark.parametrize("user", [ANNA, "relay", "subscriber", "admin"])
+def test_a_wrong_password_is_refused(broker: Broker, connect: Connect, user: str) -> None:
+    assert connect(broker, user, password="wrong-but-long-enough").code in REFUSED
+
+
+def test_another_authority_is_refused_by_the_client(broker: Broker, connect: Connect) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(broker, ANNA, ca="other.pem")
+
+
+def test_added_users_come_in_and_removed_ones_go_while_others_stay(broker: Broker, connect: Connect) -> None:
+    relay = connect(broker, "relay")
+    relay.subscribe("b/+/+/alarm")
+    boris = connect(broker, BORIS)
+    password = "a-third-bracelet-comes"
+    broker.reload([user for user in everyone() if user.name != BORIS] + [bracelet_user("0a000003", password)])
+    newcomer = connect(broker, "0a000003", password=password)
+    assert newcomer.code == 0
+    newcomer.publish("b/0a/0a000003/alarm", b"newcomer")
+    assert relay.receive().payload == b"newcomer", "the relay's connection did not survive the reload"
+    assert connect(broker, BORIS, client_id="again").code in REFUSED
+    boris.paho.publish(f"b/0a/{BORIS}/alarm", b"revoked", qos=1)
+    with pytest.raises(queue.Empty):
+        relay.receive(0.5)
+
+
+def test_what_holds_passwords_is_private(broker: Broker) -> None:
+    folder = broker.folder  # type: ignore[attr-defined]  # both kinds have it; the protocol needn't
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    holders = [path for path in folder.rglob("*") if path.is_file() and b"password" in path.read_bytes().lower()]
+    assert holders
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+
+
+def test_a_users_password_shows_in_no_message() -> None:
+    user = bracelet_user(ANNA, PASSWORDS[ANNA])
+    assert PASSWORDS[ANNA] not in f"{user} {user!r} {[user]}"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"name": "a b"},
+        {"name": "x\ntopic read #"},
+        {"name": ""},
+        {"password": "short"},
+        {"password": 'quote"quote"quote"quote'},
+        {"publish": ("b/../x\n",)},
+        {"subscribe": ("r/#/x",)},
+        {"subscribe": ("a>b",)},
+    ],
+    ids=str,
+)
+def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, object]) -> None:
+    good: dict[str, object] = {"name": ANNA, "password": PASSWORDS[ANNA]}
+    with pytest.raises(ValueError, match="broker user"):
+        MqttUser(**{**good, **bad})  # type: ignore[arg-type]
+
+
+def test_users_for_lists_everyone_once() -> None:
+    names = [user.name for user in users_for([(ANNA, "p" * 16), (BORIS, "q" * 16)], "r" * 16, "s" * 16)]
+    assert names == ["relay", "subscriber", ANNA, BORIS]
