@@ -1,0 +1,94 @@
+"""The stages of one alarm, in the order in which they happened, for people and for scripts.
+
+Pure: it is fed events with wall-clock times from the simulator's trace, the relay's log and the subscriber, and knows nothing of where they came from.
+It does not decide whether the alarm arrived well; `complete` says which stages are still missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# stage -> what a newcomer reads; {…} are filled from the event's details
+STAGES: dict[str, str] = {
+    "pressed": "the button goes down",
+    "tick": "a tick on the wrist: keep holding, or let go",
+    "sealed": "signed and encrypted: {octets} octets, kept in flash",
+    "published": "sent by MQTT over TLS",
+    "sms": "sent by SMS",
+    "puback": "PUBACK: the broker has it (that is not delivery yet)",
+    "received": "the relay reads it from the {path}",
+    "verified": "decrypted; signature, counter and grammar are good",
+    "committed": "on the relay's disk",
+    "rebroadcast": "published to subscribers, signed by the relay",
+    "subscriber": "a subscriber has it and has checked both signatures",
+    "receipt": "the relay answers with a sealed receipt by {path}",
+    "felt": "two long buzzes on the wrist: the relay has it",
+}
+_COMMON = ("pressed", "tick", "sealed", "received", "verified", "committed", "rebroadcast", "subscriber", "receipt", "felt")
+REQUIRED: dict[str, tuple[str, ...]] = {"mqtt": (*_COMMON, "published", "puback"), "sms": (*_COMMON, "sms")}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One thing that happened: its name, seconds since the press, and details for the sentence."""
+
+    name: str
+    at_s: float
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        return STAGES[self.name].format_map(_Lenient(self.detail))
+
+    def line(self) -> str:
+        return f"{self.at_s:8.3f} s  {self.name:<12} {self.sentence}"
+
+
+class _Lenient(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+class Timeline:
+    """Collects the first occurrence of each stage of the alarm that began with the press at `pressed_at` (unix seconds)."""
+
+    def __init__(self, pressed_at: float) -> None:
+        self._t0 = pressed_at
+        self._stages: dict[str, Stage] = {}
+        self.add("pressed", pressed_at)
+
+    def add(self, name: str, at: float, **detail: object) -> Stage | None:
+        """Note that stage `name` happened at unix time `at`; returns the stage when it is the first of its name, else None."""
+        if name not in STAGES:
+            raise ValueError(f"no such stage: {name}")
+        if name in self._stages or at < self._t0:
+            return None
+        stage = Stage(name, at - self._t0, detail)
+        self._stages[name] = stage
+        return stage
+
+    def missing(self, path: str) -> list[str]:
+        """The stages an alarm by `path` ("mqtt" or "sms") must show and this one has not."""
+        return [name for name in REQUIRED[path] if name not in self._stages]
+
+    def complete(self, path: str) -> bool:
+        return not self.missing(path)
+
+    def stages(self) -> list[Stage]:
+        """In the order of their times; stages of equal time in the order of the chain."""
+        order = list(STAGES)
+        return sorted(self._stages.values(), key=lambda s: (s.at_s, order.index(s.name)))
+
+    def as_json(self, path: str) -> dict[str, object]:
+        """The whole timeline as plain values; times are seconds since the press."""
+        at = {s.name: s.at_s for s in self._stages.values()}
+        took = round(at["felt"] - at["sealed"], 3) if "felt" in at and "sealed" in at else None
+        return {
+            "ok": self.complete(path),
+            "path": path,
+            "octets": self._stages["sealed"].detail.get("octets") if "sealed" in self._stages else None,
+            "raised_to_receipt_s": took,
+            "missing": self.missing(path),
+            "stages": [{"stage": s.name, "at_s": round(s.at_s, 3), **s.detail} for s in self.stages()],
+        }
