@@ -67,6 +67,20 @@ def _check_key(key):
         raise ValueError("cbor: key")
 
 
+def _text(octets):
+    # MicroPython lets overlong forms and surrogates pass, which would be further encodings of a text or none at all.
+    text = str(octets, "utf-8")
+    size = 0
+    for char in text:
+        code = ord(char)
+        if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
+            raise ValueError("cbor: not UTF-8")
+        size += 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
+    if size != len(octets):
+        raise ValueError("cbor: not UTF-8")
+    return text
+
+
 def _item(data, at, depth):
     """Decode the item at `at`: (object, index behind it)."""
     if at >= len(data):
@@ -99,7 +113,7 @@ def _item(data, at, depth):
     if major == 2:
         return bytes(data[at : at + n]), at + n
     if major == 3:
-        return str(bytes(data[at : at + n]), "utf-8"), at + n
+        return _text(bytes(data[at : at + n])), at + n
     if major == 6:
         raise ValueError("cbor: tag")
     if depth <= 0:

@@ -25,8 +25,7 @@ def outer_header(kid, counter):
 
 
 def _nonce(base_iv, counter):
-    padded = counter.to_bytes(13, "big")
-    return bytes([a ^ b for a, b in zip(base_iv, padded)])
+    return (int.from_bytes(base_iv, "big") ^ counter).to_bytes(13, "big")
 
 
 def encrypt0(kid, counter, message_key, plaintext):

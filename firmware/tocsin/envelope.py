@@ -15,6 +15,7 @@ MAX_ALARM_COUNTER = (1 << 24) - 1
 _RECEIPT = 0  # kind of a down message
 _SIGNATURE = 64
 _TAG = 8
+_CELL = (999, 999, 65535, 268435455)  # the largest mcc, mnc, lac, cid
 _UNKNOWN = 65535  # of accuracy and age: that or worse
 
 
@@ -64,8 +65,8 @@ def _position(fix):
 def _cell(cell):
     if cell is None or len(cell) != 4:
         return []
-    for value, high in zip(cell, (999, 999, 65535, 268435455)):
-        if not _in(value, 0, high):
+    for i in range(4):
+        if not _in(cell[i], 0, _CELL[i]):
             return []
     return [list(cell)]
 
@@ -77,7 +78,7 @@ def alarm_payload(flags, cause, seq, time, battery, fix=None, cell=None, counter
     may be None. cell = (mcc, mnc, lac, cid). A measurement out of its range is left out or limited, because a broken
     sensor must not keep an alarm from being raised; a wrong `flags`, `cause` or `seq` is a mistake of the caller.
     """
-    if not _in(flags, 0, 127) or not _in(cause, 0, 23) or not _in(seq, 0, 65535) or not 0 <= counter <= MAX_ALARM_COUNTER:
+    if not (_in(flags, 0, 127) and _in(cause, 0, 23) and _in(seq, 0, 65535) and _in(counter, 0, MAX_ALARM_COUNTER)):
         raise ValueError("alarm: fields")
     head = [VERSION, flags, cause, seq, _time(time), _at_most(battery, 100)]
     position = _position(fix)
@@ -129,8 +130,8 @@ def peek(octets):
 def open_down(octets, kid, chain):
     """("receipt", counter): the relay has alarm message `counter` on disk. ValueError for everything else.
 
-    `chain` is the down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was good. Call its `scan` before, or
-    a long gap is stepped through in one go.
+    `chain` is the down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was good. Call its `scan` before,
+    or a long gap is stepped through in one go.
     """
     if peek(octets)[0] != kid:
         raise ValueError("down: another bracelet's")

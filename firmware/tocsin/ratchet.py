@@ -50,7 +50,7 @@ class ReceiveChain:
         self._passed = {}
 
     def state(self):
-        """(next expected counter, chain key, {counter: message key} of skipped messages), as the constructor takes it."""
+        """The constructor's arguments: next expected counter, chain key, {counter: message key} of skipped messages."""
         return self._counter, self._chain_key, dict(self._skipped)
 
     def scan(self, counter, budget=32):

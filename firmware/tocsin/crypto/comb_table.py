@@ -1,9 +1,9 @@
 # hwsim: no-float
 """Precomputed multiples of Ed25519's base point B for a fixed-base comb: 3 KB instead of five sixths of all doublings.
 
-Comb j has TEETH bits, SPACING apart; its entry m is the sum over the teeth i of (+ or -) 2^(SPACING (TEETH j + i)) B, where the
-top tooth is positive and the others are positive where bit i of m is set. An entry is y + x, y - x, 2dxy of the affine
-point, 32 octets each, little-endian. tests/firmware/wire/test_comb_table.py derives all of it again.
+Comb j has TEETH bits, SPACING apart. Its entry m is the sum over the teeth i of (+ or -) 2^(SPACING (TEETH j + i)) B,
+where the top tooth is positive and the others are positive where bit i of m is set. An entry is y + x, y - x, 2dxy of
+the affine point, 32 octets each, little-endian. tests/firmware/wire/test_comb_table.py derives all of it again.
 """
 
 from binascii import a2b_base64

@@ -3,11 +3,11 @@
 
 For: multiples of the base point (`base`), the X25519 ladder, decompression and a sum of two multiples for `verify`.
 
-Secrets select table entries and signs, but never a branch. Big integers themselves aren't constant-time: a product takes
-a little longer when an operand happens to be shorter. The native implementation hasn't this weakness.
+Secrets select table entries and signs, but never a branch. Big integers themselves aren't constant-time: a product
+takes a little longer when an operand happens to be longer. The native implementation hasn't this weakness.
 """
 
-from tocsin.crypto.comb_table import SPACING, TABLE, TEETH, COMBS
+from tocsin.crypto.comb_table import COMBS, SPACING, TABLE, TEETH
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -82,7 +82,7 @@ def base(k):
     table = TABLE
     half = 1 << (teeth - 1)
     bits = combs * teeth * spacing
-    # Signed digits without zeros: k = sum of (2 b_i - 1) 2^i over all `bits`, which needs an odd k; k + L serves as well.
+    # Signed digits without zeros: k = sum of (2 b_i - 1) 2^i over all `bits`. That needs an odd k; k + L is as good.
     k += L * (1 - (k & 1))
     digits = ((k + (1 << bits) - 1) >> 1).to_bytes((bits + 7) >> 3, "little")
     point = NEUTRAL

@@ -5,8 +5,23 @@ Same results as `curve_plain`. A secret decides about values only: no branch, no
 """
 
 from tocsin.crypto.comb_table import COMBS, SPACING, TABLE, TEETH
-from tocsin.crypto.field_viper import ADD, MUL, MUL_121665, SUB, ZERO
-from tocsin.crypto.field_viper import execute, invert, number, put, program, select, slots, swap, load, wipe
+from tocsin.crypto.field_viper import (
+    ADD,
+    MUL,
+    MUL_121665,
+    SUB,
+    ZERO,
+    execute,
+    invert,
+    load,
+    number,
+    program,
+    put,
+    select,
+    slots,
+    swap,
+    wipe,
+)
 
 L = 2**252 + 27742317777372353535851937790883648493
 _HALF = 1 << (TEETH - 1)

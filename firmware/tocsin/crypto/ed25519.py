@@ -1,9 +1,9 @@
 # hwsim: no-float
 """Ed25519 signatures (RFC 8032, 5.1) with hedged nonces.
 
-The nonce is derived from the key, the message and fresh randomness. A bad random generator then does no more harm than in
-the deterministic scheme, and a fault injected while the same message is signed twice doesn't give away the key. Anyone
-can verify the signatures as usual.
+The nonce is derived from the key, the message and fresh randomness. A bad random generator then does no more harm than
+in the deterministic scheme, and a fault injected while the same message is signed twice doesn't give away the key.
+Anyone can verify the signatures as usual.
 """
 
 import os

@@ -1,10 +1,11 @@
 # hwsim: no-float
+# ruff: noqa: F821 - uint, ptr8 and ptr32 are types that only viper knows
 """Arithmetic modulo p = 2^255 - 19 in native code, without allocation and with the same steps for all values.
 
-A field element is 20 limbs of 13 bits (radix 2^13, 260 bits) in a slot of 20 words. 13 bits, because 20 products of two
-limbs then add up within an unsigned 32-bit word, which is all that viper has on the bracelet. Calling native code costs more
-than an addition, so `run` takes a whole program of field operations: octets (operation, result, left, right), each of
-the last three a slot. A result may be its own operand.
+A field element is 20 limbs of 13 bits (radix 2^13, 260 bits) in a slot of 20 words. 13 bits, because 20 products of
+two limbs then add up within an unsigned 32-bit word, which is all that viper has on the bracelet. Calling native code
+costs more than an addition, so `run` takes a whole program of field operations, each of four octets: operation, slot
+of the result, slots of the left and the right operand. A result may be its own operand.
 
 Limbs after every operation: at most 8191, except limb 2, at most 8195. Values are not reduced below p; `number` is.
 
@@ -26,10 +27,13 @@ _WIPED = bytes(len(slots))
 
 
 @micropython.viper
-def run(memory: ptr32, unused: uint, program: ptr8, size: int):
-    """Execute a program of `size` octets. (An argument is a local that needn't be loaded from the stack: hence `unused`.)"""
-    base = uint(memory)
-    x = unused  # the carry
+def run(t: ptr32, x: uint, program: ptr8, size: int):
+    """Execute a program of `size` octets on the slots at `t`.
+
+    `x` brings nothing in. The first arguments are the only locals that viper keeps in registers on the bracelet, so the
+    two busiest names of this function have their places: the running pointer to the product, and the carry.
+    """
+    base = uint(t)
     i = 0
     while i < size:
         op = program[i]
@@ -38,8 +42,8 @@ def run(memory: ptr32, unused: uint, program: ptr8, size: int):
         b = ptr32(base + 80 * program[i + 3])
         j = 0
         if op == MUL:
-            # Schoolbook: add limb a[j] times all limbs of b to the columns j .. j + 19. Column j + 19 is new in row j. A
-            # column gets at most 20 products of 8195^2 at the very most: below 2^31.
+            # Schoolbook: add limb a[j] times all limbs of b to the columns j .. j + 19; column j + 19 is new in row j.
+            # A column gets at most 20 products of at most 8195^2: below 2^31.
             t = ptr32(base)
             while j < 19:
                 t[j] = 0
@@ -130,9 +134,8 @@ def load(memory: ptr32, slot: int, words: ptr32):
         shift = i & 31
         i >>= 5
         v = uint(words[i]) >> shift
-        if shift > 19:  # the limb reaches into the next word
-            if i < 7:
-                v |= uint(words[i + 1]) << (32 - shift)
+        if shift > 19 and i < 7:  # the limb reaches into the next word
+            v |= uint(words[i + 1]) << (32 - shift)
         r[k] = v & 8191
         k += 1
 

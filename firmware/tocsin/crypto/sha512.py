@@ -4,7 +4,7 @@
 
 def _choose():
     # Native code may fail to load (no emitter for this processor, no executable memory left), and a compiler's mistake
-    # on a processor we never tried must not become signatures that nobody accepts: hence a known answer (FIPS 180-4, "").
+    # on a processor we never tried must not become signatures that nobody accepts: hence a known answer, that of b"".
     try:
         from tocsin.crypto.sha512_viper import sha512 as native
 

@@ -34,7 +34,8 @@ def _compress(state, block):
         t1 = h + ((ee >> 14 ^ ee >> 18 ^ ee >> 41) & mask) + (g ^ e & (f ^ g)) + _K[t] + w[i]
         t2 = ((aa >> 28 ^ aa >> 34 ^ aa >> 39) & mask) + (a & b | c & (a | b))
         h, g, f, e, d, c, b, a = g, f, e, (d + t1) & mask, c, b, a, (t1 + t2) & mask
-    return [(x + y) & mask for x, y in zip(state, (a, b, c, d, e, f, g, h))]
+    mixed = (a, b, c, d, e, f, g, h)
+    return [(state[i] + mixed[i]) & mask for i in range(8)]
 
 
 def sha512(*parts):

@@ -1,4 +1,5 @@
 # hwsim: no-float
+# ruff: noqa: F821 - uint, ptr8 and ptr32 are types that only viper knows
 """SHA-512 (FIPS 180-4) in native code: every 64-bit word is two 32-bit halves, high first.
 
 A viper integer is a machine word: 32 bits on the bracelet, 64 on a desktop. Each half is masked to 32 bits before it is

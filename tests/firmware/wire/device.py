@@ -1,0 +1,157 @@
+"""Runs in MicroPython: answers calls of the firmware's functions. One line of JSON in, one line of JSON out.
+
+A line is a list of calls, [name, argument, ...]; the answer is a list of ["ok", result] or [exception, message]. A
+name is a dotted path from the firmware's modules, or one of the functions below.
+"""
+
+import json
+import sys
+from binascii import hexlify, unhexlify
+
+from tocsin import cbor, cose, envelope
+from tocsin.crypto import ed25519
+from tocsin.ratchet import ReceiveChain, step
+
+
+def unpack(value):
+    """JSON has no octets and no maps with other keys than strings: {"h": hex}, {"m": [[key, value], ...]}."""
+    if isinstance(value, list):
+        return [unpack(item) for item in value]
+    if isinstance(value, dict):
+        if "h" in value:
+            return unhexlify(value["h"])
+        return {unpack(key): unpack(item) for key, item in value["m"]}
+    return value
+
+
+def pack(value):
+    if isinstance(value, (bytes, bytearray)):
+        return {"h": hexlify(value).decode()}
+    if isinstance(value, (list, tuple)):
+        return [pack(item) for item in value]
+    if isinstance(value, dict):
+        return {"m": [[pack(key), pack(value[key])] for key in value]}
+    return value
+
+
+class Deterministic:
+    """A signer without fresh randomness, so that its signature can be compared with a vector."""
+
+    def __init__(self, seed):
+        self.scalar, self.prefix = ed25519.expand(seed)
+        self.public = ed25519.public(seed)
+
+    def sign(self, msg):
+        return ed25519.sign(self.scalar, self.prefix, self.public, msg, b"")
+
+
+def constant(module, name):
+    __import__(module)
+    return getattr(sys.modules[module], name)
+
+
+def implementations():
+    from tocsin.crypto import curve, sha512
+
+    return [curve.implementation.__name__, sha512.sha512.__globals__["__name__"]]
+
+
+def sign(seed, msg):
+    return ed25519.Signer(seed).sign(msg)
+
+
+def sign_deterministic(seed, msg):
+    return Deterministic(seed).sign(msg)
+
+
+def seal_alarm(kid, relay_id, counter, chain_key, payload, seed, deterministic):
+    signer = (Deterministic if deterministic else ed25519.Signer)(seed)
+    return envelope.seal_alarm(kid, relay_id, counter, chain_key, payload, signer)
+
+
+def sha512_repeated(text, repeat):
+    from tocsin.crypto.sha512 import sha512
+
+    return sha512(text.encode() * repeat)
+
+
+def field(operation, left, right):
+    """The result of one operation of field_viper on limbs given one by one, and its own limbs."""
+    from tocsin.crypto import field_viper
+
+    for slot, limbs in ((3, left), (4, right)):
+        octets = b"".join([limb.to_bytes(4, "little") for limb in limbs])
+        field_viper.slots[80 * slot : 80 * slot + 80] = octets
+    field_viper.execute(bytes((operation, 5, 3, 4)))
+    raw = bytes(field_viper.slots[400:480])
+    return [field_viper.number(5), [int.from_bytes(raw[i : i + 4], "little") for i in range(0, 80, 4)]]
+
+
+def x25519_iterated(times):
+    from tocsin.crypto import curve
+
+    k = u = b"\x09" + bytes(31)
+    for _ in range(times):
+        k, u = curve.x25519(k, u), k
+    return k
+
+
+def receive(kid, state, messages):
+    """Open messages one after another with one chain: [result or error, state] of each."""
+    chain = ReceiveChain(*state)
+    out = []
+    for message in messages:
+        try:
+            result = list(envelope.open_down(message, kid, chain))
+        except ValueError as error:
+            result = str(error)
+        out.append([result, chain.state()])
+    return out
+
+
+def seal_octets(kid, counter, chain_key, plaintext):
+    """Any plaintext, well-formed or not."""
+    return cose.encrypt0(kid, counter, step(chain_key)[0], plaintext)
+
+
+def plaintext(message, chain_key):
+    _, counter, header, ciphertext = cose.split0(message)
+    return cose.decrypt0(counter, header, step(chain_key)[0], ciphertext)
+
+
+def seal_down(kid, counter, chain_key, body):
+    return seal_octets(kid, counter, chain_key, cbor.encode(body))
+
+
+def scan(state, counter, budget):
+    """How many calls of scan it takes, and whether the state has changed."""
+    chain = ReceiveChain(*state)
+    calls = 1
+    while not chain.scan(counter, budget):
+        calls += 1
+    return [calls, list(chain.state()) == state]
+
+
+def call(name, *arguments):
+    if "." not in name:
+        return globals()[name](*arguments)
+    module, _, function = name.rpartition(".")
+    __import__(module)
+    return getattr(sys.modules[module], function)(*arguments)
+
+
+def main():
+    while True:
+        line = sys.stdin.readline()
+        if not line:
+            return
+        answers = []
+        for case in json.loads(line):
+            try:
+                answers.append(["ok", pack(call(*[unpack(item) for item in case]))])
+            except Exception as error:
+                answers.append([type(error).__name__, str(error)])
+        print(json.dumps(answers))
+
+
+main()
