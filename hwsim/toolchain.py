@@ -162,6 +162,8 @@ def unpack_debian(package: str, suite: str) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / "lock"):
             if not _intact(tree):  # another process may have done it while we waited
+                for leftover in cache.glob(f".{package}-*"):  # of a run that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
                 _unpack(package, suite, architecture, tree)
     except OSError as error:
         raise ToolchainError(f"the cache folder can't be used: {error}") from error

@@ -1,0 +1,375 @@
+"""`machine` as on an ESP32: pins, serial ports, converters, watchdog, RTC and resets, wired to the world's models.
+
+Not modelled: I2C, SPI, Timer, touch, DAC, RMT; drive strengths; a UART's break and interrupts.
+"""
+
+import io
+from binascii import hexlify, unhexlify
+
+import _hw
+import utime
+
+PWRON_RESET = 1
+HARD_RESET = 2
+WDT_RESET = 3
+DEEPSLEEP_RESET = 4
+SOFT_RESET = 5
+
+PIN_WAKE = 2
+EXT1_WAKE = 3
+TIMER_WAKE = 4
+
+_TO_2000 = 946684800
+
+
+def reset_cause():
+    return _hw.cfg["reset_cause"]
+
+
+def wake_reason():
+    return _hw.cfg["wake_reason"]
+
+
+def reset():
+    _hw.leave("reset", HARD_RESET)
+
+
+def soft_reset():
+    _hw.leave("reset", SOFT_RESET)
+
+
+def deepsleep(time_ms=0):
+    _hw.leave("deepsleep", time_ms)
+
+
+def lightsleep(time_ms=0):
+    _hw.sleep_until(_hw.clock() + time_ms * 1000)
+
+
+def idle():
+    _hw.tick()
+
+
+def freq(hz=None):
+    return 160000000
+
+
+def unique_id():
+    return unhexlify(_hw.cfg["unique_id"])
+
+
+def disable_irq():
+    return 0
+
+
+def enable_irq(state):
+    pass
+
+
+class Pin:
+    IN = 1
+    OUT = 3
+    OPEN_DRAIN = 7
+    PULL_DOWN = 1
+    PULL_UP = 2
+    IRQ_RISING = 1
+    IRQ_FALLING = 2
+    WAKE_LOW = 4
+    WAKE_HIGH = 5
+    DRIVE_0 = 0
+    DRIVE_1 = 1
+    DRIVE_2 = 2
+    DRIVE_3 = 3
+
+    _made = {}
+
+    def __new__(cls, id, *args, **kw):
+        if isinstance(id, Pin):
+            id = id._id
+        if not isinstance(id, int) or not 0 <= id <= 39 or id in (20, 24) or 28 <= id <= 31:
+            raise ValueError("invalid pin")
+        pin = cls._made.get(id)
+        if pin is None:
+            pin = cls._made[id] = super().__new__(cls)
+            pin._id = id
+            pin._device = "pin%d" % id
+            pin._mode = None
+            pin._level = 0
+            pin._handler = None
+            pin._trigger = 0
+        return pin
+
+    def __init__(self, id, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
+        self.init(mode, pull, value=value)
+
+    def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
+        if mode in (Pin.OUT, Pin.OPEN_DRAIN) and self._id >= 34:
+            raise ValueError("pin can only be input")
+        if mode == -1:
+            if value is not None:
+                self.value(value)
+            return
+        self._mode = mode
+        if mode == Pin.IN:
+            _hw.on(self._device, self._changed)
+            self._level = _hw.call(self._device, "input", 0 if pull in (-1, None) else pull)
+        else:
+            _hw.forget(self._device)
+            self._level = self._level if value is None else int(bool(value))
+            _hw.post(self._device, "output", self._level)
+
+    def _changed(self, event):
+        before = self._level
+        self._level = level = event[1]
+        if self._handler and level != before and self._trigger & (Pin.IRQ_RISING if level else Pin.IRQ_FALLING):
+            self._handler(self)
+
+    def irq(self, handler=None, trigger=IRQ_FALLING | IRQ_RISING, priority=1, wake=None, hard=False):
+        self._handler = handler
+        self._trigger = trigger
+
+    def value(self, level=None):
+        if level is None:
+            _hw.tick()
+            return self._level
+        self._level = level = int(bool(level))
+        _hw.post(self._device, "output", level)
+
+    __call__ = value
+
+    def on(self):
+        self.value(1)
+
+    def off(self):
+        self.value(0)
+
+    def toggle(self):
+        self.value(not self._level)
+
+    def __repr__(self):
+        return "Pin(%d)" % self._id
+
+
+class Signal:
+    def __init__(self, pin, invert=False):
+        self._pin = pin
+        self._invert = invert
+
+    def value(self, level=None):
+        if level is None:
+            return self._pin.value() ^ self._invert
+        self._pin.value(bool(level) ^ self._invert)
+
+    __call__ = value
+
+    def on(self):
+        self.value(1)
+
+    def off(self):
+        self.value(0)
+
+
+class PWM:
+    def __init__(self, pin, freq=None, duty=None, duty_u16=None, duty_ns=None):
+        self._device = "pwm%d" % Pin(pin)._id
+        self._freq = 5000
+        self._duty = 32768
+        self.init(freq=freq, duty=duty, duty_u16=duty_u16, duty_ns=duty_ns)
+
+    def init(self, freq=None, duty=None, duty_u16=None, duty_ns=None):
+        if freq is not None:
+            self._freq = freq
+        if duty is not None:
+            self._duty = duty * 64
+        if duty_ns is not None:
+            self._duty = min(65535, duty_ns * self._freq * 65536 // 1000000000)
+        if duty_u16 is not None:
+            self._duty = duty_u16
+        _hw.post(self._device, self._freq, self._duty)
+
+    def freq(self, hz=None):
+        if hz is None:
+            return self._freq
+        self.init(freq=hz)
+
+    def duty(self, value=None):
+        if value is None:
+            return self._duty // 64
+        self.init(duty=value)
+
+    def duty_u16(self, value=None):
+        if value is None:
+            return self._duty
+        self.init(duty_u16=value)
+
+    def deinit(self):
+        _hw.post(self._device, 0, 0)
+
+
+class ADC:
+    ATTN_0DB = 0
+    ATTN_2_5DB = 1
+    ATTN_6DB = 2
+    ATTN_11DB = 3
+    WIDTH_12BIT = 12
+
+    # Full scale of the four attenuations, as the ESP32's data sheet gives it.
+    _RANGE_UV = (950000, 1250000, 1750000, 2450000)
+
+    def __init__(self, pin, atten=ATTN_0DB):
+        self._device = "adc%d" % Pin(pin)._id
+        self._atten = atten
+
+    def atten(self, atten):
+        self._atten = atten
+
+    def width(self, bits):
+        pass
+
+    def read_uv(self):
+        return min(_hw.call(self._device, "uv"), self._RANGE_UV[self._atten])
+
+    def read_u16(self):
+        return self.read_uv() * 65535 // self._RANGE_UV[self._atten]
+
+    def read(self):
+        return self.read_u16() >> 4
+
+
+class UART(io.IOBase):
+    RTS = 1
+    CTS = 2
+    INV_TX = 16
+    INV_RX = 32
+
+    _PINS = {0: (1, 3), 1: (33, 32), 2: (17, 16)}  # (tx, rx) unless told otherwise
+
+    def __init__(self, id, baudrate=115200, bits=8, parity=None, stop=1, **options):
+        if id not in UART._PINS:
+            raise ValueError("UART(%d) does not exist" % id)
+        self._device = "uart%d" % id
+        self._tx, self._rx = UART._PINS[id]
+        self._rxbuf = 256
+        self._timeout = 0
+        self._in = bytearray()
+        self._busy_until = 0
+        self.init(baudrate, bits, parity, stop, **options)
+
+    def init(self, baudrate=115200, bits=8, parity=None, stop=1, *, tx=None, rx=None, rts=-1, cts=-1, txbuf=256,
+             rxbuf=None, timeout=None, timeout_char=None, invert=0, flow=0):  # fmt: skip
+        self._baud = baudrate
+        if tx is not None:
+            self._tx = Pin(tx)._id
+        if rx is not None:
+            self._rx = Pin(rx)._id
+        if self._tx >= 34:
+            raise ValueError("pin can only be input")
+        if rxbuf is not None:
+            self._rxbuf = max(rxbuf, 129)
+        if timeout is not None:
+            self._timeout = timeout
+        _hw.on(self._device, self._received)
+        _hw.call(self._device, "open", baudrate, self._tx, self._rx)
+
+    def _received(self, event):
+        # What doesn't fit the buffer is lost, as on the chip.
+        self._in.extend(unhexlify(event[1])[: self._rxbuf - len(self._in)])
+
+    def deinit(self):
+        _hw.forget(self._device)
+        _hw.call(self._device, "close")
+
+    def _sim_ready(self, mask):
+        return mask & ((1 if self._in else 0) | 4)
+
+    def ioctl(self, request, argument):
+        return self._sim_ready(argument) if request == 3 else 0
+
+    def any(self):
+        _hw.tick()
+        return len(self._in)
+
+    def _wait(self, n):
+        end = _hw.clock() + self._timeout * 1000
+        while len(self._in) < n and self._timeout and not _hw.wait(end):
+            pass
+
+    def read(self, n=-1):
+        _hw.tick()
+        if self._timeout:
+            self._wait(max(n, 1))
+        if not self._in:
+            return None
+        if n is None or n < 0:
+            n = len(self._in)
+        data = bytes(self._in[:n])
+        self._in = self._in[n:]
+        return data
+
+    def readinto(self, buf, n=-1):
+        data = self.read(len(buf) if n < 0 else min(n, len(buf)))
+        if data is None:
+            return None
+        buf[: len(data)] = data
+        return len(data)
+
+    def readline(self):
+        _hw.tick()
+        end = _hw.clock() + self._timeout * 1000
+        while b"\n" not in self._in and self._timeout and not _hw.wait(end):
+            pass
+        if not self._in:
+            return None
+        return self.read(self._in.find(b"\n") + 1 or len(self._in))
+
+    def write(self, data):
+        data = bytes(data)
+        now = _hw.clock()
+        self._busy_until = max(now, self._busy_until) + len(data) * 10000000 // self._baud
+        _hw.post(self._device, "tx", hexlify(data).decode())
+        return len(data)
+
+    def txdone(self):
+        _hw.tick()
+        return _hw.now >= self._busy_until
+
+    def flush(self):
+        _hw.sleep_until(self._busy_until)
+
+
+class WDT:
+    def __init__(self, id=0, timeout=5000):
+        if id != 0 or timeout <= 0:
+            raise ValueError
+        self._timeout = timeout
+        self.feed()
+
+    def feed(self):
+        _hw.post("wdt", self._timeout)
+
+
+class RTC:
+    def __init__(self, id=0):
+        pass
+
+    def datetime(self, fields=None):
+        if fields is None:
+            seconds, us = divmod(_hw.clock() + _hw.rtc_us, 1000000)
+            y, mo, d, h, mi, s, wd = utime.gmtime(seconds + _TO_2000)[:7]
+            return (y, mo, d, wd, h, mi, s, us)
+        y, mo, d, _, h, mi, s, us = fields
+        seconds = utime.mktime((y, mo, d, h, mi, s, 0, 0, 0)) - _TO_2000
+        _hw.rtc_us = seconds * 1000000 + us - _hw.clock()
+        _hw.post("rtc", "set", _hw.rtc_us)
+
+    def init(self, fields):
+        y, mo, d, h, mi, s, us = fields[:7]
+        self.datetime((y, mo, d, 0, h, mi, s, us))
+
+    def memory(self, data=None):
+        if data is None:
+            return unhexlify(_hw.cfg["rtc_memory"])
+        if len(data) > 2048:
+            raise ValueError("buffer too long")
+        _hw.cfg["rtc_memory"] = text = hexlify(bytes(data)).decode()
+        _hw.post("rtc", "memory", text)

@@ -1,0 +1,113 @@
+"""`network`: a Wi-Fi station. The access point, its key and its reach belong to the world.
+Not modelled: access point mode, PPP, IPv6, power saving.
+"""
+
+import _hw
+
+STA_IF = 0
+AP_IF = 1
+
+STAT_IDLE = 1000
+STAT_CONNECTING = 1001
+STAT_GOT_IP = 1010
+STAT_NO_AP_FOUND = 201
+STAT_WRONG_PASSWORD = 202
+STAT_BEACON_TIMEOUT = 200
+STAT_ASSOC_FAIL = 203
+STAT_HANDSHAKE_TIMEOUT = 204
+
+_hostname = "mpy-esp32"
+
+
+def hostname(name=None):
+    global _hostname
+    if name is None:
+        return _hostname
+    _hostname = name
+
+
+def country(code=None):
+    return "XX"
+
+
+class WLAN:
+    IF_STA = STA_IF
+    IF_AP = AP_IF
+    PM_NONE = 0
+    PM_PERFORMANCE = 1
+    PM_POWERSAVE = 2
+
+    _station = None
+
+    def __new__(cls, interface=STA_IF):
+        if interface != STA_IF:
+            raise OSError("only the station interface is simulated")
+        if cls._station is None:
+            cls._station = super().__new__(cls)
+            cls._station._active = False
+            cls._station._status = STAT_IDLE
+            cls._station._ssid = ""
+            cls._station._addresses = ("0.0.0.0", "0.0.0.0", "0.0.0.0", "0.0.0.0")
+            _hw.on("wifi", cls._station._event)
+        return cls._station
+
+    def __init__(self, interface=STA_IF):
+        pass
+
+    def _event(self, event):
+        self._status = event[1]
+        self._addresses = tuple(event[2])
+
+    def active(self, on=None):
+        _hw.tick()
+        if on is None:
+            return self._active
+        if bool(on) != self._active:
+            self._active = bool(on)
+            if not on:
+                self._status = STAT_IDLE
+            _hw.post("wifi", "active", self._active)
+        return self._active
+
+    def connect(self, ssid=None, key=None, *, bssid=None):
+        if not self._active:
+            raise OSError("STA must be active")
+        self._ssid = ssid or self._ssid
+        self._status = STAT_CONNECTING
+        _hw.post("wifi", "connect", self._ssid, key)
+
+    def disconnect(self):
+        self._status = STAT_IDLE
+        _hw.post("wifi", "disconnect")
+
+    def isconnected(self):
+        _hw.tick()
+        return self._status == STAT_GOT_IP
+
+    def status(self, what=None):
+        if what == "rssi":
+            return _hw.call("wifi", "rssi")
+        _hw.tick()
+        return self._status
+
+    def scan(self):
+        return [
+            (ssid.encode(), b"\x02\x00\x00\x00\x00\x01", 6, rssi, 3, False) for ssid, rssi in _hw.call("wifi", "scan")
+        ]
+
+    def ifconfig(self, addresses=None):
+        _hw.tick()
+        return self._addresses
+
+    def config(self, *args, **settings):
+        if not args:
+            return None  # reconnects, pm, txpower: accepted, without effect here
+        if args[0] == "mac":
+            from machine import unique_id
+
+            return unique_id()
+        if args[0] in ("ssid", "essid"):
+            return self._ssid
+        if args[0] in ("hostname", "dhcp_hostname"):
+            return _hostname
+        raise ValueError("unknown config param")

@@ -1,0 +1,222 @@
+"""`ssl`: the interpreter's own TLS over the simulated sockets.
+
+Certificates are valid or not by the board's RTC, as on the ESP32 (its build checks dates against its own clock). The
+host's library also checks against the host's clock and can't be told otherwise, so a certificate must be valid by both.
+"""
+
+import io
+
+import _hw
+import tls
+import uerrno
+import uselect
+import utime
+
+CERT_NONE = tls.CERT_NONE
+CERT_OPTIONAL = tls.CERT_OPTIONAL
+CERT_REQUIRED = tls.CERT_REQUIRED
+PROTOCOL_TLS_CLIENT = tls.PROTOCOL_TLS_CLIENT
+PROTOCOL_TLS_SERVER = tls.PROTOCOL_TLS_SERVER
+MBEDTLS_VERSION = tls.MBEDTLS_VERSION
+
+
+def _element(der, at):
+    # The DER element at an offset: (tag, start of its content, end).
+    tag = der[at]
+    length = der[at + 1]
+    at += 2
+    if length & 0x80:
+        n = length & 0x7F
+        length = 0
+        for _ in range(n):
+            length = length << 8 | der[at]
+            at += 1
+    return tag, at, at + length
+
+
+def _seconds(der, at):
+    # UTCTime or GeneralizedTime, in seconds since 1970.
+    tag, start, end = _element(der, at)
+    text = bytes(der[start:end]).decode()
+    if tag == 0x17:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    fields = [int(text[:4])] + [int(text[i : i + 2]) for i in range(4, 14, 2)]
+    return utime.mktime(tuple(fields) + (0, 0, 0)), end
+
+
+def validity(der):
+    # (not before, not after) of an X.509 certificate (RFC 5280, 4.1).
+    _, at, _ = _element(der, 0)
+    _, at, _ = _element(der, at)  # tbsCertificate
+    tag, _, end = _element(der, at)
+    if tag == 0xA0:  # version
+        at = end
+    for _ in range(3):  # serial number, algorithm, issuer
+        at = _element(der, at)[2]
+    _, at, _ = _element(der, at)
+    not_before, at = _seconds(der, at)
+    return not_before, _seconds(der, at)[0]
+
+
+class SSLContext:
+    def __init__(self, protocol):
+        self._own = tls.SSLContext(protocol)
+        self._own.verify_callback = self._check
+        self._user_callback = None
+        self._complaint = None
+
+    def _check(self, cert, depth):
+        now = (_hw.clock() + _hw.rtc_us) // 1000000 + 946684800
+        not_before, not_after = validity(cert)
+        if now > not_after:
+            self._complaint = "The certificate validity has expired\n"
+        elif now < not_before:
+            self._complaint = "The certificate validity starts in the future\n"
+        if self._complaint and self._own.verify_mode == CERT_REQUIRED:
+            return -1
+        return self._user_callback(cert, depth) if self._user_callback else 0
+
+    @property
+    def verify_mode(self):
+        return self._own.verify_mode
+
+    @verify_mode.setter
+    def verify_mode(self, mode):
+        self._own.verify_mode = mode
+
+    @property
+    def verify_callback(self):
+        return self._user_callback
+
+    @verify_callback.setter
+    def verify_callback(self, callback):
+        self._user_callback = callback
+
+    def _der(self, data):
+        if isinstance(data, str):
+            with open(data, "rb") as f:
+                return f.read()
+        return data
+
+    def load_verify_locations(self, cafile=None, cadata=None):
+        self._own.load_verify_locations(self._der(cafile) if cadata is None else cadata)
+
+    def load_cert_chain(self, certfile, keyfile):
+        self._own.load_cert_chain(self._der(certfile), self._der(keyfile))
+
+    def get_ciphers(self):
+        return self._own.get_ciphers()
+
+    def set_ciphers(self, ciphers):
+        self._own.set_ciphers(ciphers)
+
+    def wrap_socket(self, sock, *, server_side=False, do_handshake_on_connect=True, server_hostname=None):
+        self._complaint = None
+        if do_handshake_on_connect and sock._timeout == 0:
+            # The library would spin on a socket that doesn't block, and the world would stand still.
+            raise OSError(uerrno.EINPROGRESS)
+        return _SSLSocket(self, sock, server_side, do_handshake_on_connect, server_hostname)
+
+
+class _Stream(io.IOBase):
+    # What the TLS library reads and writes: errors as negative numbers, because an exception must not cross it.
+    def __init__(self, sock):
+        self._sock = sock
+
+    def readinto(self, buf):
+        try:
+            return self._sock.readinto(buf)
+        except OSError as e:
+            return -e.errno
+
+    def write(self, data):
+        try:
+            return self._sock.send(data)
+        except OSError as e:
+            return -e.errno
+
+    def ioctl(self, request, argument):
+        return self._sock.ioctl(request, argument)
+
+
+class _SSLSocket(io.IOBase):
+    def __init__(self, context, sock, server_side, handshake, hostname):
+        self._context = context
+        self._sock = sock
+        self._poll = uselect.poll()
+        self._own = None
+        self._own = self._guard(
+            context._own.wrap_socket,
+            _Stream(sock),
+            server_side=server_side,
+            do_handshake_on_connect=handshake,
+            server_hostname=hostname,
+        )
+        self._poll.register(self._own, 0)
+
+    def _guard(self, function, *args, **kw):
+        try:
+            return function(*args, **kw)
+        except (OSError, ValueError):
+            if self._context._complaint:
+                raise ValueError(self._context._complaint)
+            raise
+
+    def _sim_ready(self, mask):
+        self._poll.modify(self._own, mask)
+        for _, state in self._poll.poll(0):
+            return state
+        return 0
+
+    def ioctl(self, request, argument):
+        if request == 3:
+            return self._sim_ready(argument)
+        if request == 4:
+            self.close()
+        return 0
+
+    def setblocking(self, on):
+        self._sock.setblocking(on)
+
+    def settimeout(self, seconds):
+        self._sock.settimeout(seconds)
+
+    def read(self, n=-1):
+        return self._guard(self._own.read, n)
+
+    recv = read
+
+    def readinto(self, *args):
+        return self._guard(self._own.readinto, *args)
+
+    def readline(self):
+        return self._guard(self._own.readline)
+
+    def write(self, data):
+        return self._guard(self._own.write, data)
+
+    send = write
+
+    def cipher(self):
+        return self._own.cipher()
+
+    def getpeercert(self, binary=False):
+        return self._own.getpeercert(binary)
+
+    def close(self):
+        if self._own is not None:
+            self._own.close()
+            self._sock.close()
+
+
+def wrap_socket(sock, server_side=False, key=None, cert=None, cert_reqs=CERT_NONE, cadata=None, server_hostname=None,
+                do_handshake=True):  # fmt: skip
+    context = SSLContext(PROTOCOL_TLS_SERVER if server_side else PROTOCOL_TLS_CLIENT)
+    if cert or key:
+        context.load_cert_chain(cert, key)
+    if cadata:
+        context.load_verify_locations(cadata=cadata)
+    context.verify_mode = cert_reqs
+    return context.wrap_socket(
+        sock, server_side=server_side, do_handshake_on_connect=do_handshake, server_hostname=server_hostname
+    )

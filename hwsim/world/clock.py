@@ -1,0 +1,62 @@
+"""The world's clock: an event heap in integer microseconds.
+
+Events at the same instant happen in the order in which they were scheduled, so a run depends on nothing but its inputs.
+It knows nothing about devices or wall-clock time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+FOREVER = 1 << 60
+
+
+class Timer:
+    """A scheduled call. `cancel` it any time; a cancelled or past timer does nothing."""
+
+    __slots__ = ("at_us", "call")
+
+    def __init__(self, at_us: int, call: Callable[[], object]) -> None:
+        self.at_us = at_us
+        self.call: Callable[[], object] | None = call
+
+    @property
+    def pending(self) -> bool:
+        return self.call is not None
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_us = 0
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._scheduled = 0
+
+    def at(self, us: int, call: Callable[[], object]) -> Timer:
+        timer = Timer(max(us, self.now_us), call)
+        self._scheduled += 1
+        heapq.heappush(self._heap, (timer.at_us, self._scheduled, timer))
+        return timer
+
+    def after(self, us: int, call: Callable[[], object]) -> Timer:
+        return self.at(self.now_us + us, call)
+
+    def next_us(self) -> int:
+        """The time of the next event; FOREVER without one."""
+        while self._heap and not self._heap[0][2].pending:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else FOREVER
+
+    def step(self) -> None:
+        """Advance to the next event and let it happen."""
+        at_us = self.next_us()
+        if at_us == FOREVER:
+            return
+        timer = heapq.heappop(self._heap)[2]
+        self.now_us = max(self.now_us, at_us)
+        call, timer.call = timer.call, None
+        assert call is not None
+        call()

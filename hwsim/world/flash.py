@@ -1,0 +1,82 @@
+"""The flash image: an erased chip in a file, and the workshop's access to its files.
+
+The files are read and written by the interpreter's own littlefs on the same image, in a process of its own, while the
+device is off; of a running device a copy of the image is read, as it would be found after a power cut.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwsim.world.link import Interpreter
+
+if TYPE_CHECKING:
+    from hwsim.world.device import Device
+
+SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips
+_WALL_LIMIT_S = 60.0
+
+
+def create(path: Path) -> None:
+    """An erased chip, unless there is an image already."""
+    if not path.exists():
+        path.write_bytes(b"\xff" * SIZE)
+
+
+class Files:
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file; folders on the way are made."""
+        if self._device.state not in ("off", "stopped"):
+            raise RuntimeError(f"{self._device.name} is on: its file system can't be written by two")
+        self._run(self._device.flash_path, ["put", _absolute(name), content.hex()])
+
+    def get(self, name: str) -> bytes:
+        """Read a file; FileNotFoundError when there is none."""
+        return bytes.fromhex(self._look(["get", _absolute(name), ""]))
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.get(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self, folder: str = "/") -> list[str]:
+        """What is in a folder."""
+        names: list[str] = self._look(["list", _absolute(folder), ""])
+        return sorted(names)
+
+    def remove(self, name: str) -> None:
+        if self._device.state not in ("off", "stopped"):
+            raise RuntimeError(f"{self._device.name} is on: its file system can't be written by two")
+        self._run(self._device.flash_path, ["remove", _absolute(name), ""])
+
+    def _look(self, operation: list[str]) -> Any:
+        if self._device.state in ("off", "stopped"):
+            return self._run(self._device.flash_path, operation)
+        with tempfile.TemporaryDirectory(prefix="hwsim-") as folder:
+            return self._run(Path(shutil.copy(self._device.flash_path, folder)), operation)
+
+    def _run(self, image: Path, operation: list[str]) -> Any:
+        interpreter = Interpreter(
+            {"mode": "files", "t": 0, "flash": str(image), "operations": [operation]}, _WALL_LIMIT_S
+        )
+        try:
+            answer = interpreter.receive()[3][0]
+        finally:
+            interpreter.close()
+        if isinstance(answer, dict):
+            if answer["oserror"] == 2:
+                raise FileNotFoundError(operation[1])
+            raise OSError(answer["oserror"], operation[0], operation[1])
+        return answer
+
+
+def _absolute(name: str) -> str:
+    return name if name.startswith("/") else f"/{name}"

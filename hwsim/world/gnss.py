@@ -1,0 +1,167 @@
+"""A GNSS receiver on a serial line: NMEA 0183 once a second, from a track.
+
+Modelled: cold start (first silence, then the time, then a fix that gets better), loss of the sky and how long the
+receiver needs afterwards, the power switch, spoofing by an offset, line noise. Not modelled: orbits and signal levels,
+assistance data, configuration messages to the receiver, warm starts (every power-on is a cold one).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hwsim.world.clock import Timer
+from hwsim.world.uart import SerialLine
+
+if TYPE_CHECKING:
+    from hwsim.world.device import Device
+
+_FIRST_OUTPUT_US = 400_000
+_AFTER_SECOND_US = 60_000  # the receiver needs that long for the solution of a full second
+_METRES_PER_E7 = 0.0111319
+
+
+@dataclass(frozen=True)
+class Point:
+    lat_e7: int
+    lon_e7: int
+    altitude_m: int
+    speed_mps: float = 0.0
+    heading: float = 0.0
+
+
+class Track:
+    """Where the wearer is: straight lines between (seconds, latitude, longitude, altitude in metres)."""
+
+    def __init__(self, points: Sequence[tuple[float, float, float, int]]) -> None:
+        if not points:
+            raise ValueError("a track needs a point")
+        self._points = [(round(t * 1e6), round(lat * 1e7), round(lon * 1e7), alt) for t, lat, lon, alt in points]
+
+    @classmethod
+    def still(cls, lat: float, lon: float, altitude_m: int = 0) -> Track:
+        return cls([(0, lat, lon, altitude_m)])
+
+    def at(self, us: int) -> Point:
+        before = self._points[0]
+        for after in self._points:
+            if after[0] > us:
+                break
+            before = after
+        else:
+            return Point(*before[1:])
+        if after is before or us < before[0]:
+            return Point(*before[1:])
+        span, part = after[0] - before[0], us - before[0]
+        lat, lon, alt = (before[i] + (after[i] - before[i]) * part // span for i in (1, 2, 3))
+        north = (after[1] - before[1]) * _METRES_PER_E7
+        east = (after[2] - before[2]) * _METRES_PER_E7 * math.cos(math.radians(lat / 1e7))
+        speed = math.hypot(north, east) / (span / 1e6)
+        return Point(lat, lon, alt, speed, math.degrees(math.atan2(east, north)) % 360)
+
+
+def sentence(body: str) -> bytes:
+    checksum = 0
+    for octet in body.encode("ascii"):
+        checksum ^= octet
+    return f"${body}*{checksum:02X}\r\n".encode("ascii")
+
+
+def _degrees(e7: int, width: int, positive: str, negative: str) -> str:
+    """ddmm.mmmmm,N with the rounding done in integers."""
+    value = (abs(e7) * 60 + 50) // 100  # 1/100000 of a minute
+    degrees, minutes = divmod(value, 60 * 100_000)
+    return f"{degrees:0{width}}{minutes // 100_000:02}.{minutes % 100_000:05},{positive if e7 >= 0 else negative}"
+
+
+class Gnss:
+    def __init__(self, device: Device, who: str, wiring: dict[str, int], track: Track | None) -> None:
+        self._world = device.world
+        self._who = who
+        self.line = SerialLine(device, who, wiring, lambda data: None)
+        self.track = track
+        self.cold_start_s = 32.0
+        self.reacquire_s = 4.0
+        self.on = False
+        self.jump_e7 = (0, 0)  # what a spoofer adds to latitude and longitude
+        self._sky = True
+        self._since_us = 0  # on since
+        self._fix_at_us = 0  # the first fix is or was possible at
+        self._tick: Timer | None = None
+        self._had_fix = False
+
+    @property
+    def sky(self) -> bool:
+        """Whether the antenna sees satellites."""
+        return self._sky
+
+    @sky.setter
+    def sky(self, sees: bool) -> None:
+        if sees and not self._sky:
+            self._fix_at_us = max(self._fix_at_us, self._world.now_us + round(self.reacquire_s * 1e6))
+        self._sky = sees
+        self._world.note(self._who, "sky" if sees else "no sky")
+
+    def power(self, on: bool) -> None:
+        if on == self.on:
+            return
+        self.on = on
+        self._world.note(self._who, "on" if on else "off")
+        if self._tick:
+            self._tick.cancel()
+        if on:
+            self._since_us = self._world.now_us
+            self._fix_at_us = self._since_us + round(self.cold_start_s * 1e6)
+            self._had_fix = False
+            self._tick = self._world.after(_FIRST_OUTPUT_US, self._schedule)
+
+    def inject(self, data: bytes) -> None:
+        """Octets on the line that the receiver did not send: noise, or a forged sentence."""
+        self.line.send(data)
+
+    @property
+    def fix(self) -> bool:
+        return self.on and self._sky and self.track is not None and self._world.now_us >= self._fix_at_us
+
+    def _schedule(self) -> None:
+        now = self._world.now_us
+        self._tick = self._world.at((now // 1_000_000 + 1) * 1_000_000 + _AFTER_SECOND_US, self._second)
+
+    def _second(self) -> None:
+        if self.fix != self._had_fix:
+            self._had_fix = self.fix
+            self._world.note(self._who, "fix" if self.fix else "fix lost")
+        self.line.send(b"".join(self._sentences()))
+        self._schedule()
+
+    def _sentences(self) -> list[bytes]:
+        second_us = self._world.now_us // 1_000_000 * 1_000_000
+        has_time = self._fix_at_us - self._world.now_us <= (self._fix_at_us - self._since_us) * 6 // 10
+        utc = datetime.fromtimestamp(self._world.start + second_us // 1_000_000, UTC)
+        clock = utc.strftime("%H%M%S.00") if has_time else ""
+        date = utc.strftime("%d%m%y") if has_time else ""
+        if not self.fix or self.track is None:
+            return [
+                sentence(f"GPRMC,{clock},V,,,,,,,{date},,,N"),
+                sentence("GPVTG,,,,,,,,,N"),
+                sentence(f"GPGGA,{clock},,,,,0,00,99.99,,,,,,"),
+                sentence("GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99"),
+            ]
+        point = self.track.at(second_us)
+        lat = _degrees(point.lat_e7 + self.jump_e7[0], 2, "N", "S")
+        lon = _degrees(point.lon_e7 + self.jump_e7[1], 3, "E", "W")
+        settled = min(20, (self._world.now_us - self._fix_at_us) // 1_000_000)
+        satellites, hdop = 4 + settled // 4, 250 - 8 * settled
+        knots = f"{point.speed_mps * 1.943844:.3f}"
+        course = f"{point.heading:.2f}" if point.speed_mps >= 0.5 else ""
+        used = ",".join(f"{n:02}" for n in range(1, satellites + 1)) + "," * (12 - satellites)
+        dop = f"{hdop // 100}.{hdop % 100:02}"
+        return [
+            sentence(f"GPRMC,{clock},A,{lat},{lon},{knots},{course},{date},,,A"),
+            sentence(f"GPVTG,{course},T,,M,{knots},N,{point.speed_mps * 3.6:.3f},K,A"),
+            sentence(f"GPGGA,{clock},{lat},{lon},1,{satellites:02},{dop},{point.altitude_m}.0,M,0.0,M,,"),
+            sentence(f"GPGSA,A,3,{used},2.00,{dop},1.70"),
+        ]

@@ -1,0 +1,132 @@
+"""Where a modem hangs: on a bracelet's UART with its power key and status line, or, as the relay's, on a PTY in real
+time and on a plain object in virtual time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import tty
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hwsim.world.clock import Timer
+from hwsim.world.modem import Modem
+from hwsim.world.pins import Level, PowerSwitch
+from hwsim.world.uart import SerialLine
+
+if TYPE_CHECKING:
+    from hwsim.world.device import Device
+    from hwsim.world.world import World
+
+_AFTER_RESET_US = 100_000
+
+
+def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tuple[Modem, SerialLine]:
+    """A bracelet's modem. Its supply is the bracelet's, so it goes on when only the processor is reset."""
+    world = device.world
+    line = SerialLine(device, who, wiring, lambda data: modem.feed(data))
+    modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note)
+    if "power_key" in wiring:
+        _Key(device, modem, who, wiring)
+    if "reset" in wiring:
+        active_low = wiring.get("reset_active_low", True)
+        PowerSwitch(device, who, wiring["reset"], active_low, lambda active: _pulled(world, modem, active))
+    if "status" in wiring:
+        modem.on_power_change = Level(device, who, wiring["status"], lambda: modem.on).changed
+    return modem, line
+
+
+def _pulled(world: World, modem: Modem, active: bool) -> None:
+    if active:
+        modem.power(False)
+    else:
+        world.after(_AFTER_RESET_US, lambda: modem.power(True))
+
+
+class _Key:
+    """Held for long enough, it switches the modem on, or off."""
+
+    def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
+        self._world = device.world
+        self._modem = modem
+        self._hold_us = wiring.get("power_key_ms", 1000) * 1000
+        self._timer: Timer | None = None
+        active_low = wiring.get("power_key_active_low", False)
+        PowerSwitch(device, who, wiring["power_key"], active_low, self._changed)
+
+    def _changed(self, active: bool) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._world.after(self._hold_us, self._held) if active else None
+
+    def _held(self) -> None:
+        self._modem.power(not self._modem.on)
+
+
+class SerialEnd:
+    """The computer's end of a serial line, as an object: for tests in virtual time."""
+
+    def __init__(self, feed: Callable[[bytes], None]) -> None:
+        self._feed = feed
+        self._unread = b""
+        self.on_data: Callable[[bytes], object] | None = None
+
+    def write(self, data: bytes) -> None:
+        self._feed(data)
+
+    def read(self) -> bytes:
+        """Everything that came since the last call, unless `on_data` takes it."""
+        data, self._unread = self._unread, b""
+        return data
+
+    def arrived(self, data: bytes) -> None:
+        if self.on_data:
+            self.on_data(data)
+        else:
+            self._unread += data
+
+
+class RelayModem:
+    """The relay's modem: always on. In real time on a PTY whose path is `port`, else at `endpoint`."""
+
+    def __init__(self, world: World, number: str, pty_wanted: bool) -> None:
+        self._world = world
+        self.endpoint: SerialEnd | None = None
+        self.port: str | None = None
+        self._unsent = b""
+        if pty_wanted:
+            self._master, self._slave = pty.openpty()
+            tty.setraw(self._slave)  # and it stays open, so that the line survives a relay that goes and comes
+            os.set_blocking(self._master, False)
+            self.port = os.ttyname(self._slave)
+            send = self._to_pty
+        else:
+            self.endpoint = SerialEnd(lambda data: self.modem.feed(data))
+            send = self.endpoint.arrived
+        self.modem = Modem(number, "relay modem", world.sms, send, world.after, lambda: world.unix_time, world.note)
+        if pty_wanted:
+            world.watch(self._master, self._readable)
+            world.at_close(self._close)
+        self.modem.power(True, warm=True)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._master, 4096)
+        except BlockingIOError:
+            return
+        self.modem.feed(data)
+
+    def _to_pty(self, data: bytes) -> None:
+        self._unsent += data
+        self._flush()
+
+    def _flush(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # nobody reads: the rest goes out when somebody does
+            self._unsent = self._unsent[os.write(self._master, self._unsent) :]
+        self._world.watch(self._master, self._readable, self._flush if self._unsent else None)
+
+    def _close(self) -> None:
+        self._world.unwatch(self._master)
+        os.close(self._master)
+        os.close(self._slave)

@@ -1,0 +1,312 @@
+"""The data network: names, delays, outages, and TCP between a bracelet and servers that live in the world.
+
+A connection behaves as TCP does above the packets: in order, nothing lost unless it breaks; a path that is down or
+loses packets shows as delay. Time does not depend on the number of octets, so that TLS (whose records differ in length
+from run to run) leaves the trace alone. Not modelled: bandwidth, segment sizes, receive windows, IPv6.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from hwsim.world.clock import Timer
+from hwsim.world.tls import TlsServer
+
+if TYPE_CHECKING:
+    from hwsim.world.uplink import Uplink
+    from hwsim.world.world import World
+
+RETRANSMIT_US = 1_000_000  # after an outage the first packet that passes is a retransmission
+CONNECT_TIMEOUT_US = 20_000_000
+
+
+class Endpoint(Protocol):
+    """A server's end of one connection."""
+
+    def received(self, data: bytes) -> None: ...
+
+    def closed(self) -> None:
+        """The other side closed, or the connection broke. Called once."""
+
+
+class Stream(Protocol):
+    """What an endpoint has to answer with."""
+
+    @property
+    def peer(self) -> str:
+        """The bracelet's name."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+EndpointFactory = Callable[[Stream], Endpoint]
+
+
+class Pipe:
+    """One direction of a connection: in order, with a delay, standing still while the path is down."""
+
+    def __init__(self, link: Link, arrived: Callable[[bytes | None], None]) -> None:
+        self._link = link
+        self._arrived = arrived
+        self._queue: deque[tuple[int, bytes | None]] = deque()  # None: the end
+        self._timer: Timer | None = None
+
+    def push(self, item: bytes | None) -> None:
+        network = self._link.network
+        due = network.world.now_us + network.one_way_us()
+        if self._queue:
+            due = max(due, self._queue[-1][0])
+        self._queue.append((due, item))
+        if self._timer is None and self._link.path_up():
+            self._timer = network.world.at(due, self._due)
+
+    def path_restored(self) -> None:
+        if self._queue and self._timer is None:
+            self._timer = self._link.network.world.after(RETRANSMIT_US, self._due)
+
+    def drop(self) -> None:
+        self._queue.clear()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _due(self) -> None:
+        self._timer = None
+        world = self._link.network.world
+        while self._queue and self._queue[0][0] <= world.now_us:
+            if not self._link.path_up():
+                return
+            self._arrived(self._queue.popleft()[1])
+        if self._queue and self._timer is None:
+            self._timer = world.at(self._queue[0][0], self._due)
+
+
+class Link:
+    """One TCP connection, seen from the middle. It is the Stream of the server's endpoint."""
+
+    def __init__(self, network: Network, uplink: Uplink, socket: str, host: str, port: int) -> None:
+        self.network = network
+        self.uplink = uplink
+        self.socket = socket
+        self.host, self.port = host, port
+        self.open = False
+        self._endpoint: Endpoint | None = None
+        self._device_there = True
+        self._up = Pipe(self, self._at_server)
+        self._down = Pipe(self, self._at_device)
+
+    @property
+    def peer(self) -> str:
+        return self.uplink.name
+
+    def path_up(self) -> bool:
+        return self.network.data_up and self.uplink.reachable
+
+    def path_restored(self) -> None:
+        self._up.path_restored()
+        self._down.path_restored()
+
+    # -- opening
+
+    def accept(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.open = True
+        self.network.note("connected", peer=self.peer, host=self.host, port=self.port)
+        if self._device_there:
+            self.uplink.deliver(self.socket, "open")
+
+    def fail(self, code: str) -> None:
+        """The connection is broken, or was never made."""
+        was_open, self.open = self.open, False
+        self.network.forget(self)
+        self._up.drop()
+        self._down.drop()
+        if self._device_there:
+            self._device_there = False
+            self.uplink.deliver(self.socket, "error", code)
+        if was_open:
+            self.network.note("broken", peer=self.peer, host=self.host, port=self.port, error=code)
+            self._end_server()
+
+    # -- the device's side
+
+    def from_device(self, data: bytes) -> None:
+        if self.open:
+            self._up.push(data)
+
+    def device_closed(self) -> None:
+        self._device_there = False
+        if self.open:
+            self._up.push(None)
+        else:
+            self.network.forget(self)
+
+    def device_vanished(self) -> None:
+        """Reset or without supply: no packet tells the server, which finds out when it next sends."""
+        self._device_there = False
+        self._up.drop()
+        if not self.open:
+            self.network.forget(self)
+
+    def _at_device(self, item: bytes | None) -> None:
+        if not self._device_there:
+            self.fail("ECONNRESET")
+        elif item is None:
+            self.uplink.deliver(self.socket, "end")
+        else:
+            self.uplink.deliver(self.socket, "data", item.hex())
+
+    # -- the server's side
+
+    def write(self, data: bytes) -> None:
+        if self.open and data:
+            self._down.push(data)
+
+    def close(self) -> None:
+        if self.open:
+            self._down.push(None)
+            self._end_server()
+
+    def _at_server(self, item: bytes | None) -> None:
+        if self._endpoint is None:
+            if item is None:
+                self._finish()
+        elif item is None:
+            self._end_server()
+            self._finish()
+        else:
+            self.network.world.after(self.network.one_way_us(), lambda: self._acknowledge(len(item)))
+            self._endpoint.received(item)
+
+    def _acknowledge(self, octets: int) -> None:
+        if self._device_there:
+            self.uplink.deliver(self.socket, "acked", octets)
+
+    def _end_server(self) -> None:
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint:
+            endpoint.closed()
+
+    def _finish(self) -> None:
+        self.open = False
+        self._up.drop()
+        self._down.drop()
+        self.network.forget(self)
+        self.network.note("closed", peer=self.peer, host=self.host, port=self.port)
+
+
+class Network:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.delay_us = 40_000  # one way
+        self.loss = 0.0  # part of the packets that need a second try
+        self._random = world.random("network")
+        self._data_up = True
+        self._addresses: dict[str, str] = {}
+        self._services: dict[tuple[str, int], Callable[[Link], None]] = {}
+        self._links: list[Link] = []
+
+    def note(self, what: str, **detail: object) -> None:
+        self.world.note("network", what, **detail)
+
+    # -- what is there
+
+    def listen(self, host: str, port: int, factory: EndpointFactory, tls: ssl.SSLContext | None = None) -> None:
+        """A server in the world. With `tls`, the endpoint sees the plain octets."""
+
+        def accept(link: Link) -> None:
+            link.accept(TlsServer(link, factory, tls, self.note) if tls else factory(link))
+
+        self._services[self._name(host), port] = accept
+
+    def unlisten(self, host: str, port: int) -> None:
+        """The server is gone: its connections break, new ones are refused."""
+        self._services.pop((self._name(host), port), None)
+        for link in [link for link in self._links if (link.host, link.port) == (host, port)]:
+            link.fail("ECONNRESET")
+
+    def route(self, host: str, port: int, real_host: str, real_port: int) -> None:
+        """Carry connections to this name on to a real server. Only in real time: the wall clock rules the peer."""
+        from hwsim.world.bridge import Bridge
+
+        if not self.world.realtime:
+            raise RuntimeError("a real server can't take part in virtual time: World(realtime=True)")
+        self._services[self._name(host), port] = Bridge(self.world, real_host, real_port).open
+
+    def _name(self, host: str) -> str:
+        if host not in self._addresses:
+            self._addresses[host] = f"10.77.0.{len(self._addresses) + 1}"
+        return self._addresses[host]
+
+    def resolve(self, host: str) -> str | None:
+        """The address of a name, or the address itself."""
+        if host.count(".") == 3 and host.replace(".", "").isdigit():
+            return host
+        return self._addresses.get(host)
+
+    # -- its state
+
+    @property
+    def data_up(self) -> bool:
+        return self._data_up
+
+    @data_up.setter
+    def data_up(self, up: bool) -> None:
+        if up == self._data_up:
+            return
+        self._data_up = up
+        self.note("up" if up else "down")
+        if up:
+            self.path_changed()
+
+    def path_changed(self) -> None:
+        for link in list(self._links):
+            if link.path_up():
+                link.path_restored()
+
+    def one_way_us(self) -> int:
+        retransmissions = 0
+        while self.loss and self._random.random() < self.loss and retransmissions < 6:
+            retransmissions += 1
+        return self.delay_us + retransmissions * RETRANSMIT_US
+
+    def cut(self) -> None:
+        """Break every connection, as a middlebox that forgets its state does."""
+        self.note("cut")
+        for link in list(self._links):
+            link.fail("ECONNRESET")
+
+    # -- connections
+
+    def connect(self, uplink: Uplink, socket: str, address: str, port: int) -> Link:
+        host = next((name for name, known in self._addresses.items() if known == address), address)
+        link = Link(self, uplink, socket, host, port)
+        self._links.append(link)
+        if not uplink.associated:
+            link.fail("EHOSTUNREACH")
+        else:
+            deadline = self.world.now_us + CONNECT_TIMEOUT_US
+            self.world.after(2 * self.one_way_us(), lambda: self._reach(link, address, deadline))
+        return link
+
+    def _reach(self, link: Link, address: str, deadline: int) -> None:
+        if link not in self._links or link.open:
+            return
+        service = self._services.get((address, link.port))
+        if link.path_up() and service:
+            service(link)
+        elif link.path_up() and address in self._addresses.values():
+            link.fail("ECONNREFUSED")
+        elif self.world.now_us >= deadline:
+            link.fail("ETIMEDOUT")
+        else:  # the next try of a packet that gets no answer
+            self.world.after(3_000_000, lambda: self._reach(link, address, deadline))
+
+    def forget(self, link: Link) -> None:
+        if link in self._links:
+            self._links.remove(link)

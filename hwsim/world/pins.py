@@ -1,0 +1,212 @@
+"""Models of what hangs on single pins: button, LED, haptic motor, battery.
+
+Not modelled: contact bounce of the button (see `Button.bounce_us`: off by default), the motor's spin-up, the battery's
+sag under load and its discharge. Each says what happened in the trace under the bracelet's part name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hwsim.world.device import Device
+
+
+class _Pin:
+    """A peripheral on one pin; the base answers nothing."""
+
+    def __init__(self, device: Device, who: str) -> None:
+        self._device = device
+        self._who = who
+
+    def _note(self, what: str, **detail: Any) -> None:
+        self._device.world.note(self._who, what, **detail)
+
+    def reset(self) -> None:
+        pass
+
+    def output(self, device: str, args: list[Any]) -> None:
+        pass
+
+    def call(self, device: str, function: str, args: list[Any]) -> Any:
+        return 0
+
+
+class Button(_Pin):
+    def __init__(self, device: Device, who: str, pin: int, active_low: bool) -> None:
+        super().__init__(device, who)
+        self._pin = pin
+        self._active_low = active_low
+        self.pressed = False
+        self.bounce_us = 0  # the contact opens and closes for so long before it rests
+        device.wire(f"pin{pin}", self)
+
+    def press(self, for_s: float | None = None) -> None:
+        """Push it down and, if told for how long, let go by itself; time goes on in the meantime."""
+        self._set(True)
+        if for_s is not None:
+            self._device.world.after(round(for_s * 1e6), self.release)
+
+    def release(self) -> None:
+        self._set(False)
+
+    def hold(self, seconds: float) -> None:
+        """Push it down, let the world run for so long, let go."""
+        world = self._device.world
+        world.call(self.press)
+        world.run(seconds)
+        world.call(self.release)
+
+    @property
+    def level(self) -> int:
+        return int(self.pressed != self._active_low)
+
+    def _set(self, pressed: bool) -> None:
+        if pressed == self.pressed:
+            return
+        self.pressed = pressed
+        self._note("pressed" if pressed else "released")
+        level = self.level
+        self._device.pin_changed(self._pin, level)
+        for us in range(0, self.bounce_us, 500):
+            back = level if us % 1000 else 1 - level
+            self._device.world.after(us + 250, lambda back=back: self._device.pin_changed(self._pin, back))  # type: ignore[misc]
+        if self.bounce_us:
+            self._device.world.after(self.bounce_us, lambda: self._device.pin_changed(self._pin, self.level))
+
+    def call(self, device: str, function: str, args: list[Any]) -> Any:
+        return self.level
+
+
+class Led(_Pin):
+    def __init__(self, device: Device, who: str, pin: int, active_low: bool) -> None:
+        super().__init__(device, who)
+        self._active_low = active_low
+        self.on = False
+        self.changes: list[tuple[int, bool]] = []
+        device.wire(f"pin{pin}", self)
+        device.wire(f"pwm{pin}", self)
+
+    def reset(self) -> None:
+        self._set(False)
+
+    def output(self, device: str, args: list[Any]) -> None:
+        level = bool(args[1]) if device.startswith("pwm") else bool(args[1] if args[0] == "output" else 0)
+        self._set(level != self._active_low)
+
+    def _set(self, on: bool) -> None:
+        if on != self.on:
+            self.on = on
+            self.changes.append((self._device.world.now_us, on))
+            self._note("on" if on else "off")
+
+
+@dataclass
+class Pulse:
+    """One vibration. Its length is 0 while it lasts."""
+
+    at_us: int
+    duty: int  # of 65535, the strongest during the pulse
+    length_us: int = 0
+
+
+class Haptic(_Pin):
+    """The motor in the wrist: what the wearer feels is the list of its pulses."""
+
+    def __init__(self, device: Device, who: str, pin: int) -> None:
+        super().__init__(device, who)
+        self.pulses: list[Pulse] = []
+        self._running: Pulse | None = None
+        device.wire(f"pin{pin}", self)
+        device.wire(f"pwm{pin}", self)
+
+    def reset(self) -> None:
+        self._drive(0)
+
+    def output(self, device: str, args: list[Any]) -> None:
+        if device.startswith("pwm"):
+            self._drive(args[1] if args[0] else 0)
+        elif args[0] == "output":
+            self._drive(65535 if args[1] else 0)
+
+    def _drive(self, duty: int) -> None:
+        now = self._device.world.now_us
+        if duty and self._running:
+            self._running.duty = max(self._running.duty, duty)
+        elif duty:
+            self._running = Pulse(now, duty)
+            self.pulses.append(self._running)
+        elif self._running:
+            pulse, self._running = self._running, None
+            pulse.length_us = now - pulse.at_us
+            self._note("pulse", ms=pulse.length_us // 1000, strength=pulse.duty * 100 // 65535)
+
+    def felt_since(self, at_us: int) -> list[int]:
+        """Lengths in milliseconds of the pulses that began since then."""
+        return [pulse.length_us // 1000 for pulse in self.pulses if pulse.at_us >= at_us]
+
+
+class Battery(_Pin):
+    """One lithium cell behind a divider on an ADC pin, with some millivolt of noise."""
+
+    def __init__(self, device: Device, who: str, board: Any) -> None:
+        super().__init__(device, who)
+        self._board = board
+        self._percent = 80
+        self.noise_uv = 2000
+        self._random = device.world.random(f"{device.name} battery")
+        device.wire(f"adc{board['battery']['pin']}", self)
+
+    @property
+    def percent(self) -> int:
+        return self._percent
+
+    @percent.setter
+    def percent(self, percent: int) -> None:
+        self._percent = percent
+        self._note("charge", percent=percent)
+
+    def call(self, device: str, function: str, args: list[Any]) -> Any:
+        section = self._board["battery"]
+        at_pin = self._board.to_millivolt(self._percent) * 1000 * section["divider_den"] // section["divider_num"]
+        return at_pin + self._random.randint(-self.noise_uv, self.noise_uv)
+
+
+class PowerSwitch(_Pin):
+    """An output that switches the supply of another part, or pulls its key: it calls back with on and off."""
+
+    def __init__(self, device: Device, who: str, pin: int, active_low: bool, changed: Any) -> None:
+        super().__init__(device, who)
+        self._active_low = active_low
+        self._changed = changed
+        self.active = False
+        device.wire(f"pin{pin}", self)
+
+    def reset(self) -> None:
+        self._set(False)
+
+    def output(self, device: str, args: list[Any]) -> None:
+        if args[0] == "output":
+            self._set(bool(args[1]) != self._active_low)
+
+    def _set(self, active: bool) -> None:
+        if active != self.active:
+            self.active = active
+            self._changed(active)
+
+
+class Level(_Pin):
+    """An input that shows a state of another part, such as a modem's status line."""
+
+    def __init__(self, device: Device, who: str, pin: int, level: Any) -> None:
+        super().__init__(device, who)
+        self._pin = pin
+        self._level = level
+        device.wire(f"pin{pin}", self)
+
+    def changed(self) -> None:
+        self._device.pin_changed(self._pin, int(self._level()))
+
+    def call(self, device: str, function: str, args: list[Any]) -> Any:
+        return int(self._level())

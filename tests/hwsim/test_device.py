@@ -1,0 +1,316 @@
+"""The life of a simulated board: boots, resets, what is kept over them, and everything that ends a run."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from hwsim.world import SimulationError, Track, World
+
+
+def test_a_press_is_seen_felt_and_shown(world, basic):
+    bracelet = world.bracelet(firmware=basic, track=Track.still(1.0, 2.0))
+    bracelet.boot()
+    world.expect("firmware", "boot", within=1, n=1, cause=1)
+    world.run(4)
+    start = world.now_us
+    bracelet.button.hold(1)
+    world.expect("led", "on")
+    pressed = world.expect("firmware", "pressed")
+    assert pressed.t_us - start < 1000
+    assert abs(pressed.detail["mv"] - bracelet.board.to_millivolt(80) // 2) <= 3
+    assert bracelet.haptic.felt_since(start) == [80]
+    world.expect("led", "off", within=0.1)
+    assert "plain text" in bracelet.console
+
+
+def test_the_receiver_finds_its_position_and_loses_it(world, basic):
+    bracelet = world.bracelet(firmware=basic, track=Track.still(1.0, 2.0))
+    bracelet.boot()
+    world.expect("firmware", "fix", within=3, valid=0)
+    fix = world.expect("firmware", "fix", within=40, valid=1)
+    assert 30e6 < fix.t_us < 36e6
+    bracelet.gnss.sky = False
+    world.expect("firmware", "fix", within=3, valid=0)
+    bracelet.gnss.sky = True
+    world.expect("firmware", "fix", within=8, valid=1)
+
+
+def test_flash_survives_the_supply(world, basic, tmp_path):
+    flash = tmp_path / "flash"
+    bracelet = world.bracelet(firmware=basic, flash=flash)
+    bracelet.boot()
+    world.expect("firmware", "boot", within=1, n=1)
+    bracelet.power_cut(restart_after=3)
+    world.expect("firmware", "boot", within=4, n=2, cause=1, rtc=0)
+    bracelet.reset()
+    world.expect("firmware", "boot", within=1, n=3, cause=1)
+    bracelet.power_cut()
+    assert bracelet.files.get("/boots") == b"3"
+    with World(seed=2) as other:
+        again = other.bracelet(firmware=basic, flash=flash)
+        again.boot()
+        other.expect("firmware", "boot", within=1, n=4)
+
+
+def test_files_are_put_read_and_removed(world, basic):
+    bracelet = world.bracelet(firmware=basic)
+    bracelet.files.put("/deep/er/secret", bytes(range(256)))
+    assert bracelet.files.get("/deep/er/secret") == bytes(range(256))
+    assert bracelet.files.names("/deep") == ["er"]
+    bracelet.files.remove("/deep/er/secret")
+    assert not bracelet.files.exists("/deep/er/secret")
+    bracelet.boot()
+    world.run(1)
+    assert bracelet.files.get("/boots") == b"1"  # of a copy, while it runs
+    with pytest.raises(RuntimeError, match="is on"):
+        bracelet.files.put("/x", b"")
+
+
+def test_resets_keep_what_the_chip_keeps(world, firmware):
+    main = firmware(
+        """
+        import esp32, machine, time
+        rtc, nvs = machine.RTC(), esp32.NVS("test")
+        n = int(rtc.memory() or b"0")
+        try:
+            kept = nvs.get_i32("n")
+        except OSError:
+            kept = -1
+        print(f"@up cause={machine.reset_cause()} wake={machine.wake_reason()} n={n} nvs={kept} "
+              f"year={rtc.datetime()[0]} ticks={time.ticks_ms()}")
+        rtc.memory(str(n + 1).encode())
+        nvs.set_i32("n", n)
+        if n == 0:
+            nvs.commit()
+            rtc.datetime((2026, 3, 1, 0, 12, 0, 0, 0))
+            machine.reset()
+        if n == 1:
+            machine.soft_reset()
+        if n == 2:
+            machine.deepsleep(60000)
+        if n == 3:
+            machine.WDT(timeout=2000)
+            while True:
+                time.sleep_ms(100)
+        time.sleep(100)
+        """
+    )
+    bracelet = world.bracelet(firmware=main)
+    bracelet.boot()
+    world.expect("firmware", "up", within=1, cause=1, n=0, nvs=-1, year=2000, ticks=0)
+    world.expect("firmware", "up", within=1, cause=2, n=1, nvs=0, year=2026)
+    soft = world.expect("firmware", "up", within=1, cause=5, n=2, nvs=0)
+    slept = world.expect("firmware", "up", within=70, cause=4, wake=4, n=3, ticks=0)
+    assert 60.0e6 < slept.t_us - soft.t_us < 61e6
+    bitten = world.expect(None, "watchdog", within=3)
+    assert abs(bitten.t_us - slept.t_us - 2_000_000) < 100
+    world.expect("firmware", "up", within=1, cause=3, n=4, year=2026)
+    bracelet.power_cut(restart_after=1)
+    world.expect("firmware", "up", within=3, cause=1, n=0, nvs=0, year=2000)
+
+
+def test_a_clock_that_was_set_before_the_first_boot(world, firmware):
+    main = firmware("import time\nprint(f'@time now={time.time()} year={time.gmtime()[0]}')")
+    bracelet = world.bracelet(firmware=main, rtc_start=1_767_225_600)
+    bracelet.boot()
+    world.expect("firmware", "time", within=1, now=1_767_225_600 - 946_684_800, year=2026)
+
+
+def test_a_pin_wakes_it_from_deep_sleep(world, firmware):
+    main = firmware(
+        """
+        import esp32, machine
+        print(f"@up cause={machine.reset_cause()} wake={machine.wake_reason()}")
+        pin = machine.Pin(33, machine.Pin.IN, machine.Pin.PULL_UP)
+        esp32.wake_on_ext0(pin, esp32.WAKEUP_ALL_LOW)
+        machine.deepsleep()
+        """
+    )
+    bracelet = world.bracelet(firmware=main)
+    bracelet.boot()
+    world.expect("firmware", "up", within=1, cause=1)
+    world.expect_nothing("firmware", "up", within=3600)
+    bracelet.button.press(for_s=0.5)
+    world.expect("firmware", "up", within=1, cause=4, wake=2)
+
+
+@pytest.mark.world(wall_limit_s=1.0)
+def test_a_loop_without_end_is_ended_by_the_watchdog_in_its_own_time(world, firmware):
+    bracelet = world.bracelet(
+        firmware=firmware(
+            """
+            import machine
+            print(f"@up cause={machine.reset_cause()}")
+            if machine.reset_cause() == 1:
+                machine.WDT(timeout=3000)
+                while True:
+                    pass
+            """
+        )
+    )
+    bracelet.boot()
+    up = world.expect("firmware", "up", within=1, cause=1)
+    world.expect(None, "stuck", within=1)
+    bitten = world.expect(None, "watchdog", within=5)
+    assert abs(bitten.t_us - up.t_us - 3_000_000) < 1000
+    world.expect("firmware", "up", within=1, cause=3)
+
+
+@pytest.mark.world(wall_limit_s=1.0)
+def test_a_loop_without_end_and_without_watchdog_is_an_error(world, firmware):
+    bracelet = world.bracelet(firmware=firmware("print('before')\nwhile True:\n    pass"))
+    bracelet.boot()
+    with pytest.raises(SimulationError, match="no watchdog") as error:
+        world.run(5)
+    assert "before" in str(error.value)
+
+
+def test_the_end_of_main_leaves_the_prompt_and_the_watchdog(world, firmware):
+    bracelet = world.bracelet(firmware=firmware("import machine\nmachine.WDT(timeout=4000)\nraise OSError(5)"))
+    bracelet.boot()
+    world.expect(None, "main.py ended", within=1, failed=True)
+    world.expect(None, "watchdog", within=5)
+    assert any("OSError: [Errno 5] EIO" in line for line in bracelet.console)
+    assert not any("/hwsim/" in line for line in bracelet.console)  # no path of this machine
+
+
+def test_a_crash_of_the_interpreter_is_an_error_with_its_console(world, firmware):
+    main = firmware("import time, uctypes\nprint('last words')\ntime.sleep_ms(1)\nuctypes.bytearray_at(8, 8)[0] = 1")
+    world.bracelet(firmware=main).boot()
+    with pytest.raises(SimulationError, match="last words"):
+        world.run(2)
+
+
+def test_the_supply_fails_in_the_middle_of_any_flash_operation(world, firmware):
+    main = firmware(
+        """
+        import os
+        try:
+            with open("/n") as f:
+                n = int(f.read())
+        except OSError:
+            n = 0
+        print(f"@found n={n}")
+        with open("/n.new", "w") as f:
+            f.write(str(n + 1))
+        os.rename("/n.new", "/n")
+        print(f"@wrote n={n + 1}")
+        """
+    )
+    bracelet = world.bracelet(firmware=main)
+    written = 0
+    for operation in range(1, 12):
+        bracelet.power_cut_at_flash_operation = operation
+        bracelet.boot()
+        found = world.expect("firmware", "found", within=2).detail["n"]
+        assert found in (written, written + 1)
+        world.run(1)
+        wrote = [event.detail["n"] for event in world.trace if event.what == "wrote"]
+        written = max([found, *wrote])
+        if bracelet.state == "off":
+            assert bracelet.flash_operations == operation
+        bracelet.power_cut()
+    assert written > 3
+
+
+def test_no_finally_runs_when_the_supply_goes(world, firmware):
+    main = firmware(
+        """
+        import time
+        try:
+            print("@up")
+            time.sleep(1000)
+        finally:
+            with open("/finally", "w") as f:
+                f.write("ran")
+        """
+    )
+    bracelet = world.bracelet(firmware=main)
+    bracelet.boot()
+    world.expect("firmware", "up", within=1)
+    bracelet.power_cut()
+    assert not bracelet.files.exists("/finally")
+
+
+def test_ticks_wrap_as_on_the_chip(world, firmware):
+    main = firmware(
+        """
+        import time
+        assert time.ticks_add(0, -1) == (1 << 30) - 1
+        start = time.ticks_ms()
+        time.sleep((1 << 30) // 1000 + 5)
+        now = time.ticks_ms()
+        print(f"@ticks wrapped={int(now < start + 10000)} diff={time.ticks_diff(now, time.ticks_add(now, -7))}")
+        """
+    )
+    world.bracelet(firmware=main).boot()
+    world.expect("firmware", "ticks", within=1_100_000, wrapped=1, diff=7)
+
+
+def test_two_bracelets_share_a_world(world, basic):
+    first, second = world.bracelet(firmware=basic), world.bracelet(firmware=basic, phone="+10000000009")
+    first.boot()
+    second.boot()
+    world.run(2)
+    second.button.hold(0.2)
+    world.expect("firmware2", "pressed")
+    assert not any(event.who == "firmware" and event.what == "pressed" for event in world.trace)
+    first.button.hold(0.2)
+    world.expect("firmware", "pressed")
+
+
+def test_a_wrong_wiring_is_named(world, firmware):
+    main = firmware("import machine, time\nmachine.UART(1, 9600, tx=18, rx=19)\ntime.sleep(1)")
+    world.bracelet(firmware=main).boot()
+    world.expect("bracelet", "nothing is wired there", within=1, tx=18, rx=19)
+
+
+def test_nothing_is_left_behind(basic, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    world = World()
+    bracelets = [world.bracelet(firmware=basic, phone=f"+1000000001{n}") for n in range(3)]
+    for bracelet in bracelets:
+        bracelet.boot()
+    world.run(2)
+    processes = [bracelet.interpreter._process.pid for bracelet in bracelets]
+    descriptors = len(os.listdir("/proc/self/fd"))
+    world.close()
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) < descriptors
+    for pid in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_the_interpreter_dies_with_the_simulator(tmp_path, firmware):
+    """Even when the simulator is killed and the firmware is in a loop that asks the world for nothing."""
+    main = firmware("print('@up')\nwhile True:\n    pass")
+    program = (
+        "import sys; from hwsim.world import World; w = World(wall_limit_s=60)\n"
+        "w._loop = None; b = w.bracelet(firmware=sys.argv[1]); b.boot()\n"
+        "from hwsim.world import device\n"
+        "device.Device._receive = lambda self: None\n"
+        "w.run(1); print(b.interpreter._process.pid, flush=True); sys.stdin.read()\n"
+    )
+    import subprocess
+    import sys
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(main)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.kill()
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().split(")")[1].split()[0] == "Z":
+                    break
+        except FileNotFoundError:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("the interpreter is still there")
