@@ -1,0 +1,191 @@
+# hwsim: no-float
+"""Conversation with a cellular modem by AT commands (ITU-T V.250, 3GPP TS 27.005/27.007), without the serial port.
+
+Sans-I/O: octets and a time in milliseconds go in, octets and events come out. One command is in flight at a time, and
+it ends by its final result or its time-out, never by being forgotten. Unsolicited lines may come at any moment, even
+in the middle of a response; they are told from the response by their prefix. What commands mean is the driver's
+business (drivers/modem.py).
+"""
+
+LINE_MAX = 400  # the longest line we use is a PDU: 2 * (11 + 12 + 11 + 140) hexadecimal digits
+LINES_MAX = 24
+URC = (
+    "+CMTI:", "+CMT:", "+CDS:", "+CDSI:", "+CBM:", "+CREG:", "+CGREG:", "+CEREG:", "+CTZV:", "+CTZE:", "+CTZDST:",
+    "+CRING:", "+CLIP:", "RING", "NO CARRIER", "RDY", "Call Ready", "SMS Ready", "SMS DONE", "PB DONE", "+CFUN:",
+    "+CPIN:", "NORMAL POWER DOWN", "UNDER-VOLTAGE", "OVER-VOLTAGE", "*PSUTTZ:", "DST:", "^", "+QIND:", "APP RDY",
+    "POWERED DOWN",
+)  # fmt: skip
+TWO_LINES = ("+CMT:", "+CDS:", "+CBM:")  # an unsolicited line followed by its PDU
+CTRL_Z = b"\x1a"
+ESC = b"\x1b"
+
+
+class Command:
+    """One exchange. `expect` is the prefix its information lines have (they would else be taken for unsolicited);
+    `data` is sent at the prompt."""
+
+    def __init__(self, text, expect=None, timeout=5000, data=None):
+        self.text = text
+        self.expect = expect
+        self.timeout = timeout
+        self.data = data
+        self.lines = []
+        self.result = None  # "OK", "ERROR", "+CMS ERROR: 38", "timeout" ...
+
+    @property
+    def ok(self):
+        return self.result == "OK"
+
+
+class Engine:
+    def __init__(self):
+        self._line = bytearray()
+        self._overlong = False
+        self._out = bytearray()
+        self._pdu_of = None  # an unsolicited line that waits for its second
+        self._take_pdu = False  # the next line belongs to the last information line (it is a PDU)
+        self.command = None
+        self._deadline = 0
+        self.dropped = 0  # overlong, undecodable or unasked lines
+
+    def start(self, command, now):
+        """Send a command. Only when none is in flight."""
+        if self.command is not None:
+            raise RuntimeError("busy")
+        self.command = command
+        self._deadline = now + command.timeout
+        self._take_pdu = False
+        self._out.extend(command.text.encode() + b"\r")
+
+    def output(self):
+        """Octets to write to the modem."""
+        out = bytes(self._out)
+        self._out = bytearray()
+        return out
+
+    def feed(self, data, now):
+        """Octets from the modem. Returns events: ("urc", line), ("urc", line, pdu), ("done", command)."""
+        events = []
+        for octet in data:
+            if octet in (10, 13):
+                self._end_line(events)
+            elif self._overlong:
+                pass
+            elif len(self._line) >= LINE_MAX:
+                self.dropped += 1
+                self._overlong = True
+                self._line = bytearray()
+            else:
+                self._line.append(octet)
+                if octet == 32 and self._line == b"> ":  # the prompt has no line end
+                    self._line = bytearray()
+                    self._on_prompt()
+        events.extend(self.time(now))
+        return events
+
+    def time(self, now):
+        if self.command is not None and now >= self._deadline:
+            if self.command.data is not None:
+                self._out.extend(ESC)  # leave a prompt that came late
+            return [self._done("timeout")]
+        return []
+
+    def deadline(self):
+        return None if self.command is None else self._deadline
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _on_prompt(self):
+        command = self.command
+        if command is not None and command.data is not None:
+            self._out.extend(command.data + CTRL_Z)
+            command.data = None
+        else:
+            self._out.extend(ESC)  # nobody asked for a prompt: get out of it
+
+    def _end_line(self, events):
+        raw = bytes(self._line)
+        self._line = bytearray()
+        if self._overlong:
+            self._overlong = False
+            return
+        if not raw:
+            return
+        for octet in raw:
+            if octet < 32 or octet > 126:
+                self.dropped += 1
+                return
+        line = raw.decode().strip()
+        if line:
+            self._on_line(line, events)
+
+    def _on_line(self, line, events):
+        command = self.command
+        if self._pdu_of is not None:
+            events.append(("urc", self._pdu_of, line))
+            self._pdu_of = None
+            return
+        if command is not None:
+            if line == command.text:  # echo, until ATE0 worked
+                return
+            if line in ("OK", "ERROR", "ABORTED") or line.startswith(("+CME ERROR", "+CMS ERROR")):
+                events.append(self._done(line))
+                return
+            if command.expect and line.startswith(command.expect):
+                self._take(line)
+                self._take_pdu = command.expect in ("+CMGR:", "+CMGL:")
+                return
+        if line.startswith(URC):
+            if line.startswith(TWO_LINES):
+                self._pdu_of = line
+            else:
+                events.append(("urc", line))
+        elif command is not None and (self._take_pdu or command.expect == ""):
+            self._take(line)
+            self._take_pdu = False
+        else:
+            self.dropped += 1
+
+    def _take(self, line):
+        if len(self.command.lines) < LINES_MAX:
+            self.command.lines.append(line)
+        else:
+            self.dropped += 1
+
+    def _done(self, result):
+        command = self.command
+        self.command = None
+        self._take_pdu = False
+        command.result = result
+        return ("done", command)
+
+
+def fields(line):
+    """The comma-separated values behind the prefix, quotes taken off: '+CMTI: "SM",3' -> ["SM", "3"]."""
+    values = []
+    current = ""
+    quoted = False
+    for char in line.partition(":")[2]:
+        if char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            values.append(current.strip())
+            current = ""
+        else:
+            current += char
+    values.append(current.strip())
+    return values
+
+
+def registration(line):
+    """(registered, lac or None, cell id or None) of a +CREG/+CGREG/+CEREG line. An answer begins with <n>,<stat>, an
+    unsolicited line with <stat>; makers differ in quotes and in what follows, so the shape decides: areas have four
+    digits, a state one or two."""
+    values = fields(line)
+    if len(values) > 1 and len(values[1]) <= 2 and values[1].isdigit():
+        values = values[1:]
+    registered = values[0] in ("1", "5")
+    try:
+        return registered, int(values[1], 16) & 0xFFFF, int(values[2], 16) & 0xFFFFFFF
+    except (IndexError, ValueError):
+        return registered, None, None

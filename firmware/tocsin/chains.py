@@ -1,0 +1,54 @@
+# hwsim: no-float
+"""The sending end of a ratchet whose counters are never used twice, even when flash can't be written.
+
+What flash holds is not the next counter but a *reserve* ahead of it: counters below `limit` may be used without
+asking flash first. A message is sealed, then one write stores it together with a reserve moved forward; if that write
+fails, the message is transmitted all the same, for its counter lies below the limit that an earlier write stored.
+After a reset sealing goes on at the stored limit: what was unused of the reserve is skipped, and the relay steps over
+it. When no write has succeeded for so long that the reserve is spent, take() gives nothing more: a key is never used
+for two messages.
+
+Only the key at the limit is on flash, so a seized bracelet reveals no key of a message it has sent.
+"""
+
+BLOCK = 16
+_RELAY_GAP = 4096  # below the 5000 steps the relay is willing to skip
+
+
+def block(skipped):
+    """How many counters to reserve. A bracelet that resets over and over without ever reaching the relay skips a
+    block each time; the blocks shrink so that the relay can still follow after more than a thousand resets."""
+    return min(max((_RELAY_GAP - skipped) // 64, 1), BLOCK)
+
+
+class Sender:
+    def __init__(self, counter, key, step):
+        """As stored: `counter` is the stored limit, `key` its chain key, step(key) -> (message key, next key)."""
+        self.counter = counter  # of the next message
+        self._key = key
+        self._step = step
+        self.limit = counter
+        self._limit_key = key
+
+    def take(self):
+        """(counter, chain key) for one message, used up by this call; None when the reserve is spent."""
+        if self.counter >= self.limit:
+            return None
+        taken = self.counter, self._key
+        self._key = self._step(self._key)[1]
+        self.counter += 1
+        return taken
+
+    def spare(self):
+        return self.limit - self.counter
+
+    def reserve(self, count):
+        """[limit, key] to store so that `count` further messages can be sealed; reserved() once that is on flash."""
+        limit, key = self.limit, self._limit_key
+        while limit < self.counter + count:
+            key = self._step(key)[1]
+            limit += 1
+        return [limit, key]
+
+    def reserved(self, stored):
+        self.limit, self._limit_key = stored

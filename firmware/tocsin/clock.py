@@ -1,0 +1,91 @@
+# hwsim: no-float
+"""What time it is, as seconds since 1970 in integers, and how well that is known.
+
+The one place that knows of the ESP32's epoch (2000) and of its ticks, which wrap. Qualities as on the wire: 0 unknown,
+1 saved (from flash or kept by the real-time clock), 2 network, 3 GNSS.
+"""
+
+UNKNOWN, SAVED, NETWORK, GNSS = 0, 1, 2, 3
+NAMES = ("unknown", "saved", "network", "gnss")
+EPOCH_2000 = 946684800
+EARLIEST = (
+    1735689600  # 2025-01-01: no bracelet is older; a source that says so is wrong (GNSS week rollover, unset network)
+)
+LATEST = 2840140800  # 2060-01-01: some receivers begin in 1980, which two digits make 2080
+STALE_MS = 86400000  # a better source silent for so long yields to a worse one
+
+
+class Clock:
+    """`ticks`, `diff`: time.ticks_ms and time.ticks_diff; `rtc`: machine.RTC() or None."""
+
+    def __init__(self, ticks, diff, rtc=None):
+        self._ticks = ticks
+        self._diff = diff
+        self._rtc = rtc
+        self._last = ticks()
+        self._ms = 0
+        self._base = 0  # s since 1970 at _ms == 0
+        self._set_at = 0
+        self.quality = UNKNOWN
+
+    def ms(self):
+        """Milliseconds since boot; does not wrap. Must be called every few days, which every task does."""
+        ticks = self._ticks()
+        self._ms += self._diff(ticks, self._last)
+        self._last = ticks
+        return self._ms
+
+    def time(self):
+        """Seconds since 1970, or 0 while unknown."""
+        return self._base + self.ms() // 1000 if self.quality else 0
+
+    def offer(self, seconds, quality):
+        """A source says it is `seconds` now. Returns True when this changed how well the time is known, or by seconds
+        what it is."""
+        if not EARLIEST <= seconds < LATEST:
+            return False
+        now = self.ms()
+        if quality < self.quality and now - self._set_at < STALE_MS:
+            return False
+        base = seconds - now // 1000
+        changed = quality != self.quality or abs(base - self._base) > 2
+        self._set_at = now
+        self.quality = quality
+        if changed:
+            self._base = base
+            self._set_rtc(seconds)
+        return changed
+
+    def start(self, saved):
+        """At boot: the real-time clock if it kept running through the reset, else the time saved on flash."""
+        seconds = 0
+        if self._rtc is not None:
+            year, month, day, _, hour, minute, second, _ = self._rtc.datetime()
+            seconds = _seconds(year, month, day, hour, minute, second)
+        return self.offer(max(seconds, saved), SAVED)
+
+    def _set_rtc(self, seconds):
+        if self._rtc is not None:
+            self._rtc.datetime(datetime(seconds))
+
+
+def _seconds(year, month, day, hour, minute, second):
+    from tocsin.nmea import days
+
+    return days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+
+
+def datetime(seconds):
+    """What machine.RTC().datetime() takes: (year, month, day, weekday, hour, minute, second, subsecond)."""
+    day = seconds // 86400
+    rest = seconds % 86400
+    # civil date from days, counting years from March (see nmea.days)
+    d = day + 719468
+    era = d // 146097
+    doe = d % 146097
+    yoe = (doe - doe // 1460 + doe // 36524 - doe // 146096) // 365
+    doy = doe - (365 * yoe + yoe // 4 - yoe // 100)
+    mp = (5 * doy + 2) // 153
+    month = mp + 3 if mp < 10 else mp - 9
+    year = yoe + era * 400 + (1 if month <= 2 else 0)
+    return year, month, doy - (153 * mp + 2) // 5 + 1, (day + 3) % 7, rest // 3600, rest // 60 % 60, rest % 60, 0

@@ -1,0 +1,206 @@
+# hwsim: no-float
+"""When which message goes out on which path, until the relay's receipt for it is here.
+
+Pure: events and a time in milliseconds go in, poll() returns what to send now, deadline() says when to ask again. A
+PUBACK or an accepted SMS delivers nothing, it only pauses that path; the receipt alone ends a message's life. The
+octets of a message never change, whatever the path and however often it is repeated: the relay knows repetitions by
+their counter.
+
+Policy (for people: firmware/README.md, "Delivery"):
+- MQTT: at once while connected, oldest first, a few in flight; repeated with backoff until the receipt.
+- SMS for Alerts and cancels: at once without a data network, else 15 s after they were raised; repeated with backoff.
+- SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes.
+"""
+
+from tocsin.alarm import UPDATE
+
+SMS_AFTER_MS = 15000
+SMS_UPDATE_MS = 180000
+MQTT_WINDOW = 4
+MQTT_AGAIN_MS = 15000  # first wait for a receipt after a PUBACK
+SMS_AGAIN_MS = 60000  # first wait for a receipt after an accepted SMS
+SMS_ERROR_MS = 5000  # first wait after the modem or the network refused an SMS
+BACKOFF_MAX_MS = 300000
+LIMIT = 32
+ALERTS_MAX = 8  # so many undelivered Alerts at most; see full_of_alerts()
+
+
+class _Path:
+    """One message's standing on one path."""
+
+    def __init__(self, at):
+        self.at = at  # not before
+        self.tries = 0
+        self.flying = False
+
+
+class Message:
+    def __init__(self, counter, alarm, kind, octets):
+        self.counter = counter
+        self.alarm = alarm  # counter of the Alert it belongs to
+        self.kind = kind
+        self.octets = octets
+        self.queued = 0
+        self.mqtt = None
+        self.sms = None
+
+    def state(self):
+        return [self.counter, self.alarm, self.kind, self.octets]
+
+
+class Delivery:
+    def __init__(self, random_byte, limit=LIMIT):
+        self._random_byte = random_byte  # () -> 0..255
+        self._limit = limit
+        self.queue = []  # undelivered, by counter
+        self._net = None  # None: not yet known
+        self._mqtt = False
+        self._sms = False
+        self._sms_busy = False
+        self._sms_update_at = None
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def add(self, message, now):
+        """A new (or, after a reset, remembered) message. Returns the message that had to make room, or None."""
+        message.queued = now
+        message.mqtt = _Path(now)
+        message.sms = _Path(now)
+        dropped = self._make_room() if len(self.queue) >= self._limit else None
+        self.queue.append(message)
+        return dropped
+
+    def net(self, up, now):
+        """Is there a data network a message could take? False as well when the relay could not be proved genuine."""
+        self._net = up
+
+    def mqtt(self, up, now):
+        self._mqtt = up
+        if up:
+            self._net = True
+        for message in self.queue:  # a lost connection takes its unacknowledged messages along; a new one starts over
+            message.mqtt.flying = False
+            message.mqtt.tries = 0
+            message.mqtt.at = now
+
+    def sms(self, up, now):
+        if up and not self._sms:
+            for message in self.queue:
+                if message.sms.tries == 0:
+                    message.sms.at = now
+        self._sms = up
+
+    def published(self, counter, ok, now):
+        """PUBACK (ok) or the hand-over failed."""
+        message = self.find(counter)
+        if message and message.mqtt.flying:
+            message.mqtt.flying = False
+            message.mqtt.at = now + self._backoff(MQTT_AGAIN_MS, message.mqtt)
+
+    def texted(self, counter, ok, now):
+        """The network took the SMS (ok) or it failed."""
+        self._sms_busy = False
+        message = self.find(counter)
+        if message and message.sms.flying:
+            message.sms.flying = False
+            message.sms.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, message.sms)
+            if message.kind == UPDATE:
+                self._sms_update_at = now + (SMS_UPDATE_MS if ok else SMS_ERROR_MS)
+
+    def receipt(self, counter):
+        """The relay has it. Returns the message, which is forgotten here, or None if it was not waiting."""
+        message = self.find(counter)
+        if message:
+            self.queue.remove(message)
+        return message
+
+    # -- actions --------------------------------------------------------------------------------------------------
+
+    def poll(self, now):
+        """What to send now: [("mqtt" or "sms", message)]. Each is in flight until published() or texted()."""
+        actions = []
+        if self._mqtt:
+            room = MQTT_WINDOW - sum([m.mqtt.flying for m in self.queue])
+            for message in self.queue:
+                if room <= 0:
+                    break
+                if not message.mqtt.flying and message.mqtt.at <= now:
+                    message.mqtt.flying = True
+                    room -= 1
+                    actions.append(("mqtt", message))
+        if self._sms and not self._sms_busy:
+            message, at = self._next_sms()
+            if message and at <= now:
+                message.sms.flying = True
+                self._sms_busy = True
+                actions.append(("sms", message))
+        return actions
+
+    def deadline(self):
+        """When poll() may next have something, or None while only an event can bring that."""
+        times = []
+        if self._mqtt:
+            flying = sum([m.mqtt.flying for m in self.queue])
+            if flying < MQTT_WINDOW:
+                times = [m.mqtt.at for m in self.queue if not m.mqtt.flying]
+        if self._sms and not self._sms_busy:
+            message, at = self._next_sms()
+            if message:
+                times.append(at)
+        return min(times) if times else None
+
+    def find(self, counter):
+        for message in self.queue:
+            if message.counter == counter:
+                return message
+        return None
+
+    def full_of_alerts(self):
+        """So many Alerts wait that a further hold is better told as an Update of the newest."""
+        return sum([m.counter == m.alarm for m in self.queue]) >= ALERTS_MAX
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _next_sms(self):
+        """The message whose turn it is by SMS, and from when: Alerts and cancels before Updates, as they were
+        raised."""
+        best, best_at = None, 0
+        newest = None
+        for message in self.queue:
+            if message.kind == UPDATE:
+                newest = message
+                continue
+            at = max(message.sms.at, self._sms_from(message))
+            if best is None or at < best_at:
+                best, best_at = message, at
+        if newest and not self._mqtt:
+            at = max(newest.sms.at, self._sms_from(newest))
+            if self._sms_update_at is not None:
+                at = max(at, self._sms_update_at)
+            if best is None or at < best_at:
+                return newest, at
+        return best, best_at
+
+    def _sms_from(self, message):
+        return message.queued if self._net is False else message.queued + SMS_AFTER_MS
+
+    def _backoff(self, first, path):
+        """Doubling from `first`, at most BACKOFF_MAX_MS, minus up to a quarter so that bracelets don't march in
+        step."""
+        wait = min(first << min(path.tries, 8), BACKOFF_MAX_MS)
+        path.tries += 1
+        return wait - (wait >> 2) * self._random_byte() // 255
+
+    def _make_room(self):
+        """Give up the oldest Update that is not in flight; then any Update; then the oldest cancel; never an Alert."""
+        for rank in (0, 1, 2):
+            for message in self.queue:
+                alert = message.counter == message.alarm
+                flying = message.mqtt.flying or message.sms.flying
+                if alert or (rank < 2 and message.kind != UPDATE) or (rank == 0 and flying):
+                    continue
+                if message.sms.flying:
+                    self._sms_busy = False
+                self.queue.remove(message)
+                return message
+        return None

@@ -1,0 +1,1 @@
+"""The bracelet's peripherals, one file each."""

@@ -1,0 +1,48 @@
+"""The button: interrupt, debouncing, and its gestures as they ripen."""
+
+import asyncio
+
+from machine import Pin
+
+from tocsin import aio
+
+SAMPLE_MS = 10
+STABLE = 3  # equal samples that make an edge
+IDLE_MS = 5000  # look at the pin this often even without an interrupt: one that was lost must not lose a press
+
+
+class Button:
+    """`on_edge(down)` for every debounced edge and `on_time()` while it is held, `on_alive()` now and then."""
+
+    def __init__(self, board, on_edge, on_time, on_alive):
+        self._pin = Pin(board["pin"], Pin.IN, Pin.PULL_UP if board.get("active_low", True) else Pin.PULL_DOWN)
+        self._pressed = 0 if board.get("active_low", True) else 1
+        self._on_edge = on_edge
+        self._on_time = on_time
+        self._on_alive = on_alive
+        self._flag = asyncio.ThreadSafeFlag()
+        self._pin.irq(self._interrupt, Pin.IRQ_FALLING | Pin.IRQ_RISING)
+
+    def _interrupt(self, pin):
+        self._flag.set()
+
+    async def run(self):
+        down = False
+        while True:
+            self._on_alive()
+            same = 0
+            while down or same < STABLE:
+                if (self._pin.value() == self._pressed) == down:
+                    same += 1
+                    agree = 0
+                else:
+                    same = 0
+                    agree += 1
+                    if agree >= STABLE:
+                        down = not down
+                        agree = 0
+                        self._on_edge(down)
+                self._on_time()
+                self._on_alive()
+                await asyncio.sleep_ms(SAMPLE_MS)
+            await aio.wait(self._flag, IDLE_MS)

@@ -1,0 +1,69 @@
+# hwsim: no-float
+"""The GNSS receiver on its UART: octets to fixes, and a power cycle when it has gone silent.
+
+Keeps exactly one fix, the newest, in memory; never a track.
+"""
+
+import asyncio
+
+from machine import UART, Pin
+
+from tocsin import log, nmea
+
+SILENT_MS = 60000
+RXBUF = 2048
+
+
+class Gnss:
+    """`on_time(seconds)` whenever the receiver says the time, `on_fix()` for a new fix."""
+
+    def __init__(self, board, clock, on_time, on_fix):
+        self._uart = UART(board["uart"], baudrate=board.get("baud", 9600), tx=board["tx"], rx=board["rx"], rxbuf=RXBUF)
+        self._power_on = 0 if board.get("power_active_low") else 1
+        self._power = Pin(board["power"], Pin.OUT, value=self._power_on) if "power" in board else None
+        self._clock = clock
+        self._on_time = on_time
+        self._on_fix = on_fix
+        self._fix = None
+        self._fixed_at = 0
+        self._heard_at = clock.ms()
+        self.count = 0  # of fixes so far: tells whether there is a newer one
+
+    def fix(self):
+        """(lat, lon, accuracy, age s, altitude, speed, heading) of the last fix, or None."""
+        fix = self._fix
+        if fix is None:
+            return None
+        age = min((self._clock.ms() - self._fixed_at) // 1000, 65535)
+        return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading
+
+    async def run(self):
+        stream = asyncio.StreamReader(self._uart)
+        parser = nmea.Parser()
+        while True:
+            data = await stream.read(128)
+            if not data:
+                continue
+            self._heard_at = self._clock.ms()
+            for event in parser.feed(data):
+                if event[0] == "fix":
+                    if self._fix is None:
+                        log.event("gnss", fix=1)
+                    self._fix = event[1]
+                    self._fixed_at = self._clock.ms()
+                    self.count += 1
+                    self._on_fix()
+                elif event[0] == "time":
+                    self._on_time(event[1])
+
+    async def mind(self):
+        """Power the receiver off and on when nothing at all comes from it."""
+        while True:
+            await asyncio.sleep_ms(SILENT_MS // 2)
+            if self._clock.ms() - self._heard_at > SILENT_MS:
+                log.event("gnss", silent=1)
+                self._heard_at = self._clock.ms()
+                if self._power:
+                    self._power.value(1 - self._power_on)
+                    await asyncio.sleep_ms(1000)
+                    self._power.value(self._power_on)

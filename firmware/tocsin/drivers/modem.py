@@ -1,0 +1,311 @@
+# hwsim: no-float
+"""The cellular modem on its UART: power, registration, network time, cell identity, and SMS in PDU mode.
+
+One task (reader) reads, one (run) talks; nothing cancels an exchange. A modem that stops answering is switched off
+and on again. Received messages are handed over first and deleted from the SIM after that.
+"""
+
+import asyncio
+
+from machine import UART, Pin
+
+from tocsin import aio, at, log, nmea, pdu
+
+RXBUF = 4096
+POLL_MS = 30000
+TIME_MS = 3600000
+TIMEOUTS_MAX = 3
+SMS_TIMEOUT_MS = 60000
+BOOT_MS = 20000
+INBOX_MAX = 16
+INIT = (  # (command, must it work)
+    ("ATE0", True),
+    ("AT+CMEE=1", False),
+    ("AT+CMGF=0", True),
+    ("AT+CNMI=2,1,0,0,0", True),
+    ("AT+CREG=2", False),
+    ("AT+CTZU=1", False),
+    ("AT+COPS=3,2", False),
+)
+
+
+class Lost(Exception):
+    """The modem doesn't answer, or not as a modem should."""
+
+
+class Modem:
+    """on_state(registered), on_sms(octets) -> None, on_time(seconds), on_cell(): what this module finds out."""
+
+    def __init__(self, board, clock, on_state, on_sms, on_time, on_cell):
+        flow = {}
+        if "rts" in board and "cts" in board:
+            flow = {"rts": board["rts"], "cts": board["cts"], "flow": UART.RTS | UART.CTS}
+        self._uart = UART(
+            board["uart"],
+            baudrate=board.get("baud", 115200),
+            tx=board["tx"],
+            rx=board["rx"],
+            rxbuf=RXBUF,
+            txbuf=1024,
+            **flow,
+        )
+        self._key_on = 0 if board.get("power_key_active_low") else 1
+        self._key = Pin(board["power_key"], Pin.OUT, value=1 - self._key_on) if "power_key" in board else None
+        self._key_ms = board.get("power_key_ms", 1000) * 5 // 4  # the data sheet's minimum, with a margin
+        self._status = Pin(board["status"], Pin.IN) if "status" in board else None  # high while it is on
+        self._reset_on = 0 if board.get("reset_active_low", True) else 1
+        self._reset = Pin(board["reset"], Pin.OUT, value=1 - self._reset_on) if "reset" in board else None
+        self._clock = clock
+        self._on_state = on_state
+        self._on_sms = on_sms
+        self._on_time = on_time
+        self._on_cell = on_cell
+        self._engine = at.Engine()
+        self._done = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._timeouts = 0
+        self._inbox = []  # SIM slots of messages to fetch
+        self._drain = True
+        self._outbox = None  # (number, octets, on_result)
+        self._network = None  # (mcc, mnc)
+        self._area = None  # (lac, cell id)
+        self.cell = None  # (mcc, mnc, lac, cell id)
+        self.registered = False
+
+    def send(self, number, octets, on_result):
+        """Send an SMS; on_result(ok) when the network took it or it failed. One at a time: False while one is under
+        way."""
+        if self._outbox is not None or not self.registered:
+            return False
+        self._outbox = (number, octets, on_result)
+        self._wake.set()
+        return True
+
+    # -- the one that reads ---------------------------------------------------------------------------------------
+
+    async def reader(self):
+        stream = asyncio.StreamReader(self._uart)
+        while True:
+            data = await stream.read(256)
+            if data:
+                self._handle(self._engine.feed(data, self._clock.ms()))
+                self._flush()
+
+    def _handle(self, events):
+        for event in events:
+            if event[0] == "done":
+                self._done.set()
+            elif len(event) == 3:
+                if event[1].startswith("+CMT:"):
+                    self._deliver(event[2])
+            else:
+                self._on_urc(event[1])
+
+    def _on_urc(self, line):
+        if line.startswith("+CMTI:"):
+            slot = at.fields(line)[-1]
+            if slot.isdigit() and len(self._inbox) < INBOX_MAX:
+                self._inbox.append(int(slot))
+            else:
+                self._drain = True
+            self._wake.set()
+        elif line.startswith("+CREG:"):
+            self._register(line)
+
+    def _flush(self):
+        out = self._engine.output()
+        if out:
+            self._uart.write(out)
+
+    # -- the one that talks ---------------------------------------------------------------------------------------
+
+    async def run(self):
+        try:
+            while True:
+                try:
+                    await self._start()
+                    await self._serve()
+                except Lost:
+                    log.event("modem", lost=1)
+                self._down()
+                await self._restart()
+        finally:
+            self._down()
+
+    def _down(self):
+        self._state(False)
+        if self._outbox:
+            on_result = self._outbox[2]
+            self._outbox = None
+            on_result(False)
+
+    async def _ask(self, text, expect=None, data=None, ms=5000):
+        """One exchange; its Command when it is over. Raises Lost after several time-outs in a row."""
+        command = at.Command(text, expect, ms, data)
+        self._done.clear()
+        self._engine.start(command, self._clock.ms())
+        self._flush()
+        while command.result is None:
+            await aio.wait(self._done, self._engine.deadline() - self._clock.ms())
+            self._handle(self._engine.time(self._clock.ms()))
+            self._flush()
+        if command.result == "timeout":
+            self._timeouts += 1
+            if self._timeouts >= TIMEOUTS_MAX:
+                raise Lost
+            await asyncio.sleep_ms(500)  # let a late answer pass, so that it isn't taken for the next one's
+        else:
+            self._timeouts = 0
+        return command
+
+    async def _answers(self, tries):
+        for _ in range(tries):
+            self._timeouts = 0
+            if (await self._ask("AT", ms=1000)).ok:
+                return True
+        return False
+
+    async def _press(self, ms):
+        if self._key:
+            self._key.value(self._key_on)
+            await asyncio.sleep_ms(ms)
+            self._key.value(1 - self._key_on)
+
+    async def _restart(self):
+        """Whatever state it hangs in: reset where there is a pin for it, else off by its key; _start() switches on."""
+        if self._reset:
+            self._reset.value(self._reset_on)
+            await asyncio.sleep_ms(200)
+            self._reset.value(1 - self._reset_on)
+        else:
+            await self._press(self._key_ms * 2)
+        await asyncio.sleep_ms(5000)
+
+    async def _start(self):
+        # It may be running already: a reset of this chip doesn't reach the modem.
+        if self._status and not self._status.value() or not await self._answers(2):
+            await self._press(self._key_ms)
+            if not await self._answers(BOOT_MS // 1000):
+                raise Lost
+        for text, must in INIT:
+            command = await self._ask(text)
+            if must and not command.ok:
+                await asyncio.sleep_ms(1000)  # the SIM may still be starting
+                if not (await self._ask(text)).ok:
+                    raise Lost
+        self._drain = True
+        log.event("modem", ready=1)
+
+    async def _serve(self):
+        polled = timed = None
+        registered = self.registered
+        while True:
+            now = self._clock.ms()
+            if self.registered and not registered:
+                polled = None  # it has just come into a network: ask for its time and place
+            registered = self.registered
+            if self._outbox:
+                await self._send_one()
+            elif self._inbox:
+                await self._fetch(self._inbox.pop(0))
+            elif self._drain:
+                await self._drain_sim()
+            elif polled is None or now - polled >= POLL_MS:
+                polled = now
+                await self._poll()
+                if self.registered and (timed is None or now - timed >= TIME_MS):
+                    timed = now if await self._ask_time() else None
+            else:
+                self._wake.clear()
+                await aio.wait(self._wake, polled + POLL_MS - now)
+
+    async def _send_one(self):
+        number, octets, on_result = self._outbox
+        try:
+            length, text = pdu.submit(number, octets)
+            command = await self._ask("AT+CMGS=%d" % length, "+CMGS:", text.encode(), SMS_TIMEOUT_MS)
+            ok = command.ok
+        except ValueError:
+            ok = False
+        if self._outbox:
+            self._outbox = None
+            on_result(ok)
+
+    async def _fetch(self, slot):
+        command = await self._ask("AT+CMGR=%d" % slot, "+CMGR:")
+        if command.ok:
+            if len(command.lines) > 1:
+                self._deliver(command.lines[1])
+            await self._ask("AT+CMGD=%d" % slot)
+
+    async def _drain_sim(self):
+        """Everything that came while nobody listened."""
+        command = await self._ask("AT+CMGL=4", "+CMGL:", ms=20000)
+        self._drain = False
+        slot = None
+        for line in command.lines:
+            if line.startswith("+CMGL:"):
+                slot = at.fields(line)[0]
+            elif slot is not None and slot.isdigit():
+                self._deliver(line)
+                await self._ask("AT+CMGD=%s" % slot)
+                slot = None
+                self._drain = True  # there may be more than one listing holds
+
+    def _deliver(self, text):
+        try:
+            self._on_sms(pdu.deliver(text)[1])
+        except ValueError:
+            log.event("refused", what="sms", reason="pdu")
+
+    async def _poll(self):
+        command = await self._ask("AT+CREG?", "+CREG:")
+        if command.ok and command.lines:
+            self._register(command.lines[-1])
+        if self.registered and self._network is None:
+            command = await self._ask("AT+COPS?", "+COPS:")
+            values = at.fields(command.lines[0]) if command.ok and command.lines else ()
+            if len(values) > 2 and len(values[2]) in (5, 6) and values[2].isdigit():
+                self._network = int(values[2][:3]), int(values[2][3:])
+                self._place()
+
+    def _register(self, line):
+        registered, lac, cid = at.registration(line)
+        if not registered:
+            self._network = self._area = None
+        elif lac is not None:
+            self._area = lac, cid
+        self._place()
+        self._state(registered)
+
+    def _place(self):
+        """The cell, once both halves of its name are known. Without service the last one stays: it is where one was."""
+        if self._network and self._area and self.cell != self._network + self._area:
+            self.cell = self._network + self._area
+            self._on_cell()
+
+    def _state(self, registered):
+        if registered != self.registered:
+            self.registered = registered
+            self._on_state(registered)
+            self._wake.set()
+
+    async def _ask_time(self):
+        command = await self._ask("AT+CCLK?", "+CCLK:")
+        try:
+            seconds = network_time(command.lines[0])
+        except (ValueError, IndexError):
+            return False
+        return self._on_time(seconds)
+
+
+def network_time(line):
+    """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour."""
+    text = at.fields(line)[0]
+    if len(text) != 20 or text[17] not in "+-":
+        raise ValueError
+    year, month, day = int(text[0:2]), int(text[3:5]), int(text[6:8])
+    seconds = nmea.days(2000 + year, month, day) * 86400
+    seconds += int(text[9:11]) * 3600 + int(text[12:14]) * 60 + int(text[15:17])
+    zone = int(text[18:20]) * 900
+    return seconds - zone if text[17] == "+" else seconds + zone

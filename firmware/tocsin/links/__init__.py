@@ -1,0 +1,1 @@
+"""Ways out of the bracelet: Wi-Fi with MQTT over TLS, and SMS."""

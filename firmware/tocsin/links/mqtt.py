@@ -1,0 +1,255 @@
+"""MQTT 3.1.1 over TLS as a path: QoS 1, persistent session, and never a connection to somebody who isn't the relay's
+broker.
+
+The broker's certificate must come from our own CA, name the host, and be valid now; without knowing the time there is
+no connection at all (until then there is SMS). Everything has a time-out. What stalls the loop on an ESP32, and can't
+be helped from Python: the public-key steps of the TLS handshake, some hundred milliseconds each.
+"""
+
+import asyncio
+import socket
+import ssl
+from asyncio import core
+
+from tocsin import aio, log
+from tocsin.links import dns
+from tocsin.links import mqtt_codec as codec
+
+CONNECT_MS = 20000  # to be connected, proved genuine and greeted
+ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
+KEEPALIVE_S = 60
+PAUSE_MS = 2000
+PAUSE_MAX_MS = 300000
+_TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
+
+
+class Refused(Exception):
+    """The other side is not the relay's broker, or it doesn't want us."""
+
+
+class Mqtt:
+    """on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every publish() accepted."""
+
+    def __init__(
+        self, settings, identity, ca, clock, random_byte, resolver, on_state, on_refused, on_message, on_result
+    ):
+        self._host, self._port = settings.host, settings.port
+        self._user, self._password = settings.user or "", settings.password or ""
+        self._client = identity.name
+        self._topic = identity.topic + "ack"
+        self._ca = ca
+        self._clock = clock
+        self._random_byte = random_byte
+        self._resolver = resolver  # () -> address of the network's name server
+        self._on_state = on_state
+        self._on_refused = on_refused
+        self._on_message = on_message
+        self._on_result = on_result
+        self._address = None
+        self._stream = None
+        self._packet_id = 0
+        self._waiting = {}  # packet id -> (token, ms sent); token None: SUBACK
+        self._wake = asyncio.Event()  # the network or the clock changed
+        self._drain = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._network = False
+        self._ping_at = None
+        self._sent_at = 0
+        self.up = False
+
+    def network(self, up):
+        self._network = up
+        self.kick()
+        if not up:
+            self._broken.set()
+
+    def kick(self):
+        """Something changed for the better: don't wait out the pause."""
+        self._wake.set()
+
+    def publish(self, token, topic, octets):
+        """Hand over a message. False when there is no connection; else on_result(token, ...) follows."""
+        if not self.up:
+            return False
+        packet_id = self._next_id()
+        self._waiting[packet_id] = (token, self._clock.ms())
+        self._write(codec.publish(topic, octets, packet_id))
+        return not self._broken.is_set()
+
+    def _next_id(self):
+        while True:
+            self._packet_id = self._packet_id % 65535 + 1
+            if self._packet_id not in self._waiting:
+                return self._packet_id
+
+    def _write(self, packet):
+        try:
+            self._stream.write(packet)
+            self._sent_at = self._clock.ms()
+            self._drain.set()
+        except OSError:
+            self._broken.set()
+
+    # -- the connection's life ------------------------------------------------------------------------------------
+
+    async def run(self):
+        tries = 0
+        while True:
+            self._wake.clear()
+            if not (self._network and self._host and self._ca and self._clock.quality):
+                await self._wake.wait()
+                continue
+            started = self._clock.ms()
+            try:
+                await self._session()
+            except Refused as error:
+                self._on_refused(error.args[0], error.args[1])
+            except (OSError, ValueError, EOFError, asyncio.TimeoutError) as error:
+                log.event("failed", path="mqtt", reason=log.reason(error))
+                self._address = None
+            tries = 0 if self._clock.ms() - started > 60000 else min(tries + 1, 8)
+            pause = min(PAUSE_MS << tries, PAUSE_MAX_MS)
+            await aio.wait(self._wake, pause - (pause >> 1) * self._random_byte() // 255)
+
+    async def _session(self):
+        self._broken.clear()
+        self._waiting = {}
+        tasks = []
+        self._socket = None
+        try:
+            await asyncio.wait_for_ms(self._connect(), CONNECT_MS)
+            tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._drain_forever())]
+            self.up = True
+            self._on_state(True)
+            await self._mind()
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._close()
+            if self.up:
+                self.up = False
+                self._on_state(False)
+            waiting = self._waiting
+            self._waiting = {}
+            for token, _ in waiting.values():
+                if token is not None:
+                    self._on_result(token, False)
+
+    def _close(self):
+        self._stream = None
+        if self._socket is not None:
+            try:
+                self._socket.close()
+            except OSError:
+                pass
+            self._socket = None
+
+    async def _connect(self):
+        if self._address is None:
+            address = await dns.resolve(self._host, self._resolver(), self._random_byte)
+            self._address = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # asks nobody
+        raw = self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        raw.setblocking(False)
+        try:
+            raw.connect(self._address)
+        except OSError as error:
+            if error.args[0] not in (115, 119):  # EINPROGRESS on unix and on the ESP32
+                raise
+        await _writable(raw)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(cadata=self._ca)
+            self._socket = context.wrap_socket(raw, server_hostname=self._host, do_handshake_on_connect=False)
+            self._socket.setblocking(False)
+            self._stream = asyncio.StreamReader(self._socket)
+            # The first write does the handshake.
+            self._stream.write(codec.connect(self._client, self._user, self._password, KEEPALIVE_S))
+            await self._stream.drain()
+        except OSError as error:
+            if error.args and isinstance(error.args[0], int) and error.args[0] < _TLS_ERROR:
+                raise Refused("tls", str(-error.args[0]))
+            raise
+        except ValueError:  # how MicroPython tells that the certificate is not good; the text names names
+            raise Refused("tls", "certificate")
+        await self._greet()
+
+    async def _greet(self):
+        self._decoder = codec.Decoder()
+        packets = []
+        while not packets:
+            data = await self._stream.read(512)
+            if not data:
+                raise EOFError
+            packets = self._decoder.feed(data)
+        first = packets[0]
+        if first[0] != codec.CONNACK:
+            raise OSError(71)  # EPROTO
+        if first[2]:
+            raise Refused("mqtt", str(first[2]))
+        packet_id = self._next_id()
+        self._waiting[packet_id] = (None, self._clock.ms())
+        self._write(codec.subscribe(self._topic, packet_id))
+        self._ping_at = None
+        self._early = packets[1:]
+
+    async def _read(self):
+        try:
+            self._take(self._early)
+            while True:
+                data = await self._stream.read(512)
+                if not data:
+                    break
+                self._take(self._decoder.feed(data))
+        except (OSError, ValueError) as error:
+            log.event("failed", path="mqtt", reason=log.reason(error))
+        self._broken.set()
+
+    def _take(self, packets):
+        for packet in packets:
+            kind = packet[0]
+            if kind == codec.PUBLISH:
+                if packet[1] == self._topic:
+                    self._on_message(packet[2])
+                if packet[3] is not None:
+                    self._write(codec.puback(packet[3]))
+            elif kind == codec.PUBACK:
+                token = self._waiting.pop(packet[1], (None, 0))[0]
+                if token is not None:
+                    self._on_result(token, True)
+            elif kind == codec.SUBACK:
+                self._waiting.pop(packet[1], None)
+                if packet[2] > 1:
+                    self._on_refused("mqtt", "subscribe")
+                    self._broken.set()
+            elif kind == codec.PINGRESP:
+                self._ping_at = None
+
+    async def _drain_forever(self):
+        try:
+            while True:
+                await self._drain.wait()
+                self._drain.clear()
+                await self._stream.drain()
+        except OSError:
+            self._broken.set()
+
+    async def _mind(self):
+        """Until the connection is broken or an answer is overdue."""
+        while not self._broken.is_set():
+            now = self._clock.ms()
+            for _, sent_at in self._waiting.values():
+                if now - sent_at > ANSWER_MS:
+                    return
+            if self._ping_at is not None:
+                if now - self._ping_at > ANSWER_MS:
+                    return
+            elif now - self._sent_at >= KEEPALIVE_S * 750:
+                self._ping_at = now
+                self._write(codec.PINGREQ)
+            await aio.wait(self._broken, 1000)
+
+
+def _writable(sock):
+    """Until a connection that was begun is there or has failed (which the first write shows)."""
+    yield core._io_queue.queue_write(sock)

@@ -1,0 +1,69 @@
+# hwsim: no-float
+"""SMS in PDU mode, 8-bit data (3GPP TS 23.040): the user data is exactly one envelope, no header, both ways.
+
+Pure. Only what a bracelet needs: SUBMIT out, DELIVER in. Anything else (7-bit text, concatenated parts, status
+reports) is refused with ValueError, for no message of ours looks like that.
+"""
+
+from binascii import hexlify, unhexlify
+
+DATA_MAX = 140
+
+
+def _swap(digits):
+    if len(digits) & 1:
+        digits += "F"
+    return "".join([digits[i + 1] + digits[i] for i in range(0, len(digits), 2)])
+
+
+def submit(number, data):
+    """(length for AT+CMGS, hexadecimal PDU) of an SMS-SUBMIT to `number` (international with +, or national)."""
+    kind = "91" if number.startswith("+") else "81"
+    digits = number[1:] if kind == "91" else number
+    if not digits.isdigit() or len(digits) > 20 or not 0 < len(data) <= DATA_MAX:
+        raise ValueError
+    # 01: SUBMIT, no validity period; 00: reference; 00: protocol; 04: 8-bit data, no class
+    head = "0100%02X%s%s0004%02X" % (len(digits), kind, _swap(digits), len(data))
+    body = head + hexlify(data).decode().upper()
+    return len(body) // 2, "00" + body  # 00: the service centre stored on the SIM
+
+
+def deliver(text):
+    """(number, data) of a hexadecimal SMS-DELIVER as the modem shows it."""
+    if len(text) > 400:
+        raise ValueError
+    octets = unhexlify(text)
+    try:
+        at = 1 + octets[0]  # behind the service centre
+        first = octets[at]
+        if first & 0x03 or first & 0x40:  # not a DELIVER, or with a user data header
+            raise ValueError
+        length, kind = octets[at + 1], octets[at + 2]
+        if length > 20:
+            raise ValueError
+        at += 3
+        end = at + (length + 1) // 2
+        coding = octets[end + 1]
+        count = octets[end + 9]
+        data = octets[end + 10 :]
+        number = _number(octets[at:end], length, kind)
+    except IndexError:
+        raise ValueError
+    if not _eight_bit(coding) or len(data) != count or count > DATA_MAX:
+        raise ValueError
+    return number, data
+
+
+def _eight_bit(coding):
+    """General data coding, uncompressed, 8-bit; or the class group with 8-bit data (3GPP TS 23.038, 4)."""
+    return coding & 0xEC == 0x04 or coding & 0xF4 == 0xF4
+
+
+def _number(octets, length, kind):
+    digits = ""
+    for octet in octets:
+        digits += "0123456789*#abc"[octet & 15] if octet & 15 < 15 else ""
+        digits += "0123456789*#abc"[octet >> 4] if octet >> 4 < 15 else ""
+    if kind & 0x70 == 0x50:
+        return "?"  # an alphanumeric sender: nothing one could answer to
+    return ("+" if kind & 0x70 == 0x10 else "") + digits[:length]

@@ -1,0 +1,34 @@
+"""The firmware's pure modules are plain Python: here they are imported as they are. What touches hardware runs only in
+the interpreter of the bracelet (the `world` fixture), mostly on a bench with a relay (the `bench` fixture)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
+if str(FIRMWARE) not in sys.path:
+    sys.path.insert(0, str(FIRMWARE))
+
+
+@pytest.fixture
+def make_bench(world, tmp_path):
+    """Benches in this test's world, with a provisioned bracelet that is switched off."""
+    from tests.firmware.bench import Bench
+
+    made = []
+
+    def make(**options):
+        bench = Bench(world, tmp_path, **options)
+        made.append(bench)
+        bench.provision()
+        return bench
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench):
+    return make_bench()

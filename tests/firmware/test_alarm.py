@@ -1,0 +1,96 @@
+"""The life of an alarm: when a hold is an Alert, an Update, a cancel; when Updates are due."""
+
+from tocsin.alarm import ALERT, CANCEL, UPDATE, Alarm, next_update
+
+
+def raised(at=0, news=0, time=1767225600):
+    alarm = Alarm()
+    assert alarm.gesture("hold", at) == ALERT
+    alarm.sealed(ALERT, 7, time, at, news)
+    return alarm
+
+
+def slots(until):
+    alarm = raised()
+    seen = []
+    for now in range(0, until + 1, 1000):
+        if alarm.due(now, now):  # news all the time
+            alarm.sealed(UPDATE, 8, 0, now, now)
+            seen.append(now // 1000)
+    return seen
+
+
+def test_updates_with_news_all_the_time():
+    minutes = [60 * n for n in range(2, 12)]
+    assert slots(3_000_000) == [20, 40, 60, *minutes, 1260, 1860, 2460]
+
+
+def test_slots_lie_ahead():
+    for elapsed in range(0, 2_000_000, 777):
+        assert next_update(elapsed) > elapsed
+
+
+def test_without_news_an_update_waits_for_it():
+    alarm = raised(news=3)
+    assert not alarm.due(33_000, 3)
+    assert alarm.due(33_000, 4)  # the fix came after its slot: at once
+    assert alarm.deadline(4) == 20_000
+    assert alarm.deadline(3) == 600_000
+    assert alarm.due(600_000, 3)
+
+
+def test_news_before_the_slot_waits_for_the_slot():
+    alarm = raised()
+    assert not alarm.due(19_999, 1)
+    assert alarm.due(20_000, 1)
+
+
+def test_hold_again_soon_is_an_update_later_an_alert():
+    alarm = raised(at=1000)
+    assert alarm.gesture("hold", 31_000) == UPDATE
+    assert alarm.gesture("hold", 31_001) == ALERT
+
+
+def test_cancel_only_in_its_window_else_it_raises():
+    alarm = raised(at=1000)
+    assert alarm.gesture("cancel", 31_000) == CANCEL
+    assert alarm.gesture("cancel", 31_001) == ALERT
+    assert Alarm().gesture("cancel", 0) == ALERT
+
+
+def test_after_a_cancel_a_hold_raises_anew_and_no_update_follows():
+    alarm = raised()
+    alarm.sealed(CANCEL, 8, 0, 5000, 0)
+    assert alarm.gesture("hold", 6000) == ALERT
+    assert alarm.gesture("cancel", 6000) == ALERT
+    assert not alarm.due(10_000_000, 99)
+    assert alarm.deadline(99) is None
+
+
+def test_receipt_is_felt_once_an_alarm():
+    alarm = raised()
+    assert alarm.receipt(7, 9)  # an Update's receipt may be the first
+    assert not alarm.receipt(7, 7)
+    assert not alarm.receipt(3, 4)  # an older alarm's Update
+    assert alarm.receipt(3, 3)  # an older alarm's Alert
+
+
+def test_state_survives_a_reset():
+    alarm = raised(time=1000)
+    alarm.receipt(7, 7)
+    again = Alarm()
+    again.restore(alarm.state(), 500, 1100)
+    assert again.state() == alarm.state() == [7, 1000, 0, 1]
+    assert again.active
+    assert again.gesture("hold", 500) == ALERT  # 100 s have passed
+    assert again.due(5500, 1)
+    fresh = Alarm()
+    fresh.restore([], 0, 0)
+    assert not fresh.active
+
+
+def test_reset_with_unknown_time_counts_as_just_raised():
+    again = Alarm()
+    again.restore([7, 0, 0, 0], 500, 1100)
+    assert again.gesture("hold", 500) == UPDATE
+    assert again.deadline(1) == 5500

@@ -1,0 +1,199 @@
+"""Transcripts with a modem: what goes out, what comes in, what is made of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tocsin.at import LINE_MAX, LINES_MAX, Command, Engine, fields, registration
+
+
+def exchange(command, *parts):
+    engine = Engine()
+    engine.start(command, 0)
+    engine.output()
+    events = []
+    for part in parts:
+        events += engine.feed(part, 1)
+    return engine, events
+
+
+def urcs(events):
+    return [event[1:] for event in events if event[0] == "urc"]
+
+
+def test_plain_command():
+    engine = Engine()
+    engine.start(Command("AT"), 0)
+    assert engine.output() == b"AT\r"
+    ((kind, command),) = engine.feed(b"AT\r\r\nOK\r\n", 5)
+    assert (kind, command.ok, command.lines) == ("done", True, [])
+    assert engine.deadline() is None
+
+
+def test_information_lines():
+    command = Command("AT+CSQ", "+CSQ:")
+    exchange(command, b"\r\n+CSQ: 17,0\r\n\r\nOK\r\n")
+    assert command.lines == ["+CSQ: 17,0"]
+
+
+@pytest.mark.parametrize("result", ["ERROR", "+CME ERROR: 14", "+CMS ERROR: 38", "ABORTED"])
+def test_errors(result):
+    command = Command("AT+CMGF=0")
+    exchange(command, b"\r\n" + result.encode() + b"\r\n")
+    assert (command.result, command.ok) == (result, False)
+
+
+def test_unsolicited_lines_in_the_middle_of_a_response():
+    command = Command("AT+CSQ", "+CSQ:")
+    _, events = exchange(command, b'\r\n+CMTI: "SM",3\r\n+CSQ: 17,0\r\n+CREG: 5\r\nRING\r\nOK\r\n')
+    assert command.lines == ["+CSQ: 17,0"]
+    assert urcs(events) == [('+CMTI: "SM",3',), ("+CREG: 5",), ("RING",)]
+
+
+def test_pdu_lines_of_a_listing():
+    command = Command("AT+CMGL=4", "+CMGL:")
+    _, events = exchange(
+        command, b'+CMGL: 1,0,,30\r\n0791AA\r\n+CMTI: "SM",4\r\n+CMGL: 2,1,,30\r\n0791BB\r\n\r\nOK\r\n'
+    )
+    assert command.lines == ["+CMGL: 1,0,,30", "0791AA", "+CMGL: 2,1,,30", "0791BB"]
+    assert urcs(events) == [('+CMTI: "SM",4',)]
+
+
+def test_unsolicited_line_between_a_header_and_its_pdu():
+    command = Command("AT+CMGR=1", "+CMGR:")
+    _, events = exchange(command, b"+CMGR: 0,,30\r\n+CREG: 1\r\n0791AA\r\nOK\r\n")
+    assert command.lines == ["+CMGR: 0,,30", "0791AA"]
+    assert urcs(events) == [("+CREG: 1",)]
+
+
+def test_unsolicited_line_of_two():
+    command = Command("AT")
+    _, events = exchange(command, b"\r\n+CMT: ,30\r\nOK\r\nOK\r\n")
+    assert urcs(events) == [("+CMT: ,30", "OK")]  # whatever the second line says, it is the message
+    assert command.ok
+
+
+def test_prompt():
+    engine = Engine()
+    command = Command("AT+CMGS=18", "+CMGS:", data=b"0001")
+    engine.start(command, 0)
+    assert engine.output() == b"AT+CMGS=18\r"
+    assert engine.feed(b"AT+CMGS=18\r\r\n>", 1) == []
+    assert engine.output() == b""
+    engine.feed(b" ", 2)
+    assert engine.output() == b"0001\x1a"
+    engine.feed(b"\r\n+CMGS: 7\r\n\r\nOK\r\n", 3)
+    assert command.ok
+    assert command.lines == ["+CMGS: 7"]
+
+
+def test_prompt_nobody_asked_for_is_left():
+    engine = Engine()
+    engine.feed(b"\r\n> ", 0)
+    assert engine.output() == b"\x1b"
+
+
+def test_time_out_ends_the_command_and_leaves_the_prompt():
+    engine = Engine()
+    command = Command("AT+CMGS=18", data=b"0001", timeout=1000)
+    engine.start(command, 0)
+    engine.output()
+    assert engine.deadline() == 1000
+    assert engine.time(999) == []
+    assert engine.time(1000) == [("done", command)]
+    assert command.result == "timeout"
+    assert engine.output() == b"\x1b"
+
+
+def test_one_command_at_a_time():
+    engine = Engine()
+    engine.start(Command("AT"), 0)
+    with pytest.raises(RuntimeError):
+        engine.start(Command("AT"), 0)
+
+
+def test_floods_are_bounded():
+    command = Command("AT+CMGL=4", "+CMGL:")
+    engine, _ = exchange(command, b"x" * 10_000, b"\r\n", b"+CMGL: 1\r\n" * 100, b"OK\r\n")
+    assert command.ok
+    assert len(command.lines) == LINES_MAX
+    assert engine.dropped == 1 + 100 - LINES_MAX
+
+
+def test_fields():
+    assert fields('+CMTI: "SM",3') == ["SM", "3"]
+    assert fields('+CCLK: "26/01/01,00:00:00+04"') == ["26/01/01,00:00:00+04"]
+    assert fields("+X:") == [""]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("+CREG: 1", (True, None, None)),
+        ("+CREG: 5", (True, None, None)),
+        ("+CREG: 0,1", (True, None, None)),
+        ("+CREG: 0,2", (False, None, None)),
+        ("+CREG: 0", (False, None, None)),
+        ('+CREG: 2,1,"00C3","0012A3"', (True, 0xC3, 0x12A3)),
+        ('+CREG: 1,"00C3","0012A3"', (True, 0xC3, 0x12A3)),
+        ('+CREG: 1,"00C3","0012A3",7', (True, 0xC3, 0x12A3)),
+        ("+CREG: 2,5,00C3,12A3,7", (True, 0xC3, 0x12A3)),
+        ("+CREG: 5,00C3,12A3", (True, 0xC3, 0x12A3)),
+        ('+CREG: 2,1,"zz","12A3"', (True, None, None)),
+        ("+CREG:", (False, None, None)),
+    ],
+)
+def test_registration_in_the_ways_of_different_makers(line, expected):
+    assert registration(line) == expected
+
+
+PIECES = st.sampled_from(
+    [
+        b"\r\n",
+        b"OK",
+        b"ERROR",
+        b"+CMTI: ",
+        b'"SM",1',
+        b"+CMT: ,20",
+        b"> ",
+        b"+CSQ: 1",
+        b"\xff\x00",
+        b"AT+CSQ",
+        b"a" * 500,
+    ]
+)
+
+
+@given(st.lists(st.one_of(PIECES, st.binary(max_size=8)), max_size=60))
+def test_whatever_comes_the_engine_ends_its_command_and_stays_bounded(pieces):
+    engine = Engine()
+    command = Command("AT+CSQ", "+CSQ:", 1000)
+    engine.start(command, 0)
+    done = 0
+    for piece in pieces:
+        done += sum(event[0] == "done" for event in engine.feed(piece, 10))
+        assert len(engine._line) <= LINE_MAX
+    done += sum(event[0] == "done" for event in engine.time(1000))
+    assert done == 1
+    engine.output()
+    # and it works afterwards
+    engine.feed(b"\r\n\r\n", 1001)
+    again = Command("AT")
+    engine.start(again, 1002)
+    engine.feed(b"\r\nOK\r\n", 1003)
+    engine.feed(b"\r\nOK\r\n", 1003)  # if the first was the second line of a +CMT
+    assert again.ok
+
+
+@given(st.data())
+def test_the_split_makes_no_difference(data):
+    stream = b'AT+CMGL=4\r\r\n+CMGL: 1,0,,30\r\n0791AA\r\n+CMTI: "SM",4\r\n\r\nOK\r\nRING\r\n'
+    command = Command("AT+CMGL=4", "+CMGL:")
+    engine = Engine()
+    engine.start(command, 0)
+    events, at = [], 0
+    while at < len(stream):
+        n = data.draw(st.integers(1, 20))
+        events += engine.feed(stream[at : at + n], 1)
+        at += n
+    assert command.lines == ["+CMGL: 1,0,,30", "0791AA"]
+    assert [event[0] for event in events] == ["urc", "done", "urc"]
