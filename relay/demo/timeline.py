@@ -23,7 +23,7 @@ STAGES: dict[str, str] = {
     "rebroadcast": "published to subscribers, signed by the relay",
     "subscriber": "a subscriber has it and has checked both signatures",
     "receipt": "the relay answers with a sealed receipt by {path}",
-    "felt": "two long buzzes on the wrist: the relay has it",
+    "felt": "three short buzzes on the wrist: the relay has it",
 }
 _COMMON = ("pressed", "tick", "sealed", "received", "verified", "committed", "rebroadcast", "subscriber", "receipt", "felt")
 REQUIRED: dict[str, tuple[str, ...]] = {"mqtt": (*_COMMON, "published", "puback"), "sms": (*_COMMON, "sms")}

@@ -12,7 +12,7 @@ def test_stages_come_out_in_the_order_of_their_times() -> None:
     assert [s.line() for s in timeline.stages()] == [
         "   0.000 s  pressed      the button goes down",
         "   3.000 s  sealed       signed and encrypted: 127 octets, kept in flash",
-        "   3.500 s  felt         two long buzzes on the wrist: the relay has it",
+        "   3.500 s  felt         three short buzzes on the wrist: the relay has it",
     ]
 
 
