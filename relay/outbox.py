@@ -65,7 +65,7 @@ _LEASE = _LEASE.where(*_THIS)
 
 
 def promise(store: Store, connection: Connection, ids: Sequence[OutboxId], worker: str, now_ms: int) -> None:
-    """Write the deliveries of new alarms, in the alarms' transaction, already leased to `worker`, which sends them next."""
+    """Write the deliveries of new alarms, in the alarms' transaction, leased to `worker`, which sends them next."""
     lease = now_ms + LEASE_S * 1000
     store.many(connection, _PROMISE, [(*key, 0, now_ms, now_ms, 1, worker, lease) for key in ids])
 

@@ -53,7 +53,7 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Item:
-    """What became of one message, and what there is to send for it. Of a refused one, `kid` and `counter` are claims."""
+    """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims."""
 
     status: Status
     kid: str | None = None
@@ -137,7 +137,7 @@ class Pipeline:
         done: Sequence[OutboxId] = (),
         clock: Callable[[], float] | None = None,
     ) -> Outcome:
-        """Take a batch. `done` are deliveries that were confirmed meanwhile: here they need no transaction of their own.
+        """Take a batch. `done` are deliveries confirmed meanwhile: here they need no transaction of their own.
 
         `clock` only stamps the events; without it they carry `now`.
         """

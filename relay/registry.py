@@ -46,6 +46,9 @@ class Entry(NamedTuple):
     completed_ms: int | None
     revoked_ms: int | None
 
+    def __repr__(self) -> str:
+        return f"Entry({self.kid}, {self.state})"
+
 
 class Account(NamedTuple):
     """A bracelet's account at the broker."""
@@ -138,7 +141,7 @@ class Registry:
         return self.get(f"{kid:08x}")
 
     def revoke(self, kid: str, *, now: float) -> Entry:
-        """End a bracelet: nothing from it is accepted any more, and its chain keys are deleted. There is no way back."""
+        """End a bracelet for ever: nothing from it is accepted any more, and its chain keys are deleted."""
         number = _parse_kid(kid)
         table = schema.bracelet
         now_ms = int(now * 1000)
@@ -168,7 +171,7 @@ class Registry:
         return self._entries()
 
     def accounts(self) -> Accounts:
-        """The broker accounts: of bracelets that are active, and of those offered, which may connect before their answer is in."""
+        """The broker accounts of active bracelets, and of offered ones, which may connect before they are completed."""
         table = schema.bracelet.c
         query = select(table.kid, table.profile_sealed).where(table.state != "revoked").order_by(table.kid)
         with self.store.read() as connection:
@@ -201,10 +204,14 @@ class Registry:
         records.write_audit(self.store, connection, [(now_ms, self.actor, action, kid, None)])
 
 
+def _draw() -> bytes:
+    return os.urandom(4)
+
+
 def _new_kid(connection: Connection) -> int:
     """A random key id that nobody has or had. Zero is left out: it reads as "none"."""
     while True:
-        kid = int.from_bytes(os.urandom(4), "big")
+        kid = int.from_bytes(_draw(), "big")
         taken = connection.execute(select(schema.bracelet.c.kid).where(schema.bracelet.c.kid == kid)).first()
         if kid and taken is None:
             return kid

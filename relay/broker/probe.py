@@ -141,6 +141,7 @@ class _Connection:
         return self._wait(lambda: payload in self._heard, QUIET)
 
     def retained(self, topic: str) -> str:
+        self._heard.clear()
         if self.subscribe(topic) > 1 or not self._wait(lambda: bool(self._heard), QUIET):
             return ""
         return self._heard[-1].decode(errors="replace")[:100]

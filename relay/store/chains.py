@@ -51,7 +51,7 @@ class Replacement(NamedTuple):
 
 
 def read(connection: Connection, box: Box, kids: Iterable[int]) -> dict[tuple[int, str], StoredChain | None]:
-    """The chains of these bracelets, by (kid, name). None where a row can't be opened: that is one bracelet's trouble, not everyone's."""
+    """The chains of these bracelets, by (kid, name). None where a row can't be opened: one bracelet's trouble only."""
     chains: dict[tuple[int, str], StoredChain | None] = {}
     table = schema.chain.c
     query = select(table.kid, table.name, table.next, table.version, table.state_sealed)

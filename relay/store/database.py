@@ -21,6 +21,7 @@ from relay.store.atrest import Box
 
 HEAD = "0001"
 BUSY_S = 10
+CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once
 SQLITE_AT_LEAST = (3, 37)
 
 
@@ -113,6 +114,7 @@ def _prepare_sqlite(engine: Engine) -> None:
             raise StoreError("this file system does not allow SQLite's write-ahead log; use a local disk")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         cursor.execute("PRAGMA trusted_schema = OFF")
         cursor.close()
 
@@ -138,5 +140,5 @@ def _migrate(engine: Engine) -> None:
 def _positional(dialect: Dialect) -> Dialect:
     """The same dialect with positional parameters, which both drivers take as tuples."""
     style = {"sqlite": "qmark", "postgresql": "format"}[dialect.name]
-    positional: Dialect = type(dialect)(paramstyle=style)  # type: ignore[call-arg] - every dialect takes it
+    positional: Dialect = type(dialect)(paramstyle=style)  # type: ignore[call-arg]  # every dialect takes it
     return positional

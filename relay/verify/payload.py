@@ -117,7 +117,7 @@ class Heartbeat(NamedTuple):
 
 
 def decode(octets: bytes) -> Any:
-    """Decode CBOR of this wire format or raise ValueError. Determinism is not checked here: see `same_octets`."""
+    """Decode CBOR of this wire format or raise ValueError. Determinism is not checked here: see `decode_exactly`."""
     try:
         return cbor2.loads(
             octets, max_depth=4, allow_indefinite=False, allow_duplicate_keys=False, semantic_decoders=_NO_TAGS
@@ -126,9 +126,16 @@ def decode(octets: bytes) -> Any:
         raise ValueError("not CBOR of this wire format") from error
 
 
-def same_octets(value: Any, octets: bytes) -> bool:
-    """Whether `octets` are the deterministic encoding of `value`, with nothing behind."""
-    return cbor2.dumps(value) == octets
+def decode_exactly(octets: bytes) -> Any:
+    """Decode deterministic CBOR with nothing behind it, or raise ValueError."""
+    value = decode(octets)
+    try:
+        encoded = cbor2.dumps(value)
+    except Exception as error:
+        raise ValueError("not CBOR of this wire format") from error
+    if encoded != octets:
+        raise ValueError("not the deterministic encoding")
+    return value
 
 
 def parse_alarm(octets: bytes, counter: int) -> Alarm:

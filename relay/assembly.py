@@ -1,0 +1,124 @@
+"""Puts a relay together from its data folder: who gets which key, password, file and limit. No behaviour of its own."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from functools import cached_property, partial
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from relay import config, store
+from relay.broker import MqttUser, users_for
+from relay.broker.nats import NatsBroker
+from relay.config import Config, ConfigError
+from relay.datadir import SECRET_RELAY, SECRET_SUBSCRIBER, DataDir, read_secret
+from relay.ingest.mqtt import Endpoint, client_tls
+from relay.ingest.serial_port import SmsLink, open_serial
+from relay.ingest.sms import Modem
+from relay.log import Logger
+from relay.outbox import Outbox
+from relay.pipeline import Pipeline
+from relay.registry import Registry
+from relay.service import Service
+from relay.store import Store
+from relay.verify.keys import RelayKeys
+
+
+class Relay:
+    """A data folder with everything that hangs on it, opened when it is first used."""
+
+    def __init__(self, data: DataDir) -> None:
+        self.data = data
+
+    @cached_property
+    def config(self) -> Config:
+        return config.load(self.data)
+
+    @cached_property
+    def keys(self) -> RelayKeys:
+        return RelayKeys(self.data.signing_seed())
+
+    @cached_property
+    def store(self) -> Store:
+        return store.open(self.config.store.url or self.data.db_url, self.data.store_key())
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.store, self.keys)
+
+    def users(self) -> Sequence[MqttUser]:
+        """Everyone who may connect to the broker now."""
+        return users_for(
+            [(account.kid, account.password) for account in self.registry.accounts()],
+            self.data.secret(SECRET_RELAY),
+            self.data.secret(SECRET_SUBSCRIBER),
+        )
+
+    def ca_der(self) -> bytes:
+        """The CA as bracelets are given it."""
+        file = self.data.resolve(self.config.mqtt.ca)
+        try:
+            return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{file}: is not a certificate in PEM ({type(error).__name__}); correct mqtt.ca in {self.data.config}"
+            ) from None
+
+    def tls(self) -> ssl.SSLContext:
+        file = self.data.resolve(self.config.mqtt.ca)
+        try:
+            return client_tls(file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"{file}: is not a certificate in PEM ({type(error).__name__}); correct mqtt.ca in {self.data.config}"
+            ) from None
+
+    def endpoint(self) -> Endpoint:
+        """The relay's own account at the broker."""
+        mqtt = self.config.mqtt
+        password = read_secret(self.data.resolve(mqtt.password_file))
+        return Endpoint(mqtt.host, mqtt.port, mqtt.client_id, mqtt.user, password, self.tls(), mqtt.keepalive)
+
+    def subscriber(self, client_id: str) -> Endpoint:
+        """The account of those who only read the rebroadcasts."""
+        mqtt = self.config.mqtt
+        return Endpoint(
+            mqtt.host,
+            mqtt.port,
+            client_id,
+            "subscriber",
+            self.data.secret(SECRET_SUBSCRIBER),
+            self.tls(),
+            mqtt.keepalive,
+        )
+
+    def broker(self) -> NatsBroker | None:
+        """The embedded broker, unless the configuration says that somebody else runs one."""
+        if not self.config.broker.embedded:
+            return None
+        data, listen = self.data, self.config.broker.listen
+        return NatsBroker(data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key, self.users())
+
+    def sms_link(self, log: Logger) -> SmsLink | None:
+        sms = self.config.sms
+        if sms.port is None:
+            return None
+        pin = read_secret(self.data.resolve(sms.pin_file)) if sms.pin_file else None
+        modem = Modem(storage=sms.storage, pin=pin, queue=self.config.limits.receipts_by_sms)
+        return SmsLink(modem, partial(open_serial, sms.port, sms.baud, sms.rtscts), log, power_cycle=sms.power_cycle)
+
+    def service(self, log: Logger, make: type[Service] = Service) -> Service:
+        """The service, not started. `make` lets a subclass with other steps take its place."""
+        worker = self.config.mqtt.client_id
+        return make(
+            Pipeline(self.store, self.keys, worker),
+            Outbox(self.store, self.keys, worker),
+            self.endpoint(),
+            log,
+            limits=self.config.limits,
+            sms=self.sms_link(log),
+            broker=self.broker(),
+            users=self.users,
+        )

@@ -1,0 +1,63 @@
+"""`relay bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.commands.common import Failure, errors_in_words, json_option
+
+
+@click.command()
+@json_option
+@click.option("--quick", is_flag=True, help="A tenth of everything: to see that it runs. The figures mean little.")
+@click.option(
+    "--keep",
+    metavar="DIR",
+    type=click.Path(exists=False, path_type=Path),
+    help="Work in this new folder, on its disk, and leave it.",
+)
+@errors_in_words
+def bench(as_json: bool, quick: bool, keep: Path | None) -> None:
+    """Measure the pipeline on this machine: throughput, CPU, latency, losses, beside the limits of its parts.
+
+    Takes about a minute; progress on standard error. Exit status 1 when an alarm was lost or a phase could not be
+    measured; slow is no failure.
+    """
+    from relay.bench import plan
+
+    try:
+        results = plan.run(
+            plan.QUICK if quick else plan.Size(), lambda text: click.echo(f"bench: {text}", err=True), keep
+        )
+    except (plan.BenchError, FileExistsError) as error:
+        raise Failure(str(error)) from None
+    click.echo(json.dumps(results, indent=1) if as_json else describe(results))
+    raise SystemExit(1 if results["targets"]["lost"]["value"] else 0)
+
+
+def describe(results: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [f"{'':<32}{'msg/s':>9}{'CPU us':>9}{'p50 ms':>9}{'p99 ms':>9}{'lost':>6}{'twice':>7}"]
+    rows = [
+        ("raw broker hop, paced", results["raw_broker_hop"]["paced"]),
+        ("raw broker hop", results["raw_broker_hop"]["unbounded"]),
+        ("pipeline, paced", results["pipeline"]["paced"]),
+        ("pipeline", results["pipeline"]["unbounded"]),
+        ("pipeline, alarms only", results["pipeline"]["unbounded_alarms_only"]),
+        ("naive", results["naive"]["unbounded"]),
+        (f"disk with {results['slow_disk']['sync_ms']:g} ms sync, pipeline", results["slow_disk"]["pipeline"]),
+        (f"disk with {results['slow_disk']['sync_ms']:g} ms sync, naive", results["slow_disk"]["naive"]),
+    ]
+    for name, row in rows:
+        cpu = f"{row['cpu_us_per_message']:.1f}" if "cpu_us_per_message" in row else ""
+        lines.append(
+            f"{name:<32}{row['messages_per_s']:>9.0f}{cpu:>9}{row['p50_ms']:>9}{row['p99_ms']:>9}{row['lost']:>6}{row['duplicated']:>7}"
+        )
+    lines.append(f"bare Ed25519 verification: {results['ed25519_verify']['cpu_us']} us")
+    for name, target in results["targets"].items():
+        lines.append(f"{'reached' if target['met'] else 'MISSED ':<8} {name} {target['wanted']}: {target['value']}")
+    return "\n".join(lines)

@@ -1,0 +1,238 @@
+"""The load generator, a process of its own: publishes a prepared load and watches what comes back.
+
+    python -m relay.bench.load SPEC.json      -> one JSON object on standard output
+
+Two MQTT connections over TLS, QoS 1 on both: one publishes for all bracelets, one subscribes. Written on sockets,
+because a general client would cost more than the relay that it is to load. Times are CLOCK_MONOTONIC, so that they
+compare with those of the relay's process.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from relay.bench.fleet import ALARM, read
+from relay.broker.process import connect_packet
+from relay.ingest.mqtt import BufferedSocket, client_tls
+from relay.verify import parse
+
+PUBLISH, PUBACK, SUBACK, CONNACK = 3, 4, 9, 2
+_WINDOW = 4000  # unacknowledged by the broker; of 65,535 message ids
+_TICK = 0.001
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to send and what to wait for."""
+
+    port: int
+    ca: str
+    user: str
+    password: str
+    messages: str
+    rate: float | None  # messages a second; None: as fast as the broker takes them
+    raw: bool  # no relay: the subscriber hears the bracelets' own topics
+    timeout: float  # give up after this long without anything new
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was seen. Latency is from when a message was due to when the subscriber had what became of it."""
+
+    messages: int
+    first_sent: float
+    last_seen: float
+    heard: int
+    lost: int
+    duplicated: int
+    receipts: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class Connection:
+    """One MQTT connection."""
+
+    def __init__(self, spec: Spec, client_id: str) -> None:
+        plain = socket.create_connection(("localhost", spec.port), timeout=10)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tls = client_tls(Path(spec.ca)).wrap_socket(plain, server_hostname="localhost")
+        tls.setblocking(False)
+        self.socket = BufferedSocket(tls)
+        self._rest = b""
+        self.socket.send(connect_packet(client_id, spec.user, spec.password))
+        self.expect(CONNACK)
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def expect(self, kind: int) -> None:
+        """Wait for one packet of this kind."""
+        self.socket.flush()
+        while True:
+            select.select([self.socket], [], [], 10)
+            for got, _, body in self.packets():
+                if got == kind:
+                    return
+            if self.socket.ended:
+                raise ConnectionError("the broker closed the connection")
+
+    def subscribe(self, filters: list[str]) -> None:
+        body = b"\0\1" + b"".join(struct.pack(">H", len(f)) + f.encode() + b"\1" for f in filters)
+        self.socket.send(b"\x82" + bytes([len(body)]) + body)
+        self.expect(SUBACK)
+
+    def packets(self) -> Iterator[tuple[int, int, memoryview]]:
+        """(kind, flags, body) of all that has arrived."""
+        self.socket.fill()
+        data = self._rest + self.socket.recv(self.socket.pending()) if self.socket.pending() else self._rest
+        view, at, end = memoryview(data), 0, len(data)
+        while end - at >= 2:
+            length, shift, body = 0, 0, at + 1
+            while body < end:
+                octet = data[body]
+                length |= (octet & 127) << shift
+                shift += 7
+                body += 1
+                if octet < 128:
+                    break
+            else:
+                break
+            if end - body < length:
+                break
+            yield data[at] >> 4, data[at] & 15, view[body : body + length]
+            at = body + length
+        self._rest = data[at:]
+
+
+class Load:
+    """One run."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._publisher = Connection(spec, "load-publisher")
+        self._subscriber = Connection(spec, "load-subscriber")
+        own = ["b/+/+/alarm", "b/+/+/hb"] if spec.raw else ["r/+/alarm", "b/+/+/ack"]
+        self._subscriber.subscribe(own)
+        self._packets: list[bytes] = []
+        self._due: list[float] = []
+        self._index: dict[bytes, int] = {}
+        self._prepare()
+        self._seen: list[float] = [0.0] * len(self._packets)
+        self._unacked = 0
+        self._sent = 0
+        self._heard = self._duplicated = self._receipts = 0
+        self._last_seen = 0.0
+
+    def _prepare(self) -> None:
+        for number, (topic, message) in enumerate(read(Path(self._spec.messages))):
+            mid = number % 65_535 + 1
+            body = struct.pack(">H", len(topic)) + topic + struct.pack(">H", mid) + message
+            length = bytes([len(body)]) if len(body) < 128 else bytes([len(body) & 127 | 128, len(body) >> 7])
+            self._packets.append(b"\x32" + length + body)
+            if self._spec.raw:
+                self._index[message] = number
+            elif topic.endswith(ALARM):
+                self._index[topic[5:13] + b"%d" % parse(message).counter] = number
+
+    def run(self) -> Result:
+        expected = len(self._index)
+        start = time.monotonic()
+        active = start
+        while True:
+            self._send(time.monotonic(), start)
+            for connection in (self._publisher, self._subscriber):
+                connection.socket.flush()
+            before = self._heard, self._receipts, self._sent
+            wait = _TICK if self._sent < len(self._packets) else 0.05
+            for connection in select.select([self._publisher, self._subscriber], [], [], wait)[0]:
+                self._receive(connection)
+            now = time.monotonic()
+            if before != (self._heard, self._receipts, self._sent):
+                active = now
+            complete = self._heard >= expected and (self._spec.raw or self._receipts >= expected)
+            if complete and self._sent == len(self._packets) or now - active > self._spec.timeout:
+                return self._result(start, expected)
+
+    def _send(self, now: float, start: float) -> None:
+        until = len(self._packets)
+        if self._spec.rate is not None:
+            until = min(until, int((now - start) * self._spec.rate))
+        until = min(until, self._sent + _WINDOW - self._unacked)
+        if until <= self._sent:
+            return
+        rate = self._spec.rate
+        for number in range(self._sent, until):
+            self._due.append(start + number / rate if rate is not None else now)
+        self._publisher.socket.send(b"".join(self._packets[self._sent : until]))
+        self._unacked += until - self._sent
+        self._sent = until
+
+    def _receive(self, connection: Connection) -> None:
+        acks = []
+        for kind, _flags, body in connection.packets():
+            if kind == PUBACK:
+                self._unacked -= 1
+            elif kind == PUBLISH:
+                end = 2 + (body[0] << 8 | body[1])
+                acks.append(b"\x40\x02" + bytes(body[end : end + 2]))
+                self._note(bytes(body[2:end]), bytes(body[end + 2 :]))
+        if acks:
+            connection.socket.send(b"".join(acks))
+        if connection.socket.ended:
+            raise ConnectionError("the broker closed the connection")
+
+    def _note(self, topic: bytes, message: bytes) -> None:
+        self._last_seen = now = time.monotonic()
+        if topic.endswith(b"/ack"):
+            self._receipts += 1
+            return
+        number = self._index[message if self._spec.raw else _document_key(topic, message)]
+        if self._seen[number]:
+            self._duplicated += 1
+            return
+        self._seen[number] = now
+        self._heard += 1
+
+    def _result(self, start: float, expected: int) -> Result:
+        latencies = sorted((self._seen[n] - self._due[n]) * 1000 for n in self._index.values() if self._seen[n])
+        if not latencies:
+            latencies = [float("inf")]
+        return Result(
+            messages=self._sent,
+            first_sent=start,
+            last_seen=self._last_seen,
+            heard=self._heard,
+            lost=expected - self._heard,
+            duplicated=self._duplicated,
+            receipts=self._receipts,
+            p50_ms=round(latencies[len(latencies) // 2], 1),
+            p99_ms=round(latencies[len(latencies) * 99 // 100], 1),
+            max_ms=round(latencies[-1], 1),
+        )
+
+
+def _document_key(topic: bytes, document: bytes) -> bytes:
+    """kid and counter of a rebroadcast, found without parsing it."""
+    start = document.index(b'"counter":') + 10
+    return topic[2:10] + document[start : document.index(b",", start)]
+
+
+def main() -> None:
+    spec = Spec(**json.loads(Path(sys.argv[1]).read_text()))
+    click.echo(json.dumps(asdict(Load(spec).run())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The command `relay`: which commands there are. What they do is in `relay.commands`, and is imported only when it is
+called for."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a command is, and the line that describes it in `relay --help`."""
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("relay.demo.command", "demo", "See one alarm, from the press to the receipt on the wrist."),
+    "init": Entry("relay.commands.init", "init", "Make a data folder: keys, certificates, configuration."),
+    "run": Entry("relay.commands.run", "run", "Serve."),
+    "watch": Entry("relay.commands.watch", "watch", "Live feed of verified alarms."),
+    "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list and revoke bracelets."),
+    "verify": Entry("relay.commands.verify", "verify", "Check an alarm that somebody sent you, offline."),
+    "bench": Entry("relay.bench.command", "bench", "Measure the pipeline under load on this machine."),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is called, so that `relay verify` doesn't load a database to check a signature."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry.module), entry.name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tocsin", prog_name="relay")
+def main() -> None:
+    """Receives, verifies, stores and passes on the alarms of Tocsin bracelets.
+
+    A first look: relay demo. A relay of your own: relay init, relay run, relay bracelet add.
+    """

@@ -1,0 +1,1 @@
+"""The commands of `relay`, one module each. `relay.cli` imports a module only when its command is called."""

@@ -1,0 +1,209 @@
+"""`relay bracelet add|list|revoke`: the registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.assembly import Relay
+from relay.commands.common import Failure, data_option, errors_in_words, json_option, tell_running_relay
+from relay.config import E164
+from relay.datadir import DataDir, write_private
+from relay.registry import Entry
+
+
+@click.group()
+def bracelet() -> None:
+    """Add, list and revoke bracelets."""
+
+
+@bracelet.command()
+@click.argument("code_name", required=False)
+@click.option(
+    "--offer",
+    "offer_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the offer for a new bracelet to this file.",
+)
+@click.option(
+    "--answer",
+    "answer_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Complete with the answer that the bracelet wrote.",
+)
+@click.option("--wifi", multiple=True, metavar="SSID:KEY", help="A Wi-Fi network for the bracelet; repeatable.")
+@click.option("--host", help="Where the bracelet reaches the broker, if not mqtt.public_host.")
+@click.option("--port", type=click.IntRange(1, 65535), help="And on which port.")
+@click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not sms.number.")
+@data_option
+@json_option
+@errors_in_words
+def add(
+    code_name: str | None,
+    offer_file: Path | None,
+    answer_file: Path | None,
+    wifi: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    sms: str | None,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Add a bracelet, in two steps.
+
+    \b
+    relay bracelet add CODE_NAME --offer offer.json    make an offer; put it on the bracelet as /offer.json
+    relay bracelet add --answer answer.json            complete with what the bracelet wrote to /answer.json
+
+    CODE_NAME is yours, stored encrypted, and never leaves the relay: no real names. The offer holds a password and Wi-
+    Fi keys: delete it once the bracelet has it.
+    """
+    relay = Relay(DataDir(data).require())
+    if answer_file is not None:
+        if code_name is not None or offer_file is not None or wifi or host or port or sms:
+            raise click.UsageError("--answer stands alone: name, network and numbers were given with the offer")
+        _complete(relay, answer_file, as_json)
+    elif code_name is not None and offer_file is not None:
+        _offer(relay, code_name, offer_file, _networks(wifi), host, port, sms, as_json)
+    else:
+        raise click.UsageError("give CODE_NAME with --offer FILE for a new bracelet, or --answer FILE to complete one")
+
+
+def _offer(
+    relay: Relay,
+    code_name: str,
+    file: Path,
+    wifi: list[tuple[str, str]],
+    host: str | None,
+    port: int | None,
+    sms: str | None,
+    as_json: bool,
+) -> None:
+    if file.exists():
+        raise Failure(
+            f"{file}: exists already; name a new file (an offer is for one bracelet, and is never overwritten)"
+        )
+    if sms is not None and not E164.match(sms):
+        raise click.BadParameter("a number is + and 7 to 15 digits", param_hint="--sms")
+    mqtt = relay.config.mqtt
+    offer = relay.registry.offer(
+        code_name,
+        now=time.time(),
+        host=host or mqtt.public_host,
+        port=port or mqtt.public_port or mqtt.port,
+        ca_der=relay.ca_der(),
+        sms=sms or relay.config.sms.number,
+        wifi=wifi,
+    )
+    try:
+        write_private(file, json.dumps(offer, indent=1).encode() + b"\n")
+    except OSError as error:
+        relay.registry.revoke(offer["kid"], now=time.time())
+        raise Failure(f"{file}: can't be written ({error.strerror}); nothing was added") from None
+    told = tell_running_relay(relay.data)
+    if as_json:
+        click.echo(json.dumps({"kid": offer["kid"], "state": "offered", "offer": str(file), "relay_told": told}))
+        return
+    click.echo(
+        f"{offer['kid']}: offered. {file} is for this one bracelet: copy it there as /offer.json and restart it."
+    )
+    click.echo(f"Then: relay bracelet add --answer FILE, with the bracelet's /answer.json.{_told(told)}")
+
+
+def _complete(relay: Relay, file: Path, as_json: bool) -> None:
+    entry = relay.registry.complete(_read_answer(file), now=time.time())
+    told = tell_running_relay(relay.data)
+    if as_json:
+        click.echo(json.dumps({**_plain(entry), "relay_told": told}))
+    else:
+        click.echo(
+            f"{entry.kid}: active. Raise a drill now: a bracelet that was never tried is not ready.{_told(told)}"
+        )
+
+
+@bracelet.command("list")
+@data_option
+@json_option
+@errors_in_words
+def list_(data: Path, as_json: bool) -> None:
+    """All bracelets, revoked ones too."""
+    entries = Relay(DataDir(data).require()).registry.list()
+    if as_json:
+        click.echo(json.dumps([_plain(entry) for entry in entries]))
+        return
+    if not entries:
+        click.echo("No bracelets. Add one: relay bracelet add CODE_NAME --offer FILE")
+        return
+    width = max(9, *(len(entry.code_name) for entry in entries))
+    click.echo(f"{'key id':<8}  {'state':<8}  {'code name':<{width}}  since (UTC)")
+    for entry in entries:
+        since = entry.revoked_ms or entry.completed_ms or entry.offered_ms
+        click.echo(
+            f"{entry.kid}  {entry.state:<8}  {entry.code_name:<{width}}  {time.strftime('%Y-%m-%d %H:%M', time.gmtime(since / 1000))}"
+        )
+
+
+@bracelet.command()
+@click.argument("kid", metavar="KEY_ID")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@data_option
+@json_option
+@errors_in_words
+def revoke(kid: str, yes: bool, data: Path, as_json: bool) -> None:
+    """End a bracelet that is lost, seized or broken. There is no way back: the wearer gets a new one.
+
+    Nothing it sends is accepted from then on, and it can't connect to the broker. KEY_ID as `relay bracelet list` shows
+    it.
+    """
+    relay = Relay(DataDir(data).require())
+    entry = relay.registry.get(kid)
+    if not yes:
+        click.confirm(
+            f"Revoke {entry.kid} ({entry.code_name}) for ever? Alarms that it raises from now on will be refused",
+            abort=True,
+            err=True,
+        )
+    entry = relay.registry.revoke(kid, now=time.time())
+    told = tell_running_relay(relay.data)
+    if as_json:
+        click.echo(json.dumps({**_plain(entry), "relay_told": told}))
+    else:
+        click.echo(f"{entry.kid}: revoked.{_told(told)}")
+
+
+def _networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
+    networks = []
+    for text in wifi:
+        ssid, colon, key = text.partition(":")
+        if not colon or not 1 <= len(ssid.encode()) <= 32 or not (key == "" or 8 <= len(key) <= 63):
+            raise click.BadParameter(
+                "is SSID:KEY; the key has 8 to 63 characters, or none for an open network", param_hint="--wifi"
+            )
+        networks.append((ssid, key))
+    return networks
+
+
+def _read_answer(file: Path) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(file.read_bytes()[:4096])
+    except (OSError, ValueError):
+        raise Failure(f"{file}: is not JSON; copy the bracelet's /answer.json again") from None
+    if not isinstance(answer, dict):
+        raise Failure(f"{file}: is not an answer; copy the bracelet's /answer.json again")
+    return answer
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return entry._asdict()
+
+
+def _told(told: bool) -> str:
+    return "" if told else os.linesep + "No relay is running on this folder; it takes this up when it starts."

@@ -1,0 +1,119 @@
+"""What several commands share: the --data option, errors in words, finding a running relay."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from relay.datadir import DEFAULT, ENVIRONMENT, DataDir
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+data_option = click.option(
+    "--data",
+    metavar="DIR",
+    envvar=ENVIRONMENT,
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT,
+    show_default=True,
+    help=f"The relay's data folder (or ${ENVIRONMENT}).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
+
+
+class Failure(click.ClickException):
+    """An error of the user's world: one or more sentences, exit status 1, no traceback."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"relay: {self.format_message()}", err=True, file=file)
+
+
+def errors_in_words(command: F) -> F:
+    """Turn the errors that a user can do something about into a Failure. Anything else is a bug and keeps its
+    traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from sqlalchemy.exc import OperationalError
+
+        from relay.broker import BrokerError
+        from relay.config import ConfigError
+        from relay.datadir import DataDirError
+        from relay.registry import RegistryError
+        from relay.store import AtRestError, StoreError
+
+        try:
+            return command(*args, **kwargs)
+        except (BrokerError, ConfigError, DataDirError, RegistryError, StoreError) as error:
+            raise Failure(str(error)) from None
+        except AtRestError as error:
+            raise Failure(f"{error}; is keys/store.key the one that this database was made with?") from None
+        except OperationalError as error:
+            raise Failure(
+                f"the database can't be used: {error.orig}; see store.url in relay.toml, and whether the disk is full"
+            ) from None
+        except BrokenPipeError:
+            raise SystemExit(1) from None
+
+    return wrapper  # type: ignore[return-value]  # the same signature, by functools.wraps
+
+
+class AlreadyRunning(Exception):
+    """Another process serves this data folder."""
+
+
+@contextmanager
+def sole_relay(data: DataDir) -> Iterator[None]:
+    """Hold the data folder's lock: one relay serves it. The file names the process, so that commands can signal it."""
+    fd = os.open(data.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyRunning from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def running_relay(data: DataDir) -> int | None:
+    """The process that serves this data folder, if one does: it holds the lock, so its number is not somebody else's by
+    now."""
+    try:
+        fd = os.open(data.pid_file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            return int(text) if text.isdigit() else None
+        return None
+    finally:
+        os.close(fd)
+
+
+def tell_running_relay(data: DataDir) -> bool:
+    """Make a running relay read the registry again. False when none is running."""
+    pid = running_relay(data)
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,219 @@
+"""The relay's configuration: `relay.toml` in the data folder, each key overridable from the environment
+(`TOCSIN_MQTT__PORT=8883`).
+
+This module says which keys exist, what they mean and what is wrong with a value. It holds no secret: passwords and keys
+are named by file. An unknown key is an error, because a misspelt limit that is silently ignored is found out on the
+wrong night.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from relay.datadir import SECRET_RELAY, DataDir
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
+
+
+class ConfigError(Exception):
+    """The configuration can't be used. The message names file, key and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Mqtt(_Section):
+    """Where the relay and the bracelets find the broker."""
+
+    host: str = Field(
+        default="localhost", min_length=1, description="name the relay connects to; must be in the broker's certificate"
+    )
+    port: int = Field(default=8883, ge=1, le=65535, description="a TCP port, 1 to 65535")
+    public_host: str = Field(
+        default="localhost",
+        min_length=1,
+        description="name that bracelets connect to; must be in the broker's certificate",
+    )
+    public_port: int | None = Field(
+        default=None, ge=1, le=65535, description="a TCP port, when bracelets use another one than the relay"
+    )
+    ca: str = Field(
+        default="tls/ca.pem",
+        min_length=1,
+        description="file with the certificate of the CA that signed the broker's certificate",
+    )
+    user: str = Field(default="relay", min_length=1, description="MQTT user name of the relay")
+    password_file: str = Field(
+        default=f"secrets/{SECRET_RELAY}", min_length=1, description="file that holds the password"
+    )
+    client_id: str = Field(
+        default="relay",
+        pattern=r"^[A-Za-z0-9-]{1,23}$",
+        description="1 to 23 letters, digits or hyphens; one per worker",
+    )
+    keepalive: int = Field(default=30, ge=5, le=600, description="seconds, 5 to 600")
+
+
+class Broker(_Section):
+    """The embedded broker."""
+
+    embedded: bool = Field(
+        default=True, description="true: start nats-server as a child; false: the broker of [mqtt] is run by you"
+    )
+    listen: str = Field(default="0.0.0.0", min_length=1, description="address to listen on")
+    names: list[str] = Field(
+        default_factory=lambda: ["localhost", "127.0.0.1"],
+        min_length=1,
+        description="names and addresses for its certificate",
+    )
+
+
+class Sms(_Section):
+    """The modem for alarms that come by SMS. Without `port` there is no SMS."""
+
+    port: str | None = Field(default=None, description="serial port of the modem, for example /dev/ttyUSB2")
+    baud: int = Field(default=115200, ge=1200, le=4_000_000, description="bits per second")
+    rtscts: bool = Field(default=False, description="hardware flow control, if the modem's wires have it")
+    number: str | None = Field(default=None, description="the modem's own number, +… ; goes into new bracelets")
+    storage: Literal["SM", "ME", "MT"] = Field(default="SM", description="where the modem keeps messages: SM, ME or MT")
+    pin_file: str | None = Field(default=None, description="file that holds the SIM's PIN, if it has one")
+    power_cycle: list[str] = Field(
+        default_factory=list, description="command that switches the modem off and on, tried when it stops answering"
+    )
+
+    @field_validator("number")
+    @classmethod
+    def _number(cls, value: str | None) -> str | None:
+        if value is not None and not E164.match(value):
+            raise ValueError("must be + and 7 to 15 digits")
+        return value
+
+
+class Store(_Section):
+    """The database."""
+
+    url: str | None = Field(default=None, description="SQLAlchemy URL; left out: relay.sqlite3 in the data folder")
+
+
+class Limits(_Section):
+    """Bounds. The defaults hold for thousands of bracelets."""
+
+    batch: int = Field(default=500, ge=1, le=5000, description="messages in one transaction at most")
+    queue: int = Field(
+        default=20_000, ge=100, le=60_000, description="messages waiting in memory at most, unacknowledged"
+    )
+    receipts_by_sms: int = Field(default=500, ge=10, le=10_000, description="receipts waiting for the modem at most")
+    duplicate_sms_per_hour: int = Field(
+        default=20, ge=1, le=1000, description="repeated receipts by SMS per bracelet and hour"
+    )
+
+
+class Config(BaseSettings):
+    """All of it. Use `load`, which knows the file and words the errors."""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    mqtt: Mqtt = Mqtt()
+    broker: Broker = Broker()
+    sms: Sms = Sms()
+    store: Store = Store()
+    limits: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = cls.model_config.get("toml_file")
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=toml))
+
+
+def load(data: DataDir) -> Config:
+    """Read the configuration of a data folder and the environment; raises ConfigError."""
+    file = data.require().config
+
+    class Bound(Config):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        return Bound()
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is not TOML: {error}; correct that line") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(file, e["loc"], e["type"], e["msg"]) for e in error.errors())) from None
+
+
+def _explain(file: Path, where: tuple[Any, ...], kind: str, message: str) -> str:
+    names = [str(part) for part in where]
+    section = Config.model_fields.get(names[0]) if names else None
+    key = ".".join(names)
+    env = "TOCSIN_" + "__".join(n.upper() for n in names)
+    if kind == "extra_forbidden":
+        known = _keys_of(names[0]) if section is not None else sorted(Config.model_fields)
+        return f"{file}: {key}: there is no such key; here you can set {', '.join(known)}"
+    hint = ""
+    model = section.annotation if section is not None else None
+    if isinstance(model, type) and issubclass(model, BaseModel) and len(names) > 1 and names[1] in model.model_fields:
+        hint = f"; expected: {model.model_fields[names[1]].description}"
+    return f"{file}: {key}: {message[:1].lower()}{message[1:]}{hint}. Correct it there, or in the environment as {env}"
+
+
+def _keys_of(section: str) -> list[str]:
+    model = Config.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, BaseModel)
+    return sorted(model.model_fields)
+
+
+def render_default(*, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None) -> str:
+    """The text of a new relay.toml: what a newcomer may want to change, explained; the rest in comments."""
+    quoted = ", ".join(_quote(n) for n in names)
+    sms_lines = [
+        f"port = {_quote(sms_port)}"
+        if sms_port
+        else '# port = "/dev/ttyUSB2"   # serial port of the modem; without it there is no SMS',
+        f"number = {_quote(sms_number)}"
+        if sms_number
+        else '# number = "+…"           # the modem\'s own number; goes into new bracelets',
+    ]
+    return f"""\
+# Configuration of a Tocsin relay. Paths count from this folder. Each key can also come from the environment: mqtt.port
+# as TOCSIN_MQTT__PORT. Secrets are not here but in files under secrets/ and keys/.
+
+[mqtt]
+host = "localhost"            # name the relay itself connects to; must be in the broker's certificate
+port = {port}
+public_host = {_quote(names[0])}     # name that bracelets connect to; must be in the broker's certificate
+# ca = "tls/ca.pem"           # the CA that signed the broker's certificate
+
+[broker]
+embedded = true               # false: you run the broker named in [mqtt] yourself
+listen = {_quote(listen)}
+names = [{quoted}]
+
+[sms]
+{sms_lines[0]}
+{sms_lines[1]}
+# pin_file = "secrets/sim-pin"
+# power_cycle = ["/usr/local/bin/modem-power-cycle"]   # tried when the modem stops answering
+
+[store]
+# url = "sqlite:///…"         # left out: relay.sqlite3 in this folder
+"""
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

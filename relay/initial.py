@@ -1,0 +1,94 @@
+"""Making a new data folder: keys, certificate authority, passwords, configuration, database.
+
+Everything a relay needs to start, and nothing that it doesn't: people and their rights come with the console. What is
+there already is never overwritten, because a second signing key would be a second relay and a second store key would
+make the data unreadable.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hashes
+
+from relay import config, pki, store
+from relay.datadir import (
+    SECRET_RELAY,
+    SECRET_SUBSCRIBER,
+    SIGNING_KEY,
+    STORE_KEY,
+    DataDir,
+    DataDirError,
+    sync_folder,
+    write_private,
+)
+from relay.verify.keys import RelayKeys
+
+
+@dataclass(frozen=True)
+class Options:
+    """What differs between relays from the start."""
+
+    names: tuple[str, ...] = ("localhost", "127.0.0.1")
+    listen: str = "0.0.0.0"
+    port: int = 8883
+    sms_port: str | None = None
+    sms_number: str | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """The public face of the new relay."""
+
+    relay_id: str
+    relay_key: str
+    ca_sha256: str
+
+
+def init(data: DataDir, options: Options) -> Made:
+    """Create the folder. Raises DataDirError when there is a relay in it already."""
+    if data.exists() or data.keys.exists():
+        raise DataDirError(
+            f"{data.path}: there is a relay here already; use another folder, or `relay run --data {data.path}` to start it"
+        )
+    if data.path.exists() and not data.path.is_dir():
+        raise DataDirError(f"{data.path}: is a file; name a folder")
+    try:
+        data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(data.path, 0o700)
+    except OSError as error:
+        raise DataDirError(
+            f"{data.path}: can't be made ({error.strerror}); name a folder that you may write to"
+        ) from None
+
+    write_private(data.keys / SIGNING_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
+    write_private(data.keys / STORE_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
+    keys = RelayKeys(data.signing_seed())
+    write_private(data.relay_public_key, keys.public.hex().encode() + b"\n")
+    data.relay_public_key.chmod(0o644)
+
+    authority = pki.create_ca()
+    certificate, key = pki.issue_server(authority, options.names)
+    write_private(data.ca_key, authority.key_pem)
+    write_private(data.ca_cert, authority.cert_pem).chmod(0o644)
+    write_private(data.server_key, key)
+    write_private(data.server_cert, certificate).chmod(0o644)
+
+    for name in (SECRET_RELAY, SECRET_SUBSCRIBER):
+        data.new_password(name)
+    store.open(data.db_url, data.store_key()).close()
+
+    # Last, because its presence means that the folder is complete.
+    text = config.render_default(
+        names=list(options.names),
+        listen=options.listen,
+        port=options.port,
+        sms_port=options.sms_port,
+        sms_number=options.sms_number,
+    )
+    write_private(data.config, text.encode())
+    sync_folder(data.path)
+    config.load(data)
+    return Made(keys.id.hex(), keys.public.hex(), authority.certificate.fingerprint(hashes.SHA256()).hex())

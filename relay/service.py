@@ -1,0 +1,425 @@
+"""The relay at work: one thread, one loop, from what comes in to what goes out.
+
+    MQTT, SMS -> lanes -> commit (verify, one transaction) -> publish -> acknowledge (PUBACK, delete SMS) -> answer
+    (receipt)
+
+The order of the last four is the promise: nothing is acknowledged that is not on disk, and nothing is on disk without a
+delivery in the outbox. A crash between any two of them leads to a repetition, never to silence. What a step *means* is
+in other modules; this one only keeps the order, the bounds and the retries. It is one thread because verification is
+pure computation, and a second busy thread would cost more than it gives.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from relay.broker import Broker, BrokerError, MqttUser
+from relay.channels.mqtt import Rebroadcast
+from relay.config import Limits
+from relay.ingest.lanes import Lanes
+from relay.ingest.mqtt import Endpoint, Message, MqttLink
+from relay.ingest.ratelimit import RateLimit
+from relay.ingest.serial_port import SmsLink
+from relay.ingest.sms import Incoming, Outgoing, Ready, Report, Sent, Silent, Trouble
+from relay.log import EventLog, Logger
+from relay.outbox import Delivery, Outbox
+from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
+from relay.receipt import topic as receipt_topic
+from relay.store.schema import COUNTERS
+
+MQTT, SMS = "mqtt", "sms"
+_IDLE = 1.0
+# Between two batches the loop lets messages gather: a lone alarm is taken at once, a stream of them shares transactions. It costs a stream at most
+# this much delay and saves most of its CPU time (2,000 messages/s: 390 us a message without, 140 with).
+_REST = 0.02
+_SUPERVISE = 1.0
+_RECORD_DONE = 0.1  # deliveries are recorded with the next batch, or after this long without one
+_STORE_RETRY = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+_UNSENT_MOST = 8 * 1024 * 1024
+_RECEIPTS_MOST = 40_000  # on their way to the broker; of 65,535 message ids
+_DRAIN = 2.0
+_DUPLICATE_BURST_SMS = 3
+_DUPLICATES_PER_HOUR_MQTT = 3600
+_DUPLICATE_BURST_MQTT = 60
+
+
+def wall_clock() -> float:
+    """Seconds since 1970 of this machine."""
+    return time.time_ns() / 1e9
+
+
+class Service:
+    """A running relay. `commit`, `publish`, `acknowledge` and `answer` are its steps, in this order."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        outbox: Outbox,
+        endpoint: Endpoint,
+        log: Logger,
+        *,
+        limits: Limits | None = None,
+        sms: SmsLink | None = None,
+        broker: Broker | None = None,
+        users: Callable[[], Sequence[MqttUser]] = tuple,
+    ) -> None:
+        self.pipeline = pipeline
+        self.outbox = outbox
+        self.log = log
+        self.limits = limits or Limits()
+        self.sms = sms
+        self.broker = broker
+        self._users = users
+        self._events = EventLog(log)
+        self._lanes: Lanes[Inbound] = Lanes(self.limits.queue)
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self.mqtt = MqttLink(endpoint, log, on_message=self._arrived, on_published=self._published, wake=self.wake)
+        self.rebroadcast = Rebroadcast(outbox, self.mqtt)
+        self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)
+        self._repeat_mqtt = RateLimit(_DUPLICATES_PER_HOUR_MQTT, _DUPLICATE_BURST_MQTT)
+        self._batch = self.limits.batch
+        self._store_failures = 0
+        self._store_retry_at = 0.0
+        self._supervise_at = 0.0
+        self._worked_at = 0.0
+        self._rest_until = 0.0
+        self._stopping = False
+        self._reload_wanted = False
+
+    # ---- life ----
+
+    def run(self) -> None:
+        """Serve until `stop`. Call in the main thread to have signals handled: TERM and INT end it, HUP reads the
+        registry again."""
+        try:
+            with self._signals():
+                self.start()
+                while not self._stopping:
+                    self.turn()
+                self._drain()
+        finally:
+            self.close()
+
+    def start(self) -> None:
+        """What comes before the first turn. Raises when the relay could not do its work at all."""
+        freed = self.outbox.release()
+        if self.broker is not None:
+            self.broker.start()
+        self.log.info(
+            "relay.started", unfinished_deliveries=self.outbox.pending(), freed=freed, sms=self.sms is not None
+        )
+
+    def stop(self) -> None:
+        """End `run` soon; callable from a signal handler or another thread."""
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """End the loop's wait; callable from anywhere."""
+        try:
+            os.write(self._wake_w, b"\0")
+        except BlockingIOError:
+            pass  # it is awake already
+
+    def turn(self) -> None:
+        """One turn of the loop: wait, read, work, write."""
+        now = time.monotonic()
+        readable, writable = self._wait(now)
+        now = time.monotonic()
+        self._events.refresh(now)
+        if self._wake_r in readable:
+            os.read(self._wake_r, 4096)
+        if self._reload_wanted:
+            self._reload()
+        if self.mqtt.fileno() in readable:
+            self.mqtt.readable()
+        self.mqtt.tick(now)
+        if self.sms is not None:
+            if self.sms.fileno() in writable:
+                self.sms.writable(now)
+            if self.sms.fileno() in readable:
+                self._sms_reports(self.sms.readable(now), now)
+            self._sms_reports(self.sms.tick(now), now)
+        if now >= self._supervise_at:
+            self._supervise_at = now + _SUPERVISE
+            self._supervise(now)
+        self._work(now)
+        self.mqtt.flush()
+
+    def close(self) -> None:
+        self.mqtt.close()
+        if self.sms is not None:
+            self.sms.close()
+        if self.broker is not None:
+            self.broker.stop()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+        self.log.info("relay.stopped")
+
+    # ---- the steps ----
+
+    def commit(self, batch: Sequence[Inbound]) -> Outcome:
+        """Verify and store. When this returns, all of it is on disk; when it raises, none of it is."""
+        done = self.rebroadcast.take_done()
+        try:
+            return self.pipeline.process(batch, wall_clock(), done=done, clock=wall_clock)
+        except BaseException:
+            self.rebroadcast.put_back_done(done)
+            raise
+
+    def publish(self, outcome: Outcome, now: float) -> None:
+        """Hand the new alarms to the broker, for the subscribers."""
+        for item in outcome.items:
+            if item.rebroadcast is not None and item.outbox_id is not None:
+                topic, document = item.rebroadcast
+                if self.rebroadcast.publish(item.outbox_id, topic, document, now):
+                    self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
+
+    def acknowledge(self, batch: Sequence[Inbound], now: float) -> None:
+        """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
+        for inbound in batch:
+            if isinstance(inbound.reply, Message):
+                self.mqtt.acknowledge(inbound.reply)
+            elif isinstance(inbound.reply, Incoming) and self.sms is not None:
+                self.sms.release(inbound.reply.ref, now)
+
+    def answer(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
+        """Send receipts, each on the path by which its message came."""
+        for inbound, item in zip(batch, outcome.items, strict=True):
+            if item.receipt is None or item.kid is None:
+                continue
+            if isinstance(inbound.reply, Incoming):
+                self._answer_by_sms(inbound.reply, item, now)
+            else:
+                self._answer_by_mqtt(item, now)
+
+    def _answer_by_mqtt(self, item: Item, now: float) -> None:
+        assert item.kid is not None and item.receipt is not None
+        if item.status is Status.DUPLICATE and not self._repeat_mqtt.allow(item.kid, now):
+            return
+        # Without room the bracelet gets its receipt when it asks again.
+        if (
+            self.mqtt.outstanding < _RECEIPTS_MOST
+            and self.mqtt.publish(receipt_topic(item.kid), item.receipt, now) is not None
+        ):
+            self._events.emit("receipt.sent", wall_clock(), item.kid, item.counter, path=MQTT)
+
+    def _answer_by_sms(self, message: Incoming, item: Item, now: float) -> None:
+        assert item.kid is not None and item.receipt is not None and self.sms is not None
+        if item.status is Status.DUPLICATE and not self._repeat_sms.allow(item.kid, now):
+            self.log.warning(
+                "receipt.held_back", kid=item.kid, counter=item.counter, path=SMS, reason="too many repetitions"
+            )
+            return
+        if not self.sms.send(Outgoing(message.sender, item.receipt, (item.kid, item.counter)), now):
+            self.log.warning("receipt.not_queued", kid=item.kid, counter=item.counter, path=SMS)
+
+    # ---- what comes in ----
+
+    def _arrived(self, message: Message) -> bool:
+        kind, kid = parse_topic(message.topic)
+        inbound = Inbound(MQTT, message.octets, kind, kid, message)
+        return self._lanes.put(inbound, alarm=kind != "hb")
+
+    def _published(self, mid: int) -> None:
+        key = self.rebroadcast.published(mid)
+        if key is not None:
+            kid, counter = divmod(key.alarm_id, COUNTERS)
+            self._events.emit("alarm.subscriber_ack", wall_clock(), f"{kid:08x}", counter)
+
+    def _sms_reports(self, reports: Sequence[Report], now: float) -> None:
+        for report in reports:
+            if isinstance(report, Incoming):
+                if (
+                    not self._lanes.put(Inbound(SMS, report.octets, None, None, report), alarm=True)
+                    and self.sms is not None
+                ):
+                    self.sms.forget(report.ref)
+            elif isinstance(report, Ready):
+                self.log.info("sms.ready", found=report.messages)
+            elif isinstance(report, Sent):
+                self._note_sent(report.message)
+            elif isinstance(report, Trouble):
+                self.log.warning("sms.trouble", what=report.what, error=report.error)
+            elif isinstance(report, Silent):
+                self.log.error("sms.silent", hint="the modem does not answer: check its power and cable")
+            else:
+                level = self.log.error if report.final else self.log.warning
+                level("receipt.not_sent", path=SMS, error=report.error, given_up=report.final, **_tag(report.message))
+
+    def _note_sent(self, message: Outgoing) -> None:
+        self._events.emit("receipt.sent", wall_clock(), path=SMS, **_tag(message))
+
+    # ---- work ----
+
+    def _work(self, now: float) -> None:
+        if now < self._store_retry_at or self.mqtt.unsent > _UNSENT_MOST:
+            return
+        batch = self._lanes.take(self._batch)
+        if not batch:
+            self._idle_work(now)
+            return
+        alarms = sum(inbound.kind != "hb" for inbound in batch)
+        try:
+            outcome = self.commit(batch)
+        except Exception as error:
+            self._lanes.put_back(batch, alarms=alarms)
+            self._store_failed(error, now, waiting=len(self._lanes))
+            return
+        self._store_works(now)
+        for event in outcome.events:
+            self._events.emit(event.name, event.at, event.kid, event.counter, **event.fields)
+        self.publish(outcome, now)
+        self.acknowledge(batch, now)
+        self.answer(batch, outcome, now)
+        self._worked_at = now
+        if len(self._lanes) == 0 and len(batch) < self._batch:
+            self._rest_until = now + _REST
+
+    def _idle_work(self, now: float) -> None:
+        """With nothing waiting: record finished deliveries, publish what earlier runs left, ask for what was turned
+        away."""
+        try:
+            if self.rebroadcast.has_done and now - self._worked_at >= _RECORD_DONE:
+                self.commit(())
+                self._worked_at = now
+            self.rebroadcast.refill(wall_clock(), now, self._note_refilled)
+        except Exception as error:
+            self._store_failed(error, now, waiting=0)
+            return
+        if self._lanes.overflowed and self._lanes.has_room:
+            self._lanes.overflowed = False
+            self.mqtt.reconnect(now)
+
+    def _note_refilled(self, delivery: Delivery) -> None:
+        self._events.emit("alarm.rebroadcast", wall_clock(), delivery.kid, delivery.counter, attempt=delivery.attempt)
+
+    def _store_failed(self, error: Exception, now: float, *, waiting: int) -> None:
+        delay = _STORE_RETRY[min(self._store_failures, len(_STORE_RETRY) - 1)]
+        self._store_failures += 1
+        self._store_retry_at = now + delay
+        self._batch = max(1, self._batch // 2)
+        hint = "nothing was acknowledged and nothing is lost; is the disk full, or the database locked or unreachable?"
+        self.log.error(
+            "store.failed", error=error, waiting=waiting, failures=self._store_failures, retry_s=delay, hint=hint
+        )
+
+    def _store_works(self, now: float) -> None:
+        if self._store_failures:
+            self.log.info("store.works_again", failures=self._store_failures)
+        self._store_failures = 0
+        self._batch = min(self.limits.batch, self._batch * 2)
+
+    # ---- around it ----
+
+    def _wait(self, now: float) -> tuple[list[int], list[int]]:
+        reading, writing = [self._wake_r], []
+        mqtt, modem = self.mqtt.fileno(), self.sms.fileno() if self.sms is not None else None
+        if mqtt is not None:
+            if now >= self._rest_until:
+                reading.append(mqtt)
+            if self.mqtt.wants_write:
+                writing.append(mqtt)
+        if modem is not None and self.sms is not None:
+            reading.append(modem)
+            if self.sms.wants_write:
+                writing.append(modem)
+        readable, writable, _ = select.select(reading, writing, [], self._patience(now))
+        return readable, writable
+
+    def _patience(self, now: float) -> float:
+        """How long the loop may sleep."""
+        if self._stopping or self._reload_wanted:
+            return 0.0
+        until = [now + _IDLE, self._supervise_at, self.mqtt.deadline(now)]
+        if self._rest_until > now:
+            until.append(self._rest_until)
+        if self.sms is not None:
+            until.append(self.sms.deadline())
+        if len(self._lanes):
+            until.append(self._store_retry_at if self.mqtt.unsent <= _UNSENT_MOST else now + _IDLE)
+        elif self.rebroadcast.has_done:
+            until.append(max(self._worked_at + _RECORD_DONE, self._store_retry_at))
+        return max(0.0, min(until) - now)
+
+    def _supervise(self, now: float) -> None:
+        if self.broker is None:
+            return
+        try:
+            if self.broker.ensure_running():
+                self.log.error("broker.restarted", hint="the embedded broker had ended; its log is in the data folder")
+        except BrokerError as error:
+            self._supervise_at = now + 5 * _SUPERVISE
+            self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)
+
+    def _reload(self) -> None:
+        self._reload_wanted = False
+        try:
+            users = list(self._users())
+            if self.broker is not None:
+                self.broker.reload(users)
+        except Exception as error:  # a registry that can't be read now must not end the service
+            self.log.error("registry.not_reloaded", error=error)
+        else:
+            self.log.info("registry.reloaded", accounts=len(users))
+
+    def _drain(self) -> None:
+        """Before the end: give the broker a moment to confirm what is on its way, so that it isn't sent again at the
+        next start."""
+        self.log.info("relay.stopping", in_flight=self.rebroadcast.in_flight)
+        deadline = time.monotonic() + _DRAIN
+        while self.rebroadcast.in_flight and self.mqtt.connected and time.monotonic() < deadline:
+            self.mqtt.flush()
+            fd = self.mqtt.fileno()
+            if fd is None:
+                break
+            if select.select([fd], [], [], 0.05)[0]:
+                self.mqtt.readable()
+        try:
+            if self.rebroadcast.has_done:
+                self.commit(())
+        except Exception as error:
+            self.log.error("store.failed", error=error, hint="some deliveries will be repeated at the next start")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def on_stop(_number: int, _frame: object) -> None:
+            self.stop()
+
+        def on_reload(_number: int, _frame: object) -> None:
+            self._reload_wanted = True
+            self.wake()
+
+        handlers = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_reload}
+        try:
+            before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        except ValueError:  # not in the main thread: whoever runs us there calls `stop`
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def parse_topic(topic: str) -> tuple[str, str]:
+    """(kind, kid) of `b/<shard>/<kid>/<kind>`. The broker's rules bind a bracelet to its topic; a shard that isn't its
+    own is no topic of its."""
+    parts = topic.split("/")
+    if len(parts) != 4 or parts[2][:2] != parts[1]:
+        return "alarm", ""
+    return parts[3], parts[2]
+
+
+def _tag(message: Outgoing) -> dict[str, Any]:
+    kid, counter = message.tag if isinstance(message.tag, tuple) else (None, None)
+    return {"kid": kid, "counter": counter}

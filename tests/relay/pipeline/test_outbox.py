@@ -1,0 +1,115 @@
+"""The outbox: what was promised is delivered at least once, by whoever is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import update
+
+from relay.outbox import LEASE_S, UNREADABLE_RETRY_S, Delivery, Outbox, OutboxId
+from relay.pipeline import Pipeline
+from relay.store import Store, schema
+from tests.relay.support import KEYS, NOW, Bracelet, contents, provision
+
+
+@pytest.fixture
+def outbox(store: Store) -> Outbox:
+    return Outbox(store, KEYS)
+
+
+def raise_alarms(pipeline: Pipeline, bracelet: Bracelet, count: int, now: float = NOW) -> list[tuple[OutboxId, bytes]]:
+    items = pipeline.process([bracelet.by_mqtt(bracelet.alarm(seq)) for seq in range(count)], now).items
+    return [(item.outbox_id, item.rebroadcast[1]) for item in items if item.outbox_id and item.rebroadcast]
+
+
+def found(deliveries: list[Delivery]) -> list[tuple[OutboxId, bytes]]:
+    return [(delivery.id, delivery.document) for delivery in deliveries]
+
+
+def attempts(store: Store) -> list[tuple[str, str]]:
+    return [(row[5], row[6]) for row in contents(store)["outbox_attempt"]]
+
+
+def test_a_new_alarm_is_leased_to_the_pipeline(pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet) -> None:
+    raise_alarms(pipeline, bracelet, 2)
+    assert outbox.pending() == 2
+    assert outbox.lease(NOW + LEASE_S - 1) == []
+
+
+def test_after_a_crash_the_same_documents_come_out(
+    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet
+) -> None:
+    promised = raise_alarms(pipeline, bracelet, 3)
+    assert outbox.release() == 3
+    deliveries = outbox.lease(NOW + 1)
+    assert found(deliveries) == promised
+    assert [(d.topic, d.kid, d.counter, d.attempt) for d in deliveries] == [
+        (f"r/{bracelet.kid}/alarm", bracelet.kid, counter, 2) for counter in range(3)
+    ]
+    assert outbox.lease(NOW + 2) == [], "leased once"
+    outbox.mark_done([key for key, _ in promised], NOW + 3)
+    assert outbox.pending() == 0
+    assert outbox.release() == 0
+    assert outbox.lease(NOW + 10 * LEASE_S) == []
+    assert attempts(store) == [("relay", "done")] * 3
+
+
+def test_a_lease_that_runs_out_is_taken_by_another(
+    pipeline: Pipeline, open_store: Callable[[], Store], bracelet: Bracelet
+) -> None:
+    promised = raise_alarms(pipeline, bracelet, 1)
+    other = Outbox(open_store(), KEYS, "relay-2")
+    assert other.release() == 0, "what another worker has is not ours to free"
+    assert other.lease(NOW + LEASE_S - 1) == []
+    assert found(other.lease(NOW + LEASE_S + 1)) == promised
+
+
+def test_oldest_first_and_not_more_than_asked_for(pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, store: Store) -> None:
+    other = provision(store, "heron")
+    later = raise_alarms(pipeline, bracelet, 2, NOW + 5)
+    earlier = raise_alarms(pipeline, other, 2, NOW)
+    outbox.release()
+    assert found(outbox.lease(NOW + 6, limit=3)) == [*earlier, later[0]]
+    assert found(outbox.lease(NOW + 6, limit=3)) == [later[1]]
+
+
+def test_a_failed_attempt_is_repeated(store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet) -> None:
+    promised = raise_alarms(pipeline, bracelet, 1)
+    key = promised[0][0]
+    outbox.mark_failed(key, NOW + 1, NOW + 20, "refused")
+    assert outbox.lease(NOW + 19) == []
+    assert found(outbox.lease(NOW + 20)) == promised
+    outbox.mark_done([key], NOW + 21)
+    outbox.mark_failed(key, NOW + 22, NOW + 23, "late")
+    assert outbox.lease(NOW + 24) == [], "what is done stays done"
+    assert attempts(store) == [("relay", "refused"), ("relay", "done"), ("relay", "late")]
+
+
+def test_unreadable_evidence_holds_up_nobody(store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet) -> None:
+    other = provision(store, "heron")
+    bad = raise_alarms(pipeline, bracelet, 1)
+    good = raise_alarms(pipeline, other, 1)
+    with store.write() as connection:
+        mine = schema.alarm.c.kid == int(bracelet.kid, 16)
+        connection.execute(update(schema.alarm).where(mine).values(evidence_sealed=b"damaged"))
+    outbox.release()
+    assert found(outbox.lease(NOW + 1)) == good
+    assert attempts(store) == [("relay", "unreadable")]
+    assert outbox.pending() == 2, "it stays unfinished, to be seen"
+    assert outbox.lease(NOW + 2) == []
+    assert outbox.lease(NOW + 1 + UNREADABLE_RETRY_S) == []
+    assert attempts(store) == [("relay", "unreadable")] * 2
+    assert bad
+
+
+def test_done_with_nothing_is_nothing(store: Store, outbox: Outbox) -> None:
+    before = contents(store)
+    outbox.mark_done([], NOW)
+    assert contents(store) == before
+
+
+def test_a_delivery_prints_no_document(pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet) -> None:
+    raise_alarms(pipeline, bracelet, 1)
+    outbox.release()
+    assert repr(outbox.lease(NOW)) == f"[Delivery({bracelet.kid}, 0)]"
