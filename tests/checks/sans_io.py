@@ -1,0 +1,55 @@
+"""Finds clocks, sockets and tasks in modules that must have none.
+
+Protocol code takes events and a time and returns actions; so it is tested as a transcript, and the same input gives the
+same output in the simulator, on a bracelet and in a replay. Such a module may import what computes, nothing that acts.
+
+    python -m tests.checks.sans_io FILE...
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ACTING = {
+    "asyncio", "esp32", "http", "machine", "multiprocessing", "network", "paho", "pathlib", "queue", "select",
+    "selectors", "serial", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "tls",
+    "urllib", "vfs",
+}  # fmt: skip
+CALLS = {"open", "input", "print", "os.open", "os.getenv", "datetime.now", "datetime.datetime.now", "date.today"}
+
+
+def check(source: str) -> list[tuple[int, str]]:
+    """(line, what) of everything that acts or asks the world."""
+    return sorted({(node.lineno, what) for node in ast.walk(ast.parse(source)) for what in _acts(node)})
+
+
+def _acts(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Import(names=names):
+            yield from (f"imports {alias.name}" for alias in names if alias.name.partition(".")[0] in ACTING)
+        case ast.ImportFrom(module="os", names=names) if any(alias.name in ("environ", "open") for alias in names):
+            yield "imports from os"
+        case ast.ImportFrom(module=str() as module, level=0) if module.partition(".")[0] in ACTING:
+            yield f"imports {module}"
+        case ast.Call(func=function) if ast.unparse(function) in CALLS:
+            yield f"calls {ast.unparse(function)}"
+        case ast.Attribute(attr="environ"):
+            yield "reads the environment"
+        case ast.AsyncFunctionDef() | ast.Await():
+            yield "is a coroutine"
+
+
+def main(arguments: list[str]) -> int:
+    status = 0
+    for name in arguments:
+        for line, what in check(Path(name).read_text()):
+            print(f"{name}:{line}: {what}")
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

