@@ -20,6 +20,7 @@ from relay.demo.story import Story
 
 HOLD_S = 3.2
 PATIENCE_S = 60.0
+CANCEL_S = 30  # as the firmware has it (alarm.CANCEL_MS)
 HELP = """\
   p  press and hold the button        d  cut the data network, or bring it back
   c  call the last alarm back         b  kill the broker, or start it again
@@ -107,6 +108,7 @@ class _Prompt:
         self.stack = stack
         self.story: Story | None = None
         self._shown = 0
+        self._raised_at = time.time()  # the alarm that the demo began with
         self._keys: dict[str, Callable[[], None]] = {
             "p": self._press, "c": self._call_back, "d": self._data, "b": self._broker, "r": self._relay, "s": self._subscriber, "h": self._help,
         }  # fmt: skip
@@ -140,6 +142,10 @@ class _Prompt:
         return told
 
     def _press(self) -> None:
+        if time.time() - self._raised_at < CANCEL_S:
+            click.echo("so soon after an alarm a hold sends an Update of it; its receipt is not felt a second time")
+        else:
+            self._raised_at = time.time() + HOLD_S
         self.story = Story(time.time())
         self.stack.world.call(lambda: self.stack.bracelet.button.press(HOLD_S))
 

@@ -1,0 +1,46 @@
+"""A stack and what was heard of it, with the verbs that the tests read as."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from relay.demo.stack import Happened, Stack
+
+HOLD_S = 3.2
+PATIENCE_S = 150.0  # against a slow machine; no test needs it otherwise
+
+
+class Scene:
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.heard: list[Happened] = []
+
+    def press(self) -> int:
+        """Hold the button until the alarm is raised; returns the message's counter."""
+        self.stack.world.call(lambda: self.stack.bracelet.button.press(HOLD_S))
+        return int(self.wait(lambda e: e.source == "firmware" and e.what in ("raised", "update")).detail["counter"])
+
+    def wait(self, wanted: Callable[[Happened], bool]) -> Happened:
+        events = self.stack.wait_for(wanted, PATIENCE_S, "what the test expects")
+        self.heard += events
+        return next(event for event in reversed(events) if wanted(event))
+
+    def wait_receipt(self, counter: int) -> None:
+        if not any(_is_receipt(event, counter) for event in self.heard):
+            self.wait(lambda e: _is_receipt(e, counter))
+
+    def wait_documents(self, count: int) -> list[dict[str, Any]]:
+        """What the subscriber got, once there are so many and nothing more has come for a while."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len(self.stack.documents) < count and time.monotonic() < deadline:
+            self.heard += self.stack.events()
+            time.sleep(0.05)
+        time.sleep(1.0)  # a duplicate would follow at once
+        return [json.loads(octets) for octets in self.stack.documents]
+
+
+def _is_receipt(event: Happened, counter: int) -> bool:
+    return event.source == "firmware" and event.what == "delivered" and event.detail["counter"] == counter

@@ -1,0 +1,98 @@
+"""What an attacker with the bracelet's own broker account can send: refused, counted by reason, and without effect on the next alarm."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+
+import cbor2
+import paho.mqtt.client as mqtt
+
+from relay.demo.stack import HOST
+from tests.end_to_end.scene import Scene
+
+
+def publish(scene: Scene, messages: list[bytes]) -> None:
+    stack = scene.stack
+    password = next(account.password for account in stack.relay_parts.registry.accounts() if account.kid == stack.kid)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="thief")
+    client.username_pw_set(stack.kid, password)
+    client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
+    client.connect(HOST, stack.broker.port)
+    client.loop_start()
+    try:
+        for octets in messages:
+            client.publish(f"b/{stack.kid[:2]}/{stack.kid}/alarm", octets, qos=1).wait_for_publish(30)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def flip(octets: bytes, at: int) -> bytes:
+    return octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
+
+
+def test_refused_counted_and_no_ratchet_moved(scene: Scene) -> None:
+    stack = scene.stack
+    genuine: list[bytes] = []
+    tap = _tap(scene, genuine.append)
+    first = scene.press()
+    scene.wait_receipt(first)
+    deadline = time.monotonic() + 30
+    while not genuine and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tap()
+    sealed = genuine[0]
+    kid = bytes.fromhex(stack.kid)
+    ahead = cbor2.dumps([cbor2.dumps({1: 10, 4: kid, 6: b"\x07"}), {}, bytes(130 - 25)])
+    foreign = cbor2.dumps([cbor2.dumps({1: 10, 4: flip(kid, 3), 6: b"\x07"}), {}, bytes(100)])
+    attacks = {
+        "not_cbor": [b"\xff\xff\xff", sealed[:60], b""],
+        "oversized": [bytes(141), bytes(20_000)],
+        "bad_tag": [ahead],
+        "wrong_topic": [foreign],
+        "replay": [flip(sealed, len(sealed) - 1)],
+    }
+    publish(scene, [octets for group in attacks.values() for octets in group])
+    publish(scene, [sealed])  # an exact copy is a duplicate: answered again, published never
+
+    wanted = {reason: len(group) for reason, group in attacks.items()}
+    got: dict[str, int] = {}
+    deadline = time.monotonic() + 60
+    while got != wanted and time.monotonic() < deadline:
+        for event in stack.events():
+            if event.source == "relay" and event.what == "alarm.refused":
+                got[event.detail["reason"]] = got.get(event.detail["reason"], 0) + 1
+        time.sleep(0.05)
+    assert got == wanted
+    with stack.relay_parts.store.read() as connection:
+        counted = dict(connection.exec_driver_sql("select reason, sum(count) from refusal group by reason").all())
+    assert counted == wanted
+
+    second = scene.press()
+    scene.wait_receipt(second)
+    published = [d["counter"] for d in scene.wait_documents(2)]
+    assert published == sorted(set(published))
+    assert {first, second} <= set(published)
+
+
+def _tap(scene: Scene, heard: Callable[[bytes], None]) -> Callable[[], None]:
+    """Listen on the relay's own account, as an attacker who holds the broker could."""
+    from relay.datadir import SECRET_RELAY
+
+    stack = scene.stack
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="tap")
+    client.username_pw_set("relay", stack.data.secret(SECRET_RELAY))
+    client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
+    client.on_message = lambda _c, _u, message: heard(message.payload)
+    client.connect(HOST, stack.broker.port)
+    client.loop_start()
+    client.subscribe("b/+/+/alarm", 1)
+    time.sleep(0.5)
+
+    def stop() -> None:
+        client.disconnect()
+        client.loop_stop()
+
+    return stop
