@@ -16,13 +16,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from relay.broker import BrokerError, MqttUser
 
 STOP_TIMEOUT = 10.0
-# The child's shell leaves a watcher behind and becomes the broker. The watcher reads a pipe whose other end only the
-# relay has: a line means that the broker was stopped in good order, end of file that the relay died, however it died.
-LIFELINE = 'broker=$$; (read -r _ <&"$0" || kill -TERM "$broker") 2>/dev/null & exec "$@"'
+# The child's shell leaves a watcher behind and becomes the program. The watcher reads a pipe whose other end only this
+# process has: a line means that the child was stopped in good order, end of file that this process died, however it
+# died. The pipe comes as standard input, because dash knows no file descriptor beyond 9 by number.
+LIFELINE = 'exec 3<&0 </dev/null; child=$$; (read -r _ <&3 || kill -TERM "$child") 2>/dev/null & exec "$@" 3<&-'
 
 
 class ChildBroker(ABC):
@@ -60,21 +62,12 @@ class ChildBroker(ABC):
         self._end_orphan()
         self._check_port()
         self.write_configuration()
-        reading, writing = os.pipe()
         try:
             with self.log_file.open("ab") as log:
                 os.chmod(self.log_file, 0o600)
-                # A session of its own: Ctrl-C in the relay's terminal must not end the broker before the relay is done.
-                self._child = subprocess.Popen(
-                    ["/bin/sh", "-c", LIFELINE, str(reading), *self.command()],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(reading,), start_new_session=True,
-                )  # fmt: skip
+                self._child, self._lifeline = spawn(self.command(), stdout=log, stderr=log)
         except OSError as error:
-            os.close(writing)
             raise BrokerError(f"the broker can't be started: {error}") from error
-        finally:
-            os.close(reading)
-        self._lifeline = writing
         self._last_start = time.monotonic()
         self._pid_file.write_text(f"{self._child.pid}\n")
 
@@ -192,9 +185,7 @@ class ChildBroker(ABC):
 
     def _release(self) -> None:
         if self._lifeline is not None:
-            with suppress(BrokenPipeError):  # the watcher is gone already
-                os.write(self._lifeline, b"\n")
-            os.close(self._lifeline)
+            let_go(self._lifeline)
             self._lifeline = None
 
     def _last_words(self) -> str:
@@ -221,6 +212,29 @@ class ChildBroker(ABC):
                     return False
                 answer += octets
             return answer[0] == 0x20 and answer[3] == 0
+
+
+def spawn(command: Sequence[str], **streams: Any) -> tuple[subprocess.Popen[Any], int]:
+    """Start a program that is told to end (SIGTERM) when this process dies; returns it and its lifeline.
+
+    It gets a session of its own: Ctrl-C in this process's terminal must not end it before this process is done with it.
+    """
+    reading, writing = os.pipe()
+    try:
+        arguments = ["/bin/sh", "-c", LIFELINE, "lifeline", *command]
+        return subprocess.Popen(arguments, stdin=reading, start_new_session=True, **streams), writing
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+
+
+def let_go(lifeline: int) -> None:
+    """After a program of `spawn` has ended."""
+    with suppress(BrokenPipeError):  # the watcher is gone already
+        os.write(lifeline, b"\n")
+    os.close(lifeline)
 
 
 def _first_certificate(pem: str) -> str:

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from hwsim.world import Track, World
 from relay import initial, rebroadcast
 from relay.assembly import Relay
 from relay.broker import Broker, MqttUser
 from relay.broker.nats import NatsBroker
-from relay.broker.process import free_port
+from relay.broker.process import free_port, let_go, spawn
 from relay.datadir import SECRET_SUBSCRIBER, DataDir
 
 HOST = "127.0.0.1"
@@ -82,7 +83,7 @@ class Stack:
         self._heard: list[Happened] = []  # while the stack comes up: what nobody has asked for yet
         self._coming_up = True
         self._relay: subprocess.Popen[str] | None = None
-        self._relay_reader: threading.Thread | None = None
+        self._lifeline = -1
         self._relay_last_words: list[str] = []
         self._subscriber: mqtt.Client | None = None
         self.documents: list[bytes] = []  # what the subscriber got, in its order
@@ -182,9 +183,8 @@ class Stack:
         """Start the relay's process; returns when it has said that it started."""
         environment = {**os.environ, "TOCSIN_BROKER__EMBEDDED": "false", "PYTHONUNBUFFERED": "1"}
         command = [*self._relay_command, "run", "--data", str(self.data.path), "--log-json"]
-        self._relay = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-        self._relay_reader = threading.Thread(target=self._read_relay, args=(self._relay,), daemon=True)
-        self._relay_reader.start()
+        self._relay, self._lifeline = spawn(command, stderr=subprocess.PIPE, text=True, env=environment)
+        threading.Thread(target=self._read_relay, args=(self._relay,), daemon=True).start()
         self.wait_for(lambda e: e.source == "relay" and e.what == "relay.started", START_TIMEOUT_S, "the relay to start")
 
     def kill_relay(self, number: int = signal.SIGKILL) -> None:
@@ -193,6 +193,7 @@ class Stack:
             self._relay.send_signal(number)
             self._relay.wait(30)
             self._relay = None
+            let_go(self._lifeline)
 
     def stop_relay(self) -> None:
         self.kill_relay(signal.SIGTERM)
@@ -232,14 +233,14 @@ class Stack:
     # -- the subscriber
 
     def _subscribe(self, port: int) -> None:
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="demo-subscriber", clean_session=False)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="demo-subscriber", clean_session=False)
         client.username_pw_set("subscriber", self.data.secret(SECRET_SUBSCRIBER))
         client.tls_set_context(ssl.create_default_context(cafile=str(self.data.ca_cert)))
         client.reconnect_delay_set(1, 2)
         subscribed = threading.Event()
         client.on_connect = lambda c, *_: c.subscribe("r/#", 1)
         client.on_subscribe = lambda *_: subscribed.set()
-        client.on_message = lambda _c, _u, message: self._document(message.payload)
+        client.on_message = lambda _c, _u, message: self._document(bytes(message.payload))
         client.connect(HOST, port)
         client.loop_start()
         self._subscriber = client

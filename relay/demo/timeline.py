@@ -17,7 +17,7 @@ STAGES: dict[str, str] = {
     "published": "sent by MQTT over TLS",
     "sms": "sent by SMS",
     "puback": "PUBACK: the broker has it (that is not delivery yet)",
-    "received": "the relay reads it from the {path}",
+    "received": "the relay has read it, by {path}",
     "verified": "decrypted; signature, counter and grammar are good",
     "committed": "on the relay's disk",
     "rebroadcast": "published to subscribers, signed by the relay",
