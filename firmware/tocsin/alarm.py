@@ -7,6 +7,9 @@ whenever it knows something new about the place, and all that is kept is the one
 """
 
 CANCEL_MS = 30000  # an alarm can be called back this long; a further hold in this time is an Update, not a new Alert
+SOON_MS = (
+    3000  # the first position of an alarm that had none doesn't wait for a slot, but this long after the last message
+)
 QUIET_MS = 600000  # without any news an Update goes out this often all the same: "still here, nothing new"
 
 ALERT, UPDATE, CANCEL = 0, 1, 2
@@ -34,6 +37,7 @@ class Alarm:
         self._slot = 0
         self._told_at = 0
         self._told = None
+        self._placed = False
 
     @property
     def active(self):
@@ -45,25 +49,27 @@ class Alarm:
             return CANCEL if kind == "cancel" else UPDATE
         return ALERT  # a cancel pattern with nothing to cancel raises: when in doubt, call for help
 
-    def sealed(self, kind, counter, time, now, news):
-        """A message of this kind was sealed."""
+    def sealed(self, kind, counter, time, now, news, placed):
+        """A message of this kind was sealed, with a position (`placed`) or without."""
         if kind == ALERT:
             self.counter, self.time, self.cancelled, self.heard = counter, time, False, False
-            self._at = now
+            self._at, self._placed = now, False
         elif kind == CANCEL:
             self.cancelled = True
         self._told_at, self._told = now, news
+        self._placed = self._placed or placed
         self._slot = self._at + next_update(now - self._at)
 
-    def due(self, now, news):
+    def due(self, now, news, placed):
         """Is an Update due? In its slot, as soon as there is news; without news only once in QUIET_MS."""
-        if not self.active or now < self._slot:
-            return False
-        return news != self._told or now - self._told_at >= QUIET_MS
+        at = self.deadline(news, placed)
+        return at is not None and now >= at
 
-    def deadline(self, news):
+    def deadline(self, news, placed):
         if not self.active:
             return None
+        if placed and not self._placed:
+            return min(self._slot, self._told_at + SOON_MS)
         return self._slot if news != self._told else max(self._slot, self._told_at + QUIET_MS)
 
     def receipt(self, alarm, counter):
@@ -91,4 +97,5 @@ class Alarm:
         ago = (time - self.time) * 1000 if time and self.time and time >= self.time else 0
         self._at = now - ago
         self._told_at = now
+        self._placed = True  # or not: no matter, the next slot is near
         self._slot = now + 5000  # the place may have changed while the bracelet was off: tell it soon

@@ -30,6 +30,8 @@ SAVE_MS = 3600000  # the time is stored this often
 NO_NETWORK_MS = 15000  # after boot, until the network is taken for absent
 RECEIPTS_MAX = 16
 HEARTBEAT_TOKEN = -1  # in place of a counter: nobody waits for its PUBACK
+WANTED_MAX = 4
+FELT = {alarm.ALERT: "raised", alarm.UPDATE: "updated", alarm.CANCEL: "cancelled"}
 RESETS = {1: "power_on", 2: "hard", 3: "watchdog", 4: "deep_sleep", 5: "soft"}
 
 
@@ -119,7 +121,7 @@ class Bracelet:
         self._wifi = Wifi(config.wifi, self._on_wifi)
         ca = settings.read(settings.CA)
         self._mqtt = Mqtt(
-            config, known, ca, self._clock, _random_byte, self._wifi.resolver,
+            config, known, ca, self._clock, _random_byte, self._wifi.name_server,
             self._on_mqtt, self._on_refused, self._on_ack, self._on_puback,
         )  # fmt: skip
         self._sms = Sms(self._modem, config.sms)
@@ -161,7 +163,7 @@ class Bracelet:
         for event in events:
             if event[0] == "tick":
                 self._haptic.play("tick%d" % event[1])
-            elif event[0] in ("hold", "cancel"):
+            elif event[0] in ("hold", "cancel") and len(self._wanted) < WANTED_MAX:
                 self._wanted.append(event[0])
                 self._wake.set()
 
@@ -241,7 +243,7 @@ class Bracelet:
             if self._wifi_up is None and now > NO_NETWORK_MS:
                 self._delivery.net(False, now)
             self._carry_out(now)
-            if self._alarm.due(now, self._news()):
+            if self._alarm.due(now, self._news(), self._gnss.count > 0):
                 self._raise(alarm.UPDATE)
             if self._state.dirty is not None and now >= self._state.dirty:
                 self._state.persist()
@@ -254,7 +256,12 @@ class Bracelet:
 
     def _pause(self):
         now = self._clock.ms()
-        times = (now + CORE_MS, self._state.dirty, self._alarm.deadline(self._news()), self._delivery.deadline())
+        times = (
+            now + CORE_MS,
+            self._state.dirty,
+            self._alarm.deadline(self._news(), self._gnss.count > 0),
+            self._delivery.deadline(),
+        )
         return max(min([at for at in times if at is not None]) - now, 1)
 
     def _news(self):
@@ -267,24 +274,24 @@ class Bracelet:
             if kind == alarm.ALERT and self._delivery.full_of_alerts():
                 kind = alarm.UPDATE
             if not self._raise(kind):
+                self._haptic.play("fault")
                 break  # stays wanted: tried again with every round, for as long as it takes
             self._wanted.pop(0)
+            self._haptic.play(FELT[kind])
 
     def _raise(self, kind):
-        """Seal, store, let it be felt. False when that is impossible for now."""
+        """Seal and store. False when that is impossible for now."""
         message = self._state.seal(kind, self._battery.percent, self._gnss.fix(), self._modem.cell, self._news())
         if message is None:
-            if kind != alarm.UPDATE:
-                self._haptic.play("fault")
             return False
         size = len(message.octets)
         if kind == alarm.ALERT:
-            self._haptic.play("raised")
+            self._wifi.kick()
+            self._mqtt.kick()
             log.event("raised", counter=message.counter, octets=size)
         else:
             log.event("update", counter=message.counter, octets=size)
             if kind == alarm.CANCEL:
-                self._haptic.play("cancelled")
                 log.event("cancelled")
         return True
 
@@ -303,7 +310,9 @@ class Bracelet:
                 self._delivery.texted(counter, ok, self._clock.ms())
                 self._wake.set()
 
-            if not self._sms.send(message.octets, result):
+            if self._sms.send(message.octets, result):
+                log.event("published", counter=counter, path="sms")
+            else:
                 self._delivery.texted(counter, False, now)
 
     # -- receipts and heartbeats ------------------------------------------------------------------------------------

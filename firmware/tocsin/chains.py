@@ -3,10 +3,10 @@
 
 What flash holds is not the next counter but a *reserve* ahead of it: counters below `limit` may be used without
 asking flash first. A message is sealed, then one write stores it together with a reserve moved forward; if that write
-fails, the message is transmitted all the same, for its counter lies below the limit that an earlier write stored.
-After a reset sealing goes on at the stored limit: what was unused of the reserve is skipped, and the relay steps over
-it. When no write has succeeded for so long that the reserve is spent, take() gives nothing more: a key is never used
-for two messages.
+fails, the message is transmitted all the same, for its counter lies below the limit that an earlier write stored (in
+the journal or, failing that, in floor.py's place). After a reset sealing goes on at the stored limit: what was unused
+of the reserve is skipped, and the relay steps over it. When no write has succeeded for so long that the reserve is
+spent, take() gives nothing more: a key is never used for two messages.
 
 Only the key at the limit is on flash, so a seized bracelet reveals no key of a message it has sent.
 """
@@ -29,6 +29,13 @@ class Sender:
         self._step = step
         self.limit = counter
         self._limit_key = key
+
+    def skip_to(self, counter):
+        """Counters below this one may have been used although the store doesn't know it."""
+        while self.counter < counter:
+            self._key = self._limit_key = self._step(self._key)[1]
+            self.counter += 1
+            self.limit = self.counter
 
     def take(self):
         """(counter, chain key) for one message, used up by this call; None when the reserve is spent."""

@@ -12,7 +12,7 @@ from tocsin.crypto import hkdf
 
 _LABEL = "TCN1"
 _MAX_GAP = 5000  # steps ahead of the next expected counter; bounds what a forged counter can cost
-_KEEP = 16  # keys of skipped messages, for those that come late
+_KEEP = 64  # keys of skipped messages: receipts by SMS may come late and newest first
 
 
 def roots(shared, kid, relay_id):

@@ -5,7 +5,7 @@ later; it doesn't keep an alarm from being sent (see chains.py). Nothing here wa
 flash.
 """
 
-from tocsin import alarm, chains, delivery, envelope, journal, log, ratchet
+from tocsin import alarm, chains, delivery, envelope, floor, journal, log, ratchet
 from tocsin.crypto import ed25519
 
 RETRY_MS = 5000  # of a failed write
@@ -28,7 +28,9 @@ class State:
         record = journal.decode(content)
         clock.start(record.time)
         now = clock.ms()
+        self._floor = floor.Floor(identity.name)
         self._alarm_tx = chains.Sender(record.alarm_tx[0], record.alarm_tx[1], ratchet.step)
+        self._alarm_tx.skip_to(self._floor.read())
         self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step)
         self._down = ratchet.ReceiveChain(record.down[0], record.down[1], record.down[2])
         self._acked = record.acked
@@ -55,6 +57,8 @@ class State:
         except OSError as error:
             log.event("refused", what="journal", reason=log.reason(error))
             self.dirty = self._clock.ms() + RETRY_MS
+            if self._floor.write(record.alarm_tx[0]):
+                self._alarm_tx.reserved(record.alarm_tx)
             return False
         self._alarm_tx.reserved(record.alarm_tx)
         self._heartbeat_tx.reserved(record.heartbeat_tx)
@@ -65,7 +69,8 @@ class State:
         """Seal an Alert, Update or cancel, queue it and store it. Its Message, or None when no counter is left that is
         surely unused: then flash has failed for long, and nothing can be sealed until a write succeeds."""
         taken = self._alarm_tx.take()
-        if taken is None and self.persist():
+        if taken is None:
+            self.persist()
             taken = self._alarm_tx.take()
         if taken is None:
             return None
@@ -78,7 +83,7 @@ class State:
         )
         octets, _ = envelope.seal_alarm(self._id.kid, self._id.relay_id, counter, key, payload, self._signer)
         now = self._clock.ms()
-        self.alarm.sealed(kind, counter, seconds, now, news)
+        self.alarm.sealed(kind, counter, seconds, now, news, fix is not None)
         message = delivery.Message(counter, first, kind, octets)
         dropped = self.delivery.add(message, now)
         if dropped:

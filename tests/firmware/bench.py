@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,14 @@ WIFI = ("workshop", "hwsim-key")
 
 class Bench:
     def __init__(
-        self, world: World, folder: Path, *, wifi: bool = True, sends_time: bool = True, **bracelet: Any
+        self,
+        world: World,
+        folder: Path,
+        *,
+        wifi: bool = True,
+        networks: Sequence[tuple[str, str]] = (WIFI,),
+        sends_time: bool = True,
+        **bracelet: Any,
     ) -> None:
         self.world = world
         self.folder = folder
@@ -48,8 +56,9 @@ class Bench:
         self.phone.on_sms = self._texted
         self.offer = self.registry.offer(
             "test", now=world.unix_time, host=HOST, port=PORT, ca_der=self.ca.cert_der,
-            sms=RELAY_NUMBER, wifi=[WIFI] if wifi else [],
+            sms=RELAY_NUMBER, wifi=networks if wifi else [],
         )  # fmt: skip
+        self.kid: str = self.offer["kid"]
         if not sends_time:
             self.offer["time"] = 0
 
@@ -91,9 +100,9 @@ class Bench:
 
     def press(self) -> None:
         """Hold the button until the alarm is raised."""
-        self.bracelet.button.press()
+        self.world.call(self.bracelet.button.press)
         self.world.expect("firmware", "raised", within=4)
-        self.bracelet.button.release()
+        self.world.call(self.bracelet.button.release)
 
     # -- the relay's side
 

@@ -35,8 +35,11 @@ def test_a_hold_soon_after_is_an_update(bench, world):
     bench.boot(settle=20)
     bench.press()
     world.run(5)
+    start = world.now_us
     bench.bracelet.button.hold(3.3)
     world.expect("firmware", "update", within=1)
+    world.run(1)
+    assert [round(ms, -1) for ms in bench.bracelet.haptic.felt_since(start) if ms > 60] == [200]
     assert bench.sequences() == [0, 1]
 
 

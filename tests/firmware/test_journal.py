@@ -26,7 +26,7 @@ def test_record_round_trip():
 def test_a_full_record_fits():
     r = record()
     r.messages = [[1 << 24, 1 << 24, 1, bytes(140)]] * 40
-    r.down = (5000, bytes(32), {n: bytes(29) for n in range(16)})
+    r.down = (5000, bytes(32), {n: bytes(29) for n in range(64)})
     assert len(r.encode()) < journal.SIZE_MAX - 100
     assert len(decode(r.encode()).messages) == 40
 

@@ -30,17 +30,14 @@ class Button:
         down = False
         while True:
             self._on_alive()
-            same = 0
+            same = other = 0  # samples in a row that say what is known, or the opposite
             while down or same < STABLE:
                 if (self._pin.value() == self._pressed) == down:
-                    same += 1
-                    agree = 0
+                    same, other = same + 1, 0
                 else:
-                    same = 0
-                    agree += 1
-                    if agree >= STABLE:
-                        down = not down
-                        agree = 0
+                    same, other = 0, other + 1
+                    if other == STABLE:
+                        down, other = not down, 0
                         self._on_edge(down)
                 self._on_time()
                 self._on_alive()

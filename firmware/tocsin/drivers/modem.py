@@ -14,8 +14,8 @@ from tocsin import aio, at, log, nmea, pdu
 RXBUF = 4096
 POLL_MS = 30000
 TIME_MS = 3600000
-TIMEOUTS_MAX = 3
 SMS_TIMEOUT_MS = 60000
+PROBES = 3  # unanswered in a row: it hangs, or is off
 BOOT_MS = 20000
 INBOX_MAX = 16
 INIT = (  # (command, must it work)
@@ -63,7 +63,6 @@ class Modem:
         self._engine = at.Engine()
         self._done = asyncio.Event()
         self._wake = asyncio.Event()
-        self._timeouts = 0
         self._inbox = []  # SIM slots of messages to fetch
         self._drain = True
         self._outbox = None  # (number, octets, on_result)
@@ -120,6 +119,7 @@ class Modem:
     # -- the one that talks ---------------------------------------------------------------------------------------
 
     async def run(self):
+        self._engine = at.Engine()  # should this be a restart, nobody waits for the command in flight any more
         try:
             while True:
                 try:
@@ -140,7 +140,13 @@ class Modem:
             on_result(False)
 
     async def _ask(self, text, expect=None, data=None, ms=5000):
-        """One exchange; its Command when it is over. Raises Lost after several time-outs in a row."""
+        """One exchange; its Command when it is over. Raises Lost when there was no answer and there is none to AT."""
+        command = await self._exchange(text, expect, data, ms)
+        if command.result == "timeout" and not await self._answers(PROBES):
+            raise Lost
+        return command
+
+    async def _exchange(self, text, expect=None, data=None, ms=5000):
         command = at.Command(text, expect, ms, data)
         self._done.clear()
         self._engine.start(command, self._clock.ms())
@@ -150,18 +156,12 @@ class Modem:
             self._handle(self._engine.time(self._clock.ms()))
             self._flush()
         if command.result == "timeout":
-            self._timeouts += 1
-            if self._timeouts >= TIMEOUTS_MAX:
-                raise Lost
             await asyncio.sleep_ms(500)  # let a late answer pass, so that it isn't taken for the next one's
-        else:
-            self._timeouts = 0
         return command
 
     async def _answers(self, tries):
         for _ in range(tries):
-            self._timeouts = 0
-            if (await self._ask("AT", ms=1000)).ok:
+            if (await self._exchange("AT", ms=1000)).ok:
                 return True
         return False
 
@@ -183,7 +183,7 @@ class Modem:
 
     async def _start(self):
         # It may be running already: a reset of this chip doesn't reach the modem.
-        if self._status and not self._status.value() or not await self._answers(2):
+        if (self._status and not self._status.value()) or not await self._answers(PROBES):
             await self._press(self._key_ms)
             if not await self._answers(BOOT_MS // 1000):
                 raise Lost

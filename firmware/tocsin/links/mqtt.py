@@ -12,8 +12,8 @@ import ssl
 from asyncio import core
 
 from tocsin import aio, log
-from tocsin.links import dns
 from tocsin.links import mqtt_codec as codec
+from tocsin.links import resolver
 
 CONNECT_MS = 20000  # to be connected, proved genuine and greeted
 ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
@@ -31,7 +31,7 @@ class Mqtt:
     """on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every publish() accepted."""
 
     def __init__(
-        self, settings, identity, ca, clock, random_byte, resolver, on_state, on_refused, on_message, on_result
+        self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result
     ):
         self._host, self._port = settings.host, settings.port
         self._user, self._password = settings.user or "", settings.password or ""
@@ -40,7 +40,7 @@ class Mqtt:
         self._ca = ca
         self._clock = clock
         self._random_byte = random_byte
-        self._resolver = resolver  # () -> address of the network's name server
+        self._name_server = name_server  # () -> its address
         self._on_state = on_state
         self._on_refused = on_refused
         self._on_message = on_message
@@ -146,7 +146,7 @@ class Mqtt:
 
     async def _connect(self):
         if self._address is None:
-            address = await dns.resolve(self._host, self._resolver(), self._random_byte)
+            address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
             self._address = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # asks nobody
         raw = self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         raw.setblocking(False)

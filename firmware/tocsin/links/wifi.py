@@ -8,6 +8,8 @@ import asyncio
 
 import network
 
+from tocsin import aio
+
 JOIN_MS = 15000
 LOOK_MS = 500
 PAUSE_MS = 5000
@@ -19,8 +21,13 @@ class Wifi:
         self._networks = networks
         self._on_state = on_state
         self._wlan = network.WLAN(network.STA_IF)
+        self._hurry = asyncio.Event()
 
-    def resolver(self):
+    def kick(self):
+        """Somebody needs a network now: don't wait out the pause between two rounds."""
+        self._hurry.set()
+
+    def name_server(self):
         """The address of the network's name server."""
         return self._wlan.ifconfig()[3]
 
@@ -40,8 +47,9 @@ class Wifi:
                         await asyncio.sleep_ms(LOOK_MS)
                     break
             self._on_state(False)
-            await asyncio.sleep_ms(pause)
-            pause = min(pause * 2, PAUSE_MAX_MS)
+            self._hurry.clear()
+            hurried = await aio.wait(self._hurry, pause)
+            pause = PAUSE_MS if hurried else min(pause * 2, PAUSE_MAX_MS)
 
     async def _join(self, ssid, key):
         try:
@@ -51,6 +59,8 @@ class Wifi:
         for _ in range(JOIN_MS // LOOK_MS):
             if self._wlan.isconnected():
                 return True
+            if self._wlan.status() == network.STAT_NO_AP_FOUND:
+                break  # the driver has looked on all channels: an alarm needn't wait for this network
             await asyncio.sleep_ms(LOOK_MS)
         self._wlan.disconnect()
         return False

@@ -12,7 +12,7 @@ from relay.verify.seal import seal_receipt
 
 from .interpreter import Device, Refused
 
-KEPT, FARTHEST = 16, 5000
+KEPT, FARTHEST = 64, 5000
 KID = bytes.fromhex("0a0b0c0d")
 
 
