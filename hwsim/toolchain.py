@@ -87,6 +87,8 @@ def find_micropython() -> Tool:
             return Tool((found,), version, "PATH")
     advice = f"MicroPython >= {wanted} is missing: install it (or name it in HWSIM_MICROPYTHON)"
     tool = _unpacked("micropython", "usr/bin/micropython", advice)
+    if tuple(int(part) for part in re.findall(r"\d+", tool.version)[:2]) < OLDEST_MICROPYTHON:
+        raise ToolchainError(f"{advice}; this machine's Debian archive is too old: it has {tool.version}.")
     return tool
 
 

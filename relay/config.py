@@ -173,7 +173,8 @@ def _explain(file: Path, where: tuple[Any, ...], kind: str, message: str) -> str
 
 def _keys_of(section: str) -> list[str]:
     model = Config.model_fields[section].annotation
-    assert isinstance(model, type) and issubclass(model, BaseModel)
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
     return sorted(model.model_fields)
 
 

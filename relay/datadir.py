@@ -56,7 +56,8 @@ class DataDir:
         """Return self, or say what is missing."""
         if not self.exists():
             raise DataDirError(
-                f"{self.path}: no relay data here (no {self.config.name}); run `relay init {self.path}` first, or name it with --data"
+                f"{self.path}: no relay data here (no {self.config.name}); "
+                f"run `relay init {self.path}` first, or name it with --data"
             )
         return self
 
@@ -99,7 +100,8 @@ class DataDir:
             key = b""
         if len(key) != 32:
             raise DataDirError(
-                f"{path}: is not a key of 64 hexadecimal digits; restore it from your backup (a new one would make the stored data unreadable)"
+                f"{path}: is not a key of 64 hexadecimal digits; restore it from your backup "
+                "(a new one would make the stored data unreadable)"
             )
         return key
 
@@ -113,11 +115,13 @@ def read_secret(path: Path) -> str:
         raise DataDirError(f"{path}: is missing; `relay init` makes it, or restore it from your backup") from None
     except (PermissionError, UnicodeDecodeError) as error:
         raise DataDirError(
-            f"{path}: can't be read ({type(error).__name__}); it must be a text file owned by the user who runs the relay"
+            f"{path}: can't be read ({type(error).__name__}); "
+            "it must be a text file owned by the user who runs the relay"
         ) from None
     if mode & 0o077:
         raise DataDirError(
-            f"{path}: other users can read it (mode {mode & 0o777:04o}); run `chmod 600 {path}` and consider the secret known to them"
+            f"{path}: other users can read it (mode {mode & 0o777:04o}); "
+            f"run `chmod 600 {path}` and consider the secret known to them"
         )
     return text
 

@@ -51,7 +51,8 @@ def init(data: DataDir, options: Options) -> Made:
     """Create the folder. Raises DataDirError when there is a relay in it already."""
     if data.exists() or data.keys.exists():
         raise DataDirError(
-            f"{data.path}: there is a relay here already; use another folder, or `relay run --data {data.path}` to start it"
+            f"{data.path}: there is a relay here already; "
+            f"use another folder, or `relay run --data {data.path}` to start it"
         )
     if data.path.exists() and not data.path.is_dir():
         raise DataDirError(f"{data.path}: is a file; name a folder")

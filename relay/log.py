@@ -20,11 +20,62 @@ import structlog
 BLOCKED = "[blocked]"
 # Parts of a field's name (split at underscores) that mark it as personal or secret.
 _BLOCKED_PARTS = frozenset(
-    "lat lon latitude longitude position pos fix coordinates location altitude heading speed cell lac cid "
-    "number phone msisdn sender address recipient contact imsi imei iccid "
-    "name names user person who email mail "
-    "key keys seed secret password passwd pin token credential credentials psk ssid "
-    "payload octets plaintext body pdu text evidence document params parameters".split()
+    {
+        "lat",
+        "lon",
+        "latitude",
+        "longitude",
+        "position",
+        "pos",
+        "fix",
+        "coordinates",
+        "location",
+        "altitude",
+        "heading",
+        "speed",
+        "cell",
+        "lac",
+        "cid",
+        "number",
+        "phone",
+        "msisdn",
+        "sender",
+        "address",
+        "recipient",
+        "contact",
+        "imsi",
+        "imei",
+        "iccid",
+        "name",
+        "names",
+        "user",
+        "person",
+        "who",
+        "email",
+        "mail",
+        "key",
+        "keys",
+        "seed",
+        "secret",
+        "password",
+        "passwd",
+        "pin",
+        "token",
+        "credential",
+        "credentials",
+        "psk",
+        "ssid",
+        "payload",
+        "octets",
+        "plaintext",
+        "body",
+        "pdu",
+        "text",
+        "evidence",
+        "document",
+        "params",
+        "parameters",
+    }
 )
 # Fields that carry a blocked part in their name but are wanted, because they hold a count or a public thing.
 _ALLOWED = frozenset({"octets", "kid", "counter", "at", "event", "level", "timestamp", "path", "reason", "error"})
@@ -98,6 +149,12 @@ def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
 _COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 
 
+def order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """structlog processor: first when, how bad and what."""
+    first = {name: event.pop(name) for name in ("at", "level", "event")}
+    return {**first, **event}
+
+
 class _Human:
     """`12:34:56.789 event key=value`, with colour on a terminal."""
 
@@ -149,7 +206,7 @@ class EventLog:
     """The stages of single alarms in the log, within a rate. In a flood the database has every one; the log says how
     many it left out."""
 
-    def __init__(self, log: Logger, *, per_second: float = 1000.0, burst: int = 3000) -> None:
+    def __init__(self, log: Logger, *, per_second: float = 300.0, burst: int = 3000) -> None:
         self._log = log
         self._rate = per_second
         self._burst = float(burst)
@@ -181,7 +238,7 @@ def configure(*, json: bool, stream: TextIO | None = None, verbose: bool = False
     target = stream if stream is not None else sys.stderr
     renderer: Any = structlog.processors.JSONRenderer() if json else _Human(colour=target.isatty())
     structlog.configure(
-        processors=[structlog.processors.add_log_level, stamp, redact, renderer],
+        processors=[structlog.processors.add_log_level, stamp, redact, order, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=_Factory(target),
         cache_logger_on_first_use=True,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, null, or_, sele
 from relay import rebroadcast
 from relay.store import schema
 from relay.store.atrest import AtRestError, Box
-from relay.store.database import Store
+from relay.store.database import Store, values
 from relay.verify.envelope import parse_sign1
 from relay.verify.keys import RelayKeys
 from relay.verify.payload import parse_alarm
@@ -50,12 +50,8 @@ class Delivery(NamedTuple):
 _T = schema.outbox.c
 _THIS = (_T.alarm_id == bindparam("of_alarm"), _T.channel == bindparam("of_channel"), _T.step == bindparam("of_step"))
 
-_PROMISE = insert(schema.outbox).values(
-    {name: bindparam(name) for name in _T.keys() if name != "done_ms"}  # noqa: SIM118 - columns, not a dict
-)
-_LOG = insert(schema.outbox_attempt).values(
-    {name: bindparam(name) for name in schema.outbox_attempt.c.keys() if name != "id"}  # noqa: SIM118
-)
+_PROMISE = insert(schema.outbox).values(values(schema.outbox, "done_ms"))
+_LOG = insert(schema.outbox_attempt).values(values(schema.outbox_attempt, "id"))
 _DONE = update(schema.outbox).values(lease_ms=null(), done_ms=bindparam("new_done")).where(*_THIS, _T.done_ms.is_(None))
 _AGAIN = update(schema.outbox).values(due_ms=bindparam("new_due"), lease_ms=null()).where(*_THIS, _T.done_ms.is_(None))
 _LEASE = update(schema.outbox).values(

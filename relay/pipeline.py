@@ -27,7 +27,7 @@ from relay.store.records import Accepted
 from relay.store.roster import Bracelet, Roster
 from relay.store.schema import COUNTERS
 from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
-from relay.verify.ratchet import ChainState
+from relay.verify.ratchet import MAX_STEPS, ChainState
 
 STALE_RETRIES = 5
 
@@ -235,6 +235,7 @@ class Pipeline:
             work.event("alarm.duplicate", bracelet.hex, envelope.counter, path=message.path)
             return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=before.receipt)
 
+        _ration(bracelet, envelope, state, work)
         opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
         alarm = opened.alarm
         work.event("alarm.verified", bracelet.hex, envelope.counter)
@@ -280,6 +281,7 @@ class Pipeline:
         last = work.beats.get(bracelet.kid)
         if state.is_used(envelope.counter, work.now_s) and digest == (last[-1] if last else bracelet.heartbeat_digest):
             return Item(Status.DUPLICATE, bracelet.hex, envelope.counter)
+        _ration(bracelet, envelope, state, work)
         opened = open_heartbeat(envelope, state, work.now_s)
         beat = opened.heartbeat
         row = (bracelet.kid, envelope.counter, work.now_ms, beat.time, beat.flags, beat.battery, beat.pending, digest)
@@ -326,6 +328,12 @@ class Pipeline:
             work.outcome.items.append(Item(Status.REFUSED, reason=Reason.INTERNAL))
         self._commit(work, done)
         return work.outcome
+
+
+def _ration(bracelet: Bracelet, envelope: Envelope, state: ChainState, work: _Work) -> None:
+    ahead = envelope.counter - state.next
+    if 0 < ahead <= MAX_STEPS and not bracelet.may_step(ahead, work.now_s):
+        raise Refused(Reason.GAP)
 
 
 def _parse(message: Inbound) -> Envelope | Reason:

@@ -40,23 +40,31 @@ _base = 0
 
 def connect(fd):
     global _link, now, boot_us, horizon, realtime, rtc_us, _wall, _base
-    _die_with_parent()
     _link = open(fd, "r+b")  # noqa: SIM115
     cfg.update(_receive())
+    if cfg["simulator"]:
+        _die_with(cfg["simulator"])
     now = boot_us = horizon = _base = cfg["t"]
     realtime = cfg.get("realtime", False)
     rtc_us = cfg.get("rtc_us", 0)
     _wall = utime.ticks_us()
 
 
-def _die_with_parent():
+def link():
+    return _link
+
+
+def _die_with(parent):
     # A simulator that was killed must not leave an interpreter spinning in a busy loop.
     try:
         import ffi
 
-        ffi.open(None).func("i", "prctl", "iLLLL")(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+        libc = ffi.open(None)
+        libc.func("i", "prctl", "iLLLL")(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+        if libc.func("i", "getppid", "")() != parent:
+            sys.exit()  # it was killed before the kernel knew
     except (ImportError, OSError):
-        pass
+        pass  # an interpreter without ffi notices at its next exchange
 
 
 def _send(message):
@@ -148,10 +156,11 @@ def call(device, function, *args):
 
 
 def post(device, *payload):
+    # What a hung or dead interpreter must have said before goes out at once; the rest with the next exchange.
     global horizon
     clock()
     _out.append((now, device) + payload)
-    if realtime:
+    if realtime or device in ("console", "wdt"):
         sync(now)
     elif now + LOOKAHEAD < horizon:
         horizon = now + LOOKAHEAD

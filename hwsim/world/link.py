@@ -1,7 +1,7 @@
 """One interpreter process and the lock-step link to it. The frames are described in `shims/_hw.py`.
 
-The process ends with this object, and with this program however that ends: its end of the socket is closed, and the
-shim asks the kernel to be killed with its parent.
+The process ends with this object, and with this program however that ends: it finds its end of the socket closed, and,
+for a firmware that never looks, the shim asks the kernel to be killed with its parent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,10 @@ class Interpreter:
         ours.settimeout(wall_limit_s)
         self._socket = ours
         self._buffer = b""
-        self.send(hello)
+        # The kernel takes the end of the thread that started a process for the end of its parent. Interpreters of other
+        # threads end at their next exchange instead.
+        main = threading.current_thread() is threading.main_thread()
+        self.send(hello | {"simulator": os.getpid() if main else 0})
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -6,6 +6,7 @@ sag under load and its discharge. Each says what happened in the trace under the
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class Button(_Pin):
         self._device.pin_changed(self._pin, level)
         for us in range(0, self.bounce_us, 500):
             back = level if us % 1000 else 1 - level
-            self._device.world.after(us + 250, lambda back=back: self._device.pin_changed(self._pin, back))  # type: ignore[misc]
+            self._device.world.after(us + 250, functools.partial(self._device.pin_changed, self._pin, back))
         if self.bounce_us:
             self._device.world.after(self.bounce_us, lambda: self._device.pin_changed(self._pin, self.level))
 

@@ -6,6 +6,7 @@ of reach waits. Not modelled: validity periods, status reports, the cost.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -85,7 +86,7 @@ class SmsCentre:
         waiting = [sms for sms in self._waiting if sms.recipient == number]
         self._waiting = [sms for sms in self._waiting if sms.recipient != number]
         for place, sms in enumerate(waiting):
-            self._world.after(1_000_000 * (place + 1), lambda sms=sms: self._deliver(sms))  # type: ignore[misc]
+            self._world.after(1_000_000 * (place + 1), functools.partial(self._deliver, sms))
 
     def _deliver(self, sms: Sms) -> None:
         subscriber = self._subscribers.get(sms.recipient)

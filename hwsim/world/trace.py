@@ -79,9 +79,9 @@ def format_events(events: Iterable[TraceEvent]) -> str:
 
 def parse_line(line: str) -> tuple[str, dict[str, int | str]] | None:
     """A structured console line, `@event key=value ...`, as (event, details); None for any other line."""
-    if not line.startswith("@"):
+    event, *words = line[1:].split() or [""]
+    if not line.startswith("@") or not event:
         return None
-    event, *words = line[1:].split()
     detail: dict[str, int | str] = {}
     for word in words:
         key, equals, value = word.partition("=")

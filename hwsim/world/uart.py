@@ -6,6 +6,7 @@ RTS/CTS (the chip's buffer overflows as it would without).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,21 +49,27 @@ class SerialLine:
     def from_device(self, data: bytes) -> None:
         if not self._usable():
             return
-        world, life = self._device.world, self._life
-        for at in range(0, len(data), _CHUNK):
-            chunk = data[at : at + _CHUNK]
-            self._from_device_us = max(world.now_us, self._from_device_us) + self._time(chunk)
-            world.at(self._from_device_us, lambda chunk=chunk: self._received(chunk) if life == self._life else None)  # type: ignore[misc]
+        self._from_device_us = self._pace(data, self._from_device_us, self._received)
 
     def send(self, data: bytes) -> None:
         """From the part to the chip."""
         if not self._usable():
             return
-        world, life = self._device.world, self._life
+        self._to_device_us = self._pace(data, self._to_device_us, self._arrive)
+
+    def _pace(self, data: bytes, busy_until_us: int, arrive: Callable[[bytes], None]) -> int:
+        """Let octets arrive as the baud rate allows; returns until when the line is busy with them."""
+        world = self._device.world
+        at_us = max(world.now_us, busy_until_us)
         for at in range(0, len(data), _CHUNK):
             chunk = data[at : at + _CHUNK]
-            self._to_device_us = max(world.now_us, self._to_device_us) + self._time(chunk)
-            world.at(self._to_device_us, lambda chunk=chunk: self._arrive(chunk) if life == self._life else None)  # type: ignore[misc]
+            at_us += self._time(chunk)
+            world.at(at_us, functools.partial(self._if_still_open, self._life, arrive, chunk))
+        return at_us
+
+    def _if_still_open(self, life: int, arrive: Callable[[bytes], None], chunk: bytes) -> None:
+        if life == self._life:
+            arrive(chunk)
 
     def _arrive(self, chunk: bytes) -> None:
         if self._port is not None:

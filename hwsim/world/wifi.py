@@ -117,7 +117,7 @@ class Wifi:
         else:
             self.associated = True
             self._world.note(self._who, "associated")
-            address = f"192.168.4.{10 + self._world.bracelets.index(self._device)}"  # type: ignore[arg-type]
+            address = f"192.168.4.{10 + self._world.number(self._device)}"
             self._show(GOT_IP, [address, "255.255.255.0", GATEWAY, GATEWAY])
             self._path_changed()
 

@@ -218,6 +218,10 @@ class World:
         self.bracelets.append(bracelet)
         return bracelet
 
+    def number(self, device: Device) -> int:
+        """The place of a bracelet among those of this world, from 0."""
+        return next(place for place, bracelet in enumerate(self.bracelets) if bracelet is device)
+
     def relay_modem(self, number: str, pty: bool | None = None) -> RelayModem:
         """The relay's modem: on a PTY (the default in real time), or at its `endpoint`."""
         return RelayModem(self, number, self.realtime if pty is None else pty)

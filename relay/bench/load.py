@@ -23,7 +23,8 @@ import click
 
 from relay.bench.fleet import ALARM, read
 from relay.broker.process import connect_packet
-from relay.ingest.mqtt import BufferedSocket, client_tls
+from relay.ingest.buffered import BufferedSocket
+from relay.ingest.mqtt import client_tls
 from relay.verify import parse
 
 PUBLISH, PUBACK, SUBACK, CONNACK = 3, 4, 9, 2
@@ -82,7 +83,7 @@ class Connection:
         self.socket.flush()
         while True:
             select.select([self.socket], [], [], 10)
-            for got, _, body in self.packets():
+            for got, _flags, _body in self.packets():
                 if got == kind:
                     return
             if self.socket.ended:
@@ -162,7 +163,7 @@ class Load:
             if before != (self._heard, self._receipts, self._sent):
                 active = now
             complete = self._heard >= expected and (self._spec.raw or self._receipts >= expected)
-            if complete and self._sent == len(self._packets) or now - active > self._spec.timeout:
+            if (complete and self._sent == len(self._packets)) or now - active > self._spec.timeout:
                 return self._result(start, expected)
 
     def _send(self, now: float, start: float) -> None:

@@ -164,9 +164,8 @@ def main() -> None:
     if variant == "naive":
         Naive(relay, meter).run()
     else:
-        service = relay.service(log.get(), Metered)
-        service.meter = meter
-        service.run()
+        Metered.meter = meter
+        relay.service(log.get(), Metered).run()
     meter.report(force=True)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement, ColumnElement
 
 from relay.store import schema
-from relay.store.database import Store
+from relay.store.database import Store, values
 from relay.verify.payload import Alarm
 
 
@@ -79,12 +79,7 @@ def read(connection: Connection, case_id: int) -> Case | None:
 
 def _upsert(dialect: Any) -> ClauseElement:
     table = schema.alarm_case
-    statement = dialect.insert(table).values(
-        {
-            name: bindparam(name)
-            for name in table.c.keys()  # noqa: SIM118 - columns
-        }
-    )
+    statement = dialect.insert(table).values(values(table))
     new, old = statement.excluded, table.c
     newer = new.last_seq > old.last_seq
     none: ColumnElement[int] = literal_column("-1")

@@ -146,9 +146,8 @@ def list_(data: Path, as_json: bool) -> None:
     click.echo(f"{'key id':<8}  {'state':<8}  {'code name':<{width}}  since (UTC)")
     for entry in entries:
         since = entry.revoked_ms or entry.completed_ms or entry.offered_ms
-        click.echo(
-            f"{entry.kid}  {entry.state:<8}  {entry.code_name:<{width}}  {time.strftime('%Y-%m-%d %H:%M', time.gmtime(since / 1000))}"
-        )
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(since / 1000))
+        click.echo(f"{entry.kid}  {entry.state:<8}  {entry.code_name:<{width}}  {when}")
 
 
 @bracelet.command()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import gc
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from relay import log
 from relay.commands.common import AlreadyRunning, Failure, data_option, errors_in_words, sole_relay
 from relay.datadir import DataDir
+
+if TYPE_CHECKING:
+    from relay.assembly import Relay
 
 
 @click.command()
@@ -32,11 +36,25 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
     try:
         with sole_relay(folder):
             service = relay.service(log.get())
-            # What is loaded by now stays: collecting it again and again would only delay alarms.
-            gc.collect()
-            gc.freeze()
+            if service.broker is None:
+                threading.Thread(target=_examine_broker, args=(relay,), daemon=True).start()
             service.run()
     except AlreadyRunning:
         raise Failure(
             f"{folder.path}: a relay is serving this folder already; stop it first, or use another folder with --data"
         ) from None
+
+
+def _examine_broker(relay: Relay) -> None:
+    """Warn of what a broker of the operator's own is seen to do wrong. Beside the service, because alarms don't wait
+    for it."""
+    from relay.broker import BrokerError
+    from relay.broker.probe import probe
+
+    own, subscriber = relay.endpoint(), relay.subscriber("probe")
+    accounts = (own.user, own.password), (subscriber.user, subscriber.password)
+    try:
+        for warning in probe(own.host, own.port, own.tls, *accounts):
+            log.get().warning("broker.setting", warning=warning)
+    except (BrokerError, OSError) as error:
+        log.get().warning("broker.not_examined", error=error)

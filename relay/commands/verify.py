@@ -19,7 +19,8 @@ _MOST = 1 << 20
 @click.option(
     "--relay-key",
     metavar="KEY",
-    help="The relay's public key: 64 hexadecimal digits, or a file that holds them. Get it from the relay's operator, not from whoever sent you the alarm.",
+    help="The relay's public key: 64 hexadecimal digits, or a file that holds them. Get it from the relay's operator, "
+    "not from whoever sent you the alarm.",
 )
 @json_option
 @errors_in_words
@@ -50,7 +51,8 @@ def verify(file: BinaryIO, relay_key: str | None, as_json: bool) -> None:
             click.echo(f"  {sentence}")
         if relay_key is None:
             click.echo(
-                "  But whose relay it was is not proven: repeat with --relay-key and the key that its operator published."
+                "  But whose relay it was is not proven: "
+                "repeat with --relay-key and the key that its operator published."
             )
     else:
         click.echo("NOT GENUINE")

@@ -78,9 +78,9 @@ class _Watcher:
         shown, self._shown = self._shown, []
         return shown
 
-    def show(self, message: Message) -> bool:
+    def show(self, message: Message) -> None:
         if self.finished:
-            return False
+            return
         self._shown.append(message)
         report = rebroadcast.check(message.octets, self._relay_key)
         if self._as_json:
@@ -95,7 +95,6 @@ class _Watcher:
             click.secho(f"{time.strftime('%H:%M:%S')}  REFUSED  {message.topic}: {reasons}", fg="magenta", err=True)
         if report.ok and self._left is not None:
             self._left -= 1
-        return True
 
 
 def describe(document: dict[str, Any]) -> str:

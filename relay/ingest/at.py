@@ -169,7 +169,8 @@ class Engine:
         return self._command is not None and self._command.data is not None and not self._data_sent
 
     def _prompt(self) -> None:
-        assert self._command is not None and self._command.data is not None
+        assert self._command is not None
+        assert self._command.data is not None
         self._data_sent = True
         self._output += self._command.data.encode("ascii") + _SUBMIT
 

@@ -1,7 +1,7 @@
-"""What has come in and is not on disk yet: a lane for alarms and one for heartbeats, both bounded.
+"""What has come in and is not on disk yet: a lane for alarms and one for heartbeats.
 
-Alarms go first, whatever else waits. What finds no room is not kept and not acknowledged, so that its sender keeps it;
-`overflowed` tells the loop to ask for it again once there is room.
+Alarms go first, whatever else waits. The bound is kept by whoever reads: while there is no room nothing more is taken
+off the network, so that it stays with its sender, unacknowledged.
 """
 
 from __future__ import annotations
@@ -14,32 +14,25 @@ T = TypeVar("T")
 
 
 class Lanes(Generic[T]):
-    """Two bounded queues. The bound holds for each."""
+    """Two queues with one bound."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
         self._alarms: deque[T] = deque()
         self._heartbeats: deque[T] = deque()
-        self.overflowed = False
 
     def __len__(self) -> int:
         return len(self._alarms) + len(self._heartbeats)
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room enough to ask again for what was turned away."""
-        return max(len(self._alarms), len(self._heartbeats)) <= self._bound // 2
+        return len(self) < self._bound
 
-    def put(self, item: T, *, alarm: bool) -> bool:
-        lane = self._alarms if alarm else self._heartbeats
-        if len(lane) >= self._bound:
-            self.overflowed = True
-            return False
-        lane.append(item)
-        return True
+    def put(self, item: T, *, alarm: bool) -> None:
+        (self._alarms if alarm else self._heartbeats).append(item)
 
     def take(self, most: int) -> list[T]:
-        """The next batch: alarms first, in the order in which they came."""
+        """The next batch: alarms first, each lane in the order in which it came."""
         batch: list[T] = []
         for lane in (self._alarms, self._heartbeats):
             while lane and len(batch) < most:

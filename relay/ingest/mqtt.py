@@ -25,14 +25,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from relay.ingest.buffered import BufferedSocket
 from relay.log import Logger
 
 FILTERS = ("b/+/+/alarm", "b/+/+/hb")
 _BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CONNECT_TIMEOUT = 10.0
-_RECV = 65536
-_READ_AHEAD = 512 * 1024
-_SEND_CHUNK = 64 * 1024
 _STALLED = 30.0
 _GOODBYE_TIMEOUT = 2.0
 
@@ -45,102 +43,6 @@ class Message:
     octets: bytes
     mid: int
     connection: int
-
-
-class BufferedSocket:
-    """A socket with read-ahead and write coalescing, in the shape that paho wants of a socket.
-
-    paho reads a packet in three calls and writes each packet by itself; with TLS either would be a record each. `fill`
-    and `flush` do the real I/O.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._input = b""
-        self._at = 0
-        self._ended = False
-        self._output = bytearray()
-        self._chunk = b""
-        self.linger = False  # write what is left before closing
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        self._sock.setblocking(flag)
-
-    def close(self) -> None:
-        if self.linger and not self._ended:
-            self._sock.settimeout(_GOODBYE_TIMEOUT)
-            self.flush()
-        self._sock.close()
-
-    def pending(self) -> int:
-        """Octets that can be read without asking the network."""
-        return len(self._input) - self._at
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    @property
-    def unsent(self) -> int:
-        return len(self._chunk) + len(self._output)
-
-    def abandon(self) -> None:
-        """As if the other side had closed."""
-        self._input, self._at, self._ended = b"", 0, True
-        self._output.clear()
-        self._chunk = b""
-        self._sock.close()
-
-    def recv(self, size: int) -> bytes:
-        part = self._input[self._at : self._at + size]
-        if part:
-            self._at += len(part)
-            return part
-        if self._ended:
-            return b""
-        raise BlockingIOError
-
-    def send(self, data: bytes | bytearray) -> int:
-        self._output += data
-        return len(data)
-
-    def fill(self) -> None:
-        """Read what the network has. TLS keeps decrypted octets that select can't see, so read until it says there are
-        none."""
-        parts = [self._input[self._at :]]
-        size = len(parts[0])
-        while size < _READ_AHEAD and not self._ended:
-            try:
-                part = self._sock.recv(_RECV)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                break
-            except OSError:
-                part = b""
-            if not part:
-                self._ended = True
-            parts.append(part)
-            size += len(part)
-        self._input = b"".join(parts)
-        self._at = 0
-
-    def flush(self) -> None:
-        """Write as much as the network takes. A chunk that TLS has begun must be offered again unchanged, so it stays
-        apart."""
-        while self._chunk or self._output:
-            if not self._chunk:
-                self._chunk = bytes(self._output[:_SEND_CHUNK])
-                del self._output[:_SEND_CHUNK]
-            try:
-                sent = self._sock.send(self._chunk)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
-            except OSError:
-                self._ended = True
-                return
-            self._chunk = self._chunk[sent:]
 
 
 class _Client(paho.Client):
@@ -187,8 +89,9 @@ class MqttLink:
         log: Logger,
         *,
         filters: tuple[str, ...] = FILTERS,
-        on_message: Callable[[Message], bool],
+        on_message: Callable[[Message], None],
         on_published: Callable[[int], None],
+        has_room: Callable[[], bool] = lambda: True,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._endpoint = endpoint
@@ -196,6 +99,7 @@ class MqttLink:
         self._filters = filters
         self._deliver = on_message
         self._published = on_published
+        self._has_room = has_room
         self._wake = wake
         self._connecting: threading.Thread | None = None
         self._connect_error: Exception | None = None
@@ -261,20 +165,27 @@ class MqttLink:
         return sock is not None and sock.unsent > 0
 
     @property
+    def unread(self) -> int:
+        """Octets that have been read from the network and not yet looked at: select doesn't see them."""
+        sock = self._socket()
+        return sock.pending() if sock is not None else 0
+
+    @property
     def unsent(self) -> int:
         """Octets that the network hasn't taken yet."""
         sock = self._socket()
         return sock.unsent if sock is not None else 0
 
     def readable(self) -> None:
-        """Take in what has arrived; calls `on_message` (which says whether it kept it) and `on_published`."""
+        """Take in what has arrived while `has_room`; calls `on_message` and `on_published`. The rest waits in `unread`,
+        in the sockets and, in the end, with the broker."""
         sock = self._socket()
         if sock is None:
             return
         sock.fill()
-        while sock.pending() and self._is_current(sock):
+        while sock.pending() and self._has_room() and self._is_current(sock):
             self._client.loop_read()
-        if sock.ended and self._is_current(sock):
+        if sock.ended and not sock.pending() and self._is_current(sock):
             self._client.loop_read()  # tells paho that the connection is gone
 
     def _is_current(self, sock: BufferedSocket) -> bool:
@@ -344,7 +255,9 @@ class MqttLink:
         """Say goodbye (the session stays with the broker)."""
         self._closing = True
         if self._connecting is not None:
-            self._connecting.join(_CONNECT_TIMEOUT)
+            self._connecting.join(_GOODBYE_TIMEOUT)
+            if self._connecting.is_alive():
+                return  # it still owns the client, and ends with the process
             self._connecting = None
         sock = self._socket()
         if sock is not None:
@@ -427,8 +340,8 @@ class MqttLink:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        if self._deliver(Message(topic, octets, message.mid, self._connection)):
-            self._unacked[message.mid] = octets
+        self._unacked[message.mid] = octets
+        self._deliver(Message(topic, octets, message.mid, self._connection))
 
     def _on_publish(self, _client: Any, _userdata: Any, mid: int, _reason: Any, _properties: Any) -> None:
         self._outstanding.pop(mid, None)

@@ -112,9 +112,6 @@ class SmsLink:
         self._modem.release(ref, now)
         self._after([], now)
 
-    def forget(self, ref: Ref) -> None:
-        self._modem.forget(ref)
-
     def send(self, message: Outgoing, now: float) -> bool:
         queued = self._modem.send(message, now)
         self._after([], now)

@@ -158,12 +158,6 @@ class Modem:
             self._deletes.append(ref)
             self._next(now)
 
-    def forget(self, ref: Ref) -> None:
-        """The message could not be taken now: report it again at the next sweep."""
-        held = self._held.get(ref.index)
-        if ref.session == self._session and held is not None and held.text == ref.text and not held.released:
-            del self._held[ref.index]
-
     def send(self, message: Outgoing, now: float) -> bool:
         """Queue a message. False: it was dropped, because the queue is full or nobody can be reached at this
         address. What is waiting already isn't queued twice."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import BindParameter, Connection, Engine, Table, bindparam, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -74,6 +74,11 @@ class Store:
         self.engine.dispose()
 
 
+def values(table: Table, *without: str) -> dict[str, BindParameter[Any]]:
+    """A bind parameter for each column, in the table's order: what `Store.many` wants of an INSERT."""
+    return {column.name: bindparam(column.name) for column in table.c if column.name not in without}
+
+
 def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
     """Open the database at `url`, and create or upgrade its tables."""
     parsed = make_url(url)
@@ -89,7 +94,10 @@ def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     else:
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed)
+    try:
+        engine = create_engine(parsed)
+    except ImportError:
+        raise StoreError("PostgreSQL needs its driver: pip install tocsin[postgres]") from None
     if sqlite:
         _prepare_sqlite(engine)
     try:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
 from relay.store import schema
-from relay.store.database import Store
+from relay.store.database import Store, values
 from relay.store.schema import COUNTERS
 
 
@@ -63,14 +63,10 @@ def refusals(connection: Connection) -> dict[tuple[str, str], int]:
     }
 
 
-def _named(table: Any, *without: str) -> dict[str, Any]:
-    return {column.name: bindparam(column.name) for column in table.c if column.name not in without}
-
-
 def _put_heartbeat(dialect: Any) -> ClauseElement:
     table = schema.heartbeat
-    statement = dialect.insert(table).values(_named(table))
-    new = {name: statement.excluded[name] for name in table.c.keys() if name != "kid"}  # noqa: SIM118 - columns
+    statement = dialect.insert(table).values(values(table))
+    new = {column.name: statement.excluded[column.name] for column in table.c if column.name != "kid"}
     upsert: ClauseElement = statement.on_conflict_do_update(
         index_elements=[table.c.kid], set_=new, where=statement.excluded.counter > table.c.counter
     )
@@ -79,7 +75,7 @@ def _put_heartbeat(dialect: Any) -> ClauseElement:
 
 def _count_refusal(dialect: Any) -> ClauseElement:
     table = schema.refusal
-    statement = dialect.insert(table).values(_named(table))
+    statement = dialect.insert(table).values(values(table))
     upsert: ClauseElement = statement.on_conflict_do_update(
         index_elements=[table.c.reason, table.c.path],
         set_={"count": table.c.count + statement.excluded.count, "last_ms": statement.excluded.last_ms},
@@ -87,7 +83,7 @@ def _count_refusal(dialect: Any) -> ClauseElement:
     return upsert
 
 
-_ALARM = insert(schema.alarm).values(_named(schema.alarm))
-_AUDIT = insert(schema.audit).values(_named(schema.audit, "id"))
+_ALARM = insert(schema.alarm).values(values(schema.alarm))
+_AUDIT = insert(schema.audit).values(values(schema.audit, "id"))
 _HEARTBEAT = {"sqlite": _put_heartbeat(sqlite), "postgresql": _put_heartbeat(postgresql)}
 _REFUSAL = {"sqlite": _count_refusal(sqlite), "postgresql": _count_refusal(postgresql)}

@@ -13,14 +13,27 @@ from sqlalchemy import Connection, select
 from relay.store import chains, schema
 from relay.store.chains import Replacement, StoredChain
 from relay.store.database import Store
+from relay.verify.ratchet import MAX_STEPS
 
 CAPACITY = 20_000
+STEPS_AT_ONCE = 2 * MAX_STEPS
+STEPS_A_SECOND = 500
 
 
 class Bracelet:
     """One bracelet as the pipeline needs it. `chains` and `heartbeat_digest` are what is on disk."""
 
-    __slots__ = ("chains", "heartbeat_digest", "hex", "kid", "kid_octets", "public", "revoked")
+    __slots__ = (
+        "_steps",
+        "_steps_at",
+        "chains",
+        "heartbeat_digest",
+        "hex",
+        "kid",
+        "kid_octets",
+        "public",
+        "revoked",
+    )
 
     def __init__(self, kid: int, *, public: bytes, revoked: bool, chains: dict[str, StoredChain | None]) -> None:
         self.kid = kid
@@ -30,6 +43,23 @@ class Bracelet:
         self.revoked = revoked
         self.chains = chains
         self.heartbeat_digest = b""
+        self._steps = float(STEPS_AT_ONCE)
+        self._steps_at = 0.0
+
+    def may_step(self, steps: int, now: float) -> bool:
+        """Whether to look for a key that many steps ahead.
+
+        A forged message costs its sender nothing, and the relay up to 5000 steps (some 6 ms) before its tag turns out
+        wrong. Whoever has one bracelet's broker account could keep the relay busy for all others. So long ways are
+        rationed for each bracelet; a message that follows the last one, which is nearly every genuine one, needs none.
+        """
+        if now > self._steps_at:
+            self._steps = min(STEPS_AT_ONCE, self._steps + (now - self._steps_at) * STEPS_A_SECOND)
+        self._steps_at = now
+        if steps > self._steps:
+            return False
+        self._steps -= steps
+        return True
 
 
 class Roster:

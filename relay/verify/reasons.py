@@ -30,7 +30,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.UNKNOWN_KID: "No provisioned bracelet has this key id.",
     Reason.REVOKED: "The bracelet was revoked.",
     Reason.REPLAY: "The counter was used before by a different message, or its key was dropped.",
-    Reason.GAP: "The counter is too far ahead of the last one seen.",
+    Reason.GAP: "The counter is too far ahead of the last one seen, or too many such messages came at once.",
     Reason.BAD_TAG: "The authentication tag is wrong: damaged, forged, or sealed for another relay, bracelet or topic.",
     Reason.BAD_SIGNATURE: "The bracelet's signature is wrong.",
     Reason.BAD_PAYLOAD: "Tag and signature are good, but the content does not follow the grammar.",

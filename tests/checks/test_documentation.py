@@ -10,27 +10,30 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from hwsim.cli import main as hwsim_command
 from relay.cli import main as relay_command
 
 from . import ROOT
 from .readme import commands
 
 READMES = [*sorted(ROOT.glob("*/README.md")), ROOT / "README.md"]
+PROGRAMS: dict[str, click.Command] = {"relay": relay_command, "hwsim": hwsim_command}
 # At the start of a code span or line, after && or as bin/relay; up to a remark, a pipe or another command.
-RELAY = re.compile(r"(?:^|&& |bin/|\$ )relay ([a-z][a-z-]*(?: [^\n`#;&>]*)?)", re.MULTILINE)
+CALL = re.compile(r"(?:^|&& |bin/|\$ )((?:relay|hwsim) [a-z][a-z-]*(?: [^\n`#;&>]*)?)", re.MULTILINE)
 CODE = re.compile(r"```(?:sh|console|text)?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)")
 
 
-def relay_calls(text: str) -> list[str]:
-    """The arguments of every `relay ...` that stands as code in a text."""
+def calls(text: str) -> list[str]:
+    """Every `relay ...` and `hwsim ...` that stands as code in a text."""
     code = "\n".join(block or inline for block, inline in CODE.findall(text))
-    return [call.strip() for call in RELAY.findall(code)]
+    return [call.strip() for call in CALL.findall(code)]
 
 
-def resolve(arguments: list[str]) -> str | None:
+def resolve(words: list[str]) -> str | None:
     """What is wrong with a command line, or None: its commands and options must exist."""
-    command: click.Command = relay_command
+    program, *arguments = words
+    command = PROGRAMS[program]
     context = click.Context(command)
     for argument in arguments:
         word = argument.partition("=")[0]
@@ -49,7 +52,7 @@ def resolve(arguments: list[str]) -> str | None:
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_in_it_exist(readme: Path) -> None:
     wrong = {}
-    for call in relay_calls(readme.read_text()):
+    for call in calls(readme.read_text()):
         words = shlex.split(re.sub(r"[\[\]|\\]", " ", call))  # without the brackets of what may be left out
         problem = resolve(words)
         if problem:
@@ -78,8 +81,18 @@ def names(command: click.Command, prefix: list[str]) -> list[list[str]]:
     return [prefix, *(path for name, each in below if each for path in names(each, [*prefix, name]))]
 
 
-def test_every_command_explains_itself() -> None:
-    for path in names(relay_command, []):
-        result = CliRunner().invoke(relay_command, [*path, "--help"])
-        assert result.exit_code == 0, f"relay {' '.join(path)} --help: {result.output}"
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_command_explains_itself(program: str) -> None:
+    for path in names(PROGRAMS[program], []):
+        result = CliRunner().invoke(PROGRAMS[program], [*path, "--help"])
+        assert result.exit_code == 0, f"{program} {' '.join(path)} --help: {result.output}"
         assert result.output.startswith("Usage: ")
+
+
+def test_a_command_that_does_not_exist_is_seen() -> None:
+    text = "`relay nonsense` and\n```sh\n.venv/bin/relay run --nonsense  # remark\n```\n`relay/` `relay id` of relay x"
+    assert calls(text) == ["relay nonsense", "relay run --nonsense", "relay id"]
+    assert [resolve(call.split()) for call in ("relay nonsense", "relay run --nonsense", "hwsim x")] == [
+        "no command nonsense in main", "no option --nonsense in run", "no command x in main"
+    ]  # fmt: skip
+    assert resolve(["relay", "run", "--help"]) is None

@@ -12,7 +12,6 @@ from sqlalchemy import create_engine, make_url, text
 from relay import store as stores
 from relay.pipeline import Pipeline
 from relay.store import Store
-
 from tests.relay import postgres
 from tests.relay.support import KEYS, STORE_KEY, Bracelet, provision
 

@@ -1,6 +1,7 @@
-"""A PostgreSQL for the store's tests: the one named in TOCSIN_TEST_POSTGRES, or a private one started from this machine's binaries.
+"""A PostgreSQL for the store's tests: the one named in TOCSIN_TEST_POSTGRES, or one started from installed binaries.
 
-The private one listens on a socket in its own folder only, and is gone after the run. Without either, the tests run on SQLite alone.
+That one listens on a socket in its own folder only, and is gone after the run. Without either, the tests run on SQLite
+alone.
 """
 
 from __future__ import annotations
@@ -43,7 +44,19 @@ def server() -> Iterator[str]:
     user = _unprivileged(folder)
     data = f"{folder}/data"
     try:
-        init = [programs / "initdb", "-D", data, "-U", "tocsin", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale"]
+        init = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "tocsin",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            "--no-locale",
+        ]
         subprocess.run(init, check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
         # Nothing here outlives the run, so nothing needs to survive a power cut.
         options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=50"
@@ -52,7 +65,9 @@ def server() -> Iterator[str]:
         try:
             yield f"postgresql://tocsin@/?host={folder}"
         finally:
-            subprocess.run([programs / "pg_ctl", "-D", data, "-w", "-s", "-m", "immediate", "stop"], user=user, cwd=folder)
+            subprocess.run(
+                [programs / "pg_ctl", "-D", data, "-w", "-s", "-m", "immediate", "stop"], user=user, cwd=folder
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

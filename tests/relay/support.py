@@ -1,4 +1,4 @@
-"""Bracelets for the relay's tests: provisioned through the registry as real ones are, sealing with `relay.verify.seal`."""
+"""Bracelets for the relay's tests: provisioned through the registry as real ones are, sealing as they do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Bracelet:
     sealer: Sealer
     down: ChainState
 
-    def alarm(self, seq: int = 0, flags: int = NETWORK_TIME, fix: Fix | None = SOMEWHERE, time: int = int(NOW) - 10) -> bytes:
+    def alarm(
+        self, seq: int = 0, flags: int = NETWORK_TIME, fix: Fix | None = SOMEWHERE, time: int = int(NOW) - 10
+    ) -> bytes:
         return self.sealer.alarm(Alarm(flags, 0, seq, time, 80, fix))
 
     def heartbeat(self, pending: int = 0) -> bytes:

@@ -1,5 +1,7 @@
-# Connects over Wi-Fi, with TLS if told so, sends a line every 5 s and reports what comes back.
-# /net.json: host, port, tls, and utc to set the clock to.
+"""Connects over Wi-Fi, with TLS if told so, sends a line every 5 s and reports what comes back.
+
+/net.json: host, port, tls, and utc to set the clock to.
+"""
 
 import asyncio
 import json

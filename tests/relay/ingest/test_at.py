@@ -1,5 +1,6 @@
 """The AT engine as a transcript: > is what it writes, < is what the modem says."""
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -134,7 +135,7 @@ def test_an_endless_line_is_not_kept() -> None:
 
 def cut(data: bytes, at: Sequence[int]) -> list[bytes]:
     places = sorted({0, len(data), *(i % (len(data) + 1) for i in at)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=40))

@@ -1,5 +1,6 @@
 """The modem driver as a transcript, without a port: what it says to the modem, what it reports."""
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -269,7 +270,7 @@ def test_reading_deleting_and_sending_take_turns() -> None:
 
 def _longest_run(items: Sequence[str]) -> int:
     longest = run = 1
-    for a, b in zip(items, items[1:], strict=False):
+    for a, b in itertools.pairwise(items):
         run = run + 1 if a == b else 1
         longest = max(longest, run)
     return longest

@@ -1,4 +1,4 @@
-"""All or nothing: a transaction that breaks anywhere leaves nothing on disk and nothing in memory, and the batch goes through when offered again."""
+"""All or nothing: a transaction that breaks anywhere leaves nothing, on disk or in memory, and can be offered again."""
 
 from __future__ import annotations
 

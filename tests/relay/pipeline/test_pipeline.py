@@ -77,7 +77,9 @@ def test_the_same_message_on_both_paths(store: Store, pipeline: Pipeline, bracel
 
 def test_the_same_message_twice_in_a_batch(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     octets = bracelet.alarm()
-    first, second, third = pipeline.process([bracelet.by_sms(octets), bracelet.by_mqtt(octets), bracelet.by_sms(octets)], NOW).items
+    first, second, third = pipeline.process(
+        [bracelet.by_sms(octets), bracelet.by_mqtt(octets), bracelet.by_sms(octets)], NOW
+    ).items
     assert [first.status, second.status, third.status] == [Status.NEW, Status.DUPLICATE, Status.DUPLICATE]
     assert first.receipt == second.receipt == third.receipt
     assert len(contents(store)["alarm"]) == 1
@@ -121,6 +123,19 @@ def test_gap(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     assert one(pipeline, bracelet.by_mqtt(bracelet.alarm())) == (Status.NEW, None)
     bracelet.sealer.alarm_counter = 4 + MAX_STEPS + 1
     assert one(pipeline, bracelet.by_mqtt(bracelet.alarm())) == (Status.REFUSED, Reason.GAP)
+
+
+def test_forged_gaps_are_rationed(pipeline: Pipeline, bracelet: Bracelet) -> None:
+    """Far-ahead forgeries cost the relay work: it does only so much of it, and the genuine next message passes."""
+    genuine = bracelet.alarm()
+    bracelet.sealer.alarm_counter = MAX_STEPS
+    far = bracelet.alarm()
+    forged = far[:-1] + bytes([far[-1] ^ 1])
+    items = pipeline.process([bracelet.by_mqtt(forged)] * 5, NOW).items
+    assert [item.reason for item in items] == [Reason.BAD_TAG] * 2 + [Reason.GAP] * 3
+    assert one(pipeline, bracelet.by_mqtt(genuine)) == (Status.NEW, None)
+    assert one(pipeline, bracelet.by_mqtt(forged), NOW + 1) == (Status.REFUSED, Reason.GAP)
+    assert one(pipeline, bracelet.by_mqtt(forged), NOW + 11) == (Status.REFUSED, Reason.BAD_TAG)
 
 
 def test_a_skipped_key_ages(pipeline: Pipeline, bracelet: Bracelet) -> None:
@@ -269,7 +284,9 @@ def test_an_update_that_comes_first_opens_the_case(store: Store, pipeline: Pipel
         ([0, CANCEL, CANCEL], cases.Phase.CANCELLED),
     ],
 )
-def test_what_cancels(store: Store, pipeline: Pipeline, bracelet: Bracelet, flags: list[int], phase: cases.Phase) -> None:
+def test_what_cancels(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, flags: list[int], phase: cases.Phase
+) -> None:
     octets = [bracelet.alarm(seq, flags=flag) for seq, flag in enumerate(flags)]
     pipeline.process([bracelet.by_mqtt(message) for message in octets], NOW)
     with store.read() as connection:
@@ -300,7 +317,9 @@ def test_a_second_alarm_is_a_second_case(store: Store, pipeline: Pipeline, brace
 # --- who else writes ---
 
 
-def test_a_revoked_bracelet(store: Store, open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet) -> None:
+def test_a_revoked_bracelet(
+    store: Store, open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet
+) -> None:
     """The command line revokes in its own process; a running pipeline notices, in the very next batch."""
     first, second = bracelet.alarm(), bracelet.alarm()
     assert one(pipeline, bracelet.by_mqtt(first)) == (Status.NEW, None)
@@ -310,7 +329,20 @@ def test_a_revoked_bracelet(store: Store, open_store: Callable[[], Store], pipel
     assert one(pipeline, bracelet.beat(bracelet.heartbeat())) == (Status.REFUSED, Reason.REVOKED)
 
 
-def test_a_bracelet_added_while_running(open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet) -> None:
+def test_a_revoked_bracelet_gets_no_receipt_again(
+    open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet
+) -> None:
+    """Not even a duplicate is answered, though answering it writes nothing."""
+    octets = bracelet.alarm()
+    assert one(pipeline, bracelet.by_mqtt(octets)) == (Status.NEW, None)
+    Registry(open_store(), KEYS).revoke(bracelet.kid, now=NOW)
+    (item,) = pipeline.process([bracelet.by_mqtt(octets)], NOW).items
+    assert (item.reason, item.receipt) == (Reason.REVOKED, None)
+
+
+def test_a_bracelet_added_while_running(
+    open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet
+) -> None:
     assert one(pipeline, bracelet.by_mqtt(bracelet.alarm())) == (Status.NEW, None)
     new = provision(open_store(), "heron")
     assert one(pipeline, new.by_mqtt(new.alarm())) == (Status.NEW, None)
@@ -355,18 +387,24 @@ def test_an_unreadable_chain_stops_one_bracelet_only(store: Store, pipeline: Pip
 
 
 def test_a_message_that_the_database_refuses_is_set_aside(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
-    """Chains put back from an old backup, alarms not: the rows are there already. The others of the batch must not wait."""
+    """Chains put back from an old backup, alarms not: the rows are there already. The others must not wait."""
     others = [provision(store, f"heron {number}") for number in range(3)]
     with store.read() as connection:
         table = schema.chain
-        old = [dict(row._mapping) for row in connection.execute(select(table).where(table.c.kid == int(bracelet.kid, 16)))]
+        old = [
+            dict(row._mapping) for row in connection.execute(select(table).where(table.c.kid == int(bracelet.kid, 16)))
+        ]
     octets = bracelet.alarm()
     assert one(pipeline, bracelet.by_mqtt(octets)) == (Status.NEW, None)
     with store.write() as connection:
         connection.execute(delete(table).where(table.c.kid == int(bracelet.kid, 16)))
         connection.execute(table.insert(), old)
     pipeline = Pipeline(store, KEYS)
-    batch = [others[0].by_mqtt(others[0].alarm()), bracelet.by_mqtt(octets), *(o.by_mqtt(o.alarm()) for o in others[1:])]
+    batch = [
+        others[0].by_mqtt(others[0].alarm()),
+        bracelet.by_mqtt(octets),
+        *(o.by_mqtt(o.alarm()) for o in others[1:]),
+    ]
     outcome = pipeline.process(batch, NOW)
     assert [item.status for item in outcome.items] == [Status.NEW, Status.REFUSED, Status.NEW, Status.NEW]
     assert outcome.items[1].reason is Reason.INTERNAL

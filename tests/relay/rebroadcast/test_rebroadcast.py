@@ -19,7 +19,7 @@ from tests.relay.support import KEYS, NOW, SOMEWHERE
 
 KID = bytes.fromhex("c0ffee01")
 ROOTS = roots(bytes(32), KID, KEYS.id)
-ALARM = Alarm(0b0110000, 0, 2, int(NOW) - 30, 80, SOMEWHERE, Cell(262, 1, 54321, 28471062))
+ALARM = Alarm(0b0110000, 0, 2, int(NOW) - 30, 80, Fix(597700000, -438501234, 12, 3, 34), Cell(262, 1, 54321, 28471062))
 OTHER_RELAY = RelayKeys(b"\7" * 32)
 Document = dict[str, Any]
 
@@ -67,8 +67,9 @@ def unb64(text: str) -> bytes:
     "alarm",
     [
         ALARM,
+        ALARM._replace(fix=SOMEWHERE, cell=None),
         ALARM._replace(seq=0, flags=1, fix=None, cell=None, time=0, cause=7),
-        ALARM._replace(fix=Fix(-900000000, 1800000000, 65535, 65535)),
+        ALARM._replace(fix=Fix(-900000000, 1800000000, 65535, 65535), cell=None),
         ALARM._replace(fix=None),
         ALARM._replace(flags=0b0000110, cell=None),
     ],
@@ -87,7 +88,9 @@ def test_the_document() -> None:
     document = json.loads(GENUINE)
     assert canonical(document) == GENUINE, "RFC 8785"
     assert made() == GENUINE, "always the same octets"
-    assert {name: document[name] for name in sorted(document) if name not in ("evidence", "signature", "relay_key")} == {
+    assert {
+        name: document[name] for name in sorted(document) if name not in ("evidence", "signature", "relay_key")
+    } == {
         "tocsin": 1,
         "type": "alarm",
         "relay": KEYS.id.hex(),
@@ -112,8 +115,8 @@ def test_the_document() -> None:
             "accuracy_m": 12,
             "age_s": 3,
             "altitude_m": 34,
-            "speed_mps": 14,
-            "heading_deg": 87,
+            "speed_mps": None,
+            "heading_deg": None,
         },
         "cell": {"mcc": 262, "mnc": 1, "lac": 54321, "cid": 28471062},
     }
@@ -126,7 +129,15 @@ def test_unknown_time() -> None:
 
 @pytest.mark.parametrize(
     ("seq", "flags", "expected"),
-    [(0, 0, "Alert"), (3, 0, "Update"), (3, 2, "Cancel"), (0, 2, "Cancel"), (3, 6, "Update"), (0, 6, "Alert"), (3, 4, "Update")],
+    [
+        (0, 0, "Alert"),
+        (3, 0, "Update"),
+        (3, 2, "Cancel"),
+        (0, 2, "Cancel"),
+        (3, 6, "Update"),
+        (0, 6, "Alert"),
+        (3, 4, "Update"),
+    ],
 )
 def test_message_types(seq: int, flags: int, expected: str) -> None:
     """A cancel under duress is told in the flags, but nobody who reads only the type stands down."""
@@ -195,7 +206,10 @@ def test_left_out(field: str) -> None:
 
 def test_received_at_another_time() -> None:
     document = json.loads(GENUINE)
-    assert codes(canonical({**document, "received": "2026-01-01T00:01:41.250Z"})) == ["delay_differs", "relay_signature"]
+    assert codes(canonical({**document, "received": "2026-01-01T00:01:41.250Z"})) == [
+        "delay_differs",
+        "relay_signature",
+    ]
 
 
 def test_a_flipped_bit_in_the_bracelets_signature() -> None:
@@ -243,7 +257,7 @@ def test_another_relay() -> None:
 
 
 def test_a_forgery_from_the_ground_up() -> None:
-    """Own relay, own bracelet: consistent in itself. Only who knows the relay's key can tell, and the report says so."""
+    """Own relay, own bracelet: consistent in itself. Only who knows the relay's key can tell; the report says so."""
     own = roots(bytes(32), KID, OTHER_RELAY.id)
     sealer = Sealer(KID, OTHER_RELAY.id, own, b"\3" * 32)
     alarm = ALARM._replace(seq=0)

@@ -60,7 +60,9 @@ def test_code_names(registry: Registry, name: str) -> None:
         registry.offer(name, now=NOW, host="h", port=1, ca_der=b"")
 
 
-def test_zero_and_known_key_ids_are_not_given(registry: Registry, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+def test_zero_and_known_key_ids_are_not_given(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
     taken = provision(store)
     draws = iter([bytes(4), bytes.fromhex(taken.kid), b"\1\2\3\4"])
     monkeypatch.setattr("relay.registry._draw", lambda: next(draws))
@@ -78,7 +80,11 @@ def test_complete(registry: Registry, store: Store) -> None:
     kid = int(offered["kid"], 16)
     with store.read() as connection:
         stored = chains.read(connection, store.box, [kid])
-    assert {name: chain.state.next for (_, name), chain in stored.items() if chain} == {"alarm": 0, "heartbeat": 0, "down": 0}
+    assert {name: chain.state.next for (_, name), chain in stored.items() if chain} == {
+        "alarm": 0,
+        "heartbeat": 0,
+        "down": 0,
+    }
     down = stored[kid, "down"]
     assert down is not None
     assert down.state == bracelet.down

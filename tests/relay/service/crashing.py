@@ -1,4 +1,5 @@
-"""A relay that kills itself with SIGKILL at one of its boundaries: `crashing.py BOUNDARY DATA`. The product has no such hook."""
+"""A relay that kills itself with SIGKILL at one of its boundaries: `crashing.py BOUNDARY DATA`. The product has no such
+hook."""
 
 import os
 import signal

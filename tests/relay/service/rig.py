@@ -69,6 +69,17 @@ class Client:
         eventually(self._paho.is_connected, "the client is connected")
         self._paho.publish(topic, octets, qos=1).wait_for_publish(TIMEOUT)
 
+    def publish_soon(self, topic: str, octets: bytes) -> None:
+        self._paho.publish(topic, octets, qos=1)
+
+    @property
+    def unpublished(self) -> int:
+        return len(self._paho._out_messages)
+
+    @property
+    def connected(self) -> bool:
+        return self._paho.is_connected()
+
     def next(self, timeout: float = TIMEOUT) -> tuple[str, bytes]:
         return self.received.get(timeout=timeout)
 
@@ -115,9 +126,7 @@ class Bracelet:
 
     def alarm(self, seq: int = 0) -> bytes:
         fix = Fix(521234567, 131234567, 12, 3)
-        return self.sealer.alarm(
-            Alarm(flags=0b11000, cause=0, seq=seq, time=int(time.time()), battery=80, fix=fix)
-        )
+        return self.sealer.alarm(Alarm(flags=0b11000, cause=0, seq=seq, time=int(time.time()), battery=80, fix=fix))
 
     def heartbeat(self) -> bytes:
         return self.sealer.heartbeat(Heartbeat(flags=0, time=int(time.time()), battery=80, pending=0))
@@ -126,10 +135,9 @@ class Bracelet:
 class Process:
     """A relay in a process of its own."""
 
-    def __init__(self, rig: Rig, crash_at: str | None) -> None:
+    def __init__(self, rig: Rig, arguments: tuple[str, ...]) -> None:
         self.log_file = rig.folder / f"relay-{len(rig.processes)}.log"
-        module = ["tests.relay.service.crashing", crash_at] if crash_at else ["relay", "run", "--log-json", "--data"]
-        command = [sys.executable, "-m", *module, str(rig.data.path)]
+        command = [sys.executable, "-m", *arguments, str(rig.data.path)]
         with self.log_file.open("wb") as log:
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, cwd=ROOT)
 
@@ -193,11 +201,17 @@ class Rig:
         self.broker.wait_ready()
         return self.broker
 
-    def start(self, crash_at: str | None = None) -> Process:
+    def start(self, *, crash_at: str | None = None, full_disk: bool = False, wait: bool = True) -> Process:
         """A relay that is subscribed. Before its first subscription a broker has nothing to keep for it."""
-        process = Process(self, crash_at)
+        arguments: tuple[str, ...] = ("relay", "run", "--log-json", "--data")
+        if crash_at is not None:
+            arguments = ("tests.relay.service.crashing", crash_at)
+        elif full_disk:
+            arguments = ("tests.relay.service.full_disk",)
+        process = Process(self, arguments)
         self.processes.append(process)
-        process.wait_for("mqtt.ready")
+        if wait:
+            process.wait_for("mqtt.ready")
         return process
 
     def subscriber(self, client_id: str = "partner", clean: bool = False) -> Client:
@@ -215,11 +229,14 @@ class Rig:
             query = select(func.count()).select_from(schema.outbox).where(schema.outbox.c.done_ms.is_(None))
             return int(connection.execute(query).scalar_one())
 
+    def stop_processes(self) -> None:
+        for process in self.processes:
+            process.stop()
+
     def close(self) -> None:
         for client in self.clients:
             client.close()
-        for process in self.processes:
-            process.stop()
+        self.stop_processes()
         if self.broker is not None:
             self.broker.stop()
         self.relay.store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,7 +117,12 @@ def test_box() -> None:
     assert b"secret" not in sealed
     assert box.open("chain.alarm", 7, sealed) == b"secret"
     assert box.seal("chain.alarm", 7, b"secret") != sealed
-    wrong = [("chain.down", 7, sealed), ("chain.alarm", 8, sealed), ("chain.alarm", 7, b""), ("chain.alarm", 7, sealed[:-1])]
+    wrong = [
+        ("chain.down", 7, sealed),
+        ("chain.alarm", 8, sealed),
+        ("chain.alarm", 7, b""),
+        ("chain.alarm", 7, sealed[:-1]),
+    ]
     for place, row, octets in wrong:
         with pytest.raises(AtRestError):
             box.open(place, row, octets)
@@ -154,7 +160,9 @@ def test_nothing_secret_is_readable_on_disk(tmp_path: Path) -> None:
 def test_sqlite_is_set_to_keep_what_it_commits(tmp_path: Path) -> None:
     store = stores.open(f"sqlite:///{tmp_path}/relay.db", STORE_KEY)
     with store.read() as connection:
-        pragma = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")}
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        }
         assert pragma == {"journal_mode": "wal", "synchronous": 2}
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     store.close()
@@ -196,6 +204,12 @@ def test_a_missing_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="relay init"):
         stores.open(f"sqlite:///{tmp_path}/relay.db", STORE_KEY, create=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match="postgres"):
+        stores.open("postgresql://nobody@/nowhere", STORE_KEY)
 
 
 def test_secrets_are_not_printed() -> None:

@@ -1,0 +1,172 @@
+"""Models without a firmware: the receiver's sentences and tracks, the traces, the clock."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwsim.world import Track
+from hwsim.world.clock import FOREVER, Clock
+from hwsim.world.gnss import Gnss, sentence
+from hwsim.world.trace import Trace, TraceEvent, parse_line
+
+WIRING = {"tx": 27, "rx": 26, "baud": 9600}
+
+
+def receiver(world, basic, track):
+    """A receiver whose sentences are caught before the serial line."""
+    bracelet = world.bracelet(firmware=basic)
+    said = []
+    gnss = Gnss(bracelet, "gnss under test", WIRING, track)
+    gnss.line.send = said.append
+    return gnss, said
+
+
+def degrees(text, width):
+    return int(text[:width]) + float(text[width:]) / 60
+
+
+@given(st.floats(-90, 90), st.floats(-180, 180))
+def test_positions_survive_their_sentences(lat, lon):
+    from hwsim.world.gnss import _degrees
+
+    north, ns = _degrees(round(lat * 1e7), 2, "N", "S").split(",")
+    east, ew = _degrees(round(lon * 1e7), 3, "E", "W").split(",")
+    assert len(north) == 10
+    assert len(east) == 11
+    assert degrees(north, 2) * (1 if ns == "N" else -1) == pytest.approx(lat, abs=2e-7)
+    assert degrees(east, 3) * (1 if ew == "E" else -1) == pytest.approx(lon, abs=2e-7)
+
+
+def test_a_cold_start_gives_the_time_before_the_position(world, basic):
+    gnss, said = receiver(world, basic, Track.still(10.5, -20.25, 123))
+    gnss.power(True)
+    world.run(60)
+    minimum = b"".join(said).split(b"\r\n")
+    assert minimum[0] == sentence("GPRMC,,V,,,,,,,,,,N").strip()
+    rmc = [line.split(b",") for line in minimum if b"RMC" in line]
+    first_time = next(i for i, fields in enumerate(rmc) if fields[1])
+    first_fix = next(i for i, fields in enumerate(rmc) if fields[2] == b"A")
+    assert 0 < first_time < first_fix
+    assert rmc[first_fix][3:7] == [b"1030.00000", b"N", b"02015.00000", b"W"]
+    assert rmc[first_fix][9] == b"010126"
+    gga = [line.split(b",") for line in minimum if b"GGA" in line]
+    assert gga[-1][6:10] == [b"1", b"09", b"0.90", b"123.0"]
+    assert int(rmc[first_fix + 5][1][:6]) == int(rmc[first_fix][1][:6]) + 5
+
+
+def test_jumps_loss_and_noise(world, basic):
+    gnss, said = receiver(world, basic, Track.still(10, 20))
+    gnss.cold_start_s = 1
+    gnss.power(True)
+    world.run(5)
+    gnss.jump_e7 = (10_000_000, 0)
+    said.clear()
+    world.run(1)
+    assert b",1100.00000,N," in said[0]
+    gnss.sky = False
+    said.clear()
+    world.run(1)
+    assert b",V," in said[0]
+    gnss.inject(b"\xff\x00$GPRMC,")
+    assert said[-1] == b"\xff\x00$GPRMC,"
+    gnss.power(False)
+    said.clear()
+    world.run(5)
+    assert said == []
+
+
+def test_a_track_is_walked_between_its_points():
+    track = Track([(10, 0.0, 0.0, 100), (20, 0.001, 0.0, 200), (30, 0.001, 0.001, 200)])
+    assert track.at(0).lat_e7 == 0
+    assert track.at(0).speed_mps == 0
+    middle = track.at(15_000_000)
+    assert (middle.lat_e7, middle.lon_e7, middle.altitude_m) == (5000, 0, 150)
+    assert middle.speed_mps == pytest.approx(11.13, abs=0.01)
+    assert middle.heading == pytest.approx(0)
+    assert track.at(25_000_000).heading == pytest.approx(90)
+    assert track.at(99_000_000).lon_e7 == 10_000
+    with pytest.raises(ValueError, match="point"):
+        Track([])
+
+
+def test_the_clock_keeps_the_order():
+    clock, said = Clock(), []
+    clock.after(20, lambda: said.append("c"))
+    clock.after(10, lambda: (said.append("a"), clock.after(0, lambda: said.append("b"))))
+    clock.after(10, lambda: said.append("a2"))
+    dead = clock.after(5, lambda: said.append("never"))
+    dead.cancel()
+    while clock.next_us() < FOREVER:
+        clock.step()
+    assert said == ["a", "a2", "b", "c"]
+    assert clock.now_us == 20
+    clock.step()
+    assert clock.at(3, lambda: None).at_us == 20  # the past is now
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        ("@raised counter=7 octets=126", ("raised", {"counter": 7, "octets": 126})),
+        ("@link path=wifi up=1", ("link", {"path": "wifi", "up": 1})),
+        ("@armed", ("armed", {})),
+        ("@offset s=-3", ("offset", {"s": -3})),
+        ("armed", None),
+        ("@this is prose", None),
+        ("@", None),
+        ("", None),
+    ],
+)
+def test_structured_lines(line, event):
+    assert parse_line(line) == event
+
+
+def test_the_trace_reads_and_digests():
+    trace = Trace()
+    trace.add(TraceEvent(3_723_000_004, "button", "pressed"))
+    trace.add(TraceEvent(3_724_000_000, "haptic", "pulse", {"ms": 80}))
+    assert trace.format() == (
+        "01:02:03.000004  button       pressed\n01:02:04.000000  haptic       pulse          ms=80"
+    )
+    assert trace.format(1).startswith("01:02:04")
+    same = Trace()
+    for event in trace:
+        same.add(event)
+    assert same.digest() == trace.digest()
+    same.add(TraceEvent(3_724_000_001, "haptic", "pulse", {"ms": 81}))
+    assert same.digest() != trace.digest()
+
+
+def test_expectations_say_what_happened_instead(world, basic):
+    world.bracelet(firmware=basic).boot()
+    with pytest.raises(AssertionError, match=r"expected firmware raised counter=1 within 2 s(.|\n)*firmware +boot"):
+        world.expect("firmware", "raised", within=2, counter=1)
+    with pytest.raises(AssertionError, match="did not expect gnss off"):
+        world.after(10, lambda: world.note("gnss", "off"))
+        world.expect_nothing("gnss", "off", within=1)
+    world.note("firmware", "raised", counter=2)
+    assert world.expect("firmware", "raised", counter=lambda n: n > 1).detail == {"counter": 2}
+    with pytest.raises(AssertionError):
+        world.expect("firmware", "raised")  # that one was expected already
+
+
+def test_a_press_bounces_if_told_to(world, firmware):
+    main = firmware(
+        """
+        import machine, time
+        pin = machine.Pin(33, machine.Pin.IN, machine.Pin.PULL_UP)
+        pin.irq(lambda p: print(f"@edge level={p.value()}"))
+        time.sleep(100)
+        """
+    )
+    bracelet = world.bracelet(firmware=main)
+    bracelet.button.bounce_us = 3000
+    bracelet.boot()
+    world.run(1)
+    bracelet.button.hold(1)
+    world.run(1)
+    levels = [event.detail["level"] for event in world.trace if event.what == "edge"]
+    assert len(levels) > 6
+    assert levels[-1] == 1

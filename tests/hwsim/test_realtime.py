@@ -1,0 +1,210 @@
+"""Real time: the same firmware and models against real sockets, a real serial port, and the wall clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+import serial
+
+from hwsim.world import SimulationError, Track, World
+
+from .conftest import HERE
+from .test_modem import submit
+
+pytestmark = pytest.mark.world(realtime=True)
+PHONE, RELAY = "+10000000001", "+10000000002"
+
+
+class EchoServer:
+    """A real TLS server in this process, on the loopback."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections: list[ssl.SSLSocket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                connection = self._context.wrap_socket(raw, server_side=True)
+                self.connections.append(connection)
+                while data := connection.recv(4096):
+                    connection.sendall(b"re: " + data)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        self._listener.close()
+        for connection in self.connections:
+            connection.close()
+
+
+@pytest.fixture
+def server(world):
+    server = EchoServer(world.authority.server("echo.test"))
+    yield server
+    server.close()
+
+
+def network_bracelet(world, utc=True):
+    bracelet = world.bracelet(firmware=HERE / "fw_net")
+    config = {"host": "echo.test", "port": 8883, "tls": True, "utc": [2026, 1, 1, 0, 0, 0, 0, 0]}
+    bracelet.files.put("/net.json", json.dumps(config).encode())
+    bracelet.files.put("/ca.der", world.authority.der)
+    return bracelet
+
+
+def test_tls_to_a_real_server(world, server):
+    world.net.route("echo.test", 8883, "127.0.0.1", server.port)
+    network_bracelet(world).boot()
+    world.expect("firmware", "answer", within=15, text="re:_hello_1")
+    world.net.cut()
+    world.expect("firmware", "failed", within=15)
+
+
+def test_a_real_server_that_is_not_there(world):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    world.net.route("echo.test", 8883, "127.0.0.1", port)
+    network_bracelet(world).boot()
+    world.expect("firmware", "failed", within=15)
+
+
+def test_a_real_server_that_goes_away(world, server):
+    world.net.route("echo.test", 8883, "127.0.0.1", server.port)
+    network_bracelet(world).boot()
+    world.expect("firmware", "answer", within=15)
+    server.connections[0].shutdown(socket.SHUT_RDWR)
+    world.expect("network", "closed", within=15)
+    world.run(0.5)
+
+
+def test_the_clock_follows_the_wall(world, basic):
+    started = time.monotonic()
+    bracelet = world.bracelet(firmware=basic, track=Track.still(1, 2))
+    bracelet.boot()
+    world.expect("firmware", "boot", within=10)
+    world.run(1)
+    bracelet.button.hold(0.3)
+    pressed = world.expect("firmware", "pressed", within=5)
+    assert abs(pressed.t_us / 1e6 - pressed.detail["ticks"] / 1000 - 0.3) < 0.5
+    world.expect("haptic", "pulse", within=5, ms=lambda ms: 70 <= ms < 500)
+    assert abs((time.monotonic() - started) - world.now_us / 1e6) < 0.5
+
+
+def test_a_thread_runs_the_world(world, basic):
+    bracelet = world.bracelet(firmware=basic)
+    world.start_thread()
+    try:
+        world.call(bracelet.boot)
+        world.expect("firmware", "boot", within=10)
+        bracelet.button.hold(0.2)
+        world.expect("firmware", "pressed", within=5)
+        assert world.call(lambda: bracelet.state) == "waiting"
+        with pytest.raises(ZeroDivisionError):
+            world.call(lambda: 1 // 0)
+        with pytest.raises(RuntimeError, match="own thread"):
+            world.call(lambda: world.run(1))
+    finally:
+        world.stop()
+    world.start_thread()  # another thread, the same interpreter
+    bracelet.button.hold(0.2)
+    world.expect("firmware", "pressed", within=5)
+    world.call(bracelet.power_cut)
+    world.stop()
+
+
+def test_what_kills_the_thread_is_raised(world, firmware):
+    main = firmware("import time, uctypes\ntime.sleep_ms(100)\nuctypes.bytearray_at(8, 8)[0] = 1")
+    bracelet = world.bracelet(firmware=main)
+    world.start_thread()
+    world.call(bracelet.boot)
+    with pytest.raises(RuntimeError, match="has ended"):
+        world.run_until(lambda: False, 20)
+    with pytest.raises(SimulationError, match="died"):
+        world.stop()
+
+
+def test_a_hung_firmware_is_reset_by_its_watchdog(world, firmware):
+    main = firmware(
+        """
+        import machine
+        print(f"@up cause={machine.reset_cause()}")
+        if machine.reset_cause() == 1:
+            machine.WDT(timeout=500)
+            while True:
+                pass
+        """
+    )
+    world.bracelet(firmware=main).boot()
+    world.expect("firmware", "up", within=10, cause=1)
+    world.expect("bracelet", "watchdog", within=5)
+    world.expect("firmware", "up", within=10, cause=3)
+
+
+def test_keys_made_in_real_time_are_real(firmware, tmp_path):
+    def drawn():
+        with World(realtime=True) as world:
+            world.bracelet(firmware=main).boot()
+            return world.expect("firmware", "random", within=10).detail["hex"]
+
+    main = firmware("import os, binascii\nprint('@random hex=x' + binascii.hexlify(os.urandom(16)).decode())")
+    assert drawn() != drawn()
+
+
+def read_until(port: serial.Serial, end: bytes) -> bytes:
+    answer = b""
+    deadline = time.monotonic() + 10
+    while not answer.endswith(end):
+        answer += port.read(1)
+        assert time.monotonic() < deadline, answer
+    return answer
+
+
+def test_the_relays_modem_on_a_serial_port(world):
+    modem = world.relay_modem(RELAY)
+    phone = world.sms.phone(PHONE)
+    world.sms.delay_us = 50_000
+    world.start_thread()
+    try:
+        for _ in range(2):  # the relay may go and come back
+            with serial.Serial(modem.port, 115200, timeout=0.5) as port:
+                port.write(b"ATE0\r")
+                read_until(port, b"OK\r\n")
+                port.write(b"AT+CNMI=2,1,0,0,0\r")
+                read_until(port, b"OK\r\n")
+                world.call(lambda: phone.send(RELAY, b"alarm"))
+                assert read_until(port, b'"SM",1\r\n') == b'\r\n+CMTI: "SM",1\r\n'
+                port.write(b"AT+CMGR=1\r")
+                assert b"05616C61726D" in read_until(port, b"OK\r\n")
+                port.write(b"AT+CMGD=1\r")
+                read_until(port, b"OK\r\n")
+                pdu = submit(PHONE, b"receipt")
+                port.write(b"AT+CMGS=%d\r" % (len(pdu) - 1))
+                read_until(port, b"> ")
+                port.write(pdu.hex().encode() + b"\x1a")
+                assert b"+CMGS: " in read_until(port, b"OK\r\n")
+        assert world.run_until(lambda: len(phone.received) == 2, 5)
+    finally:
+        world.stop()
+
+
+def test_descriptors_are_given_back(basic):
+    before = len(os.listdir("/proc/self/fd"))
+    with World(realtime=True) as world:
+        world.relay_modem(RELAY)
+        world.bracelet(firmware=basic).boot()
+        world.expect("firmware", "boot", within=10)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,65 @@
+"""The benchmark runs, loses nothing, and says what it measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relay.bench.command import describe
+from relay.bench.plan import TARGETS, ratios, targets
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.timeout(170)
+def test_a_short_run_end_to_end() -> None:
+    command = [sys.executable, "-m", "relay", "bench", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    for phase in [*results["pipeline"].values(), results["naive"]["unbounded"], results["slow_disk"]["pipeline"]]:
+        assert phase["lost"] == 0
+        assert phase["rebroadcasts"] == phase["alarms"]
+        assert phase["receipts"] >= phase["alarms"]
+        assert phase["cpu_us_per_message"] > 0
+        assert 0 < phase["p50_ms"] <= phase["p99_ms"] <= phase["max_ms"]
+    assert results["raw_broker_hop"]["unbounded"]["lost"] == 0
+    assert results["ed25519_verify"]["cpu_us"] > 0
+    assert set(results["targets"]) == set(TARGETS)
+    assert results["slow_disk"]["naive"]["messages_per_s"] < 1000 / results["slow_disk"]["sync_ms"]
+    assert "bench: pipeline, paced" in done.stderr
+    assert "pipeline, paced" in describe(results)
+
+
+def phase(per_s: float, cpu: float, p99: float = 10.0, lost: int = 0) -> dict[str, float]:
+    return {"messages_per_s": per_s, "offered_per_s": 2000, "cpu_us_per_message": cpu, "p99_ms": p99, "lost": lost}
+
+
+def made_up(**paced: float) -> dict:
+    results = {
+        "pipeline": {"paced": phase(2000, 140, **paced), "unbounded": phase(6000, 100)},
+        "naive": {"unbounded": phase(1500, 500)},
+        "slow_disk": {"pipeline": phase(5000, 100), "naive": phase(100, 500)},
+        "raw_broker_hop": {"unbounded": {"messages_per_s": 60_000}},
+        "ed25519_verify": {"cpu_us": 40.0},
+    }
+    return results | {"ratios": ratios(results)}
+
+
+def test_ratios_and_targets() -> None:
+    results = made_up()
+    assert results["ratios"]["pipeline_to_naive"] == 4
+    assert results["ratios"]["pipeline_to_naive_slow_disk"] == 50
+    assert all(target["met"] for target in targets(results).values())
+
+
+def test_a_target_that_is_missed_says_so() -> None:
+    missed = targets(made_up(p99=300.0, lost=1))
+    assert missed["cpu_us_per_message"] == {"wanted": "at most 150", "value": 140, "met": True}
+    assert not missed["paced_p99_ms"]["met"]
+    assert missed["paced_p99_ms"]["value"] == 300.0
+    assert not missed["lost"]["met"]

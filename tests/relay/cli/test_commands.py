@@ -1,0 +1,166 @@
+"""The command line, as somebody types it: what it prints, its exit status, and its errors in words."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nacl.bindings import crypto_sign_seed_keypair
+
+from relay.cli import COMMANDS, main
+from relay.datadir import DataDir
+
+
+def relay(*arguments: str | Path, input: str | None = None, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments], input=input, env=env, prog_name="relay")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    assert relay("init", path).exit_code == 0
+    return path
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {str(p.relative_to(path)): stat.S_IMODE(p.stat().st_mode) for p in path.rglob("*")}
+
+
+def test_every_command_is_listed_and_has_help() -> None:
+    text = relay("--help").stdout
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", text, re.MULTILINE)
+        assert relay(name, "--help").exit_code == 0
+
+
+def test_init_keeps_secrets_from_others(folder: Path) -> None:
+    found = modes(folder)
+    for name, mode in found.items():
+        public = name in ("tls/ca.pem", "tls/server.pem", "keys/relay-signing.pub")
+        assert mode & 0o077 == (0o044 if public else 0), name
+    assert {"keys/relay-signing.key", "keys/store.key", "secrets/mqtt-relay", "relay.toml"} <= set(found)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_init_prints_what_to_publish(tmp_path: Path) -> None:
+    done = relay("init", tmp_path / "new", "--json")
+    made = json.loads(done.stdout)
+    assert (tmp_path / "new" / "keys" / "relay-signing.pub").read_text().strip() == made["relay_key"]
+    assert len(made["relay_id"]) == 16
+
+
+def test_init_overwrites_nothing(folder: Path) -> None:
+    key = DataDir(folder).signing_seed()
+    done = relay("init", folder)
+    assert done.exit_code == 1
+    assert "there is a relay here already" in done.stderr
+    assert DataDir(folder).signing_seed() == key
+
+
+@pytest.mark.parametrize("arguments", [("bracelet", "list"), ("run",), ("watch",)])
+def test_a_folder_without_a_relay(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = relay(*arguments, "--data", tmp_path / "nothing")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"relay: {tmp_path}/nothing: no relay data here")
+    assert "run `relay init" in done.stderr
+
+
+def test_the_folder_can_come_from_the_environment(folder: Path) -> None:
+    done = relay("bracelet", "list", "--json", env={"TOCSIN_DATA": str(folder)})
+    assert json.loads(done.stdout) == []
+
+
+def test_a_bracelet_from_offer_to_revocation(folder: Path, tmp_path: Path) -> None:
+    offer_file, answer_file = tmp_path / "offer.json", tmp_path / "answer.json"
+    wifi = ("--wifi", "home:12345678", "--wifi", "open:")
+    options = ("--host", "relay.example", "--port", "8884", "--sms", "+10000000009", "--json", "--data", folder)
+    done = relay("bracelet", "add", "eins", "--offer", offer_file, *wifi, *options)
+    assert json.loads(done.stdout)["state"] == "offered"
+    assert stat.S_IMODE(offer_file.stat().st_mode) == 0o600
+    offer = json.loads(offer_file.read_text())
+    assert offer["mqtt"]["host"] == "relay.example"
+    assert offer["mqtt"]["port"] == 8884
+    assert offer["sms"] == "+10000000009"
+    assert offer["wifi"] == [["home", "12345678"], ["open", ""]]
+
+    public, _ = crypto_sign_seed_keypair(bytes(range(32)))
+    x25519 = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    answer = {"tocsin": 1, "kid": offer["kid"], "ed25519": public.hex(), "x25519": x25519.hex()}
+    answer_file.write_text(json.dumps(answer))
+    done = relay("bracelet", "add", "--answer", answer_file, "--data", folder)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{offer['kid']}: active.")
+    assert "No relay is running" in done.stdout
+
+    (entry,) = json.loads(relay("bracelet", "list", "--json", "--data", folder).stdout)
+    assert (entry["kid"], entry["code_name"], entry["state"]) == (offer["kid"], "eins", "active")
+    assert relay("bracelet", "revoke", offer["kid"], "--data", folder, input="n\n").exit_code == 1
+    assert relay("bracelet", "revoke", offer["kid"], "--data", folder, input="y\n").exit_code == 0
+    assert "revoked" in relay("bracelet", "list", "--data", folder).stdout
+    again = relay("bracelet", "add", "--answer", answer_file, "--data", folder)
+    assert again.exit_code == 1
+    assert "answered or revoked before" in again.stderr
+
+
+def test_an_offer_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "offer.json"
+    file.write_text("precious")
+    done = relay("bracelet", "add", "eins", "--offer", file, "--data", folder)
+    assert done.exit_code == 1
+    assert "exists already" in done.stderr
+    assert file.read_text() == "precious"
+    assert json.loads(relay("bracelet", "list", "--json", "--data", folder).stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("add",), 2, "give CODE_NAME with --offer FILE"),
+        (("add", "eins", "--offer", "o", "--wifi", "home"), 2, "is SSID:KEY"),
+        (("add", "eins", "--offer", "o", "--sms", "0123"), 2, "a number is +"),
+        (("revoke", "nonsense", "--yes"), 1, "8 lower-case hexadecimal digits"),
+        (("revoke", "00000001", "--yes"), 1, "there is no bracelet"),
+    ],
+)
+def test_mistakes_are_named(folder: Path, arguments: tuple[str, ...], status: int, words: str) -> None:
+    done = relay("bracelet", *arguments, "--data", folder)
+    assert done.exit_code == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"tocsin": 1}', "\xff"])
+def test_an_answer_that_is_none(folder: Path, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "answer.json"
+    file.write_bytes(content.encode("latin-1"))
+    done = relay("bracelet", "add", "--answer", file, "--data", folder)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("relay: ")
+
+
+def test_a_wrong_store_key_is_explained(folder: Path, tmp_path: Path) -> None:
+    relay("bracelet", "add", "eins", "--offer", tmp_path / "o.json", "--data", folder)
+    (folder / "keys" / "store.key").write_text("00" * 32)
+    done = relay("bracelet", "list", "--data", folder)
+    assert done.exit_code == 1
+    assert "keys/store.key" in done.stderr
+
+
+def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "alarm.json"
+    file.write_text("{}")
+    done = relay("verify", file)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("NOT GENUINE")
+    done = relay("verify", "-", "--json", input="not JSON")
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    assert not report["genuine"]
+    assert report["findings"]
+    assert relay("verify", tmp_path / "missing").exit_code == 2
+    assert relay("verify", file, "--relay-key", "short").exit_code == 2

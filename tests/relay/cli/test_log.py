@@ -1,0 +1,132 @@
+"""The log lets through what operation needs and blocks what could betray a person."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import log
+from relay.log import BLOCKED, EventLog, safe, scrub
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kid", "0a1b2c3d"),
+        ("counter", 16_777_215),
+        ("octets", 127),
+        ("reason", "bad_tag"),
+        ("path", "sms"),
+        ("delay_s", 3.5),
+        ("at", 1795205913.781141),
+        ("waiting", 20_000),
+        ("session_present", True),
+        ("hint", "nothing listens there: is the broker running?"),
+        ("error", "ConnectionRefusedError: [Errno 111] Connection refused"),
+        ("error", "/srv/tocsin/data/relay.toml: mqtt.port: must be a number"),
+    ],
+)
+def test_what_operation_needs_passes(name: str, value: object) -> None:
+    assert safe(name, value) == value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lat", "lon_e7", "position", "phone", "sender", "recipient_number", "code_name", "user_name", "chain_key",
+     "password", "seed", "token", "pdu", "plaintext", "cell", "wifi_psk", "sql_params"],
+)  # fmt: skip
+def test_fields_about_people_and_secrets_are_blocked_by_name(name: str) -> None:
+    for value in ("anything", 7, 7.5, b"x", ["a"], {"b": 1}):
+        assert safe(name, value) == BLOCKED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["+10000000001", "0171 23456789", "52.1234567", "-113.12345", "521234567", "deadbeef" * 4, "A" * 20 + "b1" * 10,
+     "postgresql://relay:secret@host/db", "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----"],
+)  # fmt: skip
+def test_values_that_look_like_secrets_are_blocked_inside_any_text(text: str) -> None:
+    for value in (f"failed: {text}, sorry", ValueError(f"bad {text}")):
+        logged = str(safe("error", value))
+        assert BLOCKED in logged
+        assert text.split()[-1] not in logged
+
+
+@pytest.mark.parametrize("value", [b"octets", object(), 1e9, 10_000_000, memoryview(b"x")])
+def test_values_of_which_nobody_knows_what_they_hold_are_blocked(value: object) -> None:
+    assert safe("anything", value) == BLOCKED
+
+
+def test_containers_are_searched() -> None:
+    assert safe("detail", {"lat": 1, "count": 2, "more": ["+10000000001"]}) == {
+        "lat": BLOCKED, "count": 2, "more": [BLOCKED],
+    }  # fmt: skip
+
+
+@given(st.floats(-90, 90).filter(lambda x: abs(x) > 0.001), st.floats(-180, 180).filter(lambda x: abs(x) > 0.001))
+def test_no_coordinate_survives_in_a_text(lat: float, lon: float) -> None:
+    text = scrub(f"at {lat:.6f},{lon:.6f} / {int(lat * 1e7)} {int(lon * 1e7)}")
+    assert f"{abs(lat):.6f}" not in text
+    assert f"{abs(lon):.6f}" not in text
+
+
+@given(st.binary(min_size=16, max_size=64))
+def test_no_key_survives_in_a_text(key: bytes) -> None:
+    assert key.hex() not in scrub(f"key {key.hex()} refused")
+
+
+@pytest.fixture
+def lines() -> Any:
+    stream = io.StringIO()
+    yield stream
+    structlog.reset_defaults()
+
+
+def test_json_lines(lines: io.StringIO) -> None:
+    log.configure(json=True, stream=lines)
+    structlog.get_logger().info("alarm.committed", kid="0a1b2c3d", counter=7, position="52.1, 13.1")
+    event = json.loads(lines.getvalue())
+    assert event["event"] == "alarm.committed"
+    assert (event["kid"], event["counter"], event["position"]) == ("0a1b2c3d", 7, BLOCKED)
+    assert isinstance(event["at"], float)
+    assert list(event)[:3] == ["at", "level", "event"]
+
+
+def test_lines_for_people(lines: io.StringIO) -> None:
+    log.configure(json=False, stream=lines)
+    structlog.get_logger().warning("sms.trouble", what="reading failed", at=0.25)
+    assert lines.getvalue().endswith('.250 WARNING sms.trouble what="reading failed"\n')
+
+
+def test_a_reader_that_went_away_does_not_stop_the_relay(lines: io.StringIO) -> None:
+    log.configure(json=True, stream=lines)
+    logger = structlog.get_logger()
+    lines.close()
+    logger.info("anything")
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def _note(self, event: str, **fields: Any) -> None:
+        self.events.append((event, fields))
+
+    debug = info = warning = error = _note
+
+
+def test_a_flood_is_counted_and_not_written() -> None:
+    recorder = Recorder()
+    events = EventLog(recorder, per_second=10, burst=20)
+    events.refresh(0.0)
+    for number in range(1000):
+        events.emit("alarm.received", 0.0, "0a1b2c3d", number)
+    assert len(recorder.events) == 20
+    events.refresh(1.0)
+    assert recorder.events[-1] == ("log.left_out", {"count": 980})

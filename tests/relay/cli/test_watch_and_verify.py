@@ -1,0 +1,78 @@
+"""`relay watch` on a real broker, and `relay verify` of what it showed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.relay.service.rig import ROOT, TIMEOUT, Rig, eventually, rig
+
+
+@pytest.fixture
+def on_broker(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as made:
+        yield made
+
+
+def start_watch(rig: Rig, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "relay", "watch", "--data", str(rig.data.path), *options]
+    watch = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watch.stderr is not None
+    eventually(lambda: "mqtt.ready" in watch.stderr.readline(), "it watches")
+    return watch
+
+
+def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Path) -> None:
+    bracelet = on_broker.bracelet()
+    on_broker.start_broker()
+    device = bracelet.connect()
+    on_broker.start()
+    human, machine = start_watch(on_broker, "--count", "1"), start_watch(on_broker, "--count", "1", "--json")
+    device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
+
+    shown, _ = human.communicate(timeout=TIMEOUT)
+    assert f"ALERT   {bracelet.kid}-0  button" in shown
+    assert "52.1234567, 13.1234567 within 12 m, 3 s old" in shown
+    assert "\x1b" not in shown, "no colours where no terminal is"
+    line, _ = machine.communicate(timeout=TIMEOUT)
+    seen = json.loads(line)
+    assert seen["genuine"]
+    assert human.returncode == machine.returncode == 0
+
+    file = tmp_path / "alarm.json"
+    file.write_text(json.dumps(seen["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    key = on_broker.data.relay_public_key
+    assert verify(file, "--relay-key", str(key)) == (0, "GENUINE")
+    assert verify(file)[0] == 0
+    assert verify(file, "--relay-key", "00" * 32) == (1, "NOT GENUINE")
+    changed = seen["document"] | {"battery": 79}
+    file.write_text(json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    assert verify(file) == (1, "NOT GENUINE")
+
+
+def test_watch_shows_what_is_not_genuine_as_refused(on_broker: Rig) -> None:
+    on_broker.start_broker()
+    relay = on_broker.relay.endpoint()
+    watch = start_watch(on_broker)
+    from tests.relay.service.rig import Client
+
+    forger = Client(on_broker, relay.user, relay.password, "forger", ["b/+/+/ack"], clean=True)
+    on_broker.clients.append(forger)
+    forger.publish("r/0a1b2c3d/alarm", b'{"tocsin": 1}')
+    assert watch.stderr is not None
+    line = watch.stderr.readline()
+    assert "REFUSED  r/0a1b2c3d/alarm: " in line
+    watch.terminate()
+    out, _ = watch.communicate(timeout=TIMEOUT)
+    assert out == ""
+
+
+def verify(file: Path, *options: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "relay", "verify", str(file), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    return done.returncode, done.stdout.splitlines()[0]

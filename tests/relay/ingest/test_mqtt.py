@@ -1,0 +1,189 @@
+"""The MQTT connection on a real broker: acknowledgements, reconnects, and that it never blocks the loop."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from relay import pki
+from relay.broker import users_for
+from relay.broker.nats import NatsBroker
+from relay.ingest.mqtt import Endpoint, Message, MqttLink, client_tls
+
+KID, PASSWORD = "0a1b2c3d", "a-password-for-everybody"
+TOPIC = f"b/0a/{KID}/alarm"
+
+
+class Quiet:
+    def _note(self, event: str, **fields: Any) -> None:
+        pass
+
+    debug = info = warning = error = _note
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsBroker]:
+    folder = tmp_path_factory.mktemp("broker")
+    authority = pki.create_ca()
+    certificate, key = pki.issue_server(authority, ["localhost"])
+    for name, content in (("ca", authority.cert_pem), ("cert", certificate), ("key", key)):
+        (folder / name).write_bytes(content)
+    users = users_for([(KID, PASSWORD)], PASSWORD, PASSWORD)
+    made = NatsBroker(folder / "b", "127.0.0.1", 0, folder / "cert", folder / "key", users)
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop()
+
+
+class Party:
+    """A link and what came through it."""
+
+    def __init__(
+        self, broker: NatsBroker, user: str, filters: tuple[str, ...], client_id: str, room: int = 10**9
+    ) -> None:
+        ca = broker.folder.parent / "ca"
+        endpoint = Endpoint("localhost", broker.port, client_id, user, PASSWORD, client_tls(ca))
+        self.messages: list[Message] = []
+        self.published: list[int] = []
+        self.room = room
+        self.link = MqttLink(
+            endpoint,
+            Quiet(),
+            filters=filters,
+            on_message=self.messages.append,
+            on_published=self.published.append,
+            has_room=lambda: len(self.messages) < self.room,
+        )
+
+    def turn(self) -> None:
+        self.link.tick(time.monotonic())
+        self.link.flush()
+        fd = self.link.fileno()
+        if fd is None:
+            time.sleep(0.005)
+        elif select.select([fd], [], [], 0.005)[0] or self.link.unread:
+            self.link.readable()
+        self.link.flush()
+
+
+def until(condition: Callable[[], object], *parties: Party, timeout: float = 15.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end
+        for party in parties:
+            party.turn()
+
+
+@pytest.fixture
+def pair(broker: NatsBroker, request: pytest.FixtureRequest) -> Iterator[tuple[Party, Party]]:
+    relay = Party(broker, "relay", ("b/+/+/alarm",), f"relay-{abs(hash(request.node.name)) % 10**9}")
+    device = Party(broker, KID, (f"b/0a/{KID}/ack",), KID)
+    until(lambda: relay.link.connected and device.link.connected, relay, device)
+    yield relay, device
+    for party in (relay, device):
+        party.link.close()
+
+
+def send(device: Party, *messages: bytes) -> None:
+    for message in messages:
+        device.link.publish(TOPIC, message, time.monotonic())
+
+
+def test_what_is_acknowledged_does_not_come_again(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    send(device, b"one", b"two")
+    until(lambda: len(relay.messages) == 2, relay, device)
+    relay.link.acknowledge(relay.messages[0])
+    relay.link.flush()
+    relay.link.reconnect(time.monotonic())
+    until(lambda: len(relay.messages) == 3, relay, device)
+    assert [m.octets for m in relay.messages] == [b"one", b"two", b"two"]
+    relay.link.acknowledge(relay.messages[2])
+
+
+def test_an_id_of_an_earlier_connection_is_not_acknowledged(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    send(device, b"one")
+    until(lambda: relay.messages, relay, device)
+    (old,) = relay.messages
+    relay.link.reconnect(time.monotonic())
+    until(lambda: len(relay.messages) == 2, relay, device)
+    relay.link.acknowledge(old)  # may belong to another message by now
+    relay.link.reconnect(time.monotonic())
+    until(lambda: len(relay.messages) == 3, relay, device)
+    relay.link.acknowledge(relay.messages[2])
+
+
+def test_a_message_that_the_broker_repeats_while_it_is_worked_on_is_reported_once(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    send(device, b"one")
+    until(lambda: relay.messages, relay, device)
+    end = time.monotonic() + 3  # the broker repeats after 2 s
+    until(lambda: time.monotonic() > end, relay, device)
+    assert len(relay.messages) == 1
+    relay.link.acknowledge(relay.messages[0])
+
+
+def test_a_burst_is_read_to_its_end(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    messages = [b"%060d" % n for n in range(5000)]
+    send(device, *messages)
+    until(lambda: len(relay.messages) == 5000, relay, device)
+    assert [m.octets for m in relay.messages] == messages
+    assert sorted(device.published) == sorted(set(device.published))
+    for message in relay.messages:
+        relay.link.acknowledge(message)
+    until(lambda: not relay.link.wants_write and device.link.outstanding == 0, relay, device)
+
+
+def test_without_room_nothing_more_is_taken(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    relay.room = 10
+    send(device, *(b"%d" % n for n in range(100)))
+    until(lambda: len(relay.messages) == 10 and device.link.outstanding == 0, relay, device)
+    for _ in range(20):
+        relay.turn()
+    assert len(relay.messages) == 10
+    assert relay.link.connected
+    relay.room = 10**9
+    until(lambda: len(relay.messages) == 100, relay, device)
+    for message in relay.messages:
+        relay.link.acknowledge(message)
+    relay.link.flush()
+
+
+def test_what_is_published_without_a_connection_goes_out_later(broker: NatsBroker) -> None:
+    relay = Party(broker, "relay", ("b/+/+/alarm",), "relay-later")
+    until(lambda: relay.link.connected, relay)
+    device = Party(broker, KID, (f"b/0a/{KID}/ack",), KID)
+    send(device, b"early")
+    assert device.link.outstanding == 1
+    until(lambda: relay.messages and device.link.outstanding == 0, relay, device)
+    relay.link.acknowledge(relay.messages[0])
+    for party in (relay, device):
+        party.link.close()
+
+
+def test_a_server_that_accepts_and_says_nothing_does_not_block_the_loop(broker: NatsBroker) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        tls = client_tls(broker.folder.parent / "ca")
+        endpoint = Endpoint("localhost", silent.getsockname()[1], "relay", "relay", PASSWORD, tls)
+        link = MqttLink(endpoint, Quiet(), on_message=lambda _: None, on_published=lambda _: None)
+        start = time.monotonic()
+        for _ in range(20):
+            link.tick(time.monotonic())
+            assert link.fileno() is None
+        assert time.monotonic() - start < 0.5
+
+
+def test_a_name_and_a_password_do_not_show(broker: NatsBroker) -> None:
+    tls = client_tls(broker.folder.parent / "ca")
+    assert PASSWORD not in repr(Endpoint("localhost", 1, "relay", "relay", PASSWORD, tls))
