@@ -12,6 +12,7 @@ import random
 import shutil
 import ssl
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +55,9 @@ class World:
         self._committed_us = 0  # how far one has gone
         self._expected = 0  # the trace up to here was matched by `expect`
         self._folder = Path(tempfile.mkdtemp(prefix="hwsim-"))
+        self._remove_folder = weakref.finalize(
+            self, shutil.rmtree, self._folder, ignore_errors=True
+        )  # if nobody closes
         self._closed = False
         self._loop = Loop(self._clock) if realtime else None
         self._at_close: list[Callable[[], None]] = []
@@ -256,7 +260,7 @@ class World:
             call()
         if self._loop:
             self._loop.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._remove_folder()
 
     def __enter__(self) -> World:
         return self

@@ -1,4 +1,5 @@
-"""The command line of `relay demo`: starts the stack, presses the button, tells the story, then takes the reader's keys."""
+"""The command line of `relay demo`: starts the stack, presses the button, tells the story, then takes the reader's
+keys."""
 
 from __future__ import annotations
 
@@ -29,14 +30,30 @@ HELP = """\
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Press once, show the timeline, end. Exit status 0 only if the alarm was rebroadcast and the receipt felt.")
-@click.option("--path", type=click.Choice(["mqtt", "sms"]), default="mqtt", show_default=True, help="sms: no data network; the alarm goes by SMS.")
-@click.option("--json", "as_json", is_flag=True, help="Print the stages as one JSON object, last on standard output; implies --once.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Press once, show the timeline, end. Exit status 0 only if the alarm was rebroadcast and the receipt felt.",
+)
+@click.option(
+    "--path",
+    type=click.Choice(["mqtt", "sms"]),
+    default="mqtt",
+    show_default=True,
+    help="sms: no data network; the alarm goes by SMS.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the stages as one JSON object, last on standard output; implies --once.",
+)
 def demo(once: bool, path: str, as_json: bool) -> None:
     """See one alarm go from the button to the wrist, on this machine.
 
-    Starts a broker with TLS, a relay and a simulated bracelet (the real firmware in a real MicroPython), presses the button, and shows each stage
-    until the receipt is felt. Then it stays up and takes your keys. Nothing leaves this machine and nothing is kept.
+    Starts a broker with TLS, a relay and a simulated bracelet (the real firmware in a real MicroPython), presses the
+    button, and shows each stage until the receipt is felt. Then it stays up and takes your keys. Nothing leaves this
+    machine and nothing is kept.
     """
     once = once or as_json
     say = _progress(quiet=as_json)
@@ -67,7 +84,9 @@ def _progress(quiet: bool) -> Callable[[str], None]:
         if terminal:
             click.echo(f"\r\x1b[K{f'starting {what} ...' if what else ''}", err=True, nl=False)
         elif not quiet:
-            click.echo(f"starting {what} ..." if what else f"ready after {time.monotonic() - started:.1f} s\n", err=True)
+            click.echo(
+                f"starting {what} ..." if what else f"ready after {time.monotonic() - started:.1f} s\n", err=True
+            )
 
     return say
 
@@ -95,7 +114,9 @@ def _one_alarm(stack: Stack, path: str, quiet: bool) -> Story:
 def _verdict(story: Story, path: str) -> None:
     missing = story.missing(path)
     if missing:
-        click.secho(f"\nNot complete after {PATIENCE_S:g} s. Missing: {', '.join(missing)}.", fg="red", bold=True, err=True)
+        click.secho(
+            f"\nNot complete after {PATIENCE_S:g} s. Missing: {', '.join(missing)}.", fg="red", bold=True, err=True
+        )
         return
     took = story.raised_to_receipt_s
     click.secho(f"\nFrom the end of the hold to the answer on the wrist: {took:.2f} s.", fg="green", bold=True)
@@ -110,8 +131,14 @@ class _Prompt:
         self._shown = 0
         self._raised_at = time.time()  # the alarm that the demo began with
         self._keys: dict[str, Callable[[], None]] = {
-            "p": self._press, "c": self._call_back, "d": self._data, "b": self._broker, "r": self._relay, "s": self._subscriber, "h": self._help,
-        }  # fmt: skip
+            "p": self._press,
+            "c": self._call_back,
+            "d": self._data,
+            "b": self._broker,
+            "r": self._relay,
+            "s": self._subscriber,
+            "h": self._help,
+        }
 
     def run(self) -> None:
         click.echo("\nThe demo stays up. Type a letter and Enter:\n" + HELP)
@@ -191,7 +218,9 @@ class _Prompt:
         for octets in documents:
             click.echo(describe(json.loads(octets)))
         if documents:
-            click.echo(f"the last one, as it was published ({len(documents[-1])} octets); save it and try `relay verify FILE`:")
+            click.echo(
+                f"the last one, as it was published ({len(documents[-1])} octets); save it and try `relay verify FILE`:"
+            )
             click.echo(documents[-1].decode())
 
     def _help(self) -> None:
@@ -200,7 +229,9 @@ class _Prompt:
 
 def _aside(event: Happened) -> list[str]:
     """What is worth a line although it is not a stage of the alarm that was pressed last."""
-    words = " ".join(f"{key}={value}" for key, value in event.detail.items() if key in ("counter", "path", "up", "reason", "quality"))
+    words = " ".join(
+        f"{key}={value}" for key, value in event.detail.items() if key in ("counter", "path", "up", "reason", "quality")
+    )
     wanted = {
         "firmware": {"link", "update", "receipt", "refused", "cancelled", "clock"},
         "relay": {"alarm.duplicate", "alarm.refused", "mqtt.connected", "mqtt.disconnected", "relay.started"},

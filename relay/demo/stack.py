@@ -1,8 +1,9 @@
-"""Everything that one alarm needs, started on this machine: a broker with TLS, a relay, a modem for it, a bracelet, a subscriber.
+"""Everything that one alarm needs, started on this machine: a broker with TLS, a relay, a modem for it, a bracelet, a
+subscriber.
 
-All parts are the real ones: the relay is `relay run` in a process of its own, the broker a child process, the bracelet the unmodified firmware in
-a real MicroPython on simulated hardware in real time. The end-to-end tests use the same stack. It listens on loopback only, and everything lives in one
-folder that the caller owns.
+All parts are the real ones: the relay is `relay run` in a process of its own, the broker a child process, the
+bracelet the unmodified firmware in a real MicroPython on simulated hardware in real time. The end-to-end tests use
+the same stack. It listens on loopback only, and everything lives in one folder that the caller owns.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class StackError(RuntimeError):
 
 
 class BrokerFactory(Protocol):
-    def __call__(self, folder: Path, host: str, port: int, cert: Path, key: Path, users: Iterable[MqttUser]) -> Broker: ...
+    def __call__(
+        self, folder: Path, host: str, port: int, cert: Path, key: Path, users: Iterable[MqttUser]
+    ) -> Broker: ...
 
 
 @dataclass(frozen=True)
@@ -121,18 +124,30 @@ class Stack:
         self.relay_parts = Relay(self.data)
         world.call(lambda: world.net.route(NAME, mqtt_port, HOST, mqtt_port))
         offer = self.relay_parts.registry.offer(
-            "demo", now=time.time(), host=NAME, port=mqtt_port, ca_der=self.relay_parts.ca_der(), sms=RELAY_NUMBER, wifi=[(SSID, WIFI_KEY)]
+            "demo",
+            now=time.time(),
+            host=NAME,
+            port=mqtt_port,
+            ca_der=self.relay_parts.ca_der(),
+            sms=RELAY_NUMBER,
+            wifi=[(SSID, WIFI_KEY)],
         )
 
         self._say("the broker, with TLS")
         data = self.data
-        self.broker = self._make_broker(data.broker, HOST, mqtt_port, data.server_cert, data.server_key, self.relay_parts.users())
+        self.broker = self._make_broker(
+            data.broker, HOST, mqtt_port, data.server_cert, data.server_key, self.relay_parts.users()
+        )
         self.broker.start()
 
         self._say("the bracelet: it makes its own keys")
         world.call(lambda: self.bracelet.files.put("/offer.json", json.dumps(offer).encode()))
         world.call(self.bracelet.boot)
-        self.wait_for(lambda e: e.source == "firmware" and e.what == "provisioned", START_TIMEOUT_S, "the bracelet to make its keys")
+        self.wait_for(
+            lambda e: e.source == "firmware" and e.what == "provisioned",
+            START_TIMEOUT_S,
+            "the bracelet to make its keys",
+        )
         answer = json.loads(world.call(lambda: self.bracelet.files.get("/answer.json")))
         self.relay_parts.registry.complete(answer, now=time.time())
         self.kid: str = answer["kid"]
@@ -159,7 +174,7 @@ class Stack:
             return wanted <= seen
 
         # Some of it may have happened while something else was waited for.
-        if not any([all_there(event) for event in self._heard]):
+        if not any(all_there(event) for event in self._heard):
             self.wait_for(all_there, START_TIMEOUT_S, "the bracelet to be ready")
         self._heard.clear()
         self._coming_up = False
@@ -185,7 +200,9 @@ class Stack:
         command = [*self._relay_command, "run", "--data", str(self.data.path), "--log-json"]
         self._relay, self._lifeline = spawn(command, stderr=subprocess.PIPE, text=True, env=environment)
         threading.Thread(target=self._read_relay, args=(self._relay,), daemon=True).start()
-        self.wait_for(lambda e: e.source == "relay" and e.what == "relay.started", START_TIMEOUT_S, "the relay to start")
+        self.wait_for(
+            lambda e: e.source == "relay" and e.what == "relay.started", START_TIMEOUT_S, "the relay to start"
+        )
 
     def kill_relay(self, number: int = signal.SIGKILL) -> None:
         """End the relay's process at once, as a crash would."""
@@ -277,7 +294,7 @@ class Stack:
             seen += fresh
             if self._coming_up:
                 self._heard += fresh
-            if any([wanted(event) for event in fresh]):  # a list: each event is shown to `wanted`
+            if any(wanted(event) for event in fresh):
                 return seen
             if self._relay is not None and self._relay.poll() is not None:
                 raise StackError(f"the relay ended while waiting for {what}: " + " ".join(self._relay_last_words[-3:]))

@@ -1,4 +1,5 @@
-"""Turns events of the parts into stages of one alarm's timeline. Pure; where the events come from is `relay.demo.stack`'s business."""
+"""Turns events of the parts into stages of one alarm's timeline. Pure; where the events come from is
+`relay.demo.stack`'s business."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _RELAY = {
 
 
 class Story:
-    """The alarm that begins with the press at `pressed_at` (unix seconds): the first message sealed after it, wherever it is heard of."""
+    """The alarm that begins with the press at `pressed_at` (unix seconds): the first message sealed after it,
+    wherever it is heard of."""
 
     def __init__(self, pressed_at: float) -> None:
         self._pressed_at = pressed_at

@@ -1,7 +1,8 @@
 """The stages of one alarm, in the order in which they happened, for people and for scripts.
 
-Pure: it is fed events with wall-clock times from the simulator's trace, the relay's log and the subscriber, and knows nothing of where they came from.
-It does not decide whether the alarm arrived well; `complete` says which stages are still missing.
+Pure: it is fed events with wall-clock times from the simulator's trace, the relay's log and the subscriber, and knows
+nothing of where they came from. It does not decide whether the alarm arrived well; `complete` says which stages are
+still missing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,18 @@ STAGES: dict[str, str] = {
     "receipt": "the relay answers with a sealed receipt by {path}",
     "felt": "three short buzzes on the wrist: the relay has it",
 }
-_COMMON = ("pressed", "tick", "sealed", "received", "verified", "committed", "rebroadcast", "subscriber", "receipt", "felt")
+_COMMON = (
+    "pressed",
+    "tick",
+    "sealed",
+    "received",
+    "verified",
+    "committed",
+    "rebroadcast",
+    "subscriber",
+    "receipt",
+    "felt",
+)
 REQUIRED: dict[str, tuple[str, ...]] = {"mqtt": (*_COMMON, "published", "puback"), "sms": (*_COMMON, "sms")}
 
 
@@ -51,7 +63,8 @@ class _Lenient(dict[str, object]):
 
 
 class Timeline:
-    """Collects the first occurrence of each stage of the alarm that began with the press at `pressed_at` (unix seconds)."""
+    """Collects the first occurrence of each stage of the alarm that began with the press at `pressed_at` (unix
+    seconds)."""
 
     def __init__(self, pressed_at: float) -> None:
         self._t0 = pressed_at
@@ -59,7 +72,8 @@ class Timeline:
         self.add("pressed", pressed_at)
 
     def add(self, name: str, at: float, **detail: object) -> Stage | None:
-        """Note that stage `name` happened at unix time `at`; returns the stage when it is the first of its name, else None."""
+        """Note that stage `name` happened at unix time `at`; returns the stage when it is the first of its name, else
+        None."""
         if name not in STAGES:
             raise ValueError(f"no such stage: {name}")
         if name in self._stages or at < self._t0:

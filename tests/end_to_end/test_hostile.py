@@ -1,4 +1,5 @@
-"""What an attacker with the bracelet's own broker account can send: refused, counted by reason, and without effect on the next alarm."""
+"""What an attacker with the bracelet's own broker account can send: refused, counted by reason, and without effect on
+the next alarm."""
 
 from __future__ import annotations
 

@@ -32,7 +32,10 @@ def test_raised_while_down_delivered_when_back(scene: Scene, down: str) -> None:
     counters = [d["counter"] for d in documents]
     assert counters == sorted(set(counters)), "once each, in order"
     # A later Update, with a fresher fix, may have followed by itself.
-    assert [(d["counter"], d["seq"], d["msg_type"]) for d in documents[:2]] == [(alert, 0, "Alert"), (update, 1, "Update")]
+    assert [(d["counter"], d["seq"], d["msg_type"]) for d in documents[:2]] == [
+        (alert, 0, "Alert"),
+        (update, 1, "Update"),
+    ]
     assert abs(documents[0]["sent_unix"] - raised_at) <= 3
     assert documents[0]["sent_unix"] < documents[1]["sent_unix"]
     assert documents[0]["delay_s"] >= 3  # it is told how late it is

@@ -19,7 +19,8 @@ def load():
 
 
 def a_bad_evening(seed, folder):
-    """Raised by MQTT, raised without a network, reset before the receipt, called back: both paths, flash, TLS, chance."""
+    """Raised by MQTT, raised without a network, reset before the receipt, called back: both paths, flash, TLS,
+    chance."""
     with World(seed=seed) as world:
         world.net.loss = 0.05
         bench = Bench(world, folder, track=Track([(0, 48.0, 11.0, 500), (600, 48.02, 11.01, 510)]))
@@ -36,7 +37,9 @@ def a_bad_evening(seed, folder):
             bench.bracelet.wifi.up = True
             world.run(120)
             # The relay drew the key id, and the relay is real: the one thing here that no seed rules.
-            trace = world.format_trace().replace(f"{bench.kid[:2]}/{bench.kid}", "<key id>").replace(bench.kid, "<key id>")
+            trace = (
+                world.format_trace().replace(f"{bench.kid[:2]}/{bench.kid}", "<key id>").replace(bench.kid, "<key id>")
+            )
             return trace, bench.accepted()
         finally:
             bench.close()

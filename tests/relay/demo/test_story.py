@@ -40,7 +40,19 @@ def test_an_alarm_by_mqtt_from_press_to_receipt() -> None:
         firmware(3.5, "receipt", counter=7, path="mqtt"),
         pulse(3.95, 120),
     )
-    assert names == ["tick", "sealed", "published", "puback", "received", "verified", "committed", "rebroadcast", "receipt", "subscriber", "felt"]
+    assert names == [
+        "tick",
+        "sealed",
+        "published",
+        "puback",
+        "received",
+        "verified",
+        "committed",
+        "rebroadcast",
+        "receipt",
+        "subscriber",
+        "felt",
+    ]
     assert story.complete("mqtt")
     assert round(story.raised_to_receipt_s, 3) == 0.95
 
@@ -48,7 +60,15 @@ def test_an_alarm_by_mqtt_from_press_to_receipt() -> None:
 def test_events_of_another_message_are_not_part_of_it() -> None:
     story = Story(T0)
     told(story, firmware(3.0, "raised", counter=7, octets=127))
-    assert told(story, relay(3.1, "alarm.committed", counter=6), firmware(3.2, "update", counter=8, octets=127), firmware(3.3, "puback", counter=8)) == []
+    assert (
+        told(
+            story,
+            relay(3.1, "alarm.committed", counter=6),
+            firmware(3.2, "update", counter=8, octets=127),
+            firmware(3.3, "puback", counter=8),
+        )
+        == []
+    )
 
 
 def test_an_sms_that_the_network_refused_is_not_a_stage() -> None:
