@@ -6,7 +6,6 @@ from __future__ import annotations
 from relay.demo.stack import Happened
 from relay.demo.timeline import Stage, Timeline
 
-_FIRMWARE = {"published": "published", "puback": "puback"}
 _RELAY = {
     "alarm.received": "received",
     "alarm.verified": "verified",
@@ -50,9 +49,13 @@ class Story:
         if event.source == "firmware":
             if event.what == "receipt":
                 self._receipt_at = event.at
-            if event.what == "sms" and detail.get("ok") == 1:
+            if event.what == "published" and detail["path"] == "mqtt":
+                return add("published", event.at)
+            if event.what == "puback":
+                return add("puback", event.at)
+            if event.what == "sms" and detail["ok"] == 1:  # the network took it; handing it to the modem is no stage
                 return add("sms", event.at)
-            return add(_FIRMWARE[event.what], event.at) if event.what in _FIRMWARE else None
+            return None
         if event.source == "relay" and event.what in _RELAY:
             kept = {"path": _WAY.get(detail["path"], detail["path"])} if "path" in detail else {}
             return add(_RELAY[event.what], event.at, **kept)

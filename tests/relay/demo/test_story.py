@@ -74,6 +74,7 @@ def test_events_of_another_message_are_not_part_of_it() -> None:
 def test_an_sms_that_the_network_refused_is_not_a_stage() -> None:
     story = Story(T0)
     told(story, firmware(3.0, "raised", counter=1, octets=127))
+    assert told(story, firmware(3.1, "published", counter=1, path="sms")) == []
     assert told(story, firmware(4.0, "sms", counter=1, ok=0)) == []
     assert told(story, firmware(9.0, "sms", counter=1, ok=1)) == ["sms"]
 
