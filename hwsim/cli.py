@@ -9,7 +9,17 @@ import click
 from hwsim import toolchain
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Tools(click.Group):
+    """What the toolchain can't find is one sentence, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except toolchain.ToolchainError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Tools of the hardware simulator."""
 
@@ -17,10 +27,7 @@ def main() -> None:
 @main.command("toolchain")
 def show_toolchain() -> None:
     """Find the MicroPython interpreter that runs the firmware: which, which version, where from."""
-    try:
-        tool = toolchain.find_micropython()
-    except toolchain.ToolchainError as error:
-        raise click.ClickException(str(error)) from error
+    tool = toolchain.find_micropython()
     click.echo(f"MicroPython {tool.version}, {tool.source}")
     click.echo(" ".join(tool.argv))
 

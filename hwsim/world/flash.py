@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwsim.world.link import Interpreter
+from hwsim.world.device import SimulationError
+from hwsim.world.link import Interpreter, LinkClosed, Silent
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
@@ -24,6 +25,8 @@ def create(path: Path) -> None:
     """An erased chip, unless there is an image already."""
     if not path.exists():
         path.write_bytes(b"\xff" * SIZE)
+    elif not path.is_file() or path.stat().st_size != SIZE:
+        raise ValueError(f"{path} is no flash image: a file of {SIZE} octets")
 
 
 class Files:
@@ -69,6 +72,9 @@ class Files:
         )
         try:
             answer = interpreter.receive()[3][0]
+        except (LinkClosed, Silent) as error:
+            tail = interpreter.raw_console()
+            raise SimulationError(f"{self._device.name}: its file system can't be reached\n{tail}") from error
         finally:
             interpreter.close()
         if isinstance(answer, dict):

@@ -6,6 +6,7 @@ for a firmware that never looks, the shim asks the kernel to be killed with its 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -59,7 +60,8 @@ class Interpreter:
         # The kernel takes the end of the thread that started a process for the end of its parent. Interpreters of other
         # threads end at their next exchange instead.
         main = threading.current_thread() is threading.main_thread()
-        self.send(hello | {"simulator": os.getpid() if main else 0})
+        with contextlib.suppress(LinkClosed):  # it is gone already: whoever listens to it will hear that
+            self.send(hello | {"simulator": os.getpid() if main else 0})
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -7,6 +7,7 @@ says, or a thread runs the world and other threads use `call`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import shutil
@@ -113,6 +114,8 @@ class World:
             self._horizon_us = FOREVER
 
     def _advance(self, end_us: int, condition: Callable[[], bool]) -> bool:
+        if self._closed:
+            raise RuntimeError("this world has ended")
         self._limit_us = end_us
         try:
             while not condition():
@@ -252,15 +255,18 @@ class World:
         if self._closed:
             return
         self._closed = True
-        if self._loop:
-            self._loop.stop()
-        for bracelet in self.bracelets:
-            bracelet.close()
-        for call in self._at_close:
-            call()
-        if self._loop:
-            self._loop.close()
-        self._remove_folder()
+        # They end from the last to the first, each whatever becomes of the others: stopping raises what the world's
+        # thread died of, and still nothing is left behind.
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._remove_folder)
+            if self._loop:
+                ends.callback(self._loop.close)
+            for call in reversed(self._at_close):
+                ends.callback(call)
+            for bracelet in reversed(self.bracelets):
+                ends.callback(bracelet.close)
+            if self._loop:
+                ends.callback(self._loop.stop)
 
     def __enter__(self) -> World:
         return self

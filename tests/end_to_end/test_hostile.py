@@ -34,6 +34,15 @@ def flip(octets: bytes, at: int) -> bytes:
     return octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
 
 
+def ratchets(scene: Scene) -> tuple[dict[str, int], dict[str, int]]:
+    """Where the relay's chains stand, and where the alarms that it stored must have brought them: Updates may come
+    meanwhile."""
+    with scene.stack.relay_parts.store.read() as connection:
+        stand = dict(connection.exec_driver_sql("select name, next from chain where name <> 'heartbeat'").all())
+        last, count = connection.exec_driver_sql("select max(counter), count(*) from alarm").one()
+    return stand, {"alarm": last + 1, "down": count}
+
+
 def test_refused_counted_and_no_ratchet_moved(scene: Scene) -> None:
     stack = scene.stack
     genuine: list[bytes] = []
@@ -50,10 +59,13 @@ def test_refused_counted_and_no_ratchet_moved(scene: Scene) -> None:
     foreign = cbor2.dumps([cbor2.dumps({1: 10, 4: flip(kid, 3), 6: b"\x07"}), {}, bytes(100)])
     attacks = {
         "not_cbor": [b"\xff\xff\xff", sealed[:60], b""],
+        "bad_structure": [cbor2.dumps([b"", {}, b""])],
+        "bad_header": [cbor2.dumps([cbor2.dumps({1: 3, 4: kid, 6: b"\x07"}), {}, bytes(100)])],
         "oversized": [bytes(141), bytes(20_000)],
         "bad_tag": [ahead],
         "wrong_topic": [foreign],
         "replay": [flip(sealed, len(sealed) - 1)],
+        "gap": [cbor2.dumps([cbor2.dumps({1: 10, 4: kid, 6: b"\xff\xff\xff"}), {}, bytes(100)])],
     }
     publish(scene, [octets for group in attacks.values() for octets in group])
     publish(scene, [sealed])  # an exact copy is a duplicate: answered again, published never
@@ -70,6 +82,8 @@ def test_refused_counted_and_no_ratchet_moved(scene: Scene) -> None:
     with stack.relay_parts.store.read() as connection:
         counted = dict(connection.exec_driver_sql("select reason, sum(count) from refusal group by reason").all())
     assert counted == wanted
+    stand, expected = ratchets(scene)
+    assert stand == expected
 
     second = scene.press()
     scene.wait_receipt(second)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 
-from hwsim.world import SimulationError, Track, World
+from hwsim import toolchain
+from hwsim.world import SimulationError, Track, World, flash
 
 
 def test_a_press_is_seen_felt_and_shown(world, basic):
@@ -186,6 +188,70 @@ def test_a_crash_of_the_interpreter_is_an_error_with_its_console(world, firmware
         world.run(2)
 
 
+def test_an_interpreter_that_ends_before_it_listens_is_an_error_too(world, basic, monkeypatch):
+    bracelet = world.bracelet(firmware=basic)
+    monkeypatch.setattr(toolchain, "micropython", lambda: ["/bin/true"])
+    bracelet.boot()
+    with pytest.raises(SimulationError, match="died"):
+        world.run(2)
+    with pytest.raises(SimulationError, match="file system"):
+        bracelet.files.get("/board.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 5000, None], ids=["empty", "short", "a folder"])
+def test_what_is_no_flash_image_is_refused(world, basic, tmp_path, content):
+    image = tmp_path / "image"
+    image.mkdir() if content is None else image.write_bytes(content)
+    with pytest.raises(ValueError, match="no flash image"):
+        world.bracelet(firmware=basic, flash=image)
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\x5a"], ids=["zeros", "rubbish"])
+def test_a_flash_that_holds_no_file_system_gets_one(world, basic, tmp_path, filling):
+    image = tmp_path / "image"
+    image.write_bytes(filling * flash.SIZE)
+    bracelet = world.bracelet(firmware=basic, flash=image)
+    bracelet.boot()
+    world.expect("firmware", "boot", within=2)
+
+
+def test_a_firmware_that_is_not_there_is_named(world, tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape("has no main.py")):
+        world.bracelet(firmware=tmp_path)
+
+
+def test_a_mistake_in_the_test_is_raised_and_the_world_goes_on(world, basic):
+    bracelet = world.bracelet(firmware=basic)
+    bracelet.boot()
+    world.after(2_000_000, lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        world.run(5)
+    assert world.now_us == 2_000_000
+    bracelet.button.hold(0.2)
+    world.expect("firmware", "pressed", within=1)
+
+
+def test_worlds_side_by_side_know_nothing_of_each_other(basic):
+    with World() as one, World() as other, World() as alone:
+        for each in (one, other, alone):
+            each.bracelet(firmware=basic).boot()
+        one.run(3)
+        other.bracelets[0].button.hold(0.3)
+        one.run(2)
+        other.run(4.7)
+        alone.run(5)
+        assert one.digest() == alone.digest() != other.digest()
+
+
+def test_a_world_that_has_ended_says_so(basic):
+    world = World()
+    bracelet = world.bracelet(firmware=basic)
+    world.close()
+    bracelet.boot()
+    with pytest.raises(RuntimeError, match="has ended"):
+        world.run(1)
+
+
 def test_the_supply_fails_in_the_middle_of_any_flash_operation(world, firmware):
     main = firmware(
         """
@@ -285,6 +351,24 @@ def test_nothing_is_left_behind(basic, tmp_path, monkeypatch):
     for pid in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_nothing_is_left_behind_when_the_worlds_thread_died(basic, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    world = World(realtime=True)
+    world.relay_modem("+10000000009")
+    bracelet = world.bracelet(firmware=basic)
+    world.start_thread()
+    world.call(bracelet.boot)
+    world.expect("bracelet", "boot", within=30)
+    pid = world.call(lambda: bracelet.interpreter._process.pid)
+    world.call(lambda: world.after(0, lambda: 1 // 0))
+    with pytest.raises(ZeroDivisionError):
+        world.close()
+    assert gone(pid)
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def gone(pid: int) -> bool:

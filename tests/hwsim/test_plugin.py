@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from hwsim import cli, toolchain
@@ -46,12 +47,13 @@ def test_the_toolchain_is_shown():
     assert done.output.startswith(f"MicroPython {toolchain.find_micropython().version}, ")
 
 
-def test_a_missing_interpreter_is_one_sentence(monkeypatch):
+@pytest.mark.parametrize("command", [["toolchain"], ["bench-seal"], ["bench-seal", "--json"]], ids=" ".join)
+def test_a_missing_interpreter_is_one_sentence(monkeypatch, command):
     def missing():
         raise toolchain.ToolchainError("MicroPython is missing.")
 
     monkeypatch.setattr(toolchain, "find_micropython", missing)
-    done = CliRunner().invoke(cli.main, ["toolchain"])
+    done = CliRunner().invoke(cli.main, command)
     assert done.exit_code == 1
     assert done.output == "Error: MicroPython is missing.\n"
 
@@ -64,4 +66,7 @@ def test_the_cost_of_a_seal():
         text=True,
         check=True,
     )
-    assert "double_and_add" in json.loads(done.stdout)["variants"]
+    variants = json.loads(done.stdout)["variants"]
+    assert variants["double_and_add"]["times_faster"] == 1
+    for cost in variants.values():
+        assert min(cost["us"], cost["allocated"], cost["times_faster"], cost["times_less_allocated"]) > 0

@@ -29,12 +29,13 @@ with open("/boots.new", "w") as f:
     f.write(str(boots))
 os.rename("/boots.new", "/boots")
 
+changed = asyncio.ThreadSafeFlag()
+button.irq(lambda pin: changed.set(), machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING)
+
+# From here on a press is seen.
 print(f"@boot n={boots} cause={machine.reset_cause()} rtc={time.time()} random={random.getrandbits(16)}")
 print(f"@urandom hex={os.urandom(4).hex()}")
 print("plain text")
-
-changed = asyncio.ThreadSafeFlag()
-button.irq(lambda pin: changed.set(), machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING)
 
 
 async def presses():

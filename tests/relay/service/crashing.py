@@ -37,8 +37,8 @@ class Crashing(Service):
         super().publish(outcome, now)
         self._at("after-publish", outcome.items)
 
-    def acknowledge(self, batch, now):
-        super().acknowledge(batch, now)
+    def acknowledge(self, batch, outcome, now):
+        super().acknowledge(batch, outcome, now)
         self._at("after-ack", batch)
 
     def answer(self, batch, outcome, now):
@@ -46,8 +46,12 @@ class Crashing(Service):
         self._at("after-receipt", batch)
 
 
-if __name__ == "__main__":
-    Crashing.boundary = sys.argv[1]
-    assert Crashing.boundary in BOUNDARIES
+def serve(boundary: str, folder: str) -> None:
+    Crashing.boundary = boundary
+    assert boundary in BOUNDARIES
     log.configure(json=True)
-    Relay(DataDir(sys.argv[2])).service(log.get(), Crashing).run()
+    Relay(DataDir(folder)).service(log.get(), Crashing).run()
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:3])
