@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay import config, store
+from relay import config, pki, store
 from relay.broker import MqttUser, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
-from relay.datadir import SECRET_RELAY, SECRET_SUBSCRIBER, DataDir, read_secret
+from relay.datadir import SECRET_RELAY, SECRET_SUBSCRIBER, DataDir, read_secret, write_private
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
 from relay.ingest.sms import Modem
 from relay.log import Logger
-from relay.outbox import Outbox
+from relay.outbox import Outbox, OutboxId
 from relay.pipeline import Pipeline
 from relay.registry import Registry
 from relay.service import Service
 from relay.store import Store
+from relay.store.schema import COUNTERS
 from relay.verify.keys import RelayKeys
+
+RENEW_BEFORE = timedelta(days=90)
 
 
 class Relay:
@@ -99,7 +103,32 @@ class Relay:
         if not self.config.broker.embedded:
             return None
         data, listen = self.data, self.config.broker.listen
+        self._renew_certificate()
         return NatsBroker(data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key, self.users())
+
+    def vouches_for(self, host: str) -> bool:
+        """Whether bracelets that know the embedded broker by this name will trust its certificate."""
+        data = self.data
+        return pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), [host], datetime.now(UTC))
+
+    def _renew_certificate(self) -> None:
+        """A new server certificate when the old one nears its end, or lacks a name that the configuration has. It comes
+        from the same CA, so bracelets take it as they took the old one."""
+        data, until = self.data, datetime.now(UTC) + RENEW_BEFORE
+        names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
+        try:
+            if pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), names, until):
+                return
+            authority = pki.load_ca(data.ca_cert.read_bytes(), data.ca_key.read_bytes())
+            certificate, key = pki.issue_server(authority, dict.fromkeys(names))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{data.tls}: the broker's certificate is unfit (expired, wrong names, or another key's), and could "
+                f"not be renewed: {getattr(error, 'strerror', None) or error}; restore the folder from your backup, or "
+                f"correct the names in {data.config}"
+            ) from None
+        write_private(data.server_key, key)
+        write_private(data.server_cert, certificate).chmod(0o644)
 
     def sms_link(self, log: Logger) -> SmsLink | None:
         sms = self.config.sms
@@ -112,9 +141,10 @@ class Relay:
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
         """The service, not started. `make` lets a subclass with other steps take its place."""
         worker = self.config.mqtt.client_id
+        self.users()  # a store key that does not fit shows here, and not as alarms refused one by one
         return make(
             Pipeline(self.store, self.keys, worker),
-            Outbox(self.store, self.keys, worker),
+            Outbox(self.store, self.keys, worker, partial(_unreadable, log)),
             self.endpoint(),
             log,
             limits=self.config.limits,
@@ -122,3 +152,9 @@ class Relay:
             broker=self.broker(),
             users=self.users,
         )
+
+
+def _unreadable(log: Logger, key: OutboxId, error: Exception) -> None:
+    kid, counter = divmod(key.alarm_id, COUNTERS)
+    hint = "this alarm is in the database, but can't be published: its row was altered, or is of another version"
+    log.error("outbox.unreadable", kid=f"{kid:08x}", counter=counter, error=type(error).__name__, hint=hint)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from relay.datadir import SECRET_RELAY, DataDir
+from relay.pki import is_name
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 
@@ -71,8 +72,15 @@ class Broker(_Section):
     names: list[str] = Field(
         default_factory=lambda: ["localhost", "127.0.0.1"],
         min_length=1,
-        description="names and addresses for its certificate",
+        description="names and addresses for its certificate, which is renewed at the relay's start if need be",
     )
+
+    @field_validator("names")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        if not all(is_name(name) for name in value):
+            raise ValueError("must be host names in ASCII (xn--… for others) or IP addresses")
+        return value
 
 
 class Sms(_Section):

@@ -34,7 +34,6 @@ class DataDir:
         self.keys = self.path / "keys"
         self.tls = self.path / "tls"
         self.secrets = self.path / "secrets"
-        self.offers = self.path / "offers"
         self.broker = self.path / "broker"
         self.database = self.path / "relay.sqlite3"
         self.pid_file = self.path / "relay.pid"
@@ -88,10 +87,6 @@ class DataDir:
         self.write_secret(name, value)
         return value
 
-    def drop_secret(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            (self.secrets / name).unlink()
-
     def _hex_key(self, path: Path) -> bytes:
         text = read_secret(path)
         try:
@@ -112,7 +107,7 @@ def read_secret(path: Path) -> str:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise DataDirError(f"{path}: is missing; `relay init` makes it, or restore it from your backup") from None
+        raise DataDirError(f"{path}: is missing; restore it from your backup") from None
     except (PermissionError, UnicodeDecodeError) as error:
         raise DataDirError(
             f"{path}: can't be read ({type(error).__name__}); "

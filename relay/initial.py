@@ -49,7 +49,12 @@ class Made:
 
 def init(data: DataDir, options: Options) -> Made:
     """Create the folder. Raises DataDirError when there is a relay in it already."""
-    if data.exists() or data.keys.exists():
+    if data.keys.exists() and not data.exists():
+        raise DataDirError(
+            f"{data.path}: an earlier `relay init` did not finish here, or {data.config.name} was lost. If this relay "
+            "never ran, delete the folder and repeat; else restore the file from your backup"
+        )
+    if data.exists():
         raise DataDirError(
             f"{data.path}: there is a relay here already; "
             f"use another folder, or `relay run --data {data.path}` to start it"
@@ -64,6 +69,15 @@ def init(data: DataDir, options: Options) -> Made:
             f"{data.path}: can't be made ({error.strerror}); name a folder that you may write to"
         ) from None
 
+    try:
+        return _fill(data, options)
+    except OSError as error:
+        raise DataDirError(
+            f"{data.path}: {error.strerror or error}; make room or choose another disk, delete the folder and repeat"
+        ) from None
+
+
+def _fill(data: DataDir, options: Options) -> Made:
     write_private(data.keys / SIGNING_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
     write_private(data.keys / STORE_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
     keys = RelayKeys(data.signing_seed())

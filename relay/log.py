@@ -92,6 +92,7 @@ _LEAKS = (
 )
 _VERBATIM = frozenset({"event", "level", "timestamp", "kid", "at"})
 _MAX_TEXT = 300
+_LEFT_OUT_INTERVAL = 10.0
 
 
 class Logger(Protocol):
@@ -213,14 +214,16 @@ class EventLog:
         self._tokens = float(burst)
         self._then: float | None = None
         self._left_out = 0
+        self._told_at = -_LEFT_OUT_INTERVAL
 
     def refresh(self, now: float) -> None:
         """Call once a turn of the loop, with the monotonic time."""
         if self._then is not None:
             self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
         self._then = now
-        if self._left_out and self._tokens >= self._burst / 2:
+        if self._left_out and now - self._told_at >= _LEFT_OUT_INTERVAL:
             left_out, self._left_out = self._left_out, 0
+            self._told_at = now
             self._log.warning("log.left_out", count=left_out)
 
     def emit(self, event: str, at: float, kid: str | None, counter: int | None, **fields: Any) -> None:

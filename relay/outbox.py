@@ -5,7 +5,7 @@ delivery may happen twice, and never not at all. The document is built again fro
 is leased: the table holds no content.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cbor2
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, null, or_, sele
 
 from relay import rebroadcast
 from relay.store import schema
-from relay.store.atrest import AtRestError, Box
+from relay.store.atrest import Box
 from relay.store.database import Store, values
 from relay.verify.envelope import parse_sign1
 from relay.verify.keys import RelayKeys
@@ -22,7 +22,7 @@ from relay.verify.payload import parse_alarm
 MQTT = "mqtt"
 EVIDENCE = "alarm.evidence"
 LEASE_S = 30  # well above the time from publish to PUBACK; a broker that takes longer gets the document twice
-UNREADABLE_RETRY_S = 3600
+RETRY_MOST_S = 3600
 
 
 class OutboxId(NamedTuple):
@@ -80,10 +80,17 @@ def evidence(box: Box, alarm_id: int, protected: bytes, sign1: bytes) -> bytes:
 class Outbox:
     """One worker's view of the outbox."""
 
-    def __init__(self, store: Store, keys: RelayKeys, worker: str = "relay") -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: RelayKeys,
+        worker: str = "relay",
+        on_unreadable: Callable[[OutboxId, Exception], None] = lambda _key, _error: None,
+    ) -> None:
         self.store = store
         self.keys = keys
         self.worker = worker
+        self._on_unreadable = on_unreadable
 
     def release(self) -> int:
         """At start: free what an earlier run of this worker had leased and did not finish; how many that were."""
@@ -109,10 +116,11 @@ class Outbox:
             for row in rows:
                 try:
                     deliveries.append(self._deliver(row))
-                except AtRestError:
+                except Exception as error:
                     # One damaged row must not hold up the others. It stays unfinished, and its log says why.
-                    retry = now_ms + UNREADABLE_RETRY_S * 1000
-                    self._again(connection, OutboxId(row.alarm_id, row.channel, row.step), retry, now_ms, "unreadable")
+                    retry, key = now_ms + RETRY_MOST_S * 1000, OutboxId(row.alarm_id, row.channel, row.step)
+                    self._again(connection, key, retry, now_ms, "unreadable")
+                    self._on_unreadable(key, error)
         return deliveries
 
     def mark_done(self, ids: Sequence[OutboxId], now: float) -> None:
@@ -122,7 +130,9 @@ class Outbox:
                 finish(self.store, connection, ids, self.worker, int(now * 1000))
 
     def mark_failed(self, key: OutboxId, now: float, retry_at: float, result: str) -> None:
-        """An attempt failed; take it again from `retry_at` on. `result` is a short word for the log, never content."""
+        """An attempt failed; take it again from `retry_at` on, at most RETRY_MOST_S from now. `result` is a short word
+        for the log, never content."""
+        retry_at = min(retry_at, now + RETRY_MOST_S)
         with self.store.write() as connection:
             self._again(connection, key, int(retry_at * 1000), int(now * 1000), result)
 
@@ -147,6 +157,11 @@ class Outbox:
         return Delivery(key, rebroadcast.topic(row.kid), document, f"{row.kid:08x}", row.counter, row.attempts + 1)
 
 
+def _reached(moment: Any, now_ms: int, most_s: int) -> Any:
+    """The moment has come, or lies further ahead than it was ever set: the clock was wrong then and was put right."""
+    return or_(moment <= now_ms, moment > now_ms + most_s * 1000)
+
+
 def _due(now_ms: int, limit: int) -> Any:
     alarm, bracelet = schema.alarm.c, schema.bracelet.c
     return (
@@ -156,7 +171,8 @@ def _due(now_ms: int, limit: int) -> Any:
         )
         .join_from(schema.outbox, schema.alarm, alarm.id == _T.alarm_id)
         .join(schema.bracelet, bracelet.kid == alarm.kid)
-        .where(_T.done_ms.is_(None), _T.due_ms <= now_ms, or_(_T.lease_ms.is_(None), _T.lease_ms <= now_ms))
+        .where(_T.done_ms.is_(None), _reached(_T.due_ms, now_ms, RETRY_MOST_S))
+        .where(or_(_T.lease_ms.is_(None), _reached(_T.lease_ms, now_ms, LEASE_S)))
         .order_by(_T.priority, _T.created_ms, _T.alarm_id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=schema.outbox)

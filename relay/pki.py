@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 # A bracelet holds the CA and can't be given another one remotely; its own clock may be years behind at first start.
 CA_DAYS = 20 * 365
 SERVER_DAYS = 825
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 BACKDATE = datetime.timedelta(days=1)  # for clocks that run slow
 
 
@@ -110,6 +112,28 @@ def issue_server(
     return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
 
+def is_fit(certificate_pem: bytes, key_pem: bytes, names: Iterable[str], until: datetime.datetime) -> bool:
+    """Whether a server certificate belongs to this key, vouches for all these names, and is valid until then."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        if certificate.public_key() != key.public_key() or certificate.not_valid_after_utc < until:
+            return False
+        vouched = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return all(_general_name(name) in vouched for name in names)
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+
+
+def is_name(text: str) -> bool:
+    """Whether a certificate can vouch for it: a host name in ASCII, or an IP address."""
+    try:
+        _general_name(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
@@ -134,6 +158,8 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
+        if not _HOST.fullmatch(name):
+            raise ValueError("not a host name in ASCII and no IP address") from None
         return x509.DNSName(name)
 
 

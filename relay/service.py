@@ -36,6 +36,7 @@ from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
 from relay.store import StaleState, StoreError
 from relay.store.schema import COUNTERS
+from relay.verify.envelope import MAX_OCTETS
 
 MQTT, SMS = "mqtt", "sms"
 _IDLE = 1.0
@@ -44,6 +45,7 @@ _IDLE = 1.0
 # with it).
 _REST = 0.05
 _SUPERVISE = 1.0
+_RELOAD_RETRY = 10.0
 # What a store raises that can't be used now. Anything else is a bug: it ends the process, loses nothing, and is seen.
 STORE_ERRORS = (SQLAlchemyError, StoreError, StaleState, OSError)
 _RECORD_DONE = 0.1  # deliveries are recorded with the next batch, or after this long without one
@@ -94,6 +96,7 @@ class Service:
             on_message=self._arrived,
             on_published=self._published,
             has_room=lambda: self._lanes.has_room,
+            longest=MAX_OCTETS + 1,
             wake=self.wake,
         )
         self.rebroadcast = Rebroadcast(outbox, self.mqtt)
@@ -106,15 +109,15 @@ class Service:
         self._worked_at = 0.0
         self._rest_until = 0.0
         self._stopping = False
-        self._reload_wanted = False
+        self._reload_at: float | None = None  # the registry is to be read again
 
     # ---- life ----
 
     def run(self) -> None:
         """Serve until `stop`. Call in the main thread to have signals handled: TERM and INT end it, HUP reads the
-        registry again."""
-        try:
-            with self._signals():
+        registry again. A caller that can be signalled before blocks them until then."""
+        with self._signals():
+            try:
                 self.start()
                 # What is loaded by now stays; looking through it again and again for garbage would only delay alarms.
                 gc.collect()
@@ -122,8 +125,8 @@ class Service:
                 while not self._stopping:
                     self.turn()
                 self._drain()
-        finally:
-            self.close()
+            finally:
+                self.close()
 
     def start(self) -> None:
         """What comes before the first turn. Raises when the relay could not do its work at all."""
@@ -141,7 +144,7 @@ class Service:
 
     def wake(self) -> None:
         """End the loop's wait; callable from anywhere."""
-        with suppress(BlockingIOError):  # it is awake already
+        with suppress(OSError):  # it is awake already, or closed
             os.write(self._wake_w, b"\0")
 
     def turn(self) -> None:
@@ -152,8 +155,8 @@ class Service:
         self._events.refresh(now)
         if self._wake_r in readable:
             os.read(self._wake_r, 4096)
-        if self._reload_wanted:
-            self._reload()
+        if self._reload_at is not None and now >= self._reload_at:
+            self._reload(now)
         if self.mqtt.fileno() in readable or self._may_read_on():
             self.mqtt.readable()
         self.mqtt.tick(now)
@@ -175,8 +178,9 @@ class Service:
             self.sms.close()
         if self.broker is not None:
             self.broker.stop()
-        os.close(self._wake_r)
-        os.close(self._wake_w)
+        for end in (self._wake_r, self._wake_w):
+            os.close(end)
+        self._wake_r = self._wake_w = -1  # a signal may still come, and the numbers may be somebody else's by then
         self.log.info("relay.stopped")
 
     # ---- the steps ----
@@ -198,13 +202,14 @@ class Service:
                 if self.rebroadcast.publish(item.outbox_id, topic, document, now):
                     self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
 
-    def acknowledge(self, batch: Sequence[Inbound], now: float) -> None:
+    def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
-        for inbound in batch:
+        for inbound, item in zip(batch, outcome.items, strict=True):
             if isinstance(inbound.reply, Message):
                 self.mqtt.acknowledge(inbound.reply)
             elif isinstance(inbound.reply, Incoming) and self.sms is not None:
-                self.sms.release(inbound.reply.ref, now)
+                let_go = self.sms.reject if item.status is Status.REFUSED else self.sms.release
+                let_go(inbound.reply.ref, now)
 
     def answer(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Send receipts, each on the path by which its message came."""
@@ -302,7 +307,7 @@ class Service:
         for event in outcome.events:
             self._events.emit(event.name, event.at, event.kid, event.counter, **event.fields)
         self.publish(outcome, now)
-        self.acknowledge(batch, now)
+        self.acknowledge(batch, outcome, now)
         self.answer(batch, outcome, now)
         self._worked_at = now
         if not self._lanes and len(batch) < self._batch:
@@ -344,9 +349,11 @@ class Service:
 
     def _patience(self, now: float) -> float:
         """How long the loop may sleep."""
-        if self._stopping or self._reload_wanted or self._may_read_on():
+        if self._stopping or self._may_read_on():
             return 0.0
         until = [now + _IDLE, self._supervise_at, self.mqtt.deadline(now)]
+        if self._reload_at is not None:
+            until.append(self._reload_at)
         if self._rest_until > now:
             until.append(self._rest_until)
         if self.sms is not None:
@@ -363,18 +370,19 @@ class Service:
         try:
             if self.broker.ensure_running():
                 self.log.error("broker.restarted", hint="the embedded broker had ended; its log is in the data folder")
-        except BrokerError as error:
+        except (BrokerError, OSError) as error:
             self._supervise_at = now + 5 * _SUPERVISE
             self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)
 
-    def _reload(self) -> None:
-        self._reload_wanted = False
+    def _reload(self, now: float) -> None:
+        self._reload_at = None
         try:
             users = list(self._users())
             if self.broker is not None:
                 self.broker.reload(users)
         except Exception as error:  # a registry that can't be read now must not end the service
-            self.log.error("registry.not_reloaded", error=error)
+            self._reload_at = now + _RELOAD_RETRY
+            self.log.error("registry.not_reloaded", error=error, retry_s=_RELOAD_RETRY)
         else:
             self.log.info("registry.reloaded", accounts=len(users))
 
@@ -402,7 +410,7 @@ class Service:
             self.stop()
 
         def on_reload(_number: int, _frame: object) -> None:
-            self._reload_wanted = True
+            self._reload_at = 0.0
             self.wake()
 
         handlers = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_reload}
@@ -411,6 +419,7 @@ class Service:
         except ValueError:  # not in the main thread: whoever runs us there calls `stop`
             yield
             return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
         try:
             yield
         finally:

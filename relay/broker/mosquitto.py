@@ -62,6 +62,7 @@ class MosquittoBroker(ChildBroker):
             "autosave_interval": 1,
             "max_queued_messages": 0,  # no limit; the default drops all beyond 1,000 after acknowledging them
             "max_inflight_messages": 1000,
+            "message_size_limit": 65536,  # else one bracelet's account could fill the relay's memory
             "set_tcp_nodelay": "true",
             "sys_interval": 0,
             "log_dest": "stderr",

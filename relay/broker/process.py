@@ -181,7 +181,10 @@ class ChildBroker(ABC):
             try:
                 probe.bind((self.host, self.port))
             except OSError as error:
-                raise BrokerError(f"the broker can't listen on port {self.port}: {error.strerror}") from error
+                raise BrokerError(
+                    f"the broker can't listen on {self.host} port {self.port}: {error.strerror}; end the program that "
+                    "uses it, or change mqtt.port and broker.listen in relay.toml"
+                ) from error
 
     def _release(self) -> None:
         if self._lifeline is not None:

@@ -94,10 +94,17 @@ def _offer(
     if sms is not None and not E164.match(sms):
         raise click.BadParameter("a number is + and 7 to 15 digits", param_hint="--sms")
     mqtt = relay.config.mqtt
+    host = host or mqtt.public_host
+    if relay.config.broker.embedded and not relay.vouches_for(host):
+        click.echo(
+            f"relay: the broker's certificate does not have the name {host}, so the bracelet would not talk to it. "
+            f"Add it to broker.names in {relay.data.config} and restart the relay before you go on.",
+            err=True,
+        )
     offer = relay.registry.offer(
         code_name,
         now=time.time(),
-        host=host or mqtt.public_host,
+        host=host,
         port=port or mqtt.public_port or mqtt.port,
         ca_der=relay.ca_der(),
         sms=sms or relay.config.sms.number,

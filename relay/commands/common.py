@@ -44,7 +44,7 @@ def errors_in_words(command: F) -> F:
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import ArgumentError, DBAPIError
 
         from relay.broker import BrokerError
         from relay.config import ConfigError
@@ -58,12 +58,19 @@ def errors_in_words(command: F) -> F:
             raise Failure(str(error)) from None
         except AtRestError as error:
             raise Failure(f"{error}; is keys/store.key the one that this database was made with?") from None
-        except OperationalError as error:
+        except ArgumentError:
+            raise Failure("store.url in relay.toml is not a database URL, like sqlite:////srv/tocsin/db") from None
+        except DBAPIError as error:
             raise Failure(
-                f"the database can't be used: {error.orig}; see store.url in relay.toml, and whether the disk is full"
+                f"the database can't be used: {error.orig}; see store.url in relay.toml, whether the file is what the "
+                "backup holds, and whether the disk is full"
             ) from None
         except BrokenPipeError:
             raise SystemExit(1) from None
+        except OSError as error:
+            if error.filename is None:
+                raise  # not about a file, so nothing that the user could look at
+            raise Failure(f"{error.filename}: {error.strerror}") from None
 
     return wrapper  # type: ignore[return-value]  # the same signature, by functools.wraps
 

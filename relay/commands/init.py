@@ -11,6 +11,7 @@ import click
 from relay.commands.common import errors_in_words, json_option
 from relay.config import E164
 from relay.datadir import DEFAULT, ENVIRONMENT, DataDir
+from relay.pki import is_name
 
 
 @click.command()
@@ -54,6 +55,8 @@ def init(
 
     if sms_number is not None and not E164.match(sms_number):
         raise click.BadParameter("a number is + and 7 to 15 digits", param_hint="--sms-number")
+    if not all(is_name(name) for name in names):
+        raise click.BadParameter("is a host name in ASCII (xn--… for others) or an IP address", param_hint="--name")
     data = DataDir(directory or os.environ.get(ENVIRONMENT, DEFAULT))
     # The relay connects to its own broker by "localhost", so the certificate always has it.
     listed = tuple(dict.fromkeys((*names, "localhost", "127.0.0.1")))

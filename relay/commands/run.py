@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
     folder = DataDir(data).require()
     log.configure(json=log_json, verbose=verbose)
     relay = Relay(folder)
+    # From here on `relay bracelet` finds us and sends SIGHUP, which would end a process that has no handler for it yet.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         with sole_relay(folder):
             service = relay.service(log.get())

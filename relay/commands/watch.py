@@ -92,7 +92,8 @@ class _Watcher:
             click.echo(describe(json.loads(message.octets)))
         else:
             reasons = "; ".join(finding.sentence for finding in report.findings)
-            click.secho(f"{time.strftime('%H:%M:%S')}  REFUSED  {message.topic}: {reasons}", fg="magenta", err=True)
+            topic = message.topic if message.topic.isprintable() else "(a topic with control characters)"
+            click.secho(f"{time.strftime('%H:%M:%S')}  REFUSED  {topic}: {reasons}", fg="magenta", err=True)
         if report.ok and self._left is not None:
             self._left -= 1
 

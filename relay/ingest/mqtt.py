@@ -32,6 +32,7 @@ FILTERS = ("b/+/+/alarm", "b/+/+/hb")
 _BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CONNECT_TIMEOUT = 10.0
 _STALLED = 30.0
+_STABLE = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon again
 _GOODBYE_TIMEOUT = 2.0
 
 
@@ -81,7 +82,10 @@ class Endpoint:
 
 
 class MqttLink:
-    """The connection. The loop selects on `fileno()` and calls `readable`, `flush` and `tick`."""
+    """The connection. The loop selects on `fileno()` and calls `readable`, `flush` and `tick`.
+
+    Of a message that is longer than `longest` only so much is kept: thousands may have to wait in memory.
+    """
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class MqttLink:
         on_message: Callable[[Message], None],
         on_published: Callable[[int], None],
         has_room: Callable[[], bool] = lambda: True,
+        longest: int = 1 << 16,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._endpoint = endpoint
@@ -100,6 +105,7 @@ class MqttLink:
         self._deliver = on_message
         self._published = on_published
         self._has_room = has_room
+        self._longest = longest
         self._wake = wake
         self._connecting: threading.Thread | None = None
         self._connect_error: Exception | None = None
@@ -108,6 +114,8 @@ class MqttLink:
         self._connection = 0
         self._connected = False
         self._subscribed = False
+        self._dropped = False
+        self._connected_at: float | None = None
         self._unacked: dict[int, bytes] = {}
         self._outstanding: dict[int, float] = {}
         self._resent = False
@@ -208,18 +216,28 @@ class MqttLink:
             if not self._connecting.is_alive():
                 self._finish_connecting(now)
             return
+        if self._client.socket() is not None:
+            self._client.loop_misc()
+        if self._dropped:
+            self._dropped = False
+            self._retry(now)
         if self._client.socket() is None:
             if now >= self._connect_at:
                 self._connect()
-            return
-        self._client.loop_misc()
+        elif self._connected:
+            self._watch(now)
+
+    def _watch(self, now: float) -> None:
+        """Whether the broker, which has accepted us, does its part."""
         if self._resent:  # paho has sent them again on the new connection
             self._resent = False
+            self._connected_at = now
             self._outstanding = dict.fromkeys(self._outstanding, now)
-        if self._client.socket() is None:
-            self._retry(now)
-        elif self._outstanding and now - next(iter(self._outstanding.values())) > _STALLED:
+        if self._outstanding and now - next(iter(self._outstanding.values())) > _STALLED:
             self._log.warning("mqtt.no_puback", waiting=len(self._outstanding), waited_s=_STALLED)
+            self.reconnect(now)
+        elif not self._subscribed and self._connected_at is not None and now - self._connected_at > _STALLED:
+            self._log.warning("mqtt.not_subscribed", waited_s=_STALLED, hint="asking again on a new connection")
             self.reconnect(now)
 
     def deadline(self, now: float) -> float:
@@ -249,6 +267,7 @@ class MqttLink:
         if sock is not None:
             sock.abandon()
             self._client.loop_read()
+        self._dropped = False
         self._connect_at = now
 
     def close(self) -> None:
@@ -282,11 +301,14 @@ class MqttLink:
     def _finish_connecting(self, now: float) -> None:
         self._connecting = None
         if self._connect_error is not None:
+            self._dropped = False
             self._retry(now, self._connect_error)
-        else:
-            self._connect_at = now + _BACKOFF[0]
 
     def _retry(self, now: float, error: object = None) -> None:
+        """Connect again after a while: a longer one after each connection that failed, was refused, or did not last."""
+        if self._connected_at is not None and now - self._connected_at >= _STABLE:
+            self._failures = 0
+        self._connected_at = None
         delay = _BACKOFF[min(self._failures, len(_BACKOFF) - 1)] * random.uniform(0.5, 1.5)
         self._failures += 1
         self._connect_at = now + delay
@@ -322,18 +344,18 @@ class MqttLink:
             )
             return
         self._subscribed = True
-        self._failures = 0
         self._log.info("mqtt.ready")
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         was_connected, self._connected = self._connected, False
         self._subscribed = False
+        self._dropped = True
         self._unacked.clear()
         if was_connected and not self._closing:
             self._log.warning("mqtt.disconnected", reason=str(reason))
 
     def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-        octets = bytes(message.payload)
+        octets = bytes(message.payload[: self._longest])
         if self._unacked.get(message.mid) == octets:
             return  # sent again by a broker that grew impatient; it is being worked on
         try:

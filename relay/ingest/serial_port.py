@@ -112,6 +112,10 @@ class SmsLink:
         self._modem.release(ref, now)
         self._after([], now)
 
+    def reject(self, ref: Ref, now: float) -> None:
+        self._modem.reject(ref, now)
+        self._after([], now)
+
     def send(self, message: Outgoing, now: float) -> bool:
         queued = self._modem.send(message, now)
         self._after([], now)

@@ -36,7 +36,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message was read from the SIM. Call `release(ref)` once it is on disk or of no use."""
+    """A message was read from the SIM. Call `release(ref)` once it is on disk, `reject(ref)` if it is of no use."""
 
     ref: Ref
     sender: str
@@ -97,6 +97,7 @@ Report = Incoming | Sent | Unsent | Ready | Trouble | Silent
 class _Held:
     text: str
     released: bool = False
+    doubtful: bool = False  # it is of no use, if it reads the same a second time
 
 
 class Modem:
@@ -151,12 +152,27 @@ class Modem:
         return len(self._sends) + (self._sending is not None)
 
     def release(self, ref: Ref, now: float) -> None:
-        """The message is on disk (or refused): it may be deleted."""
-        held = self._held.get(ref.index)
-        if ref.session == self._session and held is not None and held.text == ref.text:
+        """The message is on disk: it may be deleted."""
+        if held := self._holding(ref):
             held.released = True
             self._deletes.append(ref)
             self._next(now)
+
+    def reject(self, ref: Ref, now: float) -> None:
+        """The message is not an alarm as it was read. A serial line may garble a genuine one, and the SIM has the only
+        copy: it is deleted only when it reads the same again."""
+        if held := self._holding(ref):
+            held.doubtful = True
+            self._read_soon(ref.index)
+            self._next(now)
+
+    def _read_soon(self, index: int) -> None:
+        if index not in self._reads:
+            self._reads.append(index)
+
+    def _holding(self, ref: Ref) -> _Held | None:
+        held = self._held.get(ref.index)
+        return held if ref.session == self._session and held is not None and held.text == ref.text else None
 
     def send(self, message: Outgoing, now: float) -> bool:
         """Queue a message. False: it was dropped, because the queue is full or nobody can be reached at this
@@ -186,8 +202,7 @@ class Modem:
             self._begin(now)
         if self._sweep_at is not None and now >= self._sweep_at and self._ready:
             self._sweep_at = now + SWEEP_INTERVAL
-            if _ALL not in self._reads:
-                self._reads.append(_ALL)
+            self._read_soon(_ALL)
         self._next(now)
         return reports
 
@@ -314,8 +329,7 @@ class Modem:
     def _unsolicited(self, line: str) -> None:
         if match := _CMTI.match(line):
             index = int(match[2]) if match[1] == self._storage else _ALL
-            if index not in self._reads:
-                self._reads.append(index)
+            self._read_soon(index)
 
     def _finished(self, done: Finished, now: float) -> list[Report]:
         if not self._ready:
@@ -330,20 +344,37 @@ class Modem:
         return self._sent(done, now)
 
     def _listed(self, done: Finished, now: float) -> list[Report]:
-        found: dict[int, str] = {}
-        for header, text in zip(done.lines[::2], done.lines[1::2], strict=False):
-            if match := _LISTED.match(header):
-                found[int(match[1])] = text
+        found: dict[int, str | None] = {}  # None: the line with the message did not come through
+        index = _ALL
+        for line in done.lines:
+            if match := _LISTED.match(line):
+                index = int(match[1])
+                found[index] = None
+            elif index in found:
+                found[index] = line
         for index in [i for i in self._held if i not in found]:
             del self._held[index]
         reports: list[Report] = []
         for index, text in found.items():
-            held = self._held.get(index)
-            if held is None or held.text != text:
-                reports += self._take(index, text, now)
-            elif held.released:  # an earlier deletion failed
-                self._deletes.append(Ref(self._session, index, text))
+            if text is not None:
+                reports += self._seen(index, text, now)
+            else:
+                self._read_soon(index)
+                reports.append(Trouble("a message in the SIM could not be read", "garbled or empty"))
         return reports
+
+    def _seen(self, index: int, text: str, now: float) -> list[Report]:
+        """The SIM has this at this place."""
+        held = self._held.get(index)
+        if held is None or held.text != text:
+            return self._take(index, text, now)
+        if held.doubtful:
+            held.doubtful = False
+            held.released = True
+            self._deletes.append(Ref(self._session, index, text))
+        elif held.released:  # an earlier deletion failed
+            self._deletes.append(Ref(self._session, index, text))
+        return []
 
     def _read_one(self, done: Finished, now: float) -> list[Report]:
         assert isinstance(self._current, int)
@@ -352,10 +383,7 @@ class Modem:
             return [Trouble("reading a message failed", done.error)]
         if len(done.lines) < 2:
             return []  # the place is empty: read and deleted by an earlier sweep
-        held = self._held.get(self._current)
-        if held is not None and held.text == done.lines[1]:
-            return []
-        return self._take(self._current, done.lines[1], now)
+        return self._seen(self._current, done.lines[1], now)
 
     def _take(self, index: int, text: str, now: float) -> list[Report]:
         self._held[index] = _Held(text)
@@ -363,8 +391,8 @@ class Modem:
         try:
             message = pdu.decode_deliver(text)
         except pdu.PduError as error:
-            self.release(ref, now)  # a delivery report or noise; it must not fill the SIM
-            return [Trouble("a message that is no SMS-DELIVER was deleted", str(error))]
+            self.reject(ref, now)  # a delivery report or noise; it must not fill the SIM
+            return [Trouble("a message in the SIM is no SMS-DELIVER", str(error))]
         return [Incoming(ref, message.sender, message.octets)]
 
     def _deleted(self, done: Finished) -> list[Report]:

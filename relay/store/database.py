@@ -95,7 +95,7 @@ def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
     else:
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
-        engine = create_engine(parsed)
+        engine = create_engine(parsed, hide_parameters=True)  # rows must not reach a log by way of an error
     except ImportError:
         raise StoreError("PostgreSQL needs its driver: pip install tocsin[postgres]") from None
     if sqlite:
@@ -124,6 +124,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         cursor.execute("PRAGMA trusted_schema = OFF")
+        cursor.execute("PRAGMA secure_delete = ON")  # a key that was used up or revoked leaves the file
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -164,3 +164,42 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
     assert report["findings"]
     assert relay("verify", tmp_path / "missing").exit_code == 2
     assert relay("verify", file, "--relay-key", "short").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["bad name!", "ümlaut.example", "", "-x.example"])
+def test_init_refuses_a_name_that_no_certificate_can_have(tmp_path: Path, name: str) -> None:
+    done = relay("init", tmp_path / "new", "--name", name)
+    assert done.exit_code == 2
+    assert "is a host name in ASCII" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_init_that_was_cut_short_says_so(folder: Path) -> None:
+    (folder / "relay.toml").unlink()
+    done = relay("init", folder)
+    assert done.exit_code == 1
+    assert "did not finish here" in done.stderr
+
+
+def test_an_offer_for_a_name_that_the_certificate_lacks_comes_with_a_warning(folder: Path, tmp_path: Path) -> None:
+    done = relay("bracelet", "add", "X", "--offer", tmp_path / "o", "--host", "far.example", "--data", folder)
+    assert "the broker's certificate does not have the name far.example" in done.stderr
+    done = relay("bracelet", "add", "Y", "--offer", tmp_path / "p", "--data", folder)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("nonsense", "is not a database URL"), ("sqlite:////nonexistent/x/db", "No such file"), (None, "not a database")],
+)
+def test_a_database_that_can_not_be_used_is_said_in_words(folder: Path, url: str | None, says: str) -> None:
+    if url is None:
+        for file in folder.glob("relay.sqlite3*"):
+            file.write_bytes(b"this is something else" * 1000)
+    else:
+        config = folder / "relay.toml"
+        config.write_text(config.read_text().replace("[store]", f'[store]\nurl = "{url}"'))
+    done = relay("bracelet", "list", "--data", folder)
+    assert done.exit_code == 1, done.stderr
+    assert says in done.stderr
+    assert isinstance(done.exception, SystemExit)

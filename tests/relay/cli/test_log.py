@@ -130,3 +130,15 @@ def test_a_flood_is_counted_and_not_written() -> None:
     assert len(recorder.events) == 20
     events.refresh(1.0)
     assert recorder.events[-1] == ("log.left_out", {"count": 980})
+
+
+def test_what_a_flood_leaves_out_is_told_while_it_lasts() -> None:
+    recorder = Recorder()
+    events = EventLog(recorder, per_second=10, burst=20)
+    for second in range(60):
+        events.refresh(float(second))
+        for number in range(100):
+            events.emit("alarm.received", 0.0, "0a1b2c3d", number)
+    told = [fields["count"] for event, fields in recorder.events if event == "log.left_out"]
+    assert len(told) >= 5
+    assert sum(told) > 4000

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -187,3 +189,116 @@ def test_a_server_that_accepts_and_says_nothing_does_not_block_the_loop(broker: 
 def test_a_name_and_a_password_do_not_show(broker: NatsBroker) -> None:
     tls = client_tls(broker.folder.parent / "ca")
     assert PASSWORD not in repr(Endpoint("localhost", 1, "relay", "relay", PASSWORD, tls))
+
+
+class Recorder(Quiet):
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def _note(self, event: str, **fields: Any) -> None:
+        self.events.append(event)
+
+    debug = info = warning = error = _note
+
+
+class FakeBroker:
+    """Speaks just enough MQTT, and that late or wrong: what a real broker does only on a bad day."""
+
+    def __init__(self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1) -> None:
+        self.connections = 0
+        self._connack, self._after, self._suback = connack, connack_after, suback
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._threads.append(threading.Thread(target=self._talk, args=(connection,), daemon=True))
+            self._threads[-1].start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection, connection.makefile("rb") as stream:
+            while head := stream.read(1):
+                body = stream.read(stream.read(1)[0])
+                if head[0] == 0x10:
+                    time.sleep(self._after)
+                    connection.sendall(bytes((0x20, 2, 0, self._connack)))
+                    if self._connack:
+                        return
+                elif head[0] == 0x82 and self._suback is not None:
+                    connection.sendall(bytes((0x90, 4)) + body[:2] + bytes((self._suback, self._suback)))
+                elif head[0] >> 4 == 3:
+                    at = 2 + int.from_bytes(body[:2], "big")
+                    connection.sendall(bytes((0x40, 2)) + body[at : at + 2])
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+def alone(port: int, log: Quiet) -> MqttLink:
+    endpoint = Endpoint("127.0.0.1", port, "relay", "relay", PASSWORD, None)
+    return MqttLink(endpoint, log, on_message=lambda _: None, on_published=lambda _: None)
+
+
+def drive(link: MqttLink, seconds: float, done: Callable[[], object] = lambda: False, ahead: float = 0.0) -> None:
+    """Turn the loop. `ahead`: as if so much time had passed already."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not done():
+        fd = link.fileno()
+        if fd is not None and select.select([fd], [], [], 0.005)[0]:
+            link.readable()
+        elif fd is None:
+            time.sleep(0.005)
+        link.tick(time.monotonic() + ahead)
+        link.flush()
+
+
+def test_a_broker_that_takes_its_time_after_an_outage_is_given_it() -> None:
+    broker, log = FakeBroker(connack_after=0.5), Recorder()
+    link = alone(broker.port, log)
+    link.publish(TOPIC, b"waits since long", time.monotonic() - 3600)
+    drive(link, 5, lambda: link.connected and link.outstanding == 0)
+    assert link.outstanding == 0
+    assert "mqtt.no_puback" not in log.events
+    assert broker.connections == 1
+    link.close()
+    broker.close()
+
+
+def test_a_broker_that_refuses_us_is_not_asked_without_pause() -> None:
+    broker, log = FakeBroker(connack=5), Recorder()
+    link = alone(broker.port, log)
+    drive(link, 3)
+    assert "mqtt.refused" in log.events
+    assert broker.connections <= 4
+    link.close()
+    broker.close()
+
+
+@pytest.mark.parametrize("suback", [0x80, None])
+def test_a_subscription_that_was_not_granted_is_asked_for_again(suback: int | None) -> None:
+    broker, log = FakeBroker(suback=suback), Recorder()
+    link = alone(broker.port, log)
+    drive(link, 5, lambda: "mqtt.connected" in log.events)
+    drive(link, 0.3)
+    assert not link.connected
+    drive(link, 5, lambda: broker.connections == 2, ahead=31.0)
+    assert broker.connections == 2
+    assert "mqtt.not_subscribed" in log.events
+    link.close()
+    broker.close()
+
+
+def test_of_a_huge_message_only_the_beginning_is_kept(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    relay.link._longest = 141
+    send(device, bytes(60_000))
+    until(lambda: relay.messages, relay, device)
+    assert len(relay.messages[0].octets) == 141
+    relay.link.acknowledge(relay.messages[0])

@@ -193,6 +193,39 @@ def test_what_is_no_message_does_not_fill_the_sim() -> None:
     talk = Talk()
     reports = talk.set_up("+CMGL: 1,0,,20", "0006010591214365", "+CMGL: 2,0,,133", ALARM_PDU)
     assert [type(r) for r in reports] == [Ready, Trouble, Incoming]
+    assert talk.says() == "AT+CMGR=1"  # the line may have garbled it
+    assert talk.hears("+CMGR: 1,,20", "0006010591214365", "OK") == []
+    assert talk.says() == "AT+CMGD=1"
+
+
+@pytest.mark.parametrize("garbled", [ALARM_PDU[:-2], ALARM_PDU[:-1], ALARM_PDU[:40] + ALARM_PDU[42:]])
+def test_an_alarm_that_the_serial_line_garbled_is_read_again_and_not_deleted(garbled: str) -> None:
+    talk = Talk()
+    reports = talk.set_up("+CMGL: 1,0,,133", garbled, "+CMGL: 2,0,,133", OTHER_PDU)
+    assert [type(r) for r in reports] == [Ready, Trouble, Incoming]
+    assert [r.ref.index for r in reports if isinstance(r, Incoming)] == [2]
+    assert talk.says() == "AT+CMGR=1"
+    (report,) = talk.hears("+CMGR: 1,,133", ALARM_PDU, "OK")
+    assert isinstance(report, Incoming)
+    assert report.octets == ALARM
+    assert talk.says() == ""
+    talk.modem.release(report.ref, talk.now)
+    assert talk.says() == "AT+CMGD=1"
+
+
+def test_what_was_refused_is_deleted_only_when_it_reads_the_same_again() -> None:
+    talk = Talk()
+    wrong = ALARM_PDU[:-2] + "FE"
+    (_, report) = talk.set_up("+CMGL: 1,0,,133", wrong)
+    assert isinstance(report, Incoming)
+    talk.modem.reject(report.ref, talk.now)
+    assert talk.says() == "AT+CMGR=1"
+    (report,) = talk.hears("+CMGR: 1,,133", ALARM_PDU, "OK")
+    assert isinstance(report, Incoming)
+    assert report.octets == ALARM
+    talk.modem.reject(report.ref, talk.now)
+    assert talk.says() == "AT+CMGR=1"
+    assert talk.hears("+CMGR: 1,,133", ALARM_PDU, "OK") == []
     assert talk.says() == "AT+CMGD=1"
 
 

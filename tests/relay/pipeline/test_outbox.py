@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cbor2
 import pytest
 from sqlalchemy import update
 
-from relay.outbox import LEASE_S, UNREADABLE_RETRY_S, Delivery, Outbox, OutboxId
+from relay.outbox import EVIDENCE, LEASE_S, RETRY_MOST_S, Delivery, Outbox, OutboxId
 from relay.pipeline import Pipeline
 from relay.store import Store, schema
 from tests.relay.support import KEYS, NOW, Bracelet, contents, provision
@@ -102,8 +103,8 @@ def test_unreadable_evidence_holds_up_nobody(
     assert attempts(store) == [("relay", "unreadable")]
     assert outbox.pending() == 2, "it stays unfinished, to be seen"
     outbox.mark_done([good[0][0]], NOW + 2)
-    assert outbox.lease(NOW + UNREADABLE_RETRY_S) == []
-    assert outbox.lease(NOW + 1 + UNREADABLE_RETRY_S) == []
+    assert outbox.lease(NOW + RETRY_MOST_S) == []
+    assert outbox.lease(NOW + 1 + RETRY_MOST_S) == []
     assert attempts(store) == [("relay", "unreadable"), ("relay", "done"), ("relay", "unreadable")]
 
 
@@ -117,3 +118,29 @@ def test_a_delivery_prints_no_document(pipeline: Pipeline, outbox: Outbox, brace
     raise_alarms(pipeline, bracelet, 1)
     outbox.release()
     assert repr(outbox.lease(NOW)) == f"[Delivery({bracelet.kid}, 0)]"
+
+
+@pytest.mark.parametrize("evidence", [b"\xff", cbor2.dumps(7), cbor2.dumps([b"", b"no sign1"])])
+def test_evidence_of_another_version_holds_up_nobody(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, evidence: bytes
+) -> None:
+    noted: list[OutboxId] = []
+    outbox = Outbox(store, KEYS, on_unreadable=lambda key, _error: noted.append(key))
+    odd, good = raise_alarms(pipeline, bracelet, 2)
+    with store.write() as connection:
+        sealed = store.box.seal(EVIDENCE, odd[0].alarm_id, evidence)
+        row = schema.alarm.c.id == odd[0].alarm_id
+        connection.execute(update(schema.alarm).where(row).values(evidence_sealed=sealed))
+    outbox.release()
+    assert found(outbox.lease(NOW + 1)) == [good]
+    assert noted == [odd[0]], "somebody is told"
+
+
+def test_alarms_accepted_while_the_clock_was_ahead_do_not_wait_for_that_time(
+    pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet
+) -> None:
+    promised = raise_alarms(pipeline, bracelet, 2, NOW + 365 * 86400)
+    assert found(outbox.lease(NOW)) == promised, "neither their due time nor their lease can be true"
+    assert outbox.lease(NOW + 1) == [], "leased once"
+    outbox.release()
+    assert found(outbox.lease(NOW + 2)) == promised, "nor their due time"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from relay import pki, rebroadcast
-from tests.relay.service.rig import ROOT, TIMEOUT, Rig, eventually, rig
+from tests.relay.service.rig import ROOT, TIMEOUT, Process, Rig, eventually, rig
 
 
 @pytest.fixture
@@ -75,6 +75,20 @@ def test_a_bracelet_added_and_revoked_while_the_relay_runs(embedded: Rig) -> Non
     eventually(lambda: not device.connected, "its connection is closed")
 
 
+@pytest.mark.parametrize("what", ["broker", "registry"])
+def test_what_the_disk_did_not_allow_is_done_later(embedded: Rig, what: str) -> None:
+    relay = embedded.start()
+    in_the_way = embedded.data.broker / "nats.conf.new"  # its configuration can't be written
+    in_the_way.mkdir()
+    if what == "broker":
+        os.kill(int((embedded.data.broker / "pid").read_text()), signal.SIGKILL)
+    else:
+        relay.signal(signal.SIGHUP)
+    relay.wait_for({"broker": "broker.down", "registry": "registry.not_reloaded"}[what])
+    in_the_way.rmdir()
+    relay.wait_for({"broker": "broker.restarted", "registry": "registry.reloaded"}[what])
+
+
 def test_a_second_relay_on_the_same_folder_is_refused(embedded: Rig) -> None:
     embedded.start()
     done = run_relay("run", "--data", str(embedded.data.path))
@@ -106,7 +120,9 @@ def test_more_than_memory_may_hold_waits_with_the_broker(on_broker: Rig) -> None
     bracelet = on_broker.bracelet()
     on_broker.start_broker()
     device = bracelet.connect()
-    on_broker.start().signal(signal.SIGTERM)
+    first = on_broker.start()
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
     count = 1000
     for _ in range(count):
         device.publish_soon(f"{bracelet.base}/alarm", bracelet.alarm())
@@ -119,3 +135,49 @@ def test_more_than_memory_may_hold_waits_with_the_broker(on_broker: Rig) -> None
 def run_relay(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "relay", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+def test_a_relay_that_is_still_starting_survives_being_told_of_a_bracelet(embedded: Rig) -> None:
+    relay = Process(embedded, ("tests.relay.service.told_early",))
+    embedded.processes.append(relay)
+    relay.wait_for("registry.reloaded")
+    relay.wait_for("mqtt.ready")
+
+
+def test_a_relay_with_another_store_key_does_not_start_to_refuse_alarms(on_broker: Rig) -> None:
+    on_broker.bracelet()
+    (on_broker.data.keys / "store.key").write_text("ab" * 32)
+    done = run_relay("run", "--data", str(on_broker.data.path))
+    assert done.returncode == 1
+    assert "is keys/store.key the one that this database was made with?" in done.stderr
+
+
+def test_a_certificate_near_its_end_is_renewed_at_the_start(embedded: Rig) -> None:
+    data = embedded.data
+    ca = pki.load_ca(data.ca_cert.read_bytes(), data.ca_key.read_bytes())
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=10)
+    certificate, key = pki.issue_server(ca, ["localhost", "127.0.0.1"], not_after=soon)
+    data.server_cert.write_bytes(certificate)
+    data.server_key.write_bytes(key)
+    embedded.start()  # connects by TLS
+    later = soon + datetime.timedelta(days=365)
+    assert pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), ["localhost"], later)
+    assert data.server_key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_name_added_to_the_configuration_gets_into_the_certificate(embedded: Rig) -> None:
+    data = embedded.data
+    data.config.write_text(data.config.read_text().replace('public_host = "localhost"', 'public_host = "far.example"'))
+    assert not embedded.relay.vouches_for("far.example")
+    embedded.start()
+    assert embedded.relay.vouches_for("far.example")
+    assert embedded.relay.vouches_for("localhost")
+
+
+def test_an_unfit_certificate_that_can_not_be_renewed_is_said_in_words(embedded: Rig) -> None:
+    embedded.data.ca_key.unlink()
+    embedded.data.server_cert.write_text("garbage")
+    done = run_relay("run", "--data", str(embedded.data.path))
+    assert done.returncode == 1
+    assert "could not be renewed: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr

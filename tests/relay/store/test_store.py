@@ -13,9 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, bindparam, insert, inspect, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from relay import store as stores
 from relay.pipeline import Pipeline
+from relay.registry import Registry
 from relay.store import AtRestError, Box, StaleState, Store, StoreError, chains, schema
 from relay.store.chains import Replacement
 from relay.store.database import HEAD
@@ -215,3 +217,22 @@ def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_are_not_printed() -> None:
     assert repr(Roots(b"a", b"b", b"c")) == "Roots()"
     assert "0001" not in repr(KEYS)
+
+
+def test_an_error_of_the_database_does_not_tell_what_was_to_be_written(store: Store, bracelet: Bracelet) -> None:
+    with pytest.raises(IntegrityError) as caught, store.write() as connection:
+        row = dict.fromkeys(("reason", "path"), "a secret word") | dict.fromkeys(("count", "first_ms", "last_ms"), 1)
+        connection.execute(insert(schema.refusal), row)
+        connection.execute(insert(schema.refusal), row)
+    assert "a secret word" not in str(caught.value).replace(str(caught.value.orig), "")
+
+
+def test_what_is_deleted_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "relay.sqlite3"
+    opened = stores.open(f"sqlite:///{path}", STORE_KEY)
+    bracelet = provision(opened, "heron")
+    with opened.read() as connection:
+        sealed = connection.execute(select(schema.chain.c.state_sealed)).scalars().first()
+    Registry(opened, KEYS).revoke(bracelet.kid, now=1.0)
+    opened.close()  # the write-ahead log goes with the last connection
+    assert sealed not in path.read_bytes()
