@@ -186,7 +186,9 @@ def _keys_of(section: str) -> list[str]:
     return sorted(model.model_fields)
 
 
-def render_default(*, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None) -> str:
+def render_default(
+    *, client_id: str, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None
+) -> str:
     """The text of a new relay.toml: what a newcomer may want to change, explained; the rest in comments."""
     quoted = ", ".join(_quote(n) for n in names)
     sms_lines = [
@@ -204,6 +206,9 @@ def render_default(*, names: list[str], listen: str, port: int, sms_port: str | 
 [mqtt]
 host = "localhost"            # name the relay itself connects to; must be in the broker's certificate
 port = {port}
+# Names the relay's session at the broker. Random, because whoever has any account there and knows it can push the relay
+# off; keep it, because messages that came while the relay was away wait under it.
+client_id = {_quote(client_id)}
 public_host = {_quote(names[0])}     # name that bracelets connect to; must be in the broker's certificate
 # ca = "tls/ca.pem"           # the CA that signed the broker's certificate
 

@@ -9,11 +9,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import select
 
-from relay.pipeline import Inbound
+from relay.pipeline import Inbound, Pipeline, Status
 from relay.registry import Registry
-from relay.store import Store
+from relay.store import Store, records
 from relay.store.schema import metadata
-from relay.verify import Alarm, ChainState, Fix, Heartbeat, RelayKeys, agree, open_receipt, parse, roots
+from relay.verify import Alarm, ChainState, Fix, Heartbeat, Reason, RelayKeys, agree, open_receipt, parse, roots
 from relay.verify.seal import Sealer
 
 NOW = 1_767_225_700.25
@@ -83,3 +83,13 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
             table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
             for table in metadata.sorted_tables
         }
+
+
+def one(pipeline: Pipeline, message: Inbound, now: float = NOW) -> tuple[Status, Reason | None]:
+    (item,) = pipeline.process([message], now).items
+    return item.status, item.reason
+
+
+def refusals(store: Store) -> dict[tuple[str, str], int]:
+    with store.read() as connection:
+        return records.refusals(connection)

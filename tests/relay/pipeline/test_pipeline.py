@@ -10,24 +10,14 @@ from sqlalchemy import delete, select, update
 
 from relay import cases, rebroadcast
 from relay.outbox import OutboxId
-from relay.pipeline import Inbound, Pipeline, Status
+from relay.pipeline import Pipeline, Status
 from relay.registry import Registry
-from relay.store import Store, chains, records, schema
+from relay.store import Store, chains, schema
 from relay.verify import Heartbeat, Reason
 from relay.verify.ratchet import MAX_STEPS, SKIPPED_AGE_S
-from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, contents, provision
+from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, contents, one, provision, refusals
 
 DRILL, CANCEL, DURESS = 1, 2, 4
-
-
-def one(pipeline: Pipeline, message: Inbound, now: float = NOW) -> tuple[Status, Reason | None]:
-    (item,) = pipeline.process([message], now).items
-    return item.status, item.reason
-
-
-def refusals(store: Store) -> dict[tuple[str, str], int]:
-    with store.read() as connection:
-        return records.refusals(connection)
 
 
 def test_alarm(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
@@ -143,58 +133,6 @@ def test_a_skipped_key_ages(pipeline: Pipeline, bracelet: Bracelet) -> None:
     assert one(pipeline, bracelet.by_mqtt(newest)) == (Status.NEW, None)
     assert one(pipeline, bracelet.by_mqtt(early), NOW + SKIPPED_AGE_S - 1) == (Status.NEW, None)
     assert one(pipeline, bracelet.by_mqtt(late), NOW + SKIPPED_AGE_S + 1) == (Status.REFUSED, Reason.REPLAY)
-
-
-def test_refused_messages_move_nothing(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
-    """One of each kind, in one batch with a good one, counted by reason."""
-    other = provision(store, "heron")
-    good = bracelet.alarm()
-    forged = other.alarm().replace(bytes.fromhex(other.kid), bytes.fromhex(bracelet.kid))
-    batch = [
-        Inbound("mqtt", bytes(141), "alarm", bracelet.kid),
-        Inbound("mqtt", good[:-1], "alarm", bracelet.kid),
-        Inbound("mqtt", b"\x83\x40\xa0\x40", "alarm", bracelet.kid),
-        Inbound("mqtt", b"\x83\x40\xa0\x49" + bytes(9), "alarm", bracelet.kid),
-        Inbound("mqtt", good, "alarm", other.kid),
-        Inbound("mqtt", good.replace(bytes.fromhex(bracelet.kid), bytes(4)), "alarm", "00000000"),
-        bracelet.by_mqtt(forged),
-        bracelet.by_mqtt(bracelet.heartbeat()),
-        bracelet.beat(good),
-        bracelet.by_sms(good[:-1] + b"\x00"),
-    ]
-    before = contents(store)
-    items = pipeline.process(batch, NOW).items
-    assert [item.status for item in items] == [Status.REFUSED] * len(batch)
-    assert [item.reason for item in items] == [
-        Reason.OVERSIZED,
-        Reason.NOT_CBOR,
-        Reason.BAD_STRUCTURE,
-        Reason.BAD_HEADER,
-        Reason.WRONG_TOPIC,
-        Reason.UNKNOWN_KID,
-        *[Reason.BAD_TAG] * 4,
-    ]
-    assert all(item.receipt is None and item.rebroadcast is None for item in items)
-    after = contents(store)
-    assert {name for name in after if after[name] != before[name]} == {"refusal"}
-    assert refusals(store)["bad_tag", "mqtt"] == 3
-    assert refusals(store)["bad_tag", "sms"] == 1
-    assert one(pipeline, bracelet.by_mqtt(good)) == (Status.NEW, None)
-    pipeline.process(batch[:1], NOW)
-    assert refusals(store)["oversized", "mqtt"] == 2
-
-
-def test_every_cut_and_flip_moves_nothing(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
-    good = bracelet.alarm()
-    damaged = [good[:length] for length in range(len(good))]
-    damaged += [(int.from_bytes(good, "big") ^ 1 << bit).to_bytes(len(good), "big") for bit in range(len(good) * 8)]
-    before = contents(store)
-    items = pipeline.process([Inbound("sms", octets) for octets in damaged], NOW).items
-    assert {item.status for item in items} == {Status.REFUSED}
-    after = contents(store)
-    assert {name for name in after if after[name] != before[name]} == {"refusal"}
-    assert sum(refusals(store).values()) == len(damaged)
-    assert one(pipeline, bracelet.by_sms(good)) == (Status.NEW, None)
 
 
 # --- heartbeats ---
