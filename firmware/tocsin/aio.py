@@ -58,7 +58,8 @@ class Supervisor:
                 pause = RESTART_MS
             log.event("restarted", task=name, reason=why)
             await asyncio.sleep_ms(pause)
-            pause = min(pause * 2, RESTART_MAX_MS)
+            if name not in self._vital:  # a vital one must be back before the watchdog's patience ends
+                pause = min(pause * 2, RESTART_MAX_MS)
 
     async def watch(self, watchdog):
         """Feed the watchdog for as long as every vital task reports."""

@@ -60,12 +60,8 @@ class Alarm:
         self._placed = self._placed or placed
         self._slot = self._at + next_update(now - self._at)
 
-    def due(self, now, news, placed):
-        """Is an Update due? In its slot, as soon as there is news; without news only once in QUIET_MS."""
-        at = self.deadline(news, placed)
-        return at is not None and now >= at
-
     def deadline(self, news, placed):
+        """When the next Update is due, or None: in its slot if there is news by then, else once in QUIET_MS."""
         if not self.active:
             return None
         if placed and not self._placed:

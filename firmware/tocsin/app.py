@@ -31,6 +31,7 @@ NO_NETWORK_MS = 15000  # after boot, until the network is taken for absent
 RECEIPTS_MAX = 16
 HEARTBEAT_TOKEN = -1  # in place of a counter: nobody waits for its PUBACK
 WANTED_MAX = 4
+CRASH_MS = 10000
 FELT = {alarm.ALERT: "raised", alarm.UPDATE: "updated", alarm.CANCEL: "cancelled"}
 RESETS = {1: "power_on", 2: "hard", 3: "watchdog", 4: "deep_sleep", 5: "soft"}
 
@@ -107,6 +108,7 @@ class Bracelet:
 
         self._gestures = gesture.Gestures(config.hold_ms)
         self._wanted = []  # gestures that are not yet carried out
+        self._retry_at = 0  # nothing could be sealed: not before this is it tried again
         self._receipts = []  # (octets, path) that are not yet opened
         self._receipt = asyncio.Event()
         self._wifi_up = None
@@ -165,6 +167,7 @@ class Bracelet:
                 self._haptic.play("tick%d" % event[1])
             elif event[0] in ("hold", "cancel") and len(self._wanted) < WANTED_MAX:
                 self._wanted.append(event[0])
+                self._retry_at = 0
                 self._wake.set()
 
     def _on_gnss_time(self, seconds):
@@ -242,8 +245,10 @@ class Bracelet:
             now = self._clock.ms()
             if self._wifi_up is None and now > NO_NETWORK_MS:
                 self._delivery.net(False, now)
-            self._carry_out(now)
-            if self._alarm.due(now, self._news(), self._gnss.count > 0):
+            if now >= self._retry_at:
+                self._carry_out(now)
+            at = self._update_at()
+            if at is not None and now >= at:
                 self._raise(alarm.UPDATE)
             if self._state.dirty is not None and now >= self._state.dirty:
                 self._state.persist()
@@ -259,10 +264,14 @@ class Bracelet:
         times = (
             now + CORE_MS,
             self._state.dirty,
-            self._alarm.deadline(self._news(), self._gnss.count > 0),
+            self._update_at(),
             self._delivery.deadline(),
         )
         return max(min([at for at in times if at is not None]) - now, 1)
+
+    def _update_at(self):
+        at = self._alarm.deadline(self._news(), self._gnss.count > 0)
+        return None if at is None or self._state.sparing else max(at, self._retry_at)
 
     def _news(self):
         """A number that changes whenever the place is better known than before."""
@@ -271,11 +280,11 @@ class Bracelet:
     def _carry_out(self, now):
         while self._wanted:
             kind = self._alarm.gesture(self._wanted[0], now)
-            if kind == alarm.ALERT and self._delivery.full_of_alerts():
+            if kind == alarm.ALERT and self._alarm.active and self._delivery.full_of_alerts():
                 kind = alarm.UPDATE
             if not self._raise(kind):
                 self._haptic.play("fault")
-                break  # stays wanted: tried again with every round, for as long as it takes
+                break  # stays wanted: tried again, for as long as it takes
             self._wanted.pop(0)
             self._haptic.play(FELT[kind])
 
@@ -283,6 +292,7 @@ class Bracelet:
         """Seal and store. False when that is impossible for now."""
         message = self._state.seal(kind, self._battery.percent, self._gnss.fix(), self._modem.cell, self._news())
         if message is None:
+            self._retry_at = self._clock.ms() + CORE_MS
             return False
         size = len(message.octets)
         if kind == alarm.ALERT:
@@ -360,4 +370,9 @@ class Bracelet:
 
 
 def main():
-    asyncio.run(App().run())
+    try:
+        asyncio.run(App().run())
+    except Exception as error:  # it could not start; what it was may be better after a reset
+        log.event("crashed", reason=log.reason(error))
+    time.sleep_ms(CRASH_MS)
+    machine.reset()

@@ -17,16 +17,19 @@ _RELAY_GAP = 4096  # below the 5000 steps the relay is willing to skip
 
 def block(skipped):
     """How many counters to reserve. A bracelet that resets over and over without ever reaching the relay skips a
-    block each time; the blocks shrink so that the relay can still follow after more than a thousand resets."""
-    return min(max((_RELAY_GAP - skipped) // 64, 1), BLOCK)
+    block each time. So the blocks shrink, down to none: then a counter is stored before its message is sealed, resets
+    cost nothing any more, and what the relay is still willing to skip is left for presses of the button."""
+    return min(max((_RELAY_GAP - skipped) // 64, 0), BLOCK)
 
 
 class Sender:
-    def __init__(self, counter, key, step):
-        """As stored: `counter` is the stored limit, `key` its chain key, step(key) -> (message key, next key)."""
+    def __init__(self, counter, key, step, end):
+        """As stored: `counter` is the stored limit, `key` its chain key, step(key) -> (message key, next key). The
+        chain has no counter `end` or above."""
         self.counter = counter  # of the next message
         self._key = key
         self._step = step
+        self._end = end
         self.limit = counter
         self._limit_key = key
 
@@ -38,7 +41,7 @@ class Sender:
             self.limit = self.counter
 
     def take(self):
-        """(counter, chain key) for one message, used up by this call; None when the reserve is spent."""
+        """(counter, chain key) for one message, used up by this call; None when the reserve, or the chain, is spent."""
         if self.counter >= self.limit:
             return None
         taken = self.counter, self._key
@@ -52,7 +55,7 @@ class Sender:
     def reserve(self, count):
         """[limit, key] to store so that `count` further messages can be sealed; reserved() once that is on flash."""
         limit, key = self.limit, self._limit_key
-        while limit < self.counter + count:
+        while limit < min(self.counter + count, self._end):
             key = self._step(key)[1]
             limit += 1
         return [limit, key]

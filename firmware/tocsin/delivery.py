@@ -12,7 +12,7 @@ Policy (for people: firmware/README.md, "Delivery"):
 - SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes.
 """
 
-from tocsin.alarm import UPDATE
+from tocsin.alarm import ALERT, CANCEL, UPDATE
 
 SMS_AFTER_MS = 15000
 SMS_UPDATE_MS = 180000
@@ -157,7 +157,7 @@ class Delivery:
 
     def full_of_alerts(self):
         """So many Alerts wait that a further hold is better told as an Update of the newest."""
-        return sum([m.counter == m.alarm for m in self.queue]) >= ALERTS_MAX
+        return sum([m.kind == ALERT for m in self.queue]) >= ALERTS_MAX
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -192,12 +192,19 @@ class Delivery:
         return wait - (wait >> 2) * self._random_byte() // 255
 
     def _make_room(self):
-        """Give up the oldest Update that is not in flight; then any Update; then the oldest cancel; never an Alert."""
-        for rank in (0, 1, 2):
+        """Give up the oldest Update that is not in flight; then any Update; then the oldest Alert that was called back,
+        whose cancel tells all; then the oldest cancel. Never another Alert."""
+        cancelled = [message.alarm for message in self.queue if message.kind == CANCEL]
+        for rank in (0, 1, 2, 3):
             for message in self.queue:
-                alert = message.counter == message.alarm
                 flying = message.mqtt.flying or message.sms.flying
-                if alert or (rank < 2 and message.kind != UPDATE) or (rank == 0 and flying):
+                if message.kind == UPDATE:
+                    wanted = rank == 1 or (rank == 0 and not flying)
+                elif message.kind == ALERT:
+                    wanted = rank == 2 and message.alarm in cancelled
+                else:
+                    wanted = rank == 3
+                if not wanted:
                     continue
                 if message.sms.flying:
                     self._sms_busy = False

@@ -8,6 +8,8 @@ import json
 import os
 from binascii import a2b_base64, hexlify, unhexlify
 
+import network
+
 from tocsin import identity, journal, ratchet, settings
 from tocsin.crypto import ed25519, x25519
 
@@ -44,6 +46,8 @@ def accept():
     relay_key = _octets(offer, "relay_x25519", 32)
     ca = a2b_base64(offer["ca"])
 
+    # The chip's random numbers are random only while its radio is on; without it they are merely pseudo-random.
+    network.WLAN(network.STA_IF).active(True)
     seed = os.urandom(32)
     ephemeral = os.urandom(32)
     shared = x25519.shared(ephemeral, relay_key)

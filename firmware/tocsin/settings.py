@@ -51,6 +51,6 @@ class Settings:
         wifi = values.get("wifi")
         for network in wifi if isinstance(wifi, list) else []:
             if isinstance(network, list) and len(network) == 2 and _text(network[0]):
-                self.wifi.append((network[0], network[1] or None))
+                self.wifi.append((network[0], _text(network[1])))
         self.hold_ms = _number(values.get("hold_ms"), 1000, 10000, 3000)
         self.heartbeat_s = _number(values.get("heartbeat_s"), 60, 86400, 900)

@@ -5,11 +5,12 @@ later; it doesn't keep an alarm from being sent (see chains.py). Nothing here wa
 flash.
 """
 
-from tocsin import alarm, chains, delivery, envelope, floor, journal, log, ratchet
+from tocsin import alarm, cbor, chains, delivery, envelope, floor, journal, log, ratchet
 from tocsin.crypto import ed25519
 
 RETRY_MS = 5000  # of a failed write
 HEARTBEATS = 16  # counters reserved by one write
+HEARTBEATS_END = 1 << 32
 CAUSE_BUTTON = 0
 FLAG_CANCEL = 2
 
@@ -29,11 +30,13 @@ class State:
         clock.start(record.time)
         now = clock.ms()
         self._floor = floor.Floor(identity.name)
-        self._alarm_tx = chains.Sender(record.alarm_tx[0], record.alarm_tx[1], ratchet.step)
+        end = envelope.MAX_ALARM_COUNTER + 1
+        self._alarm_tx = chains.Sender(record.alarm_tx[0], record.alarm_tx[1], ratchet.step, end)
         self._alarm_tx.skip_to(self._floor.read())
-        self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step)
+        self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step, HEARTBEATS_END)
         self._down = ratchet.ReceiveChain(record.down[0], record.down[1], record.down[2])
         self._acked = record.acked
+        self._take_held(record)
         self.alarm = alarm.Alarm()
         self.alarm.restore(record.alarm, now, clock.time())
         self.delivery = delivery.Delivery(random_byte)
@@ -41,10 +44,33 @@ class State:
             self.delivery.add(delivery.Message(*message), now)
         self.dirty = now  # when to write, None: flash has everything. At boot at once: it reserves counters.
 
-    def persist(self, erase=False, heartbeats=0):
+    def _take_held(self, record):
+        """An Alert that was raised while the journal could not be written."""
+        try:
+            state, message = cbor.decode(self._floor.held() or b"\xf6")
+            if len(state) == 4 and len(message) == 4 and message[0] > (record.alarm[0] if record.alarm else -1):
+                record.alarm = state
+                record.messages.append(message)
+        except (ValueError, TypeError):  # nothing, in most cases
+            pass
+
+    def _hold(self):
+        """The newest Alert, while it waits for its receipt, in the other place."""
+        message = self.delivery.find(self.alarm.counter)
+        self._floor.hold(cbor.encode([self.alarm.state(), message.state()]) if message else None)
+
+    def _block(self):
+        return chains.block(self._alarm_tx.limit - self._acked)
+
+    @property
+    def sparing(self):
+        """So many counters ahead of what the relay has answered that those left are for gestures alone."""
+        return not self._block()
+
+    def persist(self, erase=False, alarms=0, heartbeats=0):
         """Write the journal. True when it is on flash; else it is `dirty` and to be tried again."""
         record = journal.Record(
-            self._alarm_tx.reserve(chains.block(self._alarm_tx.limit - self._acked)),
+            self._alarm_tx.reserve(max(self._block(), alarms)),
             self._heartbeat_tx.reserve(heartbeats),
             self._down.state(),
         )
@@ -59,7 +85,9 @@ class State:
             self.dirty = self._clock.ms() + RETRY_MS
             if self._floor.write(record.alarm_tx[0]):
                 self._alarm_tx.reserved(record.alarm_tx)
+            self._hold()
             return False
+        self._floor.hold(None)
         self._alarm_tx.reserved(record.alarm_tx)
         self._heartbeat_tx.reserved(record.heartbeat_tx)
         self.dirty = None
@@ -67,10 +95,11 @@ class State:
 
     def seal(self, kind, battery, fix, cell, news):
         """Seal an Alert, Update or cancel, queue it and store it. Its Message, or None when no counter is left that is
-        surely unused: then flash has failed for long, and nothing can be sealed until a write succeeds."""
+        surely unused: then flash has failed for long, and nothing can be sealed until a write succeeds; or the chain
+        has ended."""
         taken = self._alarm_tx.take()
         if taken is None:
-            self.persist()
+            self.persist(alarms=1)
             taken = self._alarm_tx.take()
         if taken is None:
             return None

@@ -3,6 +3,11 @@
 from tocsin.alarm import ALERT, CANCEL, UPDATE, Alarm, next_update
 
 
+def due(alarm, now, news, placed):
+    at = alarm.deadline(news, placed)
+    return at is not None and now >= at
+
+
 def raised(at=0, news=0, time=1767225600):
     alarm = Alarm()
     assert alarm.gesture("hold", at) == ALERT
@@ -14,7 +19,7 @@ def slots(until):
     alarm = raised()
     seen = []
     for now in range(0, until + 1, 1000):
-        if alarm.due(now, now, True):  # news all the time
+        if due(alarm, now, now, True):  # news all the time
             alarm.sealed(UPDATE, 8, 0, now, now, True)
             seen.append(now // 1000)
     return seen
@@ -32,17 +37,17 @@ def test_slots_lie_ahead():
 
 def test_without_news_an_update_waits_for_it():
     alarm = raised(news=3)
-    assert not alarm.due(33_000, 3, True)
-    assert alarm.due(33_000, 4, True)  # the fix came after its slot: at once
+    assert not due(alarm, 33_000, 3, True)
+    assert due(alarm, 33_000, 4, True)  # the fix came after its slot: at once
     assert alarm.deadline(4, True) == 20_000
     assert alarm.deadline(3, True) == 600_000
-    assert alarm.due(600_000, 3, True)
+    assert due(alarm, 600_000, 3, True)
 
 
 def test_news_before_the_slot_waits_for_the_slot():
     alarm = raised()
-    assert not alarm.due(19_999, 1, True)
-    assert alarm.due(20_000, 1, True)
+    assert not due(alarm, 19_999, 1, True)
+    assert due(alarm, 20_000, 1, True)
 
 
 def test_the_first_position_does_not_wait_for_a_slot():
@@ -51,7 +56,7 @@ def test_the_first_position_does_not_wait_for_a_slot():
     assert alarm.deadline(1, False) == 20_000
     assert alarm.deadline(1, True) == 3000
     alarm.sealed(UPDATE, 8, 0, 20_000, 1, False)  # only the cell
-    assert alarm.due(23_000, 2, True)
+    assert due(alarm, 23_000, 2, True)
     alarm.sealed(UPDATE, 9, 0, 33_000, 2, True)
     assert alarm.deadline(3, True) == 40_000
 
@@ -74,7 +79,7 @@ def test_after_a_cancel_a_hold_raises_anew_and_no_update_follows():
     alarm.sealed(CANCEL, 8, 0, 5000, 0, True)
     assert alarm.gesture("hold", 6000) == ALERT
     assert alarm.gesture("cancel", 6000) == ALERT
-    assert not alarm.due(10_000_000, 99, True)
+    assert not due(alarm, 10_000_000, 99, True)
     assert alarm.deadline(99, True) is None
 
 
@@ -94,7 +99,7 @@ def test_state_survives_a_reset():
     assert again.state() == alarm.state() == [7, 1000, 0, 1]
     assert again.active
     assert again.gesture("hold", 500) == ALERT  # 100 s have passed
-    assert again.due(5500, 1, True)
+    assert due(again, 5500, 1, True)
     fresh = Alarm()
     fresh.restore([], 0, 0)
     assert not fresh.active

@@ -287,3 +287,22 @@ def test_an_alert_is_texted_in_time_whatever_went_before(events):
         history.now = max(history.now, history.d.deadline())
         history.poll()
         assert history.now <= raised + SMS_AFTER_MS
+
+
+def test_of_alarms_that_were_called_back_the_cancel_stays_longest_and_no_other_alert_goes():
+    d = delivery()
+    d.add(message(0), 0)
+    for counter in range(1, LIMIT - 1, 2):
+        d.add(message(counter), 0)
+        d.add(message(counter + 1, counter, CANCEL), 0)
+    d.add(message(LIMIT - 1), 0)
+    dropped = []
+    for counter in range(LIMIT, LIMIT + 40, 2):
+        dropped.append(d.add(message(counter), 0))
+        dropped.append(d.add(message(counter + 1, counter, CANCEL), 0))
+    assert len(d.queue) == LIMIT
+    assert d.find(0)
+    assert d.find(LIMIT - 1)
+    alerts = [m.counter for m in dropped if m.kind == ALERT]
+    cancels = [m.alarm for m in dropped if m.kind == CANCEL]
+    assert alerts[: len(cancels)] == cancels  # its Alert had gone before each cancel

@@ -133,7 +133,7 @@ def play_alarm(dice):
         now += dice(40000)
         if not dice(12):
             kind = newest.gesture(("hold", "cancel")[dice(2)], now)
-        elif newest.due(now, news // 3, bool(dice(2))):
+        elif now >= (newest.deadline(news // 3, bool(dice(2))) or now + 1):
             kind = alarm.UPDATE
         else:
             continue
@@ -172,7 +172,7 @@ def play_delivery(dice):
 
 
 def play_journal(dice, folder):
-    sender = chains.Sender(5, b"k" * 32, lambda key: (key, bytes([(octet + 1) & 255 for octet in key])))
+    sender = chains.Sender(5, b"k" * 32, lambda key: (key, bytes([(octet + 1) & 255 for octet in key])), 1000)
     for name in ("a", "b"):
         try:
             os.remove(folder + "/" + name)

@@ -248,9 +248,9 @@ class Modem:
                 slot = at.fields(line)[0]
             elif slot is not None and slot.isdigit():
                 self._deliver(line)
-                await self._ask("AT+CMGD=%s" % slot)
+                # There may be more than one listing holds; but what can't be deleted would be listed for ever.
+                self._drain = (await self._ask("AT+CMGD=%s" % slot)).ok
                 slot = None
-                self._drain = True  # there may be more than one listing holds
 
     def _deliver(self, text):
         try:

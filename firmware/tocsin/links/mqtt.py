@@ -20,6 +20,8 @@ ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
 KEEPALIVE_S = 60
 PAUSE_MS = 2000
 PAUSE_MAX_MS = 300000
+OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
+AGAIN_MAX = 64
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
 
 
@@ -45,12 +47,13 @@ class Mqtt:
         self._on_refused = on_refused
         self._on_message = on_message
         self._on_result = on_result
-        self._address = None
         self._stream = None
         self._packet_id = 0
         self._waiting = {}  # packet id -> (token, ms sent); token None: SUBACK
+        self._again = set()  # tokens published in an earlier connection and not acknowledged there
+        self._out = []  # packets to be written
         self._wake = asyncio.Event()  # the network or the clock changed
-        self._drain = asyncio.Event()
+        self._written = asyncio.Event()  # there is something in _out
         self._broken = asyncio.Event()
         self._network = False
         self._ping_at = None
@@ -68,27 +71,33 @@ class Mqtt:
         self._wake.set()
 
     def publish(self, token, topic, octets):
-        """Hand over a message. False when there is no connection; else on_result(token, ...) follows."""
+        """Hand over a message. False when there is no connection; else on_result(token, ...) follows.
+
+        A token >= 0 stands for one message for ever, so it also chooses the packet id: a message that a lost connection
+        left unacknowledged is sent again with the same id and marked as a duplicate (MQTT 3.1.1, 4.4)."""
         if not self.up:
             return False
-        packet_id = self._next_id()
+        packet_id = token % 0x8000 + 1
+        if token < 0 or packet_id in self._waiting:
+            packet_id = self._next_id()
         self._waiting[packet_id] = (token, self._clock.ms())
-        self._write(codec.publish(topic, octets, packet_id))
+        self._write(codec.publish(topic, octets, packet_id, token in self._again))
         return not self._broken.is_set()
 
     def _next_id(self):
+        """A free packet id out of the upper half, which no message's own id is in."""
         while True:
-            self._packet_id = self._packet_id % 65535 + 1
-            if self._packet_id not in self._waiting:
-                return self._packet_id
+            self._packet_id = self._packet_id % 0x7FFF + 1
+            if self._packet_id + 0x8000 not in self._waiting:
+                return self._packet_id + 0x8000
 
     def _write(self, packet):
-        try:
-            self._stream.write(packet)
-            self._sent_at = self._clock.ms()
-            self._drain.set()
-        except OSError:
+        if len(self._out) >= OUT_MAX:  # it sends and doesn't read
             self._broken.set()
+            return
+        self._out.append(packet)
+        self._sent_at = self._clock.ms()
+        self._written.set()
 
     # -- the connection's life ------------------------------------------------------------------------------------
 
@@ -106,7 +115,6 @@ class Mqtt:
                 self._on_refused(error.args[0], error.args[1])
             except (OSError, ValueError, EOFError, asyncio.TimeoutError) as error:
                 log.event("failed", path="mqtt", reason=log.reason(error))
-                self._address = None
             tries = 0 if self._clock.ms() - started > 60000 else min(tries + 1, 8)
             pause = min(PAUSE_MS << tries, PAUSE_MAX_MS)
             await aio.wait(self._wake, pause - (pause >> 1) * self._random_byte() // 255)
@@ -114,11 +122,12 @@ class Mqtt:
     async def _session(self):
         self._broken.clear()
         self._waiting = {}
+        self._out = []
         tasks = []
         self._socket = None
         try:
             await asyncio.wait_for_ms(self._connect(), CONNECT_MS)
-            tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._drain_forever())]
+            tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._send())]
             self.up = True
             self._on_state(True)
             await self._mind()
@@ -131,8 +140,12 @@ class Mqtt:
                 self._on_state(False)
             waiting = self._waiting
             self._waiting = {}
+            if len(self._again) > AGAIN_MAX:
+                self._again = set()
             for token, _ in waiting.values():
                 if token is not None:
+                    if token >= 0:
+                        self._again.add(token)
                     self._on_result(token, False)
 
     def _close(self):
@@ -145,13 +158,13 @@ class Mqtt:
             self._socket = None
 
     async def _connect(self):
-        if self._address is None:
-            address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
-            self._address = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # asks nobody
+        # Asked anew each time: a false address, from a portal's name server say, must not outlive the attempt.
+        address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
+        where = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # of an address: asks nobody
         raw = self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         raw.setblocking(False)
         try:
-            raw.connect(self._address)
+            raw.connect(where)
         except OSError as error:
             if error.args[0] not in (115, 119):  # EINPROGRESS on unix and on the ESP32
                 raise
@@ -187,6 +200,8 @@ class Mqtt:
             raise OSError(71)  # EPROTO
         if first[2]:
             raise Refused("mqtt", str(first[2]))
+        if not first[1]:  # the broker remembers nothing: nothing is a duplicate
+            self._again = set()
         packet_id = self._next_id()
         self._waiting[packet_id] = (None, self._clock.ms())
         self._write(codec.subscribe(self._topic, packet_id))
@@ -214,23 +229,30 @@ class Mqtt:
                 if packet[3] is not None:
                     self._write(codec.puback(packet[3]))
             elif kind == codec.PUBACK:
-                token = self._waiting.pop(packet[1], (None, 0))[0]
+                token = self._waiting.get(packet[1], (None, 0))[0]
                 if token is not None:
+                    del self._waiting[packet[1]]
+                    self._again.discard(token)
                     self._on_result(token, True)
             elif kind == codec.SUBACK:
-                self._waiting.pop(packet[1], None)
+                if self._waiting.get(packet[1], (0, 0))[0] is None:
+                    del self._waiting[packet[1]]
                 if packet[2] > 1:
                     self._on_refused("mqtt", "subscribe")
                     self._broken.set()
             elif kind == codec.PINGRESP:
                 self._ping_at = None
 
-    async def _drain_forever(self):
+    async def _send(self):
+        """Write one packet after the other. The only writer: a stream forgets what is written to it during a drain(),
+        and mbedTLS wants a write that it couldn't finish tried again with the same octets."""
         try:
             while True:
-                await self._drain.wait()
-                self._drain.clear()
-                await self._stream.drain()
+                while self._out:
+                    self._stream.write(self._out.pop(0))
+                    await self._stream.drain()
+                self._written.clear()
+                await self._written.wait()
         except OSError:
             self._broken.set()
 
