@@ -40,29 +40,6 @@ def test_a_delivered_alarm_is_not_sent_again_after_a_reset_and_not_found_on_flas
     assert [item for item in bench.items[before:] if item.status == Status.DUPLICATE] == []
 
 
-@pytest.mark.parametrize("operation", range(1, 25))
-def test_power_cut_at_a_flash_operation_of_an_alarms_life(bench, world, operation):
-    bench.bracelet.power_cut_at_flash_operation = operation
-    bench.bracelet.boot()
-    bench.answers = False
-    world.run(15)
-    if bench.bracelet.state != "off":
-        bench.bracelet.button.hold(3.3)
-    world.run(10)
-    bench.answers = True
-    world.run(40)  # receipts, Updates: more writes
-    raised = [event.detail["counter"] for event in world.trace if (event.who, event.what) == ("firmware", "raised")]
-    if bench.bracelet.state != "off":
-        bench.bracelet.power_cut()
-    bench.boot(settle=60)
-    bench.press()
-    world.run(5)
-    # Whatever was felt as raised has arrived, and no counter was used for two messages.
-    assert set(raised) <= set(bench.accepted())
-    assert len(bench.accepted()) >= 1
-    assert not any(item.status == Status.REFUSED for item in bench.items)
-
-
 def test_file_system_full(bench, world):
     """Nothing can be written from before boot on; three boots, three alarms, no counter twice."""
     room = 64 << 10
