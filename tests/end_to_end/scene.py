@@ -43,7 +43,12 @@ class Scene:
             self.heard += self.stack.events()
             time.sleep(0.05)
         time.sleep(1.0)  # another would follow at once
+        self.heard += self.stack.events()
         return [json.loads(octets) for octets in dict.fromkeys(self.stack.documents)]
+
+    def rebroadcasts(self) -> list[int]:
+        """The counters of what the relay itself published, once for each time it did."""
+        return [e.detail["counter"] for e in self.heard if e.source == "relay" and e.what == "alarm.rebroadcast"]
 
 
 def _is_receipt(event: Happened, counter: int) -> bool:

@@ -31,6 +31,10 @@ def test_raised_while_down_delivered_when_back(scene: Scene, down: str) -> None:
 
     counters = [d["counter"] for d in documents]
     assert counters == sorted(set(counters)), "once each, in order"
+    # No crash fell between a publication and its PUBACK: whatever the broker repeats, the relay itself must not.
+    published = scene.rebroadcasts()
+    assert len(published) == len(set(published))
+    assert {alert, update} <= set(published)
     # A later Update, with a fresher fix, may have followed by itself.
     assert [(d["counter"], d["seq"], d["msg_type"]) for d in documents[:2]] == [
         (alert, 0, "Alert"),

@@ -1,21 +1,7 @@
 """Same seed, same trace, with the whole firmware and a relay: ten times, on a machine that has better things to do."""
 
-import subprocess
-import sys
-
-import pytest
-
 from hwsim.world import Track, World
 from tests.firmware.bench import Bench
-
-
-@pytest.fixture
-def load():
-    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
-    yield
-    for hog in hogs:
-        hog.kill()
-        hog.wait()
 
 
 def a_bad_evening(seed, folder):

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-
-import pytest
 
 from hwsim.world import Track, World
 
 from .conftest import HERE
-
-
-@pytest.fixture
-def load() -> Iterator[None]:
-    """A machine that has better things to do."""
-    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
-    yield
-    for hog in hogs:
-        hog.kill()
-        hog.wait()
 
 
 class Echo:
