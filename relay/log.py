@@ -207,7 +207,7 @@ class EventLog:
     """The stages of single alarms in the log, within a rate. In a flood the database has every one; the log says how
     many it left out."""
 
-    def __init__(self, log: Logger, *, per_second: float = 300.0, burst: int = 3000) -> None:
+    def __init__(self, log: Logger, *, per_second: float = 100.0, burst: int = 3000) -> None:
         self._log = log
         self._rate = per_second
         self._burst = float(burst)

@@ -23,11 +23,12 @@ import click
 
 from relay.bench.fleet import ALARM, read
 from relay.broker.process import connect_packet
+from relay.ingest import qos1
 from relay.ingest.buffered import BufferedSocket
 from relay.ingest.mqtt import client_tls
 from relay.verify import parse
 
-PUBLISH, PUBACK, SUBACK, CONNACK = 3, 4, 9, 2
+SUBACK, CONNACK = 9, 2
 _WINDOW = 4000  # unacknowledged by the broker; of 65,535 message ids
 _TICK = 0.001
 
@@ -71,7 +72,6 @@ class Connection:
         tls = client_tls(Path(spec.ca)).wrap_socket(plain, server_hostname="localhost")
         tls.setblocking(False)
         self.socket = BufferedSocket(tls)
-        self._rest = b""
         self.socket.send(connect_packet(client_id, spec.user, spec.password))
         self.expect(CONNACK)
 
@@ -83,9 +83,8 @@ class Connection:
         self.socket.flush()
         while True:
             select.select([self.socket], [], [], 10)
-            for got, _flags, _body in self.packets():
-                if got == kind:
-                    return
+            if kind in [head.kind for head in self.packets()]:
+                return
             if self.socket.ended:
                 raise ConnectionError("the broker closed the connection")
 
@@ -94,27 +93,12 @@ class Connection:
         self.socket.send(b"\x82" + bytes([len(body)]) + body)
         self.expect(SUBACK)
 
-    def packets(self) -> Iterator[tuple[int, int, memoryview]]:
-        """(kind, flags, body) of all that has arrived."""
+    def packets(self) -> Iterator[qos1.Head]:
+        """Every packet that has arrived; its body is in `self.socket.input`."""
         self.socket.fill()
-        data = self._rest + self.socket.recv(self.socket.pending()) if self.socket.pending() else self._rest
-        view, at, end = memoryview(data), 0, len(data)
-        while end - at >= 2:
-            length, shift, body = 0, 0, at + 1
-            while body < end:
-                octet = data[body]
-                length |= (octet & 127) << shift
-                shift += 7
-                body += 1
-                if octet < 128:
-                    break
-            else:
-                break
-            if end - body < length:
-                break
-            yield data[at] >> 4, data[at] & 15, view[body : body + length]
-            at = body + length
-        self._rest = data[at:]
+        while (head := qos1.head(self.socket.input, self.socket.at)) and head.end <= len(self.socket.input):
+            yield head
+            self.socket.at = head.end
 
 
 class Load:
@@ -138,10 +122,7 @@ class Load:
 
     def _prepare(self) -> None:
         for number, (topic, message) in enumerate(read(Path(self._spec.messages))):
-            mid = number % 65_535 + 1
-            body = struct.pack(">H", len(topic)) + topic + struct.pack(">H", mid) + message
-            length = bytes([len(body)]) if len(body) < 128 else bytes([len(body) & 127 | 128, len(body) >> 7])
-            self._packets.append(b"\x32" + length + body)
+            self._packets.append(qos1.publish(topic, number % 65_535 + 1, message))
             if self._spec.raw:
                 self._index[message] = number
             elif topic.endswith(ALARM):
@@ -182,13 +163,14 @@ class Load:
 
     def _receive(self, connection: Connection) -> None:
         acks = []
-        for kind, _flags, body in connection.packets():
-            if kind == PUBACK:
+        for head in connection.packets():
+            if head.kind == qos1.PUBACK:
                 self._unacked -= 1
-            elif kind == PUBLISH:
-                end = 2 + (body[0] << 8 | body[1])
-                acks.append(b"\x40\x02" + bytes(body[end : end + 2]))
-                self._note(bytes(body[2:end]), bytes(body[end + 2 :]))
+            elif head.kind == qos1.PUBLISH:
+                published = qos1.read_publish(connection.socket.input, head, head.end)
+                if published.mid is not None:
+                    acks.append(qos1.puback(published.mid))
+                self._note(published.topic, published.octets)
         if acks:
             connection.socket.send(b"".join(acks))
         if connection.socket.ended:

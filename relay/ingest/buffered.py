@@ -2,7 +2,8 @@
 
 paho reads each packet in three calls and writes each packet by itself; over TLS either would be a record each, and a
 thousand messages would cost four thousand system calls. `fill` and `flush` do the real I/O; the rest works on what they
-hold. It never blocks, and it knows nothing of MQTT.
+hold: `recv` takes from it, and so may whoever reads `input` from `at` on and moves `at`. It never blocks, and it knows
+nothing of MQTT.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class BufferedSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._input = b""
-        self._at = 0
+        self.input = b""
+        self.at = 0
         self._ended = False
         self._output = bytearray()
         self._chunk = b""
@@ -42,7 +43,7 @@ class BufferedSocket:
 
     def pending(self) -> int:
         """Octets that can be read without asking the network."""
-        return len(self._input) - self._at
+        return len(self.input) - self.at
 
     @property
     def ended(self) -> bool:
@@ -54,15 +55,15 @@ class BufferedSocket:
 
     def abandon(self) -> None:
         """As if the other side had closed."""
-        self._input, self._at, self._ended = b"", 0, True
+        self.input, self.at, self._ended = b"", 0, True
         self._output.clear()
         self._chunk = b""
         self._sock.close()
 
     def recv(self, size: int) -> bytes:
-        part = self._input[self._at : self._at + size]
+        part = self.input[self.at : self.at + size]
         if part:
-            self._at += len(part)
+            self.at += len(part)
             return part
         if self._ended:
             return b""
@@ -75,7 +76,7 @@ class BufferedSocket:
     def fill(self) -> None:
         """Read what the network has. TLS keeps decrypted octets that select can't see, so read until it says there are
         none."""
-        parts = [self._input[self._at :]]
+        parts = [self.input[self.at :]]
         size = len(parts[0])
         while size < _READ_AHEAD and not self._ended:
             try:
@@ -88,8 +89,8 @@ class BufferedSocket:
                 self._ended = True
             parts.append(part)
             size += len(part)
-        self._input = b"".join(parts)
-        self._at = 0
+        self.input = b"".join(parts)
+        self.at = 0
 
     def flush(self) -> None:
         """Write as much as the network takes. A chunk that TLS has begun must be offered again unchanged, so it stays

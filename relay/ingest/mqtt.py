@@ -1,8 +1,8 @@
 """The relay's one MQTT connection: alarms and heartbeats in, rebroadcasts and receipts out.
 
-paho-mqtt speaks the protocol (3.1.1, QoS 1, persistent session); this module feeds it from the relay's own loop, a
-buffer at a time, so that a thousand messages cost a few system calls. A message is acknowledged only when the loop says
-so. Nothing here decides what a message means.
+paho-mqtt speaks the protocol (3.1.1, persistent session) except for PUBLISH and PUBACK, which `relay.ingest.qos1` does;
+this module feeds both from the relay's own loop, a buffer at a time, so that a thousand messages cost a few system
+calls. A message is acknowledged only when the loop says so. Nothing here decides what a message means.
 
 Connecting may take seconds (names, TCP, TLS) and happens in a short-lived thread, so that alarms by SMS don't wait for
 a broker that is down. That thread owns the client from `_connect` until it has finished; the loop owns it at every
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from relay.ingest import qos1
 from relay.ingest.buffered import BufferedSocket
 from relay.log import Logger
 
@@ -34,15 +35,18 @@ _CONNECT_TIMEOUT = 10.0
 _STALLED = 30.0
 _STABLE = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon again
 _GOODBYE_TIMEOUT = 2.0
+_OWN = (qos1.PUBLISH, qos1.PUBACK)
+_LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One PUBLISH from the broker. `mid` counts only within its connection."""
+    """One PUBLISH from the broker. `mid` counts only within its connection; it is None with QoS 0, which has no
+    acknowledgement."""
 
     topic: str
     octets: bytes
-    mid: int
+    mid: int | None
     connection: int
 
 
@@ -117,8 +121,11 @@ class MqttLink:
         self._dropped = False
         self._connected_at: float | None = None
         self._unacked: dict[int, bytes] = {}
-        self._outstanding: dict[int, float] = {}
-        self._resent = False
+        self._outgoing = qos1.Outgoing()
+        self._resumed = False  # what an earlier connection left unconfirmed has been sent on this one
+        self._left_to_paho = 0  # octets of a packet that it reads
+        self._traffic = [False, False]  # a PUBLISH or PUBACK came, one went, since the last tick
+        self._traffic_at = 0.0
         self._closing = False
         self._client = self._new_client()
 
@@ -135,15 +142,10 @@ class MqttLink:
         if e.tls is not None:
             client.tls_set_context(e.tls)
         client.connect_timeout = _CONNECT_TIMEOUT
-        # Unlimited: with a limit every PUBACK scans all outgoing messages (245 us at 10,000). The loop bounds what it
-        # hands over.
-        client.max_inflight_messages_set(0)
-        client.max_queued_messages_set(0)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_publish = self._on_publish
         client.connect_async(e.host, e.port, e.keepalive)
         return client
 
@@ -157,7 +159,7 @@ class MqttLink:
     @property
     def outstanding(self) -> int:
         """Messages published and not yet acknowledged by the broker."""
-        return len(self._outstanding)
+        return len(self._outgoing)
 
     def _socket(self) -> BufferedSocket | None:
         sock: Any = self._client.socket() if self._connecting is None else None
@@ -191,10 +193,49 @@ class MqttLink:
         if sock is None:
             return
         sock.fill()
-        while sock.pending() and self._has_room() and self._is_current(sock):
-            self._client.loop_read()
-        if sock.ended and not sock.pending() and self._is_current(sock):
+        complete = True
+        while complete and sock.pending() and self._has_room() and self._is_current(sock):
+            complete = self._take_packet(sock)
+        if sock.ended and self._is_current(sock) and not (complete and sock.pending()):
+            sock.abandon()
             self._client.loop_read()  # tells paho that the connection is gone
+
+    def _take_packet(self, sock: BufferedSocket) -> bool:
+        """Deal with the next packet, or with what has come of it if it is paho's. False: more must come first."""
+        try:
+            head = qos1.head(sock.input, sock.at) if not self._left_to_paho else None
+            if head is not None and head.kind in _OWN and head.end - sock.at <= _LONGEST_OWN:
+                return head.end <= len(sock.input) and self._take_own(sock, head)
+        except ValueError as error:
+            return self._malformed(sock, error)
+        if head is not None:
+            self._left_to_paho = head.end - sock.at
+        before = sock.at
+        if self._left_to_paho:
+            try:
+                self._client.loop_read()
+            except Exception as error:  # paho doesn't catch all that a packet can do to it
+                return self._malformed(sock, error)
+        self._left_to_paho -= sock.at - before
+        return sock.at > before
+
+    def _take_own(self, sock: BufferedSocket, head: qos1.Head) -> bool:
+        self._traffic[0] = True
+        if head.kind == qos1.PUBACK:
+            mid = qos1.read_puback(sock.input, head)
+            sock.at = head.end
+            if self._outgoing.confirm(mid):
+                self._published(mid)
+        else:
+            topic, own_mid, octets = qos1.read_publish(sock.input, head, self._longest)
+            sock.at = head.end
+            self._arrived(topic, own_mid, octets)
+        return True
+
+    def _malformed(self, sock: BufferedSocket, error: Exception) -> bool:
+        self._log.warning("mqtt.malformed", error=error, hint="what the broker sent is not MQTT 3.1.1")
+        sock.abandon()
+        return False
 
     def _is_current(self, sock: BufferedSocket) -> bool:
         current: object = self._client.socket()
@@ -216,7 +257,10 @@ class MqttLink:
             if not self._connecting.is_alive():
                 self._finish_connecting(now)
             return
-        if self._client.socket() is not None:
+        if all(self._traffic):
+            self._traffic, self._traffic_at = [False, False], now
+        if self._client.socket() is not None and now - self._traffic_at >= self._endpoint.keepalive / 2:
+            # paho's keepalive knows nothing of our packets, and a PINGRESP may wait behind thousands of them.
             self._client.loop_misc()
         if self._dropped:
             self._dropped = False
@@ -228,13 +272,16 @@ class MqttLink:
             self._watch(now)
 
     def _watch(self, now: float) -> None:
-        """Whether the broker, which has accepted us, does its part."""
-        if self._resent:  # paho has sent them again on the new connection
-            self._resent = False
+        """Send again what is not confirmed, and see whether the broker, which has accepted us, does its part."""
+        sock = self._socket()
+        if not self._resumed and sock is not None:
+            self._resumed = True
             self._connected_at = now
-            self._outstanding = dict.fromkeys(self._outstanding, now)
-        if self._outstanding and now - next(iter(self._outstanding.values())) > _STALLED:
-            self._log.warning("mqtt.no_puback", waiting=len(self._outstanding), waited_s=_STALLED)
+            for packet in self._outgoing.resume(now):
+                sock.send(packet)
+        since = self._outgoing.waits_since()
+        if since is not None and now - since > _STALLED:
+            self._log.warning("mqtt.no_puback", waiting=len(self._outgoing), waited_s=_STALLED)
             self.reconnect(now)
         elif not self._subscribed and self._connected_at is not None and now - self._connected_at > _STALLED:
             self._log.warning("mqtt.not_subscribed", waited_s=_STALLED, hint="asking again on a new connection")
@@ -248,18 +295,24 @@ class MqttLink:
     def publish(self, topic: str, octets: bytes, now: float) -> int | None:
         """Hand a message to the connection (it is kept while there is none). Returns its id for `on_published`, None
         when there is no room."""
-        info = self._client.publish(topic, octets, qos=1)
-        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+        sock = self._socket() if self._resumed else None
+        added = self._outgoing.add(topic, octets, now, send=sock is not None)
+        if added is None:
             return None
-        self._outstanding[info.mid] = now
-        return info.mid
+        mid, packet = added
+        if sock is not None:
+            self._traffic[1] = True
+            sock.send(packet)
+        return mid
 
     def acknowledge(self, message: Message) -> None:
         """PUBACK. An id of an earlier connection may belong to another message by now, so it is left alone: the broker
         sends that one again."""
-        if message.connection == self._connection and self._connected:
+        sock = self._socket()
+        if sock is not None and self._connected and message.connection == self._connection and message.mid is not None:
             self._unacked.pop(message.mid, None)
-            self._client.ack(message.mid, 1)
+            self._traffic[1] = True
+            sock.send(qos1.puback(message.mid))
 
     def reconnect(self, now: float) -> None:
         """Drop the connection and make a new one; the broker then sends again what was not acknowledged."""
@@ -287,6 +340,7 @@ class MqttLink:
 
     def _connect(self) -> None:
         self._connect_error = None
+        self._left_to_paho = 0
         self._connecting = threading.Thread(target=self._connect_now, name="mqtt-connect", daemon=True)
         self._connecting.start()
 
@@ -329,7 +383,7 @@ class MqttLink:
         self._connection += 1
         self._unacked.clear()
         self._connected = True
-        self._resent = True
+        self._resumed = False
         self._subscribed = False
         self._client.subscribe([(f, 1) for f in self._filters])
         self._log.info("mqtt.connected", session_present=bool(flags.session_present))
@@ -348,26 +402,23 @@ class MqttLink:
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         was_connected, self._connected = self._connected, False
-        self._subscribed = False
+        self._subscribed = self._resumed = False
+        self._left_to_paho = 0
         self._dropped = True
         self._unacked.clear()
         if was_connected and not self._closing:
             self._log.warning("mqtt.disconnected", reason=str(reason))
 
     def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-        octets = bytes(message.payload[: self._longest])
-        if self._unacked.get(message.mid) == octets:
-            return  # sent again by a broker that grew impatient; it is being worked on
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        self._unacked[message.mid] = octets
-        self._deliver(Message(topic, octets, message.mid, self._connection))
+        """A packet too long to be ours: paho has read it, a piece at a time."""
+        self._arrived(b"", message.mid if message.qos else None, bytes(message.payload[: self._longest]))
 
-    def _on_publish(self, _client: Any, _userdata: Any, mid: int, _reason: Any, _properties: Any) -> None:
-        self._outstanding.pop(mid, None)
-        self._published(mid)
+    def _arrived(self, topic: bytes, mid: int | None, octets: bytes) -> None:
+        if mid is not None:
+            if self._unacked.get(mid) == octets:
+                return  # sent again by a broker that grew impatient; it is being worked on
+            self._unacked[mid] = octets
+        self._deliver(Message(topic.decode(errors="replace"), octets, mid, self._connection))
 
 
 def _hint(error: object) -> str:

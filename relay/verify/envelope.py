@@ -26,6 +26,9 @@ NONCE_OCTETS = 13
 SIGNATURE_OCTETS = 64
 ALG_AES_CCM_16_64_128 = 10
 ALG_ED25519 = -19
+_BYTES = 0x40  # a CBOR byte string; its length is added
+_HEADER_BEFORE_KID = bytes((0xA3, 1, ALG_AES_CCM_16_64_128, 4, _BYTES | 4))
+_KID, _PARTIAL_IV = slice(5, 9), slice(11, None)
 SIGN_HEADER = cbor2.dumps({1: ALG_ED25519})
 RECEIPT_KIND = 0
 
@@ -81,23 +84,18 @@ def parse(octets: bytes) -> Envelope:
 
 def parse_header(protected: bytes) -> tuple[int, int]:
     """Key id and counter in an outer protected header."""
-    try:
-        header = decode(protected)
-    except ValueError:
-        raise Refused(Reason.BAD_HEADER) from None
-    kid, partial_iv = (header.get(4), header.get(6)) if type(header) is dict else (None, None)
-    if type(kid) is not bytes or len(kid) != 4 or type(partial_iv) is not bytes or not 1 <= len(partial_iv) <= 4:
-        raise Refused(Reason.BAD_HEADER)
+    kid, partial_iv = protected[_KID], protected[_PARTIAL_IV]
     counter = int.from_bytes(partial_iv, "big")
-    # One comparison for everything else: algorithm, no further entry, key order, shortest counter, shortest heads.
-    if outer_header(kid, counter) != protected:
+    # One comparison for everything: algorithm, no further entry, key order, lengths, shortest counter, shortest heads.
+    if len(partial_iv) > 4 or outer_header(kid, counter) != protected:
         raise Refused(Reason.BAD_HEADER)
     return int.from_bytes(kid, "big"), counter
 
 
 def outer_header(kid: bytes, counter: int) -> bytes:
-    """The protected header of a message."""
-    return cbor2.dumps({1: ALG_AES_CCM_16_64_128, 4: kid, 6: shortest(counter)})
+    """The protected header of a message: {1: AES-CCM-16-64-128, 4: kid, 6: counter} in deterministic CBOR."""
+    partial_iv = shortest(counter)
+    return b"%b%b\x06%c%b" % (_HEADER_BEFORE_KID, kid, _BYTES | len(partial_iv), partial_iv)
 
 
 def shortest(counter: int) -> bytes:

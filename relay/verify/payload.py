@@ -150,7 +150,7 @@ def parse_alarm(octets: bytes, counter: int) -> Alarm:
     flags, cause, seq, time, battery = items[1:6]
     fix = Fix(*items[6:]) if extra else None
     alarm = Alarm(flags, cause, seq, time, battery, fix, None if cell is None else Cell(*cell))
-    if alarm.seq > counter or alarm.encode() != octets:
+    if alarm.seq > counter:
         raise Refused(Reason.BAD_PAYLOAD)
     return alarm
 
@@ -160,15 +160,12 @@ def parse_heartbeat(octets: bytes) -> Heartbeat:
     items = _list(octets)
     if len(items) != len(HEARTBEAT) or not _within(items, HEARTBEAT):
         raise Refused(Reason.BAD_PAYLOAD)
-    heartbeat = Heartbeat(*items[1:])
-    if heartbeat.encode() != octets:
-        raise Refused(Reason.BAD_PAYLOAD)
-    return heartbeat
+    return Heartbeat(*items[1:])
 
 
 def _list(octets: bytes) -> list[Any]:
     try:
-        items = decode(octets)
+        items = decode_exactly(octets)
     except ValueError:
         raise Refused(Reason.BAD_PAYLOAD) from None
     if type(items) is not list:
@@ -177,7 +174,10 @@ def _list(octets: bytes) -> list[Any]:
 
 
 def _within(items: list[Any], ranges: Ranges) -> bool:
-    return all(type(item) is int and low <= item <= high for item, (low, high) in zip(items, ranges, strict=True))
+    for item, (low, high) in zip(items, ranges, strict=True):
+        if type(item) is not int or not low <= item <= high:
+            return False
+    return True
 
 
 def _no_tag(_decoder: object) -> Any:

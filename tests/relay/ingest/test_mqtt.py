@@ -204,8 +204,12 @@ class Recorder(Quiet):
 class FakeBroker:
     """Speaks just enough MQTT, and that late or wrong: what a real broker does only on a bad day."""
 
-    def __init__(self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1) -> None:
+    def __init__(
+        self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1, says: bytes = b"", acks: int = 10**9
+    ) -> None:
         self.connections = 0
+        self.published: list[bytes] = []
+        self._says, self._acks = says, acks
         self._connack, self._after, self._suback = connack, connack_after, suback
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -233,17 +237,20 @@ class FakeBroker:
                         return
                 elif head[0] == 0x82 and self._suback is not None:
                     connection.sendall(bytes((0x90, 4)) + body[:2] + bytes((self._suback, self._suback)))
+                    connection.sendall(self._says)
                 elif head[0] >> 4 == 3:
+                    self.published.append(head + body)
                     at = 2 + int.from_bytes(body[:2], "big")
-                    connection.sendall(bytes((0x40, 2)) + body[at : at + 2])
+                    if self._acks >= len(self.published):
+                        connection.sendall(bytes((0x40, 2)) + body[at : at + 2])
 
     def close(self) -> None:
         self._listening.close()
 
 
-def alone(port: int, log: Quiet) -> MqttLink:
+def alone(port: int, log: Quiet, on_message: Callable[[Message], None] = lambda _: None) -> MqttLink:
     endpoint = Endpoint("127.0.0.1", port, "relay", "relay", PASSWORD, None)
-    return MqttLink(endpoint, log, on_message=lambda _: None, on_published=lambda _: None)
+    return MqttLink(endpoint, log, on_message=on_message, on_published=lambda _: None)
 
 
 def drive(link: MqttLink, seconds: float, done: Callable[[], object] = lambda: False, ahead: float = 0.0) -> None:
@@ -302,3 +309,69 @@ def test_of_a_huge_message_only_the_beginning_is_kept(pair: tuple[Party, Party])
     until(lambda: relay.messages, relay, device)
     assert len(relay.messages[0].octets) == 141
     relay.link.acknowledge(relay.messages[0])
+
+
+def test_what_was_not_confirmed_is_sent_again_on_the_next_connection_as_a_repetition() -> None:
+    broker, log = FakeBroker(acks=1), Recorder()
+    link = alone(broker.port, log)
+    drive(link, 5, lambda: link.connected)
+    for octets in (b"1", b"2", b"3"):
+        link.publish(TOPIC, octets, time.monotonic())
+    drive(link, 5, lambda: len(broker.published) == 3 and link.outstanding == 2)
+    link.reconnect(time.monotonic())
+    drive(link, 5, lambda: len(broker.published) == 5)
+    first, again = broker.published[1:3], broker.published[3:]
+    assert [p[:1] for p in again] == [bytes((0x3A,))] * 2
+    assert [p[1:] for p in again] == [p[1:] for p in first]
+    link.close()
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        pytest.param(b"\x30\xff\xff\xff\xff\x01", id="endless length"),
+        pytest.param(b"\x32\x03\x00\x09t", id="topic longer than the packet"),
+        pytest.param(b"\x34\x05\x00\x01t\x00\x01", id="QoS 2"),
+        pytest.param(b"\x40\x01\x00", id="short PUBACK"),
+        pytest.param(b"\x90\x01\x00", id="short SUBACK"),
+        pytest.param(b"\xf0\x00", id="reserved kind"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", id="another protocol"),
+    ],
+)
+def test_what_is_not_mqtt_ends_the_connection_and_nothing_else(says: bytes) -> None:
+    broker, log = FakeBroker(says=says), Recorder()
+    link = alone(broker.port, log)
+    drive(link, 5, lambda: broker.connections == 2)
+    assert broker.connections == 2
+    assert "mqtt.disconnected" in log.events
+    link.close()
+    broker.close()
+
+
+def test_a_packet_that_ends_with_the_connection_is_not_waited_for() -> None:
+    broker, log = FakeBroker(says=b"\x32\x30half a message"), Recorder()
+    link = alone(broker.port, log)
+    drive(link, 5, lambda: link.connected)
+    drive(link, 0.2)
+    link.publish(TOPIC, b"x", time.monotonic())
+    assert broker.connections == 1
+    link.reconnect(time.monotonic())
+    drive(link, 5, lambda: broker.connections == 2 and link.connected)
+    assert link.connected
+    link.close()
+    broker.close()
+
+
+def test_a_message_longer_than_any_buffer_is_cut_and_what_follows_is_read() -> None:
+    length = 3_000_000
+    body = b"\x00\x01t\x00\x07" + bytes(length - 5)
+    huge = b"\x32" + bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21)) + body
+    got: list[Message] = []
+    broker, log = FakeBroker(says=huge + b"\x32\x06\x00\x01t\x00\x08x"), Recorder()
+    link = alone(broker.port, log, got.append)
+    drive(link, 10, lambda: len(got) == 2)
+    assert [(m.mid, len(m.octets)) for m in got] == [(7, 1 << 16), (8, 1)]
+    assert log.events.count("mqtt.connected") == 1
+    link.close()
+    broker.close()
