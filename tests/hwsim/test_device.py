@@ -364,6 +364,9 @@ def test_nothing_is_left_behind_when_the_worlds_thread_died(basic, tmp_path, mon
     world.expect("bracelet", "boot", within=30)
     pid = world.call(lambda: bracelet.interpreter._process.pid)
     world.call(lambda: world.after(0, lambda: 1 // 0))
+    with pytest.raises(RuntimeError, match="has ended"):
+        while True:  # until it is dead: closed before, it would have died of nothing
+            world.call(lambda: time.sleep(0.01))
     with pytest.raises(ZeroDivisionError):
         world.close()
     assert gone(pid)
