@@ -45,7 +45,7 @@ class ChainState(NamedTuple):
 
 def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainState]:
     """The message key for `counter` and the state after it. `now` is in seconds, and only ages skipped keys."""
-    if counter == state.next and not state.skipped:
+    if counter == state.next and not _has_aged(state.skipped, now):
         return message_key(state.key), ChainState(counter + 1, next_chain_key(state.key), state.skipped)
     fresh = {n: kept for n, kept in state.skipped.items() if kept.at > now - SKIPPED_AGE_S}
     if counter < state.next:
@@ -63,3 +63,10 @@ def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainStat
     while len(fresh) > MAX_SKIPPED:
         del fresh[min(fresh)]
     return message_key(key), ChainState(counter + 1, next_chain_key(key), fresh)
+
+
+def _has_aged(skipped: Mapping[int, Skipped], now: int) -> bool:
+    """Whether the key that was passed over first is too old: the others are younger."""
+    for kept in skipped.values():
+        return kept.at <= now - SKIPPED_AGE_S
+    return False
