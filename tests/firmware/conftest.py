@@ -14,12 +14,12 @@ if str(FIRMWARE) not in sys.path:
 @pytest.fixture
 def make_bench(world, tmp_path):
     """Benches in this test's world, with a provisioned bracelet that is switched off."""
-    from tests.firmware.bench import Bench
+    from hwsim.rig import Rig
 
     made = []
 
     def make(**options):
-        bench = Bench(world, tmp_path, **options)
+        bench = Rig(world, tmp_path, **options)
         made.append(bench)
         bench.provision()
         return bench

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from hwsim.rig import PHONE
 from relay.pipeline import Status
-from tests.firmware.bench import PHONE
 
 
 def test_reset_between_press_and_receipt_resumes_with_the_same_octets(bench, world):

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from hwsim.rig import HOST, PORT
 from relay.pipeline import Status
-from tests.firmware.bench import HOST, PORT
 from tests.firmware.conftest import FIRMWARE
 
 
@@ -200,10 +200,10 @@ app.main()
 
 def test_keys_are_drawn_while_the_radio_is_on(world, tmp_path):
     """Otherwise the chip's generator has no noise to draw from."""
-    from tests.firmware.bench import Bench
+    from hwsim.rig import Rig
 
     (tmp_path / "bench").mkdir()
-    bench = Bench(world, tmp_path / "bench", firmware=own_firmware(tmp_path, RADIO))
+    bench = Rig(world, tmp_path / "bench", firmware=own_firmware(tmp_path, RADIO))
     bench.provision()
     bench.close()
     drawn = [event.detail["radio"] for event in world.trace if event.what == "drawn"]
@@ -308,10 +308,10 @@ def test_resets_without_an_answer_use_up_no_counters_and_leave_them_for_presses(
 
 
 def test_power_cut_at_every_flash_operation_of_provisioning(world, tmp_path):
-    from tests.firmware.bench import Bench
+    from hwsim.rig import Rig
 
     flash = tmp_path / "flash"
-    bench = Bench(world, tmp_path, flash=flash)
+    bench = Rig(world, tmp_path, flash=flash)
     bracelet = bench.bracelet
     bracelet.files.put("/offer.json", json.dumps(bench.offer).encode())
     blank = flash.read_bytes()

@@ -4,10 +4,10 @@ import datetime
 
 import pytest
 
+from hwsim.rig import HOST, WIFI
 from hwsim.world import Track
 from relay import pki
 from relay.pipeline import Status
-from tests.firmware.bench import HOST, WIFI
 
 HEARD = [120, 120, 120]
 UTC = datetime.UTC

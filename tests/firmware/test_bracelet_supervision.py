@@ -2,7 +2,7 @@
 
 import os
 
-from tests.firmware.bench import WIFI
+from hwsim.rig import WIFI
 from tests.firmware.conftest import FIRMWARE
 
 STUCK = """

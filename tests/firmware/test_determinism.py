@@ -1,7 +1,7 @@
 """Same seed, same trace, with the whole firmware and a relay: ten times, on a machine that has better things to do."""
 
+from hwsim.rig import Rig
 from hwsim.world import Track, World
-from tests.firmware.bench import Bench
 
 
 def a_bad_evening(seed, folder):
@@ -9,7 +9,7 @@ def a_bad_evening(seed, folder):
     chance."""
     with World(seed=seed) as world:
         world.net.loss = 0.05
-        bench = Bench(world, folder, track=Track([(0, 48.0, 11.0, 500), (600, 48.02, 11.01, 510)]))
+        bench = Rig(world, folder, track=Track([(0, 48.0, 11.0, 500), (600, 48.02, 11.01, 510)]))
         try:
             bench.provision()
             bench.boot(settle=40)

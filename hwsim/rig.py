@@ -1,4 +1,4 @@
-"""A bench for a bracelet under test: a real relay pipeline behind the world's broker and its SMS centre.
+"""A rig for a bracelet under test: a real relay pipeline behind the world's broker and its SMS centre.
 
 Everything on the relay's side is real except its sockets: registry, verification, store, receipts. The bracelet is the
 unmodified firmware, provisioned by the offer that this relay made.
@@ -29,7 +29,7 @@ UTC = datetime.UTC
 WIFI = ("workshop", "hwsim-key")
 
 
-class Bench:
+class Rig:
     def __init__(
         self,
         world: World,
@@ -126,11 +126,12 @@ class Bench:
 
     def accepted(self) -> list[int]:
         """Counters of the alarm messages the relay took as new, in their order."""
-        return [item.counter for item in self.items if item.status == Status.NEW]
+        return [item.counter for item in self.items if item.status == Status.NEW and item.counter is not None]
 
     def documents(self) -> dict[int, dict[str, Any]]:
         """What was rebroadcast, by counter."""
-        return {item.counter: json.loads(item.rebroadcast[1]) for item in self.items if item.rebroadcast}
+        documents = [json.loads(item.rebroadcast[1]) for item in self.items if item.rebroadcast]
+        return {document["counter"]: document for document in documents}
 
     def times(self) -> dict[int, int]:
         return {counter: document["sent_unix"] for counter, document in self.documents().items()}
