@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwsim.currents import DEFAULT, Currents
+
 CONFIGS = Path(__file__).resolve().parent.parent / "board_configs"
 
 # ESP32 data sheet 2.2 and Technical Reference Manual 4.11, 29.3, WROOM modules.
@@ -71,6 +73,9 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "status": Key("input"),
     },
 }
+_SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000)} | {
+    f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states
+}
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")
 
 
@@ -81,6 +86,21 @@ class Board:
 
     def __getitem__(self, section: str) -> dict[str, Any]:
         return self.sections[section]
+
+    @property
+    def currents(self) -> Currents:
+        """What its parts draw, in microamperes: by its [power] section, and where that is silent by the defaults."""
+        own = self.sections.get("power", {})
+        return {
+            part: {state: own.get(f"{part}_{state}_ua", ua) for state, ua in states.items()}
+            for part, states in DEFAULT.items()
+        }
+
+    @property
+    def capacity_mah(self) -> int | None:
+        """Of its cell; None when the board doesn't say."""
+        capacity: int | None = self.sections.get("power", {}).get("capacity_mah")
+        return capacity
 
     def to_json(self) -> str:
         return json.dumps(self.sections, indent=1, sort_keys=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -25,9 +26,10 @@ def main() -> None:
 
 
 @main.command("toolchain")
-def show_toolchain() -> None:
+@click.option("--bits", type=click.Choice(["32"]), help="The 32-bit one, in which HWSIM_BITS=32 runs the firmware.")
+def show_toolchain(bits: str | None) -> None:
     """Find the MicroPython interpreter that runs the firmware: which, which version, where from."""
-    tool = toolchain.find_micropython()
+    tool = toolchain.find_micropython(int(bits)) if bits else toolchain.wanted_micropython()
     click.echo(f"MicroPython {tool.version}, {tool.source}")
     click.echo(" ".join(tool.argv))
 
@@ -39,6 +41,125 @@ def bench_seal(as_json: bool) -> None:
     from hwsim import bench_seal
 
     sys.exit(bench_seal.main(as_json))
+
+
+@main.command("soak")
+@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many lives.")
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
+@click.option("--hours", type=click.FloatRange(0.1), default=24.0, show_default=True, help="Of the longest lives.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--replay", metavar="SEED|FILE", help="One life with its whole trace (of a seed: with the same --hours).")
+@click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+def soak(
+    seeds: int, first: int, hours: float, jobs: int | None, as_json: bool, replay: str | None, firmware: str | None
+) -> None:
+    """Play random lives of a bracelet, with faults on every path, and check that no alarm is ever lost.
+
+    The same seed is the same life. Lives that fail are shrunk to their shortest form. Exit status: 0 nothing failed,
+    1 something did.
+    """
+    from hwsim.soak import command
+
+    options = command.options(seeds=seeds, first=first, hours=hours, jobs=jobs, firmware=firmware)
+    sys.exit(command.replay(replay, options, as_json) if replay else command.main(options, as_json))
+
+
+@main.command("run")
+@click.argument("scenarios", nargs=-1)
+@click.option("--list", "listing", is_flag=True, help="Show the scenarios that come with the simulator.")
+@click.option("--all", "everything", is_flag=True, help="Play all of them.")
+@click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a scenario instead of the story.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this SVG file.")
+@click.option("--trace", is_flag=True, help="Show every event instead of the story.")
+@click.option("--quiet", is_flag=True, help="Of what held, show one line.")
+def run(
+    scenarios: tuple[str, ...], listing: bool, everything: bool, seed: int, as_json: bool, plot: Path | None,
+    trace: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Play scenarios (names of ours, or files): the story, then what had to hold, and whether it did."""
+    from hwsim.scenario import command, file
+
+    named = (*scenarios, *file.names()) if everything else scenarios
+    sys.exit(
+        command.main(
+            named, seed=seed, as_json=as_json, plot_file=plot, trace=trace, quiet=quiet, listing=listing
+        )
+    )
+
+
+@main.command("bench-speed")
+@click.option("--seconds", default=3600, show_default=True, type=click.IntRange(60), help="Virtual seconds to be idle.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def bench_speed(seconds: int, as_json: bool) -> None:
+    """Measure how much faster than life the unmodified firmware runs here, and what that time goes into."""
+    from hwsim import bench_speed
+
+    sys.exit(bench_speed.main(seconds, as_json))
+
+
+@main.command("usb")
+@click.option("--board", default="reference", show_default=True, help="Name in board_configs/, or the path of a file.")
+@click.option(
+    "--flash",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Image of its file system; made if it isn't there, with the firmware on it. Default: one that ends with it.",
+)
+@click.option("--bootloader", is_flag=True, help="Hold the strapping pin: it starts in the ROM loader and stays there.")
+@click.option("--for", "seconds", type=click.FloatRange(min=0), help="End after so many seconds. Default: on Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def usb(board: str, flash: Path | None, bootloader: bool, seconds: float | None, as_json: bool) -> None:
+    """Serve a bracelet's USB serial port as a PTY: for mpremote, esptool, or a terminal.
+
+    The first line is the port; then one line for each thing that happens.
+    """
+    from hwsim.serial import serve
+
+    sys.exit(serve.main(board, flash, bootloader, seconds, as_json))
+
+
+@main.command("powercut")
+@click.option("--life", help="One life: mqtt, sms or full. By default all three.")
+@click.option("--quick", is_flag=True, help="Every eleventh operation, clean and torn in turn.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
+@click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--at", type=click.IntRange(0), help="Only this operation, with the trace; 0 is the life without a cut.")
+@click.option("--torn/--clean", default=True, help="With --at: within the operation (default), or just before it.")
+@click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+def powercut(
+    life: str | None, quick: bool, jobs: int | None, seed: int, as_json: bool, at: int | None, torn: bool,
+    firmware: str | None,
+) -> None:  # fmt: skip
+    """Let the supply fail at every flash operation of an alarm's life, and check what the bracelet is after it.
+
+    Exit status: 0 everything held, 1 something did not.
+    """
+    from hwsim.powercut import command
+    from hwsim.powercut.life import CLEAN, LIVES, TORN, Cut
+
+    if life is not None and life not in LIVES:
+        raise click.BadParameter(f"there are {', '.join(LIVES)}", param_hint="--life")
+    if at is not None:
+        if life is None:
+            raise click.UsageError("--at needs --life")
+        cut = Cut(at, TORN if torn else CLEAN) if at else None
+        sys.exit(command.replay(command.Job(life, cut, seed, firmware), as_json))
+    lives = [life] if life else list(LIVES)
+    sys.exit(command.main(lives, seed=seed, quick=quick, processes=jobs, firmware=firmware, as_json=as_json))
+
+
+@main.command("power")
+@click.option("--board", default="reference", show_default=True, help="Name in board_configs/, or the path of a file.")
+@click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(0.1), help="To be armed and idle.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw current over time as an SVG.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def power(board: str, hours: float, plot: Path | None, as_json: bool) -> None:
+    """Cost a day of the unmodified firmware: state by state in mAh, and days per charge."""
+    from hwsim import power
+
+    sys.exit(power.main(board, hours, plot, as_json))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A rig for a bracelet under test: a real relay pipeline behind the world's broker and its SMS centre.
 
 Everything on the relay's side is real except its sockets: registry, verification, store, receipts. The bracelet is the
-unmodified firmware, provisioned by the offer that this relay made.
+unmodified firmware, provisioned by the offer that this relay made. What goes wrong on the relay's side (stopped, mute,
+somebody else in the broker's place, lost and late messages) is switched here, and what came of an alarm is read here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import datetime
 import json
 import os
 import ssl
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,51 @@ UTC = datetime.UTC
 WIFI = ("workshop", "hwsim-key")
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """One message that reached the relay and was processed, and what became of it."""
+
+    t_us: int
+    path: str  # mqtt, sms
+    item: Item
+
+
+@dataclass(frozen=True)
+class AlarmStory:
+    """One Alert, from the finger to the wrist. Times in microseconds of the world; None: has not happened."""
+
+    counter: int
+    pressed_us: int
+    raised_us: int
+    relay_us: int | None  # new at the relay
+    relay_path: str | None
+    receipt_us: int | None  # its genuine receipt reached the bracelet
+    receipt_path: str | None
+
+
+class SmsFaults:
+    """What goes wrong with every short message in the world, in both directions."""
+
+    def __init__(self, world: World) -> None:
+        dice = world.random("sms faults")
+        self.delay_us = 2_500_000
+        self.spread_us = 0  # up to so much more, at random: messages overtake each other
+        self.drop_percent = 0
+        self.copies = 0
+        world.sms.delay_us = lambda sms: self.delay_us + (dice.randint(0, self.spread_us) if self.spread_us else 0)
+        world.sms.drop = lambda sms: dice.randrange(100) < self.drop_percent
+        world.sms.duplicate = lambda sms: self.copies
+
+
+def _authority() -> pki.Authority:
+    """The relay's own CA. Its certificate has the commonest length, so that it takes the same room, and the same time
+    to write, on every bracelet's flash: the trace of a world then follows from its seed."""
+    while True:
+        ca = pki.create_ca(not_before=datetime.datetime(2025, 6, 1, tzinfo=UTC))
+        if len(ca.certificate.signature) == 71 and ca.certificate.serial_number.bit_length() > 152:
+            return ca
+
+
 class Rig:
     def __init__(
         self,
@@ -44,12 +92,19 @@ class Rig:
         self.folder = folder
         self.answers = True  # does the relay answer with receipts?
         self.items: list[Item] = []
-        self.ca = pki.create_ca(not_before=datetime.datetime(2025, 6, 1, tzinfo=UTC))
+        self.arrivals: list[Arrival] = []
+        self.rebroadcasts: Counter[tuple[str, int]] = Counter()  # documents at the subscriber by (key id, counter)
+        self.sms = SmsFaults(world)
+        self._noise = world.random("garbage")
+        self._relay_up = self._broker_up = self._genuine = True
+        self._waiting: list[tuple[Inbound, str]] = []  # for a relay that is down; of an SMS also its sender
+        self.ca = _authority()
         self.store = store.open_store(f"sqlite:///{folder / 'relay.db'}", os.urandom(32))
         keys = RelayKeys(os.urandom(32))
         self.registry = Registry(self.store, keys)
         self.pipeline = Pipeline(self.store, keys)
-        self.broker = world.mqtt_broker(HOST, PORT, tls=self.certificate(self.ca))
+        self._tls = self.certificate(self.ca)
+        self.broker = world.mqtt_broker(HOST, PORT, tls=self._tls)
         self.broker.on_publish(self._published)
         self.bracelet = world.bracelet(phone=PHONE, **bracelet)
         self.phone = world.sms.phone(RELAY_NUMBER, "relay")
@@ -59,6 +114,8 @@ class Rig:
             sms=RELAY_NUMBER, wifi=networks if wifi else [],
         )  # fmt: skip
         self.kid: str = self.offer["kid"]
+        # The relay drew the key id, and the relay is real: the one thing here that no seed rules.
+        self.broker.names = {f"{self.kid[:2]}/{self.kid}": "kid", self.kid: "kid"}
         if not sends_time:
             self.offer["time"] = 0
 
@@ -104,34 +161,123 @@ class Rig:
         self.world.expect("firmware", "raised", within=4)
         self.world.call(self.bracelet.button.release)
 
+    # -- what goes wrong on the relay's side
+
+    def set_broker(self, up: bool) -> None:
+        """Stop the broker, or start it. Its sessions, the relay's among them, are kept."""
+        if up != self._broker_up:
+            self._broker_up = up
+            if up:
+                self.broker.up()
+            else:
+                self.broker.down()
+            self._catch_up()
+
+    def forget_sessions(self) -> None:
+        """The broker has lost what it kept: sessions, and messages that a stopped relay had not fetched yet."""
+        self.broker.sessions.clear()
+        self._waiting = [waiting for waiting in self._waiting if waiting[0].path == "sms"]
+        self.world.net.cut()
+
+    def set_relay(self, up: bool) -> None:
+        """Stop the relay, or start it anew: what came meanwhile was kept for it and is taken in order."""
+        if up != self._relay_up:
+            self._relay_up = up
+            self.world.note("relay", "up" if up else "down")
+            if up:
+                self.pipeline = Pipeline(self.store, self.pipeline.keys)
+            self._catch_up()
+
+    def set_genuine(self, genuine: bool) -> None:
+        """False: whoever answers in the broker's place has a certificate of another authority."""
+        if genuine != self._genuine:
+            self._genuine = genuine
+            self.broker.present(self._tls if genuine else self.certificate(_authority()))
+            if not self._broker_up:
+                self.broker.down()
+
+    def garbage(self, octets: int) -> bytes:
+        """Random octets, by the world's seed."""
+        return bytes(self._noise.getrandbits(8) for _ in range(octets))
+
     # -- the relay's side
 
     def _published(self, message: Message) -> None:
         _, _, kid, kind = message.topic.split("/")
-        if kind == "ack":
-            return
-        item = self._process(Inbound("mqtt", message.payload, kind, kid))
-        if item.receipt and self.answers:
-            self.broker.publish(f"b/{kid[:2]}/{kid}/ack", item.receipt)
+        if kind != "ack":
+            self._take(Inbound("mqtt", message.payload, kind, kid), "")
 
     def _texted(self, sms: Sms) -> None:
-        item = self._process(Inbound("sms", sms.data))
-        if item.receipt and self.answers:
-            self.phone.send(sms.sender, item.receipt)
+        self._take(Inbound("sms", sms.data), sms.sender)
 
-    def _process(self, inbound: Inbound) -> Item:
+    def _take(self, inbound: Inbound, sender: str) -> None:
+        self._waiting.append((inbound, sender))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Let the relay process whatever it can reach: all while it runs, what is at the broker only while that runs
+        too."""
+        waiting, self._waiting = self._waiting, []
+        for inbound, sender in waiting:
+            if self._relay_up and (inbound.path == "sms" or self._broker_up):
+                self._process(inbound, sender)
+            else:
+                self._waiting.append((inbound, sender))
+
+    def _process(self, inbound: Inbound, sender: str) -> None:
         item = self.pipeline.process([inbound], self.world.unix_time).items[0]
         self.items.append(item)
-        return item
+        self.arrivals.append(Arrival(self.world.now_us, inbound.path, item))
+        reason = {"reason": str(item.reason)} if item.reason else {}
+        self.world.note("relay", str(item.status), path=inbound.path, counter=item.counter, **reason)
+        if item.rebroadcast and item.kid is not None and item.counter is not None:
+            self.rebroadcasts[item.kid, item.counter] += 1
+        if not item.receipt or not self.answers:
+            return
+        if inbound.path == "sms":
+            self.phone.send(sender, item.receipt)
+        else:
+            self.broker.publish(f"b/{item.kid[:2]}/{item.kid}/ack" if item.kid else "", item.receipt)
+
+    # -- what came of it
+
+    def alarms(self) -> list[AlarmStory]:
+        """Every Alert that the bracelet raised, in their order."""
+        stories, pressed = [], 0
+        receipts: dict[int, tuple[int, str]] = {}
+        raised: list[tuple[int, int, int]] = []
+        for event in self.world.trace:
+            if event.who != self.bracelet.firmware_name:
+                continue
+            if event.what == "pressed":
+                pressed = event.t_us
+            elif event.what == "raised":
+                raised.append((event.detail["counter"], pressed, event.t_us))
+            elif event.what == "receipt":
+                receipts.setdefault(event.detail["counter"], (event.t_us, event.detail["path"]))
+        new = {arrival.item.counter: arrival for arrival in self.arrivals if arrival.item.status == Status.NEW}
+        for counter, pressed_us, raised_us in raised:
+            arrival = new.get(counter)
+            receipt = receipts.get(counter, (None, None))
+            relay = (arrival.t_us, arrival.path) if arrival else (None, None)
+            stories.append(AlarmStory(counter, pressed_us, raised_us, *relay, *receipt))
+        return stories
 
     def accepted(self) -> list[int]:
         """Counters of the alarm messages the relay took as new, in their order."""
         return [item.counter for item in self.items if item.status == Status.NEW and item.counter is not None]
 
+    def subscriber(self) -> list[tuple[int, dict[str, Any]]]:
+        """Every document that was rebroadcast, copies included, with its time in microseconds."""
+        return [
+            (arrival.t_us, json.loads(arrival.item.rebroadcast[1]))
+            for arrival in self.arrivals
+            if arrival.item.rebroadcast
+        ]
+
     def documents(self) -> dict[int, dict[str, Any]]:
         """What was rebroadcast, by counter."""
-        documents = [json.loads(item.rebroadcast[1]) for item in self.items if item.rebroadcast]
-        return {document["counter"]: document for document in documents}
+        return {document["counter"]: document for _, document in self.subscriber()}
 
     def times(self) -> dict[int, int]:
         return {counter: document["sent_unix"] for counter, document in self.documents().items()}

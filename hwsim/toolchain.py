@@ -1,4 +1,4 @@
-"""Finds the programs of other projects that the simulator and the tests run: MicroPython's interpreter, and mosquitto.
+"""Finds other projects' programs that the simulator and the tests run: MicroPython's interpreter, mosquitto, gammu.
 
 An installed one comes first. Otherwise Debian's package and the libraries it needs are unpacked, without root, into
 the user's cache, and started through their own dynamic loader, so that they run on an older Debian too. apt fetches
@@ -34,6 +34,7 @@ ARCHITECTURES = {
     "x86_64": ("amd64", "x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
     "aarch64": ("arm64", "aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
 }
+ARCHITECTURE_32 = {"x86_64": ("i386", "i386-linux-gnu", "ld-linux.so.2")}  # whose programs such a machine runs too
 DEBIAN_SUITE = re.compile(r"(bullseye|bookworm|trixie|forky|duke|sid|(old){0,2}stable|testing|unstable)/?")
 DEBIAN_MAIN = re.compile(r"(?:^|/)debian(?:\.list)?(?:/|$)")  # not debian-security; .list: a mirror+file
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -62,7 +63,20 @@ class Mirror:
 
 def micropython() -> list[str]:
     """The arguments that start MicroPython >= 1.25, for example ["/usr/bin/micropython"]."""
-    return list(find_micropython().argv)
+    return list(wanted_micropython().argv)
+
+
+def wanted_micropython() -> Tool:
+    """The one that runs the firmware: of 32 bits if HWSIM_BITS says so."""
+    bits = wanted_bits()
+    return find_micropython(bits) if bits else find_micropython()
+
+
+@functools.cache
+def word_bits(argv: tuple[str, ...]) -> int:
+    """32 or 64: the size of the words, and so of the objects, of a MicroPython."""
+    question = "import sys; print(64 if sys.maxsize >> 32 else 32)"
+    return 32 if _run([*argv, "-c", question]).strip() == "32" else 64
 
 
 def mosquitto() -> list[str]:
@@ -70,10 +84,20 @@ def mosquitto() -> list[str]:
     return list(find_mosquitto().argv)
 
 
+def wanted_bits() -> int | None:
+    """Which interpreter `HWSIM_BITS` asks for: 32 has the chip's small integers (31 bits) and its size of objects."""
+    bits = os.environ.get("HWSIM_BITS", "")
+    if bits not in ("", "32"):
+        raise ToolchainError(f"HWSIM_BITS must be 32 or not set, and it is {bits}.")
+    return 32 if bits else None
+
+
 @functools.cache
-def find_micropython() -> Tool:
-    """$HWSIM_MICROPYTHON, else PATH, else Debian's package."""
+def find_micropython(bits: int | None = None) -> Tool:
+    """$HWSIM_MICROPYTHON, else PATH, else Debian's package; with `bits` 32 that of Debian's 32-bit architecture."""
     wanted = ".".join(map(str, OLDEST_MICROPYTHON))
+    if bits == 32:
+        return _unpacked("micropython", "usr/bin/micropython", "a 32-bit MicroPython is missing", bits)
     named = os.environ.get("HWSIM_MICROPYTHON")
     if named:
         version = _micropython_version([named])
@@ -93,11 +117,24 @@ def find_micropython() -> Tool:
 
 
 @functools.cache
+def find_gammu() -> Tool:
+    """$HWSIM_GAMMU, else PATH, else Debian's package: the stock program that is the simulated modem's witness."""
+    named = os.environ.get("HWSIM_GAMMU")
+    found = named or shutil.which("gammu")
+    if found:
+        version = _answered([found, "--version"], r"Gammu version (\d+(?:\.\d+)+)")
+        if named and version == "unknown":
+            raise ToolchainError(f"HWSIM_GAMMU must name a working gammu, and {named} is none.")
+        return Tool((found,), version, "HWSIM_GAMMU" if named else "PATH")
+    return _unpacked("gammu", "usr/bin/gammu", "gammu is missing: install Debian's package gammu")
+
+
+@functools.cache
 def find_mosquitto() -> Tool:
     """PATH (and sbin, which is often not on it), else Debian's package."""
     found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
     if found:
-        return Tool((found,), _mosquitto_version(found), "PATH")
+        return Tool((found,), _answered([found, "-h"], r"version (\d+(?:\.\d+)+)"), "PATH")
     return _unpacked("mosquitto", "usr/sbin/mosquitto", "mosquitto is missing: install Debian's package mosquitto")
 
 
@@ -114,26 +151,31 @@ def _micropython_version(argv: Sequence[str]) -> str | None:
     return ".".join(map(str, version)) if version >= OLDEST_MICROPYTHON else None
 
 
-def _mosquitto_version(path: str) -> str:
-    """From the usage text, whose exit status differs between releases."""
+def _answered(question: list[str], pattern: str) -> str:
+    """The version in a program's answer, whose exit status differs between releases."""
     try:
-        answer = subprocess.run([path, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+        answer = subprocess.run(question, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    found = re.search(r"version (\d+(?:\.\d+)+)", answer.stdout)
+    found = re.search(pattern, answer.stdout)
     return found.group(1) if found else "unknown"
 
 
-def _unpacked(package: str, program: str, advice: str) -> Tool:
+def _unpacked(package: str, program: str, advice: str, bits: int | None = None) -> Tool:
     try:
-        tree = unpack_debian(package, SUITE)
+        tree = unpack_debian(package, SUITE, bits)
     except ToolchainError as why:
         raise ToolchainError(f"{advice}; unpacking Debian's package did not work either: {why}") from why
-    _, libraries, loader = ARCHITECTURES[platform.machine()]
-    folder = tree / "usr/lib" / libraries
-    argv = (str(folder / loader), "--library-path", str(folder), str(tree / program))
+    _, triplet, loader = _architecture(bits)
+    argv = (*_started_by(tree, triplet, loader), str(tree / program))
     version = json.loads((tree / "manifest.json").read_text())["version"]
     return Tool(argv, version, f"Debian {SUITE}, unpacked in the user's cache")
+
+
+def _started_by(tree: Path, triplet: str, loader: str) -> tuple[str, ...]:
+    """The dynamic loader among a program's own libraries, told where they are."""
+    folder = tree / "usr/lib" / triplet
+    return str(folder / loader), "--library-path", f"{folder}:{folder.parent}"
 
 
 # -- Debian's packages, unpacked without root
@@ -147,17 +189,24 @@ def cache_folder() -> Path:
     return base / "tocsin"
 
 
-def unpack_debian(package: str, suite: str) -> Path:
+def _architecture(bits: int | None = None) -> tuple[str, str, str]:
+    """This machine's line of ARCHITECTURES, or with `bits` 32 the 32-bit one that it runs too."""
+    machine = platform.machine()
+    known = ARCHITECTURE_32 if bits == 32 else ARCHITECTURES
+    if sys.platform != "linux" or machine not in known:
+        kind = "32-bit " if bits == 32 else ""
+        raise ToolchainError(f"no {kind}Debian package is known for {sys.platform} on {machine}.")
+    return known[machine]
+
+
+def unpack_debian(package: str, suite: str, bits: int | None = None) -> Path:
     """The folder with `package` and its libraries from Debian's `suite`; unpacks it on first use.
 
     Safe when several processes ask at once, and a damaged folder is replaced.
     """
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in ARCHITECTURES:
-        raise ToolchainError(f"no Debian package is known for {sys.platform} on {machine}.")
-    architecture = ARCHITECTURES[machine][0]
+    architecture = _architecture(bits)
     cache = cache_folder()
-    tree = cache / f"{package}-{suite}-{architecture}"
+    tree = cache / f"{package}-{suite}-{architecture[0]}"
     if _intact(tree):
         return tree
     try:
@@ -197,7 +246,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _unpack(package: str, suite: str, architecture: str, tree: Path) -> None:
+def _unpack(package: str, suite: str, architecture: tuple[str, str, str], tree: Path) -> None:
     for program in ("apt-get", "apt-config", "dpkg-deb"):
         if shutil.which(program) is None:
             raise ToolchainError(f"{program} is needed for it and is not on this machine.")
@@ -221,9 +270,10 @@ def _unpack(package: str, suite: str, architecture: str, tree: Path) -> None:
     raise ToolchainError(reason)
 
 
-def _fetch(package: str, suite: str, architecture: str, mirror: Mirror, scratch: Path) -> Path:
+def _fetch(package: str, suite: str, architecture: tuple[str, str, str], mirror: Mirror, scratch: Path) -> Path:
     """Download and unpack into `scratch` and return the finished folder in it."""
-    apt = _Apt(scratch / "apt", suite, architecture, mirror)
+    debian_name, triplet, loader = architecture
+    apt = _Apt(scratch / "apt", suite, debian_name, mirror)
     apt.get("update")
     apt.check_origin()
     plan = apt.get("install", "--simulate", "--no-install-recommends", package)
@@ -231,7 +281,7 @@ def _fetch(package: str, suite: str, architecture: str, mirror: Mirror, scratch:
     if package not in versions:
         raise ToolchainError(f"Debian {suite} has no package {package}.")
     # Programs among the dependencies (adduser and the like) serve installation, which does not happen here.
-    wanted = [name for name in versions if name == package or name.startswith("lib")]
+    wanted = [name for name in versions if name == package or name.startswith(("lib", "zlib"))]
     downloads = scratch / "downloads"
     downloads.mkdir()
     apt.get("download", *wanted, folder=downloads)
@@ -239,16 +289,15 @@ def _fetch(package: str, suite: str, architecture: str, mirror: Mirror, scratch:
     for archive in sorted(downloads.glob("*.deb")):
         target = own if archive.name.startswith(f"{package}_") else libraries
         _run(["dpkg-deb", "--extract", str(archive), str(target)])
-    _, triplet, loader = ARCHITECTURES[platform.machine()]
     kept: dict[str, tuple[int, int, str]] = {}
     for pattern in ("usr/bin/*", "usr/sbin/*"):
         _keep(own, pattern, tree, kept)
-    programs = list(kept)
+    programs = [name for name in kept if Path(name).name == package]  # others may be scripts
     for folder in (own, libraries):
         _keep(folder, f"usr/lib/{triplet}/*.so*", tree, kept)
+        _keep(folder, "usr/lib/*.so*", tree, kept)  # a few packages don't use the architecture's folder
     for name in programs:  # fails when a library is missing, or this kernel is too old for them
-        library_path = tree / "usr/lib" / triplet
-        _run([str(library_path / loader), "--library-path", str(library_path), "--list", str(tree / name)])
+        _run([*_started_by(tree, triplet, loader), "--list", str(tree / name)])
     version = re.sub(r"^\d+:|[+-].*$", "", versions[package])  # without Debian's epoch and revision
     manifest = {"package": package, "version": version, "debian_version": versions[package], "files": kept}
     (tree / "manifest.json").write_text(json.dumps(manifest, indent=1))

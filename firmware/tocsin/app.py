@@ -243,6 +243,7 @@ class Bracelet:
             self._supervisor.report("core")
             self._wake.clear()
             now = self._clock.ms()
+            self._wifi.urgent = self._mqtt.urgent = bool(self._delivery.queue)
             if self._wifi_up is None and now > NO_NETWORK_MS:
                 self._delivery.net(False, now)
             if now >= self._retry_at:

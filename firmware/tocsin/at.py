@@ -9,6 +9,7 @@ business (drivers/modem.py).
 
 LINE_MAX = 400  # the longest line we use is a PDU: 2 * (11 + 12 + 11 + 140) hexadecimal digits
 LINES_MAX = 24
+PROMPT_MS = 10000  # the prompt is the modem's own doing: only what follows it waits for the network
 URC = (
     "+CMTI:", "+CMT:", "+CDS:", "+CDSI:", "+CBM:", "+CREG:", "+CGREG:", "+CEREG:", "+CTZV:", "+CTZE:", "+CTZDST:",
     "+CRING:", "+CLIP:", "RING", "NO CARRIER", "RDY", "Call Ready", "SMS Ready", "SMS DONE", "PB DONE", "+CFUN:",
@@ -53,7 +54,7 @@ class Engine:
         if self.command is not None:
             raise RuntimeError("busy")
         self.command = command
-        self._deadline = now + command.timeout
+        self._deadline = now + (command.timeout if command.data is None else min(PROMPT_MS, command.timeout))
         self._take_pdu = False
         self._out.extend(command.text.encode() + b"\r")
 
@@ -79,7 +80,7 @@ class Engine:
                 self._line.append(octet)
                 if octet == 32 and self._line == b"> ":  # the prompt has no line end
                     self._line = bytearray()
-                    self._on_prompt()
+                    self._on_prompt(now)
         events.extend(self.time(now))
         return events
 
@@ -90,14 +91,19 @@ class Engine:
             return [self._done("timeout")]
         return []
 
+    def restarted(self):
+        """The modem has started anew: the command in flight is forgotten. Returns events."""
+        return [] if self.command is None else [self._done("restarted")]
+
     def deadline(self):
         return None if self.command is None else self._deadline
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _on_prompt(self):
+    def _on_prompt(self, now):
         command = self.command
         if command is not None and command.data is not None:
+            self._deadline = now + command.timeout
             self._out.extend(command.data + CTRL_Z)
             command.data = None
         else:

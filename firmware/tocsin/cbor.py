@@ -25,6 +25,11 @@ def _head(major, n):
     raise ValueError("cbor: integer too large")
 
 
+def array_head(n):
+    """How an array of `n` items begins; their encodings follow."""
+    return _head(4, n)
+
+
 def encode(obj):
     """The octets of `obj`; ValueError when it holds anything that this subset hasn't."""
     if obj is None:

@@ -1,7 +1,8 @@
 # hwsim: no-float
 """What must outlive a reset, kept in two files on flash that are written in turn.
 
-A slot is magic, sequence number, length, content, checksum, in one write and one close; it is read back. Whatever
+A slot is magic, sequence number, length, content, checksum, written between one opening and one close. It is made,
+written and read back in pieces, because a heap that has been in use for hours has no long stretches free. Whatever
 moment the power goes, the other slot holds the state before. The content is one CBOR array (see Record), bounded by
 the delivery queue. No track: no position is stored except inside the encrypted octets of undelivered messages, and
 these are overwritten in both slots as soon as they are delivered.
@@ -16,6 +17,7 @@ SLOTS = ("/journal.a", "/journal.b")
 _MAGIC = b"TCJ1"
 _HEAD = 12
 _CHECK = 8
+_PIECE = 256
 SIZE_MAX = 16384
 VERSION = 1
 
@@ -40,21 +42,41 @@ class Journal:
         return best[1]
 
     def save(self, content, erase=False):
-        """Store. With `erase` both slots are written, so that nothing of the former content is left in either."""
+        """Store content, given as a list of pieces. With `erase` both slots are written, so that nothing of the former
+        content is left in either."""
         self._write(content)
         if erase:
             self._write(content)
 
     def _write(self, content):
         sequence = self._sequence + 1
-        body = _MAGIC + sequence.to_bytes(4, "big") + len(content).to_bytes(4, "big") + content
+        length = 0
+        for piece in content:
+            length += len(piece)
+        head = _MAGIC + sequence.to_bytes(4, "big") + length.to_bytes(4, "big")
+        check = sha256(head)
+        for piece in content:
+            check.update(piece)
+        parts = [head] + content + [check.digest()[:_CHECK]]
         path = self._slots[self._next]
         with open(path, "wb") as file:
-            file.write(body + sha256(body).digest()[:_CHECK])
-        if _read(path) != (sequence, content):
+            for part in parts:
+                file.write(part)
+        if not _holds(path, parts):
             raise OSError(5)  # EIO
         self._sequence = sequence
         self._next = 1 - self._next
+
+
+def _holds(path, parts):
+    """Whether a file is these parts and nothing more."""
+    with open(path, "rb") as file:
+        for part in parts:
+            for at in range(0, len(part), _PIECE):
+                piece = part[at : at + _PIECE]
+                if file.read(len(piece)) != piece:
+                    return False
+        return not file.read(1)
 
 
 def _read(path):
@@ -86,16 +108,18 @@ class Record:
         self.acked = 0  # counters below this are known to the relay
 
     def encode(self):
+        """The content's octets in pieces of at most some 300."""
         counter, key, skipped = self.down
-        flat = []
+        down = [counter, key]
         for number in sorted(skipped):
-            flat += [number, skipped[number]]
-        return cbor.encode(
-            [
-                VERSION, self.alarm_tx, self.heartbeat_tx, [counter, key] + flat,
-                self.alarm, self.messages, self.time, self.acked,
-            ]
-        )  # fmt: skip
+            down += [number, skipped[number]]
+        pieces = [cbor.array_head(8), cbor.encode(VERSION)]
+        for items in (self.alarm_tx, self.heartbeat_tx, down, self.alarm, self.messages):
+            pieces.append(cbor.array_head(len(items)))
+            pieces.extend([cbor.encode(item) for item in items])
+        pieces.append(cbor.encode(self.time))
+        pieces.append(cbor.encode(self.acked))
+        return pieces
 
 
 def decode(content):

@@ -9,6 +9,7 @@ Not a general NMEA library: satellites in view and the like are of no use here.
 LINE_MAX = 120  # the standard says 82; some receivers send more
 UERE_M = 5  # metres of 1-sigma ranging error that one unit of HDOP stands for, an open-sky figure of consumer receivers
 UNKNOWN_ACCURACY = 65535
+WANTED = (b"RMC", b"GGA")
 TALKERS = (b"GP", b"GL", b"GA", b"GB", b"GN")
 
 
@@ -84,28 +85,39 @@ class Parser:
     def feed(self, data):
         """Take octets; return a list of ("fix", Fix) and ("time", seconds since 1970)."""
         events = []
-        for octet in data:
+        line = self._line
+        skip = self._skip
+        for octet in data:  # some hundred a second for ever: locals, and nothing that needn't be
             if octet == 36:  # "$": a sentence starts here, whatever came before
-                if not self._skip and self._line:
+                if not skip and line:
                     self.bad += 1
-                self._line = bytearray()
-                self._skip = False
-            elif octet in (10, 13):
-                if not self._skip and self._line:
-                    self._sentence(bytes(self._line), events)
-                self._line = bytearray()
-                self._skip = True
-            elif not self._skip:
-                self._line.append(octet)
-                if len(self._line) > LINE_MAX:
+                line = bytearray()
+                skip = False
+            elif skip:
+                pass
+            elif octet > 13:
+                line.append(octet)
+            elif octet == 10 or octet == 13:
+                if len(line) > LINE_MAX:
                     self.bad += 1
-                    self._skip = True
+                elif line:
+                    self._sentence(bytes(line), events)
+                skip = True
+            else:
+                line.append(octet)
+        if len(line) > LINE_MAX and not skip:
+            self.bad += 1
+            skip = True
+        self._line = line
+        self._skip = skip
         return events
 
     def _sentence(self, line, events):
         try:
             if len(line) < 9 or line[-3] != 42:
                 raise ValueError
+            if line[2:5] not in WANTED:
+                return
             check = 0
             for octet in line[:-3]:
                 check ^= octet

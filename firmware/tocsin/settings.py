@@ -4,6 +4,7 @@ its default: a mistake in a file must not keep a bracelet from arming.
 """
 
 import json
+import os
 
 BOARD = "/board.json"
 SETTINGS = "/settings.json"
@@ -14,9 +15,8 @@ _SIZE_MAX = 8192
 def load(path):
     """The JSON object in a file, or {}."""
     try:
-        with open(path) as file:
-            value = json.loads(file.read(_SIZE_MAX))
-    except (OSError, ValueError):
+        value = json.loads(read(path) or b"")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -24,8 +24,9 @@ def load(path):
 def read(path, size_max=_SIZE_MAX):
     """A file's octets, or None."""
     try:
+        size = os.stat(path)[6]  # read(size_max) would want so much heap in one piece, which a used heap may not have
         with open(path, "rb") as file:
-            return file.read(size_max)
+            return file.read(min(size, size_max))
     except OSError:
         return None
 

@@ -5,6 +5,8 @@ later; it doesn't keep an alarm from being sent (see chains.py). Nothing here wa
 flash.
 """
 
+import gc
+
 from tocsin import alarm, cbor, chains, delivery, envelope, floor, journal, log, ratchet
 from tocsin.crypto import ed25519
 
@@ -79,8 +81,9 @@ class State:
         record.time = self._clock.time()
         record.acked = self._acked
         try:
+            gc.collect()  # a record takes some KB for a moment
             self._journal.save(record.encode(), erase)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             log.event("refused", what="journal", reason=log.reason(error))
             self.dirty = self._clock.ms() + RETRY_MS
             if self._floor.write(record.alarm_tx[0]):
@@ -123,7 +126,7 @@ class State:
     def heartbeat(self, battery):
         """(counter, octets) of a heartbeat, or None when its counter can't be put beyond use first."""
         taken = self._heartbeat_tx.take()
-        if taken is None and self.persist(heartbeats=HEARTBEATS):
+        if taken is None and self.persist(erase=True, heartbeats=HEARTBEATS):  # else the old slot opens what is sent
             taken = self._heartbeat_tx.take()
         if taken is None:
             return None

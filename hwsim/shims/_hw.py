@@ -4,8 +4,12 @@ Every frame is a 32-bit little-endian length and a JSON array:
   W->D  {...}                                        hello, once a boot
   D->W  ["i", now, until, outputs]                   idle until `until`
   D->W  ["c", now, outputs, device, function, args]  ask a model something
-  W->D  [now, horizon, events(, value)]              the answer to both; nothing happens before `horizon`
-  D->W  ["deepsleep" | "reset" | "exit" | "powercut", now, outputs, argument]     never answered
+  W->D  [now, horizon, events(, value)]              the answer to both; nothing else happens before `horizon`
+  D->W  ["o", now, outputs]                          outputs that don't change what happens before the horizon
+  D->W  ["deepsleep" | "reset" | "exit", now, outputs, argument]     neither answered
+
+An event is [device, ...] for now or [time, device, ...] for later: octets that are on a line already arrive whatever
+the world does, unless the firmware closes the port or the supply fails.
 
 Times are microseconds since the world began. Between two exchanges the device advances its own clock: every access
 to a peripheral costs COST, a sleep that ends before the horizon is a jump. In real time the same protocol runs
@@ -17,36 +21,46 @@ import sys
 import uerrno
 import ujson
 import utime
+from micropython import const
 
-COST = 10  # us of virtual time that one access to a peripheral takes
-LOOKAHEAD = 100  # us that an output may stay unreported
-FOREVER = 1 << 60
+COST = const(10)  # us of virtual time that one access to a peripheral takes
+LOOKAHEAD = const(100)  # us that an output may stay unreported
+FOREVER = const(1 << 60)
+_TICKS_MASK = const((1 << 30) - 1)  # ticks wrap at 2**30, as small integers on the ESP32 make it
 
 cfg = {}  # the hello
 now = 0
 boot_us = 0
-horizon = 0
+horizon = 0  # up to here the clock may run on alone: the earlier of the world's horizon and the next of _later
 realtime = False
-rtc_us = 0  # what the RTC shows, in us since 2000, minus now
+rtc_us = 0  # what the RTC shows, in us since 2000, minus now, but for what its crystal is wrong since _rtc_set
+changes = 0  # counts what may make a stream ready: as long as it stands still, none has become so
 
 _link = None
 _out = []
 _queue = []
+_later = []  # events with a time to come, in its order
+_horizon = 0  # the world's
 _handlers = {}
 _delivering = False
+_rtc_ppm = 0
+_rtc_set = 0
 _wall = 0
 _base = 0
 
 
 def connect(fd):
-    global _link, now, boot_us, horizon, realtime, rtc_us, _wall, _base
+    global _link, now, boot_us, horizon, realtime, rtc_us, _wall, _base, _horizon, _rtc_ppm, _rtc_set
     _link = open(fd, "r+b")  # noqa: SIM115
     cfg.update(_receive())
     if cfg["simulator"]:
         _die_with(cfg["simulator"])
-    now = boot_us = horizon = _base = cfg["t"]
+    now = horizon = _horizon = _base = cfg["t"]
+    boot_us = now - cfg.get("ticks_us", 0)
     realtime = cfg.get("realtime", False)
     rtc_us = cfg.get("rtc_us", 0)
+    _rtc_ppm = cfg.get("rtc_ppm", 0)
+    _rtc_set = now
     _wall = utime.ticks_us()
 
 
@@ -77,15 +91,27 @@ def _receive():
     head = _link.read(4)
     if not head or len(head) < 4:
         raise SystemExit
-    return ujson.loads(_link.read(head[0] | head[1] << 8 | head[2] << 16 | head[3] << 24))
+    size = head[0] | head[1] << 8 | head[2] << 16 | head[3] << 24
+    try:
+        return ujson.loads(_link.read(size))
+    except MemoryError:
+        # A firmware may catch this and go on, but the link has lost its place.
+        sys.stdout.write("hwsim: no memory for a frame of %d octets: use a larger heap\n" % size)
+        _link.close()
+        raise SystemExit
 
 
 def on(device, handler):
+    forget(device)
     _handlers[device] = handler
 
 
 def forget(device):
+    # What was still on its way to it is lost.
+    global _later
     _handlers.pop(device, None)
+    if _later:
+        _later = [event for event in _later if event[1] != device]
 
 
 def clock():
@@ -93,6 +119,20 @@ def clock():
     if realtime:
         now = max(now, _base + utime.ticks_diff(utime.ticks_us(), _wall))
     return now
+
+
+def rtc():
+    # What the RTC shows, in us since 2000.
+    clock()
+    return now + rtc_us + (now - _rtc_set) * _rtc_ppm // 1000000
+
+
+def set_rtc(us):
+    global rtc_us, _rtc_set
+    clock()
+    rtc_us = us - now
+    _rtc_set = now
+    post("rtc", "set", rtc_us)
 
 
 def charge(us):
@@ -104,7 +144,8 @@ def charge(us):
 
 def _deliver(events):
     # An interrupt handler may itself access a peripheral and so receive events: they wait for their turn.
-    global _delivering
+    global _delivering, changes
+    changes += 1
     _queue.extend(events)
     if _delivering:
         return
@@ -120,16 +161,43 @@ def _deliver(events):
 
 
 def _answer():
-    global now, horizon, _wall, _base
+    global now, horizon, _horizon, _wall, _base
     answer = _receive()
     now = max(now, answer[0])
-    horizon = answer[1]
+    horizon = _horizon = answer[1]
     if realtime:
         _wall = utime.ticks_us()
         _base = now
-    if answer[2]:
-        _deliver(answer[2])
+    events = answer[2]
+    if events:
+        if type(events[-1][0]) is int:
+            events = _postpone(events)
+        if events:
+            _deliver(events)
+    if _later:
+        _due()
     return answer
+
+
+def _postpone(events):
+    at_once = []
+    for event in events:
+        if type(event[0]) is int:
+            place = len(_later)
+            while place and _later[place - 1][0] > event[0]:
+                place -= 1
+            _later.insert(place, event)
+        else:
+            at_once.append(event)
+    return at_once
+
+
+def _due():
+    # Deliver what has arrived by now, and look how far the clock may run on.
+    global horizon
+    while _later and _later[0][0] <= now:
+        _deliver((_later.pop(0)[1:],))
+    horizon = min(_horizon, _later[0][0]) if _later else _horizon
 
 
 def _take_outputs():
@@ -157,13 +225,36 @@ def call(device, function, *args):
 
 def post(device, *payload):
     # What a hung or dead interpreter must have said before goes out at once; the rest with the next exchange.
-    global horizon
+    global horizon, _horizon
     clock()
     _out.append((now, device) + payload)
-    if realtime or device in ("console", "wdt"):
+    if realtime or device == "console":
         sync(now)
-    elif now + LOOKAHEAD < horizon:
-        horizon = now + LOOKAHEAD
+    elif now + LOOKAHEAD < _horizon:
+        _horizon = now + LOOKAHEAD
+        if _horizon < horizon:
+            horizon = _horizon
+
+
+def feed(timeout):
+    # The watchdog's feed is on record at once, for whoever hangs after it, but nobody need answer: it only puts off
+    # what it may do.
+    global horizon, _horizon
+    clock()
+    _out.append((now, "wdt", timeout))
+    if realtime:
+        return sync(now)
+    _send(("o", now, _take_outputs()))
+    _horizon = min(_horizon, now + timeout * 1000)
+    horizon = min(horizon, _horizon)
+
+
+def _reach():
+    # The clock has come to the horizon.
+    if now >= _horizon or realtime:
+        sync(now)
+    else:
+        _due()
 
 
 def tick():
@@ -173,16 +264,37 @@ def tick():
     else:
         now += COST
     if now >= horizon:
-        sync(now)
+        _reach()
+
+
+def ticks_ms():
+    # time.ticks_ms, which asyncio asks most: tick() without the call.
+    global now
+    if realtime:
+        clock()
+    else:
+        now += COST
+    if now >= horizon:
+        _reach()
+    return (now - boot_us) // 1000 & _TICKS_MASK
 
 
 def wait(until):
     # Sleep; returns early when an event was delivered. True when the time is reached.
     global now
-    if not realtime and until < horizon:
-        if until > now:
-            now = until
-        return True
+    if not realtime:
+        if until < horizon:
+            if until > now:
+                now = until
+            return True
+        if _later and _later[0][0] <= until:
+            if _later[0][0] < _horizon:
+                now = max(now, _later[0][0])
+                _due()
+                return now >= until
+            until = _later[0][0]
+            sync(until)
+            return False
     sync(until)
     return now >= until
 

@@ -24,12 +24,42 @@ def files():
                     done.append(hexlify(f.read()).decode())
             elif op == "list":
                 done.append([e[0] for e in uos.ilistdir(name)])
+            elif op == "tree":
+                done.append(_tree(uos, "/", int(data), []))
+            elif op == "fill":
+                done.append(_fill(name))
             elif op == "remove":
                 uos.remove(name)
                 done.append(None)
         except OSError as e:
             done.append({"oserror": e.errno})
     _hw.leave("exit", done)
+
+
+def _fill(name):
+    # Files of ever smaller size, until not even 512 octets fit.
+    size = 32768
+    number = 0
+    while size >= 512:
+        try:
+            with open(name + str(number), "wb") as f:
+                f.write(bytes(size))
+            number += 1
+        except OSError:
+            size //= 2
+
+
+def _tree(uos, folder, size_max, found):
+    from binascii import hexlify
+
+    for entry in uos.ilistdir(folder):
+        name = folder + entry[0]
+        if entry[1] == 0x4000:
+            _tree(uos, name + "/", size_max, found)
+        elif entry[3] <= size_max:
+            with open(name, "rb") as f:
+                found.append([name, hexlify(f.read()).decode()])
+    return found
 
 
 def _put(uos, name, content):
@@ -73,6 +103,8 @@ def firmware():
     import _vtask
 
     sys.modules["_asyncio"] = _vtask
+    if _hw.cfg.get("console"):
+        return _prompt(uos)
     builtins.print = console
     failed = 0
     for name in ("boot.py", "main.py"):
@@ -92,10 +124,31 @@ def firmware():
     _hw.leave("exit", failed)
 
 
+def _prompt(uos):
+    # A board with somebody on its serial port: what ends, raises or is interrupted leaves to the prompt.
+    import _repl
+
+    _repl.start()
+    raw = _hw.cfg["raw"]
+    for name in ("boot.py", "main.py"):
+        if name == "main.py" and raw:
+            break
+        try:
+            uos.stat("/" + name)
+        except OSError:
+            continue
+        done = _repl.run_file("/" + name)
+        if done is False:
+            _repl.soft_reset(raw)
+        if done is None:
+            break
+    _repl.serve(raw)
+
+
 _hw.connect(int(sys.argv[1]))
 import _flash  # noqa: E402 - the link comes first: a flash that can't be mounted may lose its supply
 
-_nor = _flash.mount(_hw.cfg["flash"], _hw.cfg.get("cut"))
+_flash.mount(_hw.cfg["flash"], _hw.cfg.get("wear"), _hw.cfg.get("ask"))
 if _hw.cfg.get("mode") == "files":
     files()
 else:

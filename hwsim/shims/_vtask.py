@@ -1,7 +1,14 @@
 """Task queue and Task for asyncio. The interpreter's own `_asyncio` is C and reads the C clock, so it can't be used in
-virtual time; this one takes its time from `asyncio.core`, whose `ticks` is the shim's. Tasks that are due at the same
-millisecond run in the order in which they were queued.
+virtual time; this one takes its time from the shim. Tasks that are due at the same millisecond run in the order in
+which they were queued.
 """
+
+from time import ticks_diff, ticks_ms
+
+from micropython import const
+
+_HALF = const(1 << 29)
+_MASK = const((1 << 30) - 1)
 
 
 def _core():
@@ -22,13 +29,21 @@ class TaskQueue:
         return self._tasks[0] if self._tasks else None
 
     def push(self, task, key=None):
-        core = _core()
+        # Behind all that are due by then. ticks_diff is written out: this is what a sleeping bracelet does most.
+        if key is None:
+            key = ticks_ms()
         task.data = None
-        task.ph_key = core.ticks() if key is None else key
-        place = len(self._tasks)
-        while place and core.ticks_diff(self._tasks[place - 1].ph_key, task.ph_key) > 0:
-            place -= 1
-        self._tasks.insert(place, task)
+        task.ph_key = key
+        tasks = self._tasks
+        place = 0
+        end = len(tasks)
+        while place < end:
+            middle = (place + end) >> 1
+            if (tasks[middle].ph_key - key + _HALF) & _MASK > _HALF:
+                end = middle
+            else:
+                place = middle + 1
+        tasks.insert(place, task)
 
     def pop(self):
         return self._tasks.pop(0)
@@ -78,7 +93,7 @@ class Task:
         if hasattr(task.data, "remove"):
             task.data.remove(task)
             core._task_queue.push(task)
-        elif core.ticks_diff(task.ph_key, core.ticks()) > 0:
+        elif ticks_diff(task.ph_key, ticks_ms()) > 0:
             core._task_queue.remove(task)
             core._task_queue.push(task)
         task.data = core.CancelledError

@@ -5,9 +5,9 @@ Not modelled: I2C, SPI, Timer, touch, DAC, RMT; drive strengths; a UART's break 
 
 import io
 from binascii import hexlify, unhexlify
+from time import gmtime, mktime
 
 import _hw
-import utime
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -15,11 +15,9 @@ WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
 
-PIN_WAKE = 2
+PIN_WAKE = EXT0_WAKE = 2
 EXT1_WAKE = 3
 TIMER_WAKE = 4
-
-_TO_2000 = 946684800
 
 
 def reset_cause():
@@ -38,12 +36,19 @@ def soft_reset():
     _hw.leave("reset", SOFT_RESET)
 
 
-def deepsleep(time_ms=0):
+def deepsleep(time_ms=None):
     _hw.leave("deepsleep", time_ms)
 
 
-def lightsleep(time_ms=0):
-    _hw.sleep_until(_hw.clock() + time_ms * 1000)
+def lightsleep(time_ms=None):
+    # Pins keep no record of what happened meanwhile: afterwards they have their levels, and no interrupt comes.
+    _hw.cfg["wake_reason"] = _hw.call("processor", "lightsleep", time_ms)
+    for pin in Pin._made.values():
+        if pin._mode == Pin.IN:
+            pin._level = _hw.call(pin._device, "input", pin._pull)
+
+
+sleep = lightsleep
 
 
 def idle():
@@ -112,7 +117,8 @@ class Pin:
         self._mode = mode
         if mode == Pin.IN:
             _hw.on(self._device, self._changed)
-            self._level = _hw.call(self._device, "input", 0 if pull in (-1, None) else pull)
+            self._pull = 0 if pull in (-1, None) else pull
+            self._level = _hw.call(self._device, "input", self._pull)
         else:
             _hw.forget(self._device)
             self._level = self._level if value is None else int(bool(value))
@@ -273,7 +279,12 @@ class UART(io.IOBase):
 
     def _received(self, event):
         # What doesn't fit the buffer is lost, as on the chip.
-        self._in.extend(unhexlify(event[1])[: self._rxbuf - len(self._in)])
+        data = unhexlify(event[1])
+        lost = len(self._in) + len(data) - self._rxbuf
+        if lost > 0:
+            data = data[:-lost]
+            _hw.post(self._device, "lost", lost)
+        self._in.extend(data)
 
     def deinit(self):
         _hw.forget(self._device)
@@ -345,7 +356,7 @@ class WDT:
         self.feed()
 
     def feed(self):
-        _hw.post("wdt", self._timeout)
+        _hw.feed(self._timeout)
 
 
 class RTC:
@@ -354,13 +365,12 @@ class RTC:
 
     def datetime(self, fields=None):
         if fields is None:
-            seconds, us = divmod(_hw.clock() + _hw.rtc_us, 1000000)
-            y, mo, d, h, mi, s, wd = utime.gmtime(seconds + _TO_2000)[:7]
+            seconds, us = divmod(_hw.rtc(), 1000000)
+            y, mo, d, h, mi, s, wd = gmtime(seconds)[:7]
             return (y, mo, d, wd, h, mi, s, us)
         y, mo, d, _, h, mi, s, us = fields
-        seconds = utime.mktime((y, mo, d, h, mi, s, 0, 0, 0)) - _TO_2000
-        _hw.rtc_us = seconds * 1000000 + us - _hw.clock()
-        _hw.post("rtc", "set", _hw.rtc_us)
+        seconds = mktime((y, mo, d, h, mi, s))
+        _hw.set_rtc(seconds * 1000000 + us)
 
     def init(self, fields):
         y, mo, d, h, mi, s, us = fields[:7]

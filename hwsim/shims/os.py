@@ -8,6 +8,7 @@ import uos as _host
 from uos import *  # noqa: F403
 
 _count = 0
+_OURS = (".sim", ".fw")  # where the simulator's own folders are mounted
 
 
 def urandom(n):
@@ -19,6 +20,14 @@ def urandom(n):
         _count += 1
         out += uhashlib.sha256("%s/%d" % (_hw.cfg["seed"], _count)).digest()
     return out[:n]
+
+
+def ilistdir(*path):
+    return (entry for entry in _host.ilistdir(*path) if entry[0] not in _OURS)
+
+
+def listdir(*path):
+    return [entry[0] for entry in ilistdir(*path)]
 
 
 def uname():

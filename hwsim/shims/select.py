@@ -17,32 +17,50 @@ class poll:
     def __init__(self):
         # Keyed by id because objects need not be hashable; ordered because addresses differ from run to run.
         self._entries = OrderedDict()
+        self._own = []  # of those that answer for themselves: they may be ready at any time
+        self._sim = []  # of the others, which only an event or the firmware itself makes ready
+        self._idle_at = -1  # _hw.changes when none of these was ready
+
+    def _sort(self):
+        self._idle_at = -1
+        self._sim = [entry for entry in self._entries.values() if entry[2]]
+        self._own = [entry for entry in self._entries.values() if not entry[2]]
 
     def register(self, obj, mask=POLLIN | POLLOUT):
         ready = getattr(obj, "_sim_ready", None)
         if ready is None and not hasattr(obj, "ioctl"):
             raise OSError(22)
         self._entries[id(obj)] = [obj, mask, ready]
+        self._sort()
 
     def modify(self, obj, mask):
         if id(obj) not in self._entries:
             raise OSError(2)
         self._entries[id(obj)][1] = mask
+        self._idle_at = -1
 
     def unregister(self, obj):
-        self._entries.pop(id(obj), None)
+        if self._entries.pop(id(obj), None):
+            self._sort()
 
     def _scan(self):
         found = []
-        for obj, mask, ready in self._entries.values():
-            state = ready(mask) if ready else obj.ioctl(_POLL, mask)
+        if self._idle_at != _hw.changes:
+            for obj, mask, ready in self._sim:
+                state = ready(mask)
+                if state:
+                    found.append((obj, state))
+            if not found:
+                self._idle_at = _hw.changes
+        for obj, mask, _ in self._own:
+            state = obj.ioctl(_POLL, mask)
             if state:
                 found.append((obj, state))
         return found
 
     def poll(self, timeout=-1):
         found = self._scan()
-        if found or timeout == 0:
+        if found or not timeout:
             return found
         end = _hw.clock() + timeout * 1000 if timeout > 0 else _hw.FOREVER
         while True:
@@ -52,4 +70,14 @@ class poll:
                 return found
 
     def ipoll(self, timeout=-1, flags=0):
+        # asyncio asks here, mostly to sleep until the next task is due: then this is poll() in one step.
+        if self._idle_at == _hw.changes and not _hw.realtime and timeout >= 0:
+            for obj, mask, _ in self._own:
+                if obj.ioctl(_POLL, mask):
+                    break
+            else:
+                end = _hw.now + timeout * 1000
+                if not timeout or end < _hw.horizon:
+                    _hw.now = end
+                    return iter(())
         return iter(self.poll(timeout))

@@ -21,6 +21,8 @@ TCP_NODELAY = 1
 
 _SEND_BUFFER = 5744  # lwIP's TCP_SND_BUF in the ESP32 build
 
+_TELL = 2880  # octets read of the 5760 of its receive window, until the other side is told: half, as TCP does
+
 _NEW, _CONNECTING, _OPEN, _CLOSED = 0, 1, 2, 3
 _opened = 0
 
@@ -40,6 +42,7 @@ class socket(io.IOBase):
         self._state = _NEW
         self._timeout = None
         self._in = bytearray()
+        self._read = 0
         self._datagrams = []
         self._ended = False
         self._error = 0
@@ -110,6 +113,10 @@ class socket(io.IOBase):
     def _take(self, n):
         data = bytes(self._in[:n])
         self._in = self._in[n:]
+        self._read += len(data)
+        if self._read >= _TELL and self._state != _CLOSED:
+            _hw.post("net", "read", self._device, self._read)
+            self._read = 0
         return data
 
     def recv(self, n):

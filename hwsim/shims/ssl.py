@@ -5,12 +5,12 @@ host's library also checks against the host's clock and can't be told otherwise,
 """
 
 import io
+from time import mktime
 
 import _hw
 import tls
 import uerrno
 import uselect
-import utime
 
 CERT_NONE = tls.CERT_NONE
 CERT_OPTIONAL = tls.CERT_OPTIONAL
@@ -18,6 +18,12 @@ CERT_REQUIRED = tls.CERT_REQUIRED
 PROTOCOL_TLS_CLIENT = tls.PROTOCOL_TLS_CLIENT
 PROTOCOL_TLS_SERVER = tls.PROTOCOL_TLS_SERVER
 MBEDTLS_VERSION = tls.MBEDTLS_VERSION
+
+
+# A second TLS socket finds no memory on an ESP32: each takes 16 + 4 KB of buffers and some 15 KB for its handshake out
+# of what Wi-Fi leaves (micropython issues 5303 and 8940). The chip says so with ENOMEM.
+_SOCKETS = 1
+_opened = 0
 
 
 def _element(der, at):
@@ -35,13 +41,13 @@ def _element(der, at):
 
 
 def _seconds(der, at):
-    # UTCTime or GeneralizedTime, in seconds since 1970.
+    # UTCTime or GeneralizedTime, in seconds since 2000.
     tag, start, end = _element(der, at)
     text = bytes(der[start:end]).decode()
     if tag == 0x17:
         text = ("19" if text[:2] >= "50" else "20") + text
     fields = [int(text[:4])] + [int(text[i : i + 2]) for i in range(4, 14, 2)]
-    return utime.mktime(tuple(fields) + (0, 0, 0)), end
+    return mktime(fields), end
 
 
 def validity(der):
@@ -66,7 +72,7 @@ class SSLContext:
         self._complaint = None
 
     def _check(self, cert, depth):
-        now = (_hw.clock() + _hw.rtc_us) // 1000000 + 946684800
+        now = _hw.rtc() // 1000000
         not_before, not_after = validity(cert)
         if now > not_after:
             self._complaint = "The certificate validity has expired\n"
@@ -141,8 +147,12 @@ class _Stream(io.IOBase):
 
 class _SSLSocket(io.IOBase):
     def __init__(self, context, sock, server_side, handshake, hostname):
+        global _opened
+        if _opened >= _SOCKETS:
+            raise OSError(uerrno.ENOMEM)
         self._context = context
         self._sock = sock
+        self._closed = False
         self._poll = uselect.poll()
         self._own = None
         self._own = self._guard(
@@ -152,6 +162,7 @@ class _SSLSocket(io.IOBase):
             do_handshake_on_connect=handshake,
             server_hostname=hostname,
         )
+        _opened += 1
         self._poll.register(self._own, 0)
         # The host's poll sleeps for a millisecond of wall time before it looks at what isn't a file descriptor, unless
         # a descriptor is ready: the link always is.
@@ -164,6 +175,8 @@ class _SSLSocket(io.IOBase):
             if self._context._complaint:
                 raise ValueError(self._context._complaint)
             raise
+        finally:
+            _hw.changes += 1  # the library may now hold octets that it read, or want to be asked again
 
     def _sim_ready(self, mask):
         self._poll.modify(self._own, mask)
@@ -208,7 +221,10 @@ class _SSLSocket(io.IOBase):
         return self._own.getpeercert(binary)
 
     def close(self):
-        if self._own is not None:
+        global _opened
+        if self._own is not None and not self._closed:
+            self._closed = True
+            _opened -= 1
             self._own.close()
             self._sock.close()
 

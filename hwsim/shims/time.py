@@ -1,31 +1,28 @@
 """`time` as on an ESP32: the epoch is 2000, ticks wrap at 2**30, and the clock is the world's."""
 
 import _hw
-import utime as _host
+from _hw import ticks_ms  # noqa: F401 - part of this module
+from micropython import const
 
-_PERIOD = 1 << 30
-_TO_2000 = 946684800  # the interpreter's calendar functions count from 1970
+_HALF = const(1 << 29)
+_MASK = const((1 << 30) - 1)
+_DAYS_TO_2000 = const(730426)  # from 0000-02-29
 
 
 def ticks_us():
     _hw.tick()
-    return (_hw.now - _hw.boot_us) & (_PERIOD - 1)
-
-
-def ticks_ms():
-    _hw.tick()
-    return (_hw.now - _hw.boot_us) // 1000 & (_PERIOD - 1)
+    return (_hw.now - _hw.boot_us) & _MASK
 
 
 ticks_cpu = ticks_us
 
 
 def ticks_add(ticks, delta):
-    return (ticks + delta) & (_PERIOD - 1)
+    return (ticks + delta) & _MASK
 
 
 def ticks_diff(end, start):
-    return ((end - start + (_PERIOD >> 1)) & (_PERIOD - 1)) - (_PERIOD >> 1)
+    return ((end - start + _HALF) & _MASK) - _HALF
 
 
 def sleep_us(us):
@@ -42,22 +39,42 @@ def sleep(seconds):
 
 def time():
     _hw.tick()
-    return (_hw.now + _hw.rtc_us) // 1000000
+    return _hw.rtc() // 1000000
 
 
 def time_ns():
     _hw.tick()
-    return (_hw.now + _hw.rtc_us) * 1000
+    return _hw.rtc() * 1000
 
 
 def gmtime(seconds=None):
-    if seconds is None:
-        seconds = time()
-    return tuple(_host.gmtime(int(seconds) + _TO_2000)[:8])
+    # The calendar of a chip whose epoch is 2000; the interpreter's own ends in 2038 where its words have 32 bits.
+    days, rest = divmod(int(time() if seconds is None else seconds), 86400)
+    d = days + _DAYS_TO_2000 - 1  # from 0000-03-01: years begin in March, so that the leap day comes last
+    era, d = divmod(d, 146097)
+    year = (d - d // 1460 + d // 36524 - d // 146096) // 365
+    d -= 365 * year + year // 4 - year // 100
+    month = (5 * d + 2) // 153
+    day = d - (153 * month + 2) // 5 + 1
+    month += 3 if month < 10 else -9
+    year += era * 400 + (month < 3)
+    yearday = days - _days(year, 1, 1) + 1
+    return year, month, day, rest // 3600, rest // 60 % 60, rest % 60, (days + 5) % 7, yearday
 
 
 localtime = gmtime
 
 
 def mktime(fields):
-    return _host.mktime(tuple(fields)[:6] + (0, 0, 0)) - _TO_2000
+    year, month, day, hour, minute, second = fields[:6]
+    return _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+
+
+def _days(year, month, day):
+    # Since 2000-01-01.
+    year += (month - 1) // 12
+    month = (month - 1) % 12 + 1
+    if month < 3:
+        year -= 1
+        month += 12
+    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - _DAYS_TO_2000

@@ -34,6 +34,7 @@ class Clock:
         self.now_us = 0
         self._heap: list[tuple[int, int, Timer]] = []
         self._scheduled = 0
+        self.happened = 0  # events so far
 
     def at(self, us: int, call: Callable[[], object]) -> Timer:
         timer = Timer(max(us, self.now_us), call)
@@ -57,6 +58,7 @@ class Clock:
             return
         timer = heapq.heappop(self._heap)[2]
         self.now_us = max(self.now_us, at_us)
+        self.happened += 1
         call, timer.call = timer.call, None
         assert call is not None
         call()

@@ -11,12 +11,16 @@ import functools
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from hwsim.world.chip import Chip
 from hwsim.world.clock import FOREVER, Timer
+from hwsim.world.energy import Meter
 from hwsim.world.link import SHIMS, Interpreter, LinkClosed, Silent
+from hwsim.world.nor import SupplyLost
+from hwsim.world.peripheral import Later, Peripheral
+from hwsim.world.rtc import TIMER_WAKE, Rtc
 from hwsim.world.trace import parse_line
 
 if TYPE_CHECKING:
@@ -24,36 +28,13 @@ if TYPE_CHECKING:
 
 PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
 _CAUSES = {1: "power-on", 2: "hard reset", 3: "watchdog", 4: "deep sleep", 5: "soft reset"}
-EXT0_WAKE, TIMER_WAKE = 2, 4
 
 BOOT_US = 300_000  # from reset to main.py
 REALTIME_HORIZON_US = 1000
-EPOCH_2000 = 946_684_800
 
 
 class SimulationError(RuntimeError):
     """The simulation can't go on; the text says why and ends with the device's console."""
-
-
-@dataclass(frozen=True)
-class Later:
-    """The answer to a blocking call that takes time: `value()` is taken after `us`."""
-
-    us: int
-    value: Callable[[], Any]
-
-
-class Peripheral(Protocol):
-    """What a model implements to be wired to a device. Only plain JSON values pass."""
-
-    def reset(self) -> None:
-        """The processor was reset or lost its supply: whatever it had set up is gone."""
-
-    def output(self, device: str, args: list[Any]) -> None:
-        """The firmware did something to it."""
-
-    def call(self, device: str, function: str, args: list[Any]) -> Any:
-        """The firmware asks and waits for the answer, a plain value, {"oserror": name} or Later."""
 
 
 class Device:
@@ -61,31 +42,48 @@ class Device:
         self.world = world
         self.name = name
         self.firmware = firmware
-        self.flash_path = flash
         self.console: list[str] = []
         self.boots = 0
         self.state = "off"  # off, starting, running, waiting, asleep, stuck, stopped
-        self.power_cut_at_flash_operation: int | None = None
+        self.flash = Chip(flash, f"{world.seed}/{name}")
+        self.restart_after_cut: float | None = None  # seconds until the supply is back after such a cut
         self.flash_operations: int | None = None
-        self._rtc_memory = ""
-        self._rtc_us = self._rtc_reset = 0
-        self._rtc_first = unix_rtc
-        self._nvs: dict[str, dict[str, Any]] = {}
+        self.rtc = Rtc(unix_rtc)
+        self.ticks_start_us = 0  # what ticks_us counts from; they wrap at 2**30, ticks_ms at 2**30 too
+        self.meter = Meter(lambda: world.now_us)
         self._peripherals: dict[str, Peripheral] = {}
         self._interpreter: Interpreter | None = None
         self._inbox: list[list[Any]] = []
         self._device_us = 0
+        self._heard_us = 0  # the time of its last message
         self._wake: Timer | None = None
         self._start: Timer | None = None
         self._watchdog: Timer | None = None
-        self._wake_pin: tuple[int, int] | None = None
         self._raw = ""  # read from the process's standard output, not yet on the console
         self._partial = ""
         self._life = 0  # changes at every reset, so that what was scheduled for an earlier life does nothing
 
     @property
+    def flash_path(self) -> Path:
+        return self.flash.path
+
+    @property
+    def power_cut_at_flash_operation(self) -> int | None:
+        """The supply fails within the n-th operation on flash or NVS from the next start on."""
+        return self.flash.cut_in
+
+    @power_cut_at_flash_operation.setter
+    def power_cut_at_flash_operation(self, operation: int | None) -> None:
+        self.flash.cut_in = operation
+
+    @property
     def interpreter(self) -> Interpreter | None:
         return self._interpreter
+
+    @property
+    def unique_id(self) -> str:
+        """The chip's base address, hexadecimal."""
+        return hashlib.sha256(f"{self.world.seed}/{self.name}".encode()).hexdigest()[:12]
 
     # -- wiring
 
@@ -103,17 +101,31 @@ class Device:
         if self.state == "waiting":
             self._resume_at(self.world.now_us)
 
+    def deliver_at(self, us: int, device: str, *payload: Any) -> None:
+        """An event that will reach the firmware at that time whatever happens until then, unless the processor is
+        reset. The device is told early and needs no exchange for it."""
+        if self._interpreter is None:
+            return
+        if self.world.realtime:
+            self._then(us, self._life, lambda: self.deliver(device, *payload))
+            return
+        self._inbox.append([us, device, *payload])
+        if self.state == "waiting":
+            self._resume_at(us)
+
+    def drop_undelivered(self, device: str) -> None:
+        """The firmware closed it: what was on its way is lost."""
+        self._inbox = [event for event in self._inbox if device not in event[:2]]
+
     # -- power and reset
 
     def boot(self) -> None:
         """Switch the supply on."""
         if self.state != "off":
             raise RuntimeError(f"{self.name} is already on")
-        shown = 0 if self._rtc_first is None else self._rtc_first - EPOCH_2000
-        self._rtc_us = shown * 1_000_000 - (self.world.now_us + BOOT_US)
-        self._rtc_first = None
-        self._rtc_memory = ""
+        self.rtc.power_on(self.world.now_us + BOOT_US)
         self.note("power on")
+        self.flash.power_on()
         self._start_after(BOOT_US, PWRON_RESET)
 
     def power_cut(self, restart_after: float | None = None) -> None:
@@ -123,13 +135,24 @@ class Device:
         if restart_after is not None:
             self._start = self.world.after(round(restart_after * 1e6), self.boot)
 
-    def reset(self) -> None:
-        """Pull the chip's reset pin: for the firmware a power-on, but RTC memory is kept."""
+    def reset(self, by: str = "pin") -> None:
+        """Pull the chip's reset pin, or `by` "brownout": for the firmware a power-on, but RTC memory is kept."""
         if self.state == "off":
             raise RuntimeError(f"{self.name} is off")
-        self.note("reset", by="pin")
+        self.note("reset", by=by)
         self._halt("starting")
         self._start_after(BOOT_US, PWRON_RESET)
+
+    def hang(self) -> None:
+        """The processor stops where it is, as a latch-up stops it. Only its watchdog or its supply helps."""
+        if self._interpreter is None:
+            return
+        watchdog = self._watchdog
+        deadline = watchdog.at_us if watchdog and watchdog.pending else None
+        self._halt("stuck")
+        self.note("stuck")
+        if deadline is not None:
+            self._watchdog = self.world.at(deadline, self._watchdog_bites)
 
     def close(self) -> None:
         self._halt("off")
@@ -146,9 +169,12 @@ class Device:
                 timer.cancel()
         self._wake = self._start = self._watchdog = None
         self._end_interpreter()
+        if state == "off":
+            self.flash.power_off()
         for peripheral in self._distinct_peripherals():
             peripheral.reset()
         self.state = state
+        self.meter.set("processor", {"off": "off", "asleep": "deep_sleep"}.get(state, "active"))
 
     def _distinct_peripherals(self) -> list[Peripheral]:
         return list({id(peripheral): peripheral for peripheral in self._peripherals.values()}.values())
@@ -166,30 +192,38 @@ class Device:
 
     def _start_interpreter(self, cause: int, wake_reason: int) -> None:
         self._start = None
-        self._wake_pin = None
+        self.rtc.started(self.world.now_us, cause == DEEPSLEEP_RESET)
         self.boots += 1
         self.state = "running"
+        self.meter.set("processor", "active")
+        self.flash.start()
         self.note("boot", cause=_CAUSES[cause])
         seed = f"{self.world.seed}/{self.name}/{self.boots}"
         hello = self.hello() | {
             "t": self.world.now_us,
+            "heap": self.world.heap,
             "realtime": self.world.realtime,
             "seed": seed,
             "random": random.Random(seed).getrandbits(30),
             "reset_cause": cause,
             "wake_reason": wake_reason,
-            "rtc_us": self._rtc_us,
-            "rtc_memory": self._rtc_memory,
-            "unique_id": hashlib.sha256(f"{self.world.seed}/{self.name}".encode()).hexdigest()[:12],
-            "cut": self.power_cut_at_flash_operation,
+            "ticks_us": self.ticks_start_us,
+            "rtc_us": self.rtc.offset_us,
+            "rtc_ppm": self.rtc.crystal_ppm,
+            "rtc_memory": self.rtc.memory,
+            "unique_id": self.unique_id,
+            "wear": str(self.flash.wear_path),
+            "ask": self.flash.ask(),
         }
-        self.power_cut_at_flash_operation = None
         self._device_us = self.world.now_us
-        self._interpreter = Interpreter(hello, self.world.wall_limit_s)
+        self._interpreter = self._open(hello)
         if self.world.realtime:
             self.world.watch_interpreter(self, self._interpreter)
         else:
             self._receive()
+
+    def _open(self, hello: dict[str, Any]) -> Interpreter:
+        return Interpreter(hello, self.world.wall_limit_s)
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""
@@ -224,19 +258,22 @@ class Device:
     def _receive(self) -> None:
         """Take the interpreter's next message and let it happen at the time it bears."""
         assert self._interpreter is not None
-        try:
-            message = self._interpreter.receive()
-        except LinkClosed:
-            self._crashed()
-        except Silent:
-            self._silent()
-            return
-        now = max(self.world.now_us, message[1])
-        self._raw += self._interpreter.raw_console()
-        self.world.commit(now)
         life = self._life
-        for at_us, device, *args in message[3 if message[0] == "i" else 2]:
-            self._then(at_us, life, functools.partial(self._output, device, args))
+        while True:
+            try:
+                message = self._interpreter.receive()
+            except LinkClosed:
+                self._crashed()
+            except Silent:
+                self._then(self._heard_us, life, self._silent)  # after what it said before
+                return
+            now = self._heard_us = max(self.world.now_us, message[1])
+            self.world.commit(now)
+            for at_us, device, *args in message[3 if message[0] == "i" else 2]:
+                self._then(at_us, life, functools.partial(self._output, device, args))
+            if message[0] != "o":
+                break
+        self._raw += self._interpreter.raw_console()
         self._then(now, life, lambda: self._message(message))
 
     def _then(self, at_us: int, life: int, call: Callable[[], None]) -> None:
@@ -253,16 +290,12 @@ class Device:
 
     def _silent(self) -> None:
         """No peripheral was touched for the wall limit: a loop without end, seen from outside."""
-        watchdog, self._watchdog = self._watchdog, None
-        deadline = watchdog.at_us if watchdog and watchdog.pending else None
-        self._halt("stuck")
-        self.note("stuck")
-        if deadline is None:
+        self.hang()
+        if self._watchdog is None:
             raise SimulationError(
                 f"{self.name}: the firmware touched no peripheral for {self.world.wall_limit_s:g} s of wall time, "
                 "and no watchdog is armed\n" + "\n".join(self.console[-20:])
             )
-        self._watchdog = self.world.at(deadline, self._watchdog_bites)
 
     def _message(self, message: list[Any]) -> None:
         kind, self._device_us = message[0], max(self._device_us, message[1])
@@ -271,17 +304,23 @@ class Device:
             self._raw = ""
         if kind == "i":
             self.state = "waiting"
-            if self._inbox:
-                self._resume_at(self.world.now_us)
-            elif message[2] < FOREVER:
-                self._resume_at(message[2])
+            first = min([message[2], *(e[0] if isinstance(e[0], int) else 0 for e in self._inbox)])
+            if first < FOREVER:
+                self._resume_at(first)
         elif kind == "c":
             self._call(*message[3:])
         else:
             self._leave(kind, message[3])
 
     def _call(self, device: str, function: str, args: list[Any]) -> None:
-        value = self._peripheral_call(device, function, args)
+        if function == "lightsleep":
+            self._light_sleep(args[0])
+            return
+        try:
+            value = self._peripheral_call(device, function, args)
+        except SupplyLost:
+            self._lose_supply()
+            return
         if isinstance(value, Later):
             life, later = self._life, value
             self.state = "calling"
@@ -289,14 +328,18 @@ class Device:
         else:
             self._answer(value)
 
+    def _lose_supply(self) -> None:
+        self.flash_operations = self.flash.operations + 1
+        self.note("power cut", flash_operation=self.flash_operations)
+        self._halt("off")
+        if self.restart_after_cut is not None:
+            self._start = self.world.after(round(self.restart_after_cut * 1e6), self.boot)
+
     def _peripheral_call(self, device: str, function: str, args: list[Any]) -> Any:
+        if device == "flash":
+            return self.flash.asked(args[0], None if args[1] is None else bytes.fromhex(args[1]))
         if device == "nvs":
-            space = self._nvs.setdefault(args[0], {})
-            if function == "commit":
-                space.update(args[1])
-                for key in [key for key, value in space.items() if value is None]:
-                    del space[key]
-            return space
+            return [*self.flash.nvs.call(function, args), self.flash.ask()]
         peripheral = self._find(device)
         if peripheral is not None:
             return peripheral.call(device, function, args)
@@ -314,40 +357,33 @@ class Device:
             if self._watchdog:
                 self._watchdog.cancel()
             self._watchdog = self.world.after(args[0] * 1000, self._watchdog_bites)
-        elif device == "rtc":
-            if args[0] == "set":
-                self._rtc_us = args[1]
-            else:
-                self._rtc_memory = args[1]
-        elif device == "wake":
-            self._wake_pin = None if args[1] is None else (args[1], args[2])
+        elif device in ("rtc", "wake"):
+            self.rtc.output(device, args, self.world.now_us)
         else:
             peripheral = self._find(device)
             if peripheral is not None:
                 peripheral.output(device, args)
 
     def _leave(self, kind: str, argument: Any) -> None:
-        wake_pin = self._wake_pin
         if kind == "deepsleep":
             self.note("deep sleep", ms=argument)
+            self.rtc.asleep(self.world.now_us)
             self._halt("asleep")
-            self._wake_pin = wake_pin
-            if argument:
+            if reason := self.rtc.wakes(self.level):
+                self._start_after(BOOT_US, DEEPSLEEP_RESET, reason)
+            elif argument is not None:
                 self._start_after(argument * 1000 + BOOT_US, DEEPSLEEP_RESET, TIMER_WAKE)
         elif kind == "reset":
             self.note("reset", by="firmware")
             self._halt("starting")
             self._start_after(BOOT_US, argument)
-        elif kind == "powercut":
-            self.flash_operations = argument
-            self.note("power cut", flash_operation=argument)
-            self._halt("off")
         else:  # main.py ended: on the chip the prompt waits on the console, and the watchdog goes on
-            watchdog, self._watchdog = self._watchdog, None
+            watchdog = self._watchdog
+            deadline = watchdog.at_us if watchdog and watchdog.pending else None
             self.note("main.py ended", failed=bool(argument))
             self._halt("stopped")
-            if watchdog and watchdog.pending:
-                self._watchdog = self.world.at(watchdog.at_us, self._watchdog_bites)
+            if deadline is not None:
+                self._watchdog = self.world.at(deadline, self._watchdog_bites)
 
     def _watchdog_bites(self) -> None:
         self.note("watchdog")
@@ -356,12 +392,36 @@ class Device:
 
     def pin_changed(self, pin: int, level: int) -> None:
         """A wired pin has a new level: tell the firmware, or wake it."""
+        if self.state == "light sleep":
+            if reason := self.rtc.wakes(self.level):
+                self._wake_up(reason)
+            return
         self.deliver(f"pin{pin}", level)
-        if self.state == "asleep" and self._wake_pin == (pin, level):
+        if self.state == "asleep" and (reason := self.rtc.wakes(self.level)):
             if self._start:
                 self._start.cancel()
-            self._start_after(BOOT_US, DEEPSLEEP_RESET, EXT0_WAKE)
+            self._start_after(BOOT_US, DEEPSLEEP_RESET, reason)
             self.state = "starting"
+
+    def level(self, pin: int) -> int:
+        """The level at a pin that is an input, or could be one."""
+        return int(self._peripheral_call(f"pin{pin}", "input", [0]))
+
+    def _light_sleep(self, ms: int | None) -> None:
+        """The processor stands still until something wakes it. What its UARTs are sent in that time is lost, and it
+        sees no edge of a pin (ESP-IDF, Sleep Modes: their clock is gated). The watchdog goes on."""
+        self.state = "light sleep"
+        self.meter.set("processor", "light_sleep")
+        if reason := self.rtc.wakes(self.level):
+            self._wake_up(reason)
+        elif ms is not None:
+            self._wake = self.world.after(ms * 1000, lambda: self._wake_up(TIMER_WAKE))
+
+    def _wake_up(self, reason: int) -> None:
+        self.meter.set("processor", "active")
+        kept = [event for event in self._inbox if not any(str(part).startswith("uart") for part in event[:2])]
+        self._inbox = kept
+        self._answer(reason)
 
     # -- console
 

@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwsim.world.chip import SIZE
 from hwsim.world.device import SimulationError
 from hwsim.world.link import Interpreter, LinkClosed, Silent
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
 
-SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips
 _WALL_LIMIT_S = 60.0
 
 
@@ -35,9 +35,7 @@ class Files:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file; folders on the way are made."""
-        if self._device.state not in ("off", "stopped"):
-            raise RuntimeError(f"{self._device.name} is on: its file system can't be written by two")
-        self._run(self._device.flash_path, ["put", _absolute(name), content.hex()])
+        self._write(["put", _absolute(name), content.hex()])
 
     def get(self, name: str) -> bytes:
         """Read a file; FileNotFoundError when there is none."""
@@ -55,10 +53,21 @@ class Files:
         names: list[str] = self._look(["list", _absolute(folder), ""])
         return sorted(names)
 
+    def everything(self, size_max: int = 20000) -> dict[str, bytes]:
+        """Every file of at most this size in octets, by its path."""
+        return {name: bytes.fromhex(content) for name, content in self._look(["tree", "/", str(size_max)])}
+
     def remove(self, name: str) -> None:
+        self._write(["remove", _absolute(name), ""])
+
+    def fill(self, name: str) -> None:
+        """Write files of this name and a number until nothing fits any more."""
+        self._write(["fill", _absolute(name), ""])
+
+    def _write(self, operation: list[str]) -> None:
         if self._device.state not in ("off", "stopped"):
             raise RuntimeError(f"{self._device.name} is on: its file system can't be written by two")
-        self._run(self._device.flash_path, ["remove", _absolute(name), ""])
+        self._run(self._device.flash_path, operation)
 
     def _look(self, operation: list[str]) -> Any:
         if self._device.state in ("off", "stopped"):
@@ -67,9 +76,11 @@ class Files:
             return self._run(Path(shutil.copy(self._device.flash_path, folder)), operation)
 
     def _run(self, image: Path, operation: list[str]) -> Any:
-        interpreter = Interpreter(
-            {"mode": "files", "t": 0, "flash": str(image), "operations": [operation]}, _WALL_LIMIT_S
-        )
+        self._device.flash.prepare()
+        hello = {"mode": "files", "t": 0, "flash": str(image), "operations": [operation]}
+        if image == self._device.flash_path:
+            hello["wear"] = str(self._device.flash.wear_path)
+        interpreter = Interpreter(hello, _WALL_LIMIT_S)
         try:
             answer = interpreter.receive()[3][0]
         except (LinkClosed, Silent) as error:

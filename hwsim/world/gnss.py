@@ -7,7 +7,9 @@ assistance data, configuration messages to the receiver, warm starts (every powe
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,10 +65,9 @@ class Track:
         return Point(lat, lon, alt, speed, math.degrees(math.atan2(east, north)) % 360)
 
 
+@functools.lru_cache(64)
 def sentence(body: str) -> bytes:
-    checksum = 0
-    for octet in body.encode("ascii"):
-        checksum ^= octet
+    checksum = functools.reduce(operator.xor, body.encode("ascii"), 0)
     return f"${body}*{checksum:02X}\r\n".encode("ascii")
 
 
@@ -80,6 +81,7 @@ def _degrees(e7: int, width: int, positive: str, negative: str) -> str:
 class Gnss:
     def __init__(self, device: Device, who: str, wiring: dict[str, int], track: Track | None) -> None:
         self._world = device.world
+        self._meter = device.meter
         self._who = who
         self.line = SerialLine(device, who, wiring, lambda data: None)
         self.track = track
@@ -109,6 +111,7 @@ class Gnss:
         if on == self.on:
             return
         self.on = on
+        self._meter.set("gnss", "acquisition" if on else "off")
         self._world.note(self._who, "on" if on else "off")
         if self._tick:
             self._tick.cancel()
@@ -133,6 +136,7 @@ class Gnss:
     def _second(self) -> None:
         if self.fix != self._had_fix:
             self._had_fix = self.fix
+            self._meter.set("gnss", "tracking" if self.fix else "acquisition")
             self._world.note(self._who, "fix" if self.fix else "fix lost")
         self.line.send(b"".join(self._sentences()))
         self._schedule()

@@ -39,8 +39,11 @@ class Modem:
         self._note = note
         self.register_us = 4_000_000  # from the first cell heard to the registration
         self.mute = False  # hung: takes nothing, says nothing, until its supply is cycled
-        self.sim = True
+        self._sim = True
+        self.announces = True  # says so when it has started
+        self.roaming = False  # the network it finds next is a foreign one
         self.nitz = True  # the network tells the time
+        self.nitz_offset_s = 0  # how wrong the time is that the network tells
         self.zone_quarters = 4  # its zone, in quarters of an hour
         self.signal = 20  # +CSQ
         self.cell = (1, 1, 0x1A2B, 0x01C3D4)  # country, network, area, cell: the test network 001 01
@@ -48,6 +51,8 @@ class Modem:
         self._data = True
         self.on = False
         self.on_power_change: Callable[[], None] = lambda: None
+        self.on_spend: Callable[[str], None] = lambda state: None  # what it does to its supply, for a meter
+        self._sending = False
         self._timers: list[Timer] = []
         self.storage: dict[int, tuple[bool, bytes]] = {}  # place: (read, PDU); on the SIM, so kept without supply
         self._forget()
@@ -60,6 +65,7 @@ class Modem:
         self.reporting = {"CREG": 0, "CGREG": 0, "CEREG": 0}
         self.cnmi = (0, 0)
         self.operator_format = 0
+        self.character_set = "GSM"
         self.functional = 1
         self.clock_known = False
         self.ready = False
@@ -69,6 +75,7 @@ class Modem:
         self._line = ""
         self._submit_length: int | None = None
         self._reference = 0
+        self._sending = False
 
     # -- supply
 
@@ -84,6 +91,7 @@ class Modem:
         self.mute = False
         self._note(self.who, "on" if on else "off")
         self.on_power_change()
+        self._spend()
         if on and warm:
             self.ready = True
             self._found()
@@ -96,9 +104,14 @@ class Modem:
 
     def _booted(self) -> None:
         self.ready = True
-        self.say("RDY")
-        self.say("+CPIN: READY" if self.sim else "+CPIN: NOT INSERTED")
+        if self.announces:
+            self.say("RDY")
+            self.say("+CPIN: READY" if self.sim else "+CPIN: NOT INSERTED")
         self._search()
+
+    def _spend(self) -> None:
+        radio = "registered" if self.registered else "searching" if self.sim and self.functional else "idle"
+        self.on_spend("off" if not self.on else "transmit" if self._sending else radio)
 
     # -- the network
 
@@ -114,6 +127,21 @@ class Modem:
         self._service = service
         self._note(self.who, "service" if service else "no service")
         if self.ready:
+            self._search()
+
+    @property
+    def sim(self) -> bool:
+        """Whether there is a SIM card in it. Taken out and put back at any time (hot swap), the modem notices."""
+        return self._sim
+
+    @sim.setter
+    def sim(self, sim: bool) -> None:
+        if sim == self._sim:
+            return
+        self._sim = sim
+        self._note(self.who, "sim in" if sim else "sim out")
+        if self.ready:
+            self.say("+CPIN: READY" if sim else "+CPIN: NOT INSERTED")
             self._search()
 
     @property
@@ -147,9 +175,9 @@ class Modem:
             self._later(self.register_us, self._found)
 
     def _found(self) -> None:
-        if self._service and self.functional and not self.registered:
+        if self._service and self._sim and self.functional and not self.registered:
             self.clock_known = self.clock_known or self.nitz
-            self._register(HOME)
+            self._register(ROAMING if self.roaming else HOME)
             self._centre.reachable(self.number)
 
     def _register(self, state: int) -> None:
@@ -157,6 +185,7 @@ class Modem:
             return
         was = self.registered
         self._registration = state
+        self._spend()
         if self.registered != was:
             self._note(self.who, "registered" if self.registered else "not registered")
         for name in self.reporting:
@@ -174,13 +203,15 @@ class Modem:
         return f'{state},"{self.cell[2]:04X}","{self.cell[3]:08X}"{access}'
 
     def set_functional(self, level: int) -> None:
+        if level == self.functional:
+            return  # it stays where it is: no new search
         self.functional = level
         self._search()
 
     def clock_text(self) -> str:
         if not self.clock_known:
             return "80/01/06,00:00:00+00"
-        local = datetime.fromtimestamp(self.unix_time() + self.zone_quarters * 900, UTC)
+        local = datetime.fromtimestamp(self.unix_time() + self.nitz_offset_s + self.zone_quarters * 900, UTC)
         return local.strftime("%y/%m/%d,%H:%M:%S") + f"{self.zone_quarters:+03}"
 
     # -- messages from the network
@@ -298,9 +329,13 @@ class Modem:
         if not self.registered:
             self._later(NO_SERVICE_US, lambda: self._finish([], AtError(331, "CMS").text(self.verbose_errors)))
             return
+        self._sending = True
+        self._spend()
         self._later(SUBMIT_US, lambda: self._submitted(sms))
 
     def _submitted(self, sms: Sms) -> None:
+        self._sending = False
+        self._spend()
         if not self.registered:
             self._finish([], AtError(331, "CMS").text(self.verbose_errors))
             return

@@ -19,11 +19,13 @@ _CAPACITY = 20
 _INVALID = 50  # +CME: incorrect parameters
 _NO_SIM = 10
 _INVALID_INDEX = 321  # +CMS
+_NO_SIM_FOR_SMS = 310  # +CMS
 _MEANING = {
     ("CME", 3): "operation not allowed",
     ("CME", 10): "SIM not inserted",
     ("CME", 50): "Incorrect parameters",
     ("CMS", 304): "Invalid PDU mode parameter",
+    ("CMS", 310): "SIM not inserted",
     ("CMS", 321): "Invalid memory index",
     ("CMS", 331): "No network service",
 }
@@ -87,7 +89,7 @@ _fixed("+CGMR", "1")
 _fixed("+CGSN", "004999010640000")  # an IMEI of the test range
 for _accepted in ("Z", "&F", "&W", "&D", "&C", "&K", "V", "Q"):
     _fixed(_accepted)
-for _accepted in ("+IPR", "+IFC", "+CSCS", "+CSDH", "+CTZU", "+CTZR", "+CLTS", "+CNMA"):
+for _accepted in ("+IPR", "+IFC", "+CSDH", "+CTZU", "+CTZR", "+CLTS", "+CNMA"):
     _fixed(_accepted)
 
 
@@ -128,6 +130,20 @@ def _identity(modem: Modem, rest: str) -> list[str]:
     return [f"{modem.cell[0]:03}{modem.cell[1]:02}0000000000"]
 
 
+@COMMANDS.add("+CSCS")
+def _character_set(modem: Modem, rest: str) -> list[str]:
+    """27.007, 5.5. Every text that this modem says is in both."""
+    if rest == "?":
+        return [f'+CSCS: "{modem.character_set}"']
+    if rest == "=?":
+        return ['+CSCS: ("GSM","IRA")']
+    chosen = rest.removeprefix("=").strip('"').upper()
+    if chosen not in ("GSM", "IRA"):
+        raise AtError(_INVALID)
+    modem.character_set = chosen
+    return []
+
+
 @COMMANDS.add("+CSQ")
 def _signal(modem: Modem, rest: str) -> list[str]:
     return [f"+CSQ: {modem.signal if modem.service else 99},99"]
@@ -137,7 +153,10 @@ def _signal(modem: Modem, rest: str) -> list[str]:
 def _functional(modem: Modem, rest: str) -> list[str]:
     if rest == "?":
         return [f"+CFUN: {modem.functional}"]
-    modem.set_functional(_numbers(rest)[0])
+    level = _numbers(rest)[0]
+    if level not in (0, 1, 4):
+        raise AtError(_INVALID)
+    modem.set_functional(level)
     return []
 
 
@@ -204,8 +223,15 @@ def _format(modem: Modem, rest: str) -> list[str]:
     return []
 
 
+def _need_sim(modem: Modem) -> None:
+    """Messages live on the card: without one there are none (27.005, 3.2.5)."""
+    if not modem.sim:
+        raise AtError(_NO_SIM_FOR_SMS, "CMS")
+
+
 @COMMANDS.add("+CPMS")
 def _storage(modem: Modem, rest: str) -> list[str]:
+    _need_sim(modem)
     used = len(modem.storage)
     if rest == "=?":
         return ['+CPMS: ("SM"),("SM"),("SM")']
@@ -231,12 +257,14 @@ def _indications(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CMGS")
 def _send(modem: Modem, rest: str) -> list[str]:
+    _need_sim(modem)
     modem.begin_submit(_numbers(rest)[0])
     return []
 
 
 @COMMANDS.add("+CMGR")
 def _read(modem: Modem, rest: str) -> list[str]:
+    _need_sim(modem)
     place = _numbers(rest)[0]
     if place not in modem.storage:
         raise AtError(_INVALID_INDEX, "CMS")
@@ -247,6 +275,7 @@ def _read(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CMGL")
 def _list(modem: Modem, rest: str) -> list[str]:
+    _need_sim(modem)
     wanted = _numbers(rest)[0] if rest else 0
     lines = []
     for place, (read, pdu) in sorted(modem.storage.items()):
@@ -258,6 +287,7 @@ def _list(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CMGD")
 def _delete(modem: Modem, rest: str) -> list[str]:
+    _need_sim(modem)
     place, *flag = _numbers(rest)
     if flag and flag[0]:
         for key, (read, _) in list(modem.storage.items()):

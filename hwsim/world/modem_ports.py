@@ -27,6 +27,7 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     world = device.world
     line = SerialLine(device, who, wiring, lambda data: modem.feed(data))
     modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note)
+    modem.on_spend = lambda state: device.meter.set("modem", state)
     if "power_key" in wiring:
         _Key(device, modem, who, wiring)
     if "reset" in wiring:

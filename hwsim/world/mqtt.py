@@ -59,6 +59,7 @@ class MqttBroker:
         self.users = users  # None: everybody
         self.puback_delay_us: int | None = 0  # None: keep every PUBACK back
         self.published: list[Message] = []
+        self.names: dict[str, str] = {}  # what the trace says instead of a random key id
         self.sessions: dict[str, Session] = {}
         self._subscribers: list[Callable[[Message], object]] = []
         self.up()
@@ -77,6 +78,12 @@ class MqttBroker:
         self.world.net.listen(self.host, self.port, lambda stream: _Connection(self, stream), self._tls)
         self.note("up")
 
+    def present(self, tls: ssl.SSLContext) -> None:
+        """Show another certificate from now on. Connections break, sessions stay."""
+        self.down()
+        self._tls = tls
+        self.up()
+
     def down(self, forget: bool = False) -> None:
         """Connections break and new ones are refused; sessions are kept unless it forgets."""
         self.note("down")
@@ -85,6 +92,10 @@ class MqttBroker:
             self.sessions.clear()
 
     def note(self, what: str, **detail: object) -> None:
+        for key, value in detail.items():
+            for secret, name in self.names.items():
+                if isinstance(value, str):
+                    detail[key] = value = value.replace(secret, name)
         self.world.note("broker", what, **detail)
 
     # -- for its connections

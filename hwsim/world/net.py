@@ -1,7 +1,8 @@
 """The data network: names, delays, outages, and TCP between a bracelet and servers that live in the world.
 
 A connection behaves as TCP does above the packets: in order, nothing lost unless it breaks; a path that is down or
-loses packets shows as delay. Time does not depend on the number of octets, so that TLS (whose records differ in length
+loses packets shows as delay. A captive portal answers every name and every connection itself, with a redirection to its
+login page. Time does not depend on the number of octets, so that TLS (whose records differ in length
 from run to run) leaves the trace alone. Not modelled: bandwidth, segment sizes, receive windows, IPv6.
 """
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 RETRANSMIT_US = 1_000_000  # after an outage the first packet that passes is a retransmission
+RECEIVE_WINDOW = 5760  # octets the chip takes before the firmware reads (ESP-IDF, CONFIG_LWIP_TCP_WND_DEFAULT)
 CONNECT_TIMEOUT_US = 20_000_000
 
 
@@ -45,6 +47,24 @@ class Stream(Protocol):
 
 
 EndpointFactory = Callable[[Stream], Endpoint]
+
+
+PORTAL_ADDRESS = "10.77.255.1"
+_LOGIN = b"HTTP/1.1 302 Found\r\nLocation: http://login.invalid/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Portal:
+    """A captive portal's end of a connection: whatever is said to it, it answers as a web server (RFC 9110, 15.4.3)."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def received(self, data: bytes) -> None:
+        self._stream.write(_LOGIN)
+        self._stream.close()
+
+    def closed(self) -> None:
+        pass
 
 
 class Pipe:
@@ -97,6 +117,9 @@ class Link:
         self.open = False
         self._endpoint: Endpoint | None = None
         self._device_there = True
+        self._unread = 0  # octets that the device has and its firmware did not say it has read
+        self._held = bytearray()  # what waits for room there
+        self._ended = False  # and behind it, the end
         self._up = Pipe(self, self._at_server)
         self._down = Pipe(self, self._at_device)
 
@@ -156,10 +179,25 @@ class Link:
     def _at_device(self, item: bytes | None) -> None:
         if not self._device_there:
             self.fail("ECONNRESET")
-        elif item is None:
-            self.uplink.deliver(self.socket, "end")
         else:
-            self.uplink.deliver(self.socket, "data", item.hex())
+            self._ended = self._ended or item is None
+            self._held += item or b""
+            self._fill()
+
+    def device_read(self, octets: int) -> None:
+        """The firmware took so many octets: there is room for more."""
+        self._unread -= octets
+        self._fill()
+
+    def _fill(self) -> None:
+        part = bytes(self._held[: max(0, RECEIVE_WINDOW - self._unread)])
+        if part:
+            del self._held[: len(part)]
+            self._unread += len(part)
+            self.uplink.deliver(self.socket, "data", part.hex())
+        if self._ended and not self._held and self._device_there:
+            self._ended = False
+            self.uplink.deliver(self.socket, "end")
 
     # -- the server's side
 
@@ -207,6 +245,7 @@ class Network:
         self.loss = 0.0  # part of the packets that need a second try
         self._random = world.random("network")
         self._data_up = True
+        self._captive = False
         self._addresses: dict[str, str] = {}
         self._services: dict[tuple[str, int], Callable[[Link], None]] = {}
         self._links: list[Link] = []
@@ -247,6 +286,8 @@ class Network:
         """The address of a name, or the address itself."""
         if host.count(".") == 3 and host.replace(".", "").isdigit():
             return host
+        if self._captive:
+            return PORTAL_ADDRESS
         return self._addresses.get(host)
 
     # -- its state
@@ -263,6 +304,20 @@ class Network:
         self.note("up" if up else "down")
         if up:
             self.path_changed()
+
+    @property
+    def captive(self) -> bool:
+        """Whether a portal stands between the access point and the world."""
+        return self._captive
+
+    @captive.setter
+    def captive(self, captive: bool) -> None:
+        if captive == self._captive:
+            return
+        self._captive = captive
+        self.note("captive portal" if captive else "no captive portal")
+        for link in list(self._links):  # the other side knows nothing of these connections
+            link.fail("ECONNRESET")
 
     def path_changed(self) -> None:
         for link in list(self._links):
@@ -298,7 +353,9 @@ class Network:
         if link not in self._links or link.open:
             return
         service = self._services.get((address, link.port))
-        if link.path_up() and service:
+        if link.path_up() and self._captive:
+            link.accept(Portal(link))
+        elif link.path_up() and service:
             service(link)
         elif link.path_up() and address in self._addresses.values():
             link.fail("ECONNREFUSED")

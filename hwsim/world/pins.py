@@ -1,7 +1,8 @@
 """Models of what hangs on single pins: button, LED, haptic motor, battery.
 
-Not modelled: contact bounce of the button (see `Button.bounce_us`: off by default), the motor's spin-up, the battery's
-sag under load and its discharge. Each says what happened in the trace under the bracelet's part name.
+Not modelled: contact bounce of the button (see `Button.bounce_us`: off by default), the motor's spin-up. The battery
+discharges and sags when a test gives it a capacity and a sag. Each says what happened in the trace under the
+bracelet's part name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from hwsim.currents import UAS_PER_MAH
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
@@ -99,6 +102,7 @@ class Led(_Pin):
     def _set(self, on: bool) -> None:
         if on != self.on:
             self.on = on
+            self._device.meter.set("led", "on" if on else "off")
             self.changes.append((self._device.world.now_us, on))
             self._note("on" if on else "off")
 
@@ -133,6 +137,7 @@ class Haptic(_Pin):
 
     def _drive(self, duty: int) -> None:
         now = self._device.world.now_us
+        self._device.meter.set("haptic", "on" if duty else "off")
         if duty and self._running:
             self._running.duty = max(self._running.duty, duty)
         elif duty:
@@ -155,22 +160,45 @@ class Battery(_Pin):
         super().__init__(device, who)
         self._board = board
         self._percent = 80
+        self._since_uas = 0  # what the meter said when it had so much
+        self.capacity_mah: int | None = None  # when set, what the parts take empties it
+        self.sag_mv = 0  # how far the voltage falls while the modem transmits
+        self.brownout_mv = 3000  # of the cell, below which the processor's supply fails
         self.noise_uv = 2000
+        device.meter.on_change = self._loaded
         self._random = device.world.random(f"{device.name} battery")
         device.wire(f"adc{board['battery']['pin']}", self)
 
     @property
     def percent(self) -> int:
-        return self._percent
+        if self.capacity_mah is None:
+            return self._percent
+        used = self._device.meter.charge_uas(self._board.currents) - self._since_uas
+        return max(0, self._percent - used * 100 // (self.capacity_mah * UAS_PER_MAH))
 
     @percent.setter
     def percent(self, percent: int) -> None:
         self._percent = percent
+        self._since_uas = self._device.meter.charge_uas(self._board.currents)
         self._note("charge", percent=percent)
+
+    @property
+    def millivolt(self) -> int:
+        """Of the cell, by its charge, under its load."""
+        sag = self.sag_mv if self._device.meter.state("modem") == "transmit" else 0
+        return int(self._board.to_millivolt(self.percent)) - sag
+
+    def _loaded(self, part: str, state: str) -> None:
+        if part == "modem" and state == "transmit" and self.millivolt < self.brownout_mv:
+            self._device.world.after(0, self._brownout)
+
+    def _brownout(self) -> None:
+        if self._device.state != "off":
+            self._device.reset(by="brownout")
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         section = self._board["battery"]
-        at_pin = self._board.to_millivolt(self._percent) * 1000 * section["divider_den"] // section["divider_num"]
+        at_pin = self.millivolt * 1000 * section["divider_den"] // section["divider_num"]
         return at_pin + self._random.randint(-self.noise_uv, self.noise_uv)
 
 

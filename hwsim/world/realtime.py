@@ -72,6 +72,9 @@ class Loop:
             self._set_clock()
             longest_s = min(longest_s, max(0.0, (next_us - self._clock.now_us) / 1e6))
         for key, mask in self._selector.select(longest_s):
+            registered = self._selector.get_map().get(key.fd)
+            if registered is None or registered.data != key.data:
+                continue  # one that was ready before it has let go of it, or has other plans with it
             readable, writable = key.data
             self._set_clock()
             if mask & selectors.EVENT_READ and readable:

@@ -7,13 +7,18 @@ RTS/CTS (the chip's buffer overflows as it would without).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
 
-_CHUNK = 64  # octets that arrive together; the chip's FIFO raises its interrupt at about that level
+# Octets that arrive together: the chip's FIFO raises its interrupt at this level (ESP-IDF, uart.c,
+# UART_FULL_THRESH_DEFAULT). MicroPython makes that a single octet for a UART without timeout_char; firmware that reads
+# through a stream can't tell, and a test can set `SerialLine.chunk`.
+_CHUNK = 120
+# Chunks so long are announced together, ahead of their time; hundreds of shorter ones would take the firmware's heap.
+_ANNOUNCED = 16
 
 
 class SerialLine:
@@ -22,6 +27,7 @@ class SerialLine:
         self._who = who
         self._tx, self._rx = wiring["tx"], wiring["rx"]
         self.baud: int | None = wiring["baud"]  # None: the part takes any rate
+        self.chunk = _CHUNK
         self._received = received
         self._port: str | None = None  # the chip's UART on these pins, while one is open
         self._port_baud = 0
@@ -49,31 +55,41 @@ class SerialLine:
     def from_device(self, data: bytes) -> None:
         if not self._usable():
             return
-        self._from_device_us = self._pace(data, self._from_device_us, self._received)
+        for at_us, chunk in self._pace(data, self._from_device_us):
+            self._device.world.at(at_us, functools.partial(self._arrive, self._life, chunk))
+            self._from_device_us = at_us
 
     def send(self, data: bytes) -> None:
         """From the part to the chip."""
         if not self._usable():
             return
-        self._to_device_us = self._pace(data, self._to_device_us, self._arrive)
+        port = str(self._port)
+        for at_us, chunk in self._pace(data, self._to_device_us):
+            if self.chunk >= _ANNOUNCED:
+                self._device.deliver_at(at_us, port, chunk.hex())
+            else:
+                self._device.world.at(at_us, functools.partial(self._deliver, self._life, port, chunk.hex()))
+            self._to_device_us = at_us
 
-    def _pace(self, data: bytes, busy_until_us: int, arrive: Callable[[bytes], None]) -> int:
-        """Let octets arrive as the baud rate allows; returns until when the line is busy with them."""
-        world = self._device.world
-        at_us = max(world.now_us, busy_until_us)
-        for at in range(0, len(data), _CHUNK):
-            chunk = data[at : at + _CHUNK]
-            at_us += self._time(chunk)
-            world.at(at_us, functools.partial(self._if_still_open, self._life, arrive, chunk))
-        return at_us
-
-    def _if_still_open(self, life: int, arrive: Callable[[bytes], None], chunk: bytes) -> None:
+    def _deliver(self, life: int, port: str, chunk: str) -> None:
         if life == self._life:
-            arrive(chunk)
+            self._device.deliver(port, chunk)
 
-    def _arrive(self, chunk: bytes) -> None:
-        if self._port is not None:
-            self._device.deliver(self._port, chunk.hex())
+    def _pace(self, data: bytes, busy_until_us: int) -> Iterator[tuple[int, bytes]]:
+        """When which octets have arrived, as the baud rate allows."""
+        at_us = max(self._device.world.now_us, busy_until_us)
+        for at in range(0, len(data), self.chunk):
+            chunk = data[at : at + self.chunk]
+            at_us += self._time(chunk)
+            yield at_us, chunk
+
+    def _arrive(self, life: int, chunk: bytes) -> None:
+        if life == self._life:
+            self._received(chunk)
+
+    def lost(self, octets: int) -> None:
+        """The firmware didn't read in time: the chip's buffer was full."""
+        self._device.world.note(self._who, "overrun", lost=octets)
 
     def _time(self, data: bytes) -> int:
         return len(data) * 10_000_000 // self._port_baud
@@ -99,13 +115,16 @@ class SerialPorts:
 
     def output(self, device: str, args: list[Any]) -> None:
         line = self._open.get(device)
-        if line:
+        if line and args[0] == "lost":
+            line.lost(args[1])
+        elif line:
             line.from_device(bytes.fromhex(args[1]))
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         line = self._open.pop(device, None)
         if line:
             line.closed()
+            self._device.drop_undelivered(device)
         if function == "open":
             baud, tx, rx = args
             line = self._lines.get((tx, rx))

@@ -9,14 +9,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from hwsim.world.device import Later
 from hwsim.world.net import Link, Network
+from hwsim.world.peripheral import Later
 from hwsim.world.wifi import GATEWAY, Wifi
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
 
 _NO_NAME, _NO_SERVER = -2, -202  # what the port's getaddrinfo raises
+_FRAME_OCTETS = 36 + 40  # of the headers: 802.11 with LLC, IP with TCP
 _RESOLVER_GIVES_UP_US = 10_000_000
 
 
@@ -64,10 +65,14 @@ class Uplink:
 
     def output(self, device: str, args: list[Any]) -> None:
         operation, socket, *rest = args
+        if operation in ("connect", "send", "close", "sendto"):
+            self._wifi.transmit(_FRAME_OCTETS + (len(rest[-1]) // 2 if operation in ("send", "sendto") else 0))
         if operation == "connect":
             self._links[socket] = self._network.connect(self, socket, rest[0], rest[1])
         elif operation == "send" and socket in self._links:
             self._links[socket].from_device(bytes.fromhex(rest[0]))
+        elif operation == "read" and socket in self._links:
+            self._links[socket].device_read(rest[0])
         elif operation == "close" and socket in self._links:
             self._links.pop(socket).device_closed()
         elif operation == "sendto":

@@ -1,7 +1,7 @@
 """A Wi-Fi access point and the station's association with it, as the ESP32's driver shows them to MicroPython.
 
-The driver keeps trying by itself, as the port does by default. Not modelled: channels, roaming, interference, captive
-portals, and the energy all that costs.
+The driver keeps trying by itself, as the port does by default. Not modelled: channels, roaming, interference. A
+captive portal is the network's (net.py). What the radio spends is by its state and the frames it sends.
 """
 
 from __future__ import annotations
@@ -62,7 +62,19 @@ class Wifi:
         """Whether packets pass now."""
         return self._up and self.associated
 
+    def _spend(self) -> None:
+        """Tell the meter what the radio does."""
+        searching = self._active and self._wanted is not None
+        self._device.meter.set("wifi", "associated" if self.associated else "searching" if searching else "off")
+
+    def transmit(self, octets: int) -> None:
+        """A frame goes out, at the slowest rate: 192 us and 8 us an octet (IEEE 802.11, DSSS at 1 Mbit/s)."""
+        if self.associated:
+            self._device.meter.set("wifi", "transmit")
+            self._world.after(192 + 8 * octets, self._spend)
+
     def _path_changed(self) -> None:
+        self._spend()
         for call in self.on_path_change:
             call()
 
@@ -82,6 +94,7 @@ class Wifi:
         if self.associated:
             self.associated = False
             self._path_changed()
+        self._spend()
 
     def output(self, device: str, args: list[Any]) -> None:
         if args[0] == "active":
@@ -90,12 +103,14 @@ class Wifi:
             self._active = bool(args[1])
         elif args[0] == "connect":
             self._wanted = (args[1], args[2])
+            self._spend()
             self._later(self._random.randint(1_500_000, 2_200_000), self._attempt)
         elif args[0] == "disconnect":
             self._wanted = None
             self._cancel()
             if self.associated:
                 self._lost(IDLE)
+            self._spend()
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         if function == "scan":

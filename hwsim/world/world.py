@@ -23,7 +23,7 @@ from hwsim.world.certs import Authority
 from hwsim.world.clock import FOREVER, Clock, Timer
 from hwsim.world.device import Device
 from hwsim.world.gnss import Track
-from hwsim.world.link import Interpreter
+from hwsim.world.link import HEAP, Interpreter
 from hwsim.world.modem_ports import RelayModem
 from hwsim.world.mqtt import MqttBroker
 from hwsim.world.net import Network
@@ -41,13 +41,14 @@ CONDITION_HORIZON_US = 5_000
 class World:
     def __init__(
         self, seed: int = 1, start: int = START, realtime: bool = False, trace_console: bool = True,
-        wall_limit_s: float = WALL_LIMIT_S,
+        wall_limit_s: float = WALL_LIMIT_S, heap: int = HEAP,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.start = start
         self.realtime = realtime
         self.trace_console = trace_console
         self.wall_limit_s = wall_limit_s
+        self.heap = heap  # octets that the firmware of each bracelet has for its objects
         self.trace = Trace()
         self.bracelets: list[Bracelet] = []
         self._clock = Clock()
@@ -70,6 +71,11 @@ class World:
     @property
     def now_us(self) -> int:
         return self._clock.now_us
+
+    @property
+    def events(self) -> int:
+        """How many events have happened so far, for those who measure."""
+        return self._clock.happened
 
     @property
     def unix_time(self) -> int:

@@ -20,7 +20,7 @@ READMES = [*sorted(ROOT.glob("*/README.md")), ROOT / "README.md"]
 PROGRAMS: dict[str, click.Command] = {"relay": relay_command, "hwsim": hwsim_command}
 # At the start of a code span or line, after && or as bin/relay; up to a remark, a pipe or another command.
 CALL = re.compile(r"(?:^|&& |bin/|\$ )((?:relay|hwsim) [a-z][a-z-]*(?: [^\n`#;&>]*)?)", re.MULTILINE)
-CODE = re.compile(r"```(?:sh|console|text)?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+CODE = re.compile(r"```(?:sh|console|text)?\n(.*?)```|```\w+\n.*?```|`([^`\n]+)`", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)")
 
 

@@ -197,3 +197,21 @@ def test_the_split_makes_no_difference(data):
         at += n
     assert command.lines == ["+CMGL: 1,0,,30", "0791AA"]
     assert [event[0] for event in events] == ["urc", "done", "urc"]
+
+
+def test_a_modem_that_shows_no_prompt_is_not_waited_for_as_long_as_for_the_network():
+    engine = Engine()
+    command = Command("AT+CMGS=18", "+CMGS:", 60000, b"0001")
+    engine.start(command, 0)
+    assert engine.deadline() == 10000
+    engine.feed(b"\r\n> ", 9000)
+    assert engine.deadline() == 69000
+
+
+def test_a_restart_ends_the_command_in_flight():
+    engine = Engine()
+    assert engine.restarted() == []
+    command = Command("AT+CMGS=18", "+CMGS:", 60000, b"0001")
+    engine.start(command, 0)
+    assert engine.restarted() == [("done", command)]
+    assert (command.ok, command.result, engine.deadline()) == (False, "restarted", None)

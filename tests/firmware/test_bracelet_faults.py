@@ -1,9 +1,11 @@
 """A bracelet on the bench whose flash, supply, receiver, modem or correspondents misbehave."""
 
+import json
 import os
 
 import pytest
 
+from hwsim.powercut.secrets import Secrets, chip_seeds
 from hwsim.rig import PHONE
 from relay.pipeline import Status
 
@@ -38,6 +40,16 @@ def test_a_delivered_alarm_is_not_sent_again_after_a_reset_and_not_found_on_flas
     before = len(bench.items)
     bench.boot(settle=4)
     assert [item for item in bench.items[before:] if item.status == Status.DUPLICATE] == []
+
+
+def test_the_key_of_a_heartbeat_is_on_flash_no_more_when_it_is_sent(bench, world):
+    answer = json.loads(bench.bracelet.files.get("/answer.json"))
+    secrets = Secrets.of(bench.offer, answer, chip_seeds(bench.bracelet))
+    bench.boot()
+    sent = world.expect("firmware", "heartbeat", within=90).detail["counter"]
+    octets = b"".join(bench.bracelet.files.everything().values())
+    keys = [key for _, *two in secrets.chain_keys("heartbeat", sent) for key in (two[0], two[1][:16])]
+    assert not any(key in octets for key in keys)
 
 
 def test_file_system_full(bench, world):
@@ -124,6 +136,32 @@ def test_a_modem_that_hangs_is_switched_off_and_on(bench, world):
     bench.bracelet.modem.mute = True
     world.expect("firmware", "modem", within=60, lost=1)
     world.expect("firmware", "link", within=60, path="sms", up=1)
+
+
+@pytest.mark.parametrize("announces", [True, False])
+def test_a_modem_that_restarted_by_itself_is_set_up_anew(make_bench, world, announces):
+    """It has forgotten that it is to tell of messages: without that, no receipt by SMS would ever be seen."""
+    bench = make_bench(wifi=False)
+    modem = bench.bracelet.modem
+    modem.announces = announces
+    bench.boot(settle=20)
+    modem.power(False)
+    modem.power(True)
+    world.expect("firmware", "modem", within=40, restarted=1)
+    world.expect("firmware", "link", within=20, path="sms", up=1)
+    bench.press()
+    world.expect("firmware", "receipt", within=10, path="sms")
+
+
+def test_an_sms_that_is_lost_in_the_modems_restart_is_sent_at_once_again(make_bench, world):
+    bench = make_bench(wifi=False)
+    bench.boot(settle=20)
+    bench.press()
+    world.run(1)
+    assert world.sms.submitted == []
+    bench.bracelet.modem.power(False)
+    bench.bracelet.modem.power(True)
+    world.expect("firmware", "receipt", within=20, path="sms")
 
 
 def test_garbage_from_the_modem_and_the_receiver(make_bench, world):

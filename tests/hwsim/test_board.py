@@ -88,3 +88,17 @@ def test_broken_toml_and_unknown_boards(tmp_path):
         load(file)
     with pytest.raises(BoardError, match="there is devkit, reference"):
         load("nosuch")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("modem_registered_ua = -1", "must be 0 to 3000000"),
+        ("modem_flying_ua = 1", "unknown key"),
+    ],
+)
+def test_power_is_checked_too(tmp_path, line, why):
+    path = tmp_path / "mine.toml"
+    path.write_text(REFERENCE + line + "\n")
+    with pytest.raises(BoardError, match=why):
+        load(path)

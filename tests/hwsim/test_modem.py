@@ -320,3 +320,66 @@ def test_a_board_without_a_key_has_its_modem_on(world, talker):
     bracelet.boot()
     world.expect("modem", "on", within=1)
     world.expect("firmware", "says", within=4, line="RDY")
+
+
+def test_told_again_to_be_on_it_stays_registered(at):
+    assert at("AT+CREG?") == ["+CREG: 0,1", "OK"]
+    assert at("AT+CFUN=1", 0.1) == ["OK"]
+    assert at("AT+CREG?") == ["+CREG: 0,1", "OK"]
+    assert at("AT+CFUN=7") == ["+CME ERROR: 50"]
+
+
+def test_the_character_set_is_asked_for_and_chosen(at):
+    assert at("AT+CSCS=?") == ['+CSCS: ("GSM","IRA")', "OK"]
+    assert at('AT+CSCS="IRA"') == ["OK"]
+    assert at("AT+CSCS?") == ['+CSCS: "IRA"', "OK"]
+    assert at('AT+CSCS="UCS2"') == ["+CME ERROR: 50"]
+
+
+def test_a_sim_that_loses_contact(world, at):
+    modem = at.modem.modem
+    at("AT+CREG=1")
+    modem.storage[1] = (False, encode_deliver(Sms(OTHER, OWN, b"x"), world.unix_time, OTHER))
+    modem.sim = False
+    world.run(0.1)
+    assert at.read() == ["+CPIN: NOT INSERTED", "+CREG: 0"]
+    assert at("AT+CPIN?") == ["+CME ERROR: 10"]
+    for command in ("AT+CMGL=4", "AT+CMGR=1", "AT+CMGD=1", "AT+CMGS=20", "AT+CPMS?"):
+        assert at(command) == ["+CMS ERROR: 310"]
+    at("AT+CMEE=2")
+    assert at("AT+CMGR=1") == ["+CMS ERROR: SIM not inserted"]
+    modem.sim = True
+    world.run(modem.register_us / 1e6 + 0.1)
+    assert at.read() == ["+CPIN: READY", "+CREG: 2", "+CREG: 1"]
+    assert len(at("AT+CMGL=4")) == 3  # what is stored is on the card
+
+
+def test_a_foreign_network(world, at):
+    modem = at.modem.modem
+    at("AT+CREG=2")
+    modem.service = False
+    modem.roaming, modem.data, modem.cell = True, False, (1, 2, 0xABC, 0xDEF)
+    modem.service = True
+    world.run(5)
+    assert at("AT+CREG?")[0] == '+CREG: 2,5,"0ABC","00000DEF"'
+    assert at("AT+CGATT?")[0] == "+CGATT: 0"
+    at("AT+COPS=3,2")
+    assert at("AT+COPS?")[0] == '+COPS: 0,2,"00102",7'
+
+
+def test_a_network_that_tells_a_wrong_time(at):
+    at.modem.modem.zone_quarters = 0
+    at.modem.modem.nitz_offset_s = -86400
+    assert at("AT+CCLK?")[0].startswith('+CCLK: "25/12/31,00:00:')  # the world begins on 2026-01-01
+
+
+@pytest.mark.parametrize("announces", [True, False])
+def test_a_restart_forgets_how_it_was_set_up(world, at, announces):
+    modem = at.modem.modem
+    modem.announces = announces
+    at("AT+CNMI=2,1,0,0,0")
+    modem.power(False)
+    modem.power(True)
+    world.run(4)
+    assert at.read() == (["RDY", "+CPIN: READY"] if announces else [])
+    assert "+CNMI: 0,0,0,0,0" in at("AT+CNMI?")

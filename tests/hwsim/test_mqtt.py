@@ -240,3 +240,22 @@ def test_no_octets_upset_it(noise):
         one = Client(world, broker)
         one.send(connect("one"))
         one.send(noise)
+
+
+def test_another_certificate_breaks_connections_and_keeps_sessions(world, broker, client):
+    first = client("a")
+    first.send(subscribe("t"))
+    broker.present(world.authority.server(HOST))
+    first.vanish()
+    client("b")  # it does not speak TLS
+    world.expect("network", "tls refused")
+    broker.publish("t", b"kept")
+    assert [message.payload for message in broker.sessions["a"].queue] == [b"kept"]
+
+
+def test_the_trace_can_say_a_name_instead_of_a_random_one(world, broker, client):
+    broker.names = {"0badcafe": "kid"}
+    one = client("0badcafe")
+    one.send(publish("b/0badcafe/alarm", b"x"))
+    assert "0badcafe" not in world.format_trace()
+    world.expect("broker", "publish", client="kid", topic="b/kid/alarm")

@@ -277,3 +277,28 @@ def test_names_can_be_resolved_without_blocking(world, firmware, echo):
 def test_real_servers_are_for_real_time(world):
     with pytest.raises(RuntimeError, match="virtual time"):
         world.net.route(HOST, PORT, "127.0.0.1", 1)
+
+
+def test_a_captive_portal_answers_every_name_as_a_web_server(world, start, echo):
+    world.net.listen(HOST, PORT, echo)
+    start()
+    world.expect("firmware", "answer", within=5, text="re:_hello_1")
+    world.net.captive = True
+    world.expect("firmware", "failed", within=10)
+    world.expect("firmware", "connected", within=15)
+    answer = world.expect("firmware", "answer", within=2)
+    assert answer.detail["text"] == "HTTP/1.1_302_Found"
+    assert len(echo.opened) == 1
+    assert world.net.resolve("no.such.name") == world.net.resolve(HOST)
+    world.net.captive = False
+    world.expect("firmware", "answer", within=40, text="re:_hello_1")
+    assert world.net.resolve("no.such.name") is None
+
+
+def test_tls_does_not_take_a_portal_for_the_server(world, start, echo):
+    world.net.listen(HOST, PORT, echo, tls=world.authority.server(HOST))
+    world.net.captive = True
+    start(ca=world.authority.der)
+    world.expect("firmware", "failed", within=10)
+    world.expect_nothing("firmware", "answer", within=30)
+    assert echo.opened == []

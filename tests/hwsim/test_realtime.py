@@ -131,6 +131,24 @@ def test_a_thread_runs_the_world(world, basic):
     world.stop()
 
 
+def test_a_descriptor_that_another_one_let_go_of_is_left_alone(world):
+    pipes = [os.pipe() for _ in range(2)]
+    called = []
+
+    def readable(mine, other):
+        called.append(mine)
+        world.unwatch(pipes[other][0])
+        world.unwatch(pipes[mine][0])
+
+    for mine in range(2):
+        world.watch(pipes[mine][0], lambda mine=mine: readable(mine, 1 - mine))
+        os.write(pipes[mine][1], b"!")
+    world.run(0.05)
+    assert len(called) == 1
+    for fd in (*pipes[0], *pipes[1]):
+        os.close(fd)
+
+
 def test_what_kills_the_thread_is_raised(world, firmware):
     main = firmware("import time, uctypes\ntime.sleep_ms(100)\nuctypes.bytearray_at(8, 8)[0] = 1")
     bracelet = world.bracelet(firmware=main)

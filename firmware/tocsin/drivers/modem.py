@@ -2,7 +2,8 @@
 """The cellular modem on its UART: power, registration, network time, cell identity, and SMS in PDU mode.
 
 One task (reader) reads, one (run) talks; nothing cancels an exchange. A modem that stops answering is switched off
-and on again. Received messages are handed over first and deleted from the SIM after that.
+and on again; one that restarted by itself, and so forgot how it was set up, is set up anew. Received messages are
+handed over first and deleted from the SIM after that.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ SMS_TIMEOUT_MS = 60000
 PROBES = 3  # unanswered in a row: it hangs, or is off
 BOOT_MS = 20000
 INBOX_MAX = 16
+INDICATIONS = ["2", "1"]  # of AT+CNMI: a received message is stored, and its place told
 INIT = (  # (command, must it work)
     ("ATE0", True),
     ("AT+CMEE=1", False),
@@ -27,6 +29,9 @@ INIT = (  # (command, must it work)
     ("AT+CTZU=1", False),
     ("AT+COPS=3,2", False),
 )
+
+
+STARTED = ("RDY", "APP RDY")  # what many modems say when they start
 
 
 class Lost(Exception):
@@ -65,6 +70,7 @@ class Modem:
         self._wake = asyncio.Event()
         self._inbox = []  # SIM slots of messages to fetch
         self._drain = True
+        self._anew = False  # it has started since it was set up
         self._outbox = None  # (number, octets, on_result)
         self._network = None  # (mcc, mnc)
         self._area = None  # (lac, cell id)
@@ -110,6 +116,10 @@ class Modem:
             self._wake.set()
         elif line.startswith("+CREG:"):
             self._register(line)
+        elif line in STARTED:
+            self._anew = True
+            self._handle(self._engine.restarted())
+            self._wake.set()
 
     def _flush(self):
         out = self._engine.output()
@@ -125,10 +135,12 @@ class Modem:
                 try:
                     await self._start()
                     await self._serve()
+                    log.event("modem", restarted=1)
+                    self._down()
                 except Lost:
                     log.event("modem", lost=1)
-                self._down()
-                await self._restart()
+                    self._down()
+                    await self._restart()
         finally:
             self._down()
 
@@ -155,7 +167,7 @@ class Modem:
             await aio.wait(self._done, self._engine.deadline() - self._clock.ms())
             self._handle(self._engine.time(self._clock.ms()))
             self._flush()
-        if command.result == "timeout":
+        if command.result in ("timeout", "restarted"):
             await asyncio.sleep_ms(500)  # let a late answer pass, so that it isn't taken for the next one's
         return command
 
@@ -187,6 +199,7 @@ class Modem:
             await self._press(self._key_ms)
             if not await self._answers(BOOT_MS // 1000):
                 raise Lost
+        self._anew = False
         for text, must in INIT:
             command = await self._ask(text)
             if must and not command.ok:
@@ -197,9 +210,10 @@ class Modem:
         log.event("modem", ready=1)
 
     async def _serve(self):
+        """Until it has to be set up anew."""
         polled = timed = None
         registered = self.registered
-        while True:
+        while not self._anew:
             now = self._clock.ms()
             if self.registered and not registered:
                 polled = None  # it has just come into a network: ask for its time and place
@@ -259,6 +273,10 @@ class Modem:
             log.event("refused", what="sms", reason="pdu")
 
     async def _poll(self):
+        command = await self._ask("AT+CNMI?", "+CNMI:")
+        if command.ok and command.lines and at.fields(command.lines[0])[:2] != INDICATIONS:
+            self._anew = True  # it restarted without a word: nobody would hear of a message that comes
+            return
         command = await self._ask("AT+CREG?", "+CREG:")
         if command.ok and command.lines:
             self._register(command.lines[-1])

@@ -20,6 +20,7 @@ ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
 KEEPALIVE_S = 60
 PAUSE_MS = 2000
 PAUSE_MAX_MS = 300000
+PAUSE_URGENT_MS = 30000
 OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
 AGAIN_MAX = 64
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
@@ -58,6 +59,7 @@ class Mqtt:
         self._network = False
         self._ping_at = None
         self._sent_at = 0
+        self.urgent = False  # messages wait: try again sooner
         self.up = False
 
     def network(self, up):
@@ -116,7 +118,7 @@ class Mqtt:
             except (OSError, ValueError, EOFError, asyncio.TimeoutError) as error:
                 log.event("failed", path="mqtt", reason=log.reason(error))
             tries = 0 if self._clock.ms() - started > 60000 else min(tries + 1, 8)
-            pause = min(PAUSE_MS << tries, PAUSE_MAX_MS)
+            pause = min(PAUSE_MS << tries, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
             await aio.wait(self._wake, pause - (pause >> 1) * self._random_byte() // 255)
 
     async def _session(self):
@@ -260,16 +262,21 @@ class Mqtt:
         """Until the connection is broken or an answer is overdue."""
         while not self._broken.is_set():
             now = self._clock.ms()
+            due = now + ANSWER_MS  # whatever is sent while it waits here is due later
             for _, sent_at in self._waiting.values():
                 if now - sent_at > ANSWER_MS:
                     return
+                due = min(due, sent_at + ANSWER_MS + 1)
             if self._ping_at is not None:
                 if now - self._ping_at > ANSWER_MS:
                     return
+                due = min(due, self._ping_at + ANSWER_MS + 1)
             elif now - self._sent_at >= KEEPALIVE_S * 750:
                 self._ping_at = now
                 self._write(codec.PINGREQ)
-            await aio.wait(self._broken, 1000)
+            else:
+                due = min(due, self._sent_at + KEEPALIVE_S * 750)
+            await aio.wait(self._broken, due - now)
 
 
 def _writable(sock):

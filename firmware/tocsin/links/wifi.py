@@ -14,6 +14,7 @@ JOIN_MS = 15000
 LOOK_MS = 500
 PAUSE_MS = 5000
 PAUSE_MAX_MS = 120000
+PAUSE_URGENT_MS = 30000  # a van stops before the right house for a minute
 
 
 class Wifi:
@@ -22,6 +23,7 @@ class Wifi:
         self._on_state = on_state
         self._wlan = network.WLAN(network.STA_IF)
         self._hurry = asyncio.Event()
+        self.urgent = False  # messages wait: look more often
 
     def kick(self):
         """Somebody needs a network now: don't wait out the pause between two rounds."""
@@ -49,7 +51,7 @@ class Wifi:
             self._on_state(False)
             self._hurry.clear()
             hurried = await aio.wait(self._hurry, pause)
-            pause = PAUSE_MS if hurried else min(pause * 2, PAUSE_MAX_MS)
+            pause = PAUSE_MS if hurried else min(pause * 2, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
 
     async def _join(self, ssid, key):
         try:

@@ -1,0 +1,209 @@
+"""`hwsim powercut`: every flash operation of every life, cut cleanly and torn, on all cores; a table or a JSON object.
+
+First each life is lived whole, which also counts its operations. A cut life is lived from its beginning, so any of them
+can be replayed alone. With the same seed the same operation comes at the same time; only the keys that the relay draws
+are new each time, as in hwsim/rig.py.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import click
+
+from hwsim.powercut import judge
+from hwsim.powercut.life import CLEAN, LIVES, TORN, Cut, Life
+from hwsim.world import SimulationError
+
+QUICK_STEP = 11  # of the operations; prime, so that no stage's rhythm hides one
+
+
+@dataclass(frozen=True)
+class Job:
+    life: str
+    cut: Cut | None
+    seed: int
+    firmware: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    life: str
+    at: int  # 0: no cut
+    how: str
+    stage: str
+    operations: int
+    nvs_operations: int
+    failures: list[str]
+    remains: dict[str, int]
+    worn: int  # erases of the sector with most
+
+
+@dataclass
+class Report:
+    seed: int
+    firmware: str | None
+    results: list[Result] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> list[Result]:
+        order = {life: place for place, life in enumerate(LIVES)}
+        found = [result for result in self.results if result.failures]
+        return sorted(found, key=lambda result: (order[result.life], result.at, result.how))
+
+    def replay(self, result: Result) -> str:
+        """The command that lives this life again and shows it."""
+        words = ["hwsim powercut", "--life", result.life, "--at", str(result.at), "--seed", str(self.seed)]
+        words += [f"--{result.how}"] if result.at else []
+        return " ".join([*words, *(["--firmware", self.firmware] if self.firmware else [])])
+
+
+def play(job: Job) -> Result:
+    """Live one life and judge it."""
+    try:
+        with Life(job.life, job.cut, seed=job.seed, firmware=job.firmware) as life:
+            return _result(job, life)
+    except SimulationError as error:
+        at, how = (job.cut.at, job.cut.how) if job.cut else (0, "")
+        return Result(job.life, at, how, "", 0, 0, [str(error).splitlines()[0]], {}, 0)
+
+
+def _result(job: Job, life: Life) -> Result:
+    course = life.live()
+    chip = life.rig.bracelet.flash
+    return Result(
+        job.life, job.cut.at if job.cut else 0, job.cut.how if job.cut else "", course.stage,
+        course.operations, course.nvs_operations, judge.failures(course, job.life),
+        judge.remains(course) if course.secrets else {}, max(*chip.erases.values(), *chip.nvs.erases),
+    )  # fmt: skip
+
+
+def jobs(life: str, operations: int, *, seed: int, quick: bool, firmware: str | None) -> Iterator[Job]:
+    """Every operation, cut cleanly and torn; `quick`: every eleventh, the two kinds in turn."""
+    for at in range(1, operations + 1):
+        if not quick:
+            yield Job(life, Cut(at, CLEAN), seed, firmware)
+            yield Job(life, Cut(at, TORN), seed, firmware)
+        elif at % QUICK_STEP == 1:
+            yield Job(life, Cut(at, TORN if at // QUICK_STEP % 2 else CLEAN), seed, firmware)
+
+
+def check(
+    lives: Iterable[str], *, seed: int = 1, quick: bool = False, processes: int | None = None,
+    firmware: str | None = None,
+) -> Report:  # fmt: skip
+    """Live all of it. A life that the simulator can't go on with counts as failed."""
+    report = Report(seed, firmware)
+    started = time.monotonic()
+    lives = list(lives)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes or os.cpu_count() or 1, context) as pool:
+        whole = list(pool.map(play, [Job(life, None, seed, firmware) for life in lives]))
+        report.results += whole
+        todo = [
+            job for result in whole
+            for job in jobs(result.life, result.operations, seed=seed, quick=quick, firmware=firmware)
+        ]  # fmt: skip
+        running = as_completed([pool.submit(play, job) for job in todo])
+        bar = click.progressbar(running, length=len(todo), label="power cuts", file=sys.stderr)
+        with bar if sys.stderr.isatty() else _Plain(running) as results:
+            report.results += [future.result() for future in results]
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class _Plain:
+    """What a progress bar is without a terminal."""
+
+    def __init__(self, items: Iterator[Future[Result]]) -> None:
+        self._items = items
+
+    def __enter__(self) -> Iterator[Future[Result]]:
+        return self._items
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def main(
+    lives: Iterable[str], *, seed: int, quick: bool, processes: int | None, firmware: str | None, as_json: bool
+) -> int:
+    """The command. 0: everything held; 1: something did not."""
+    report = check(lives, seed=seed, quick=quick, processes=processes, firmware=firmware)
+    if as_json:
+        click.echo(json.dumps(as_object(report)))
+    else:
+        _table(report)
+    return 1 if report.failed else 0
+
+
+def as_object(report: Report) -> dict[str, object]:
+    rows = [_row(report, life) for life in dict.fromkeys(result.life for result in report.results)]
+    return {
+        "seed": report.seed,
+        "seconds": round(report.seconds, 1),
+        "lives": rows,
+        "cuts": sum(row["clean"] + row["torn"] for row in rows),
+        "failed": len(report.failed),
+        "failures": [
+            {key: value for key, value in asdict(result).items() if key in ("life", "at", "how", "stage", "failures")}
+            | {"replay": report.replay(result)}
+            for result in report.failed
+        ],
+    }
+
+
+def _row(report: Report, life: str) -> dict[str, Any]:
+    mine = [result for result in report.results if result.life == life]
+    whole = next(result for result in mine if not result.at)
+    left = {f"left_{name}": count for name, count in whole.remains.items()}
+    return {
+        "life": life,
+        "operations": whole.operations,
+        "of_nvs": whole.nvs_operations,
+        "clean": sum(result.how == CLEAN for result in mine),
+        "torn": sum(result.how == TORN for result in mine),
+        "passed": sum(not result.failures for result in mine if result.at),
+        "failed": sum(bool(result.failures) for result in mine),
+        "most_erases_of_a_sector": whole.worn,
+    } | left
+
+
+def _table(report: Report) -> None:
+    click.echo(f"{'life':6} {'operations':>10} {'of NVS':>7} {'clean':>6} {'torn':>6} {'passed':>7} {'failed':>7}")
+    for life in dict.fromkeys(result.life for result in report.results):
+        row = _row(report, life)
+        click.echo(
+            f"{life:6} {row['operations']:10} {row['of_nvs']:7} {row['clean']:6} {row['torn']:6} "
+            f"{row['passed']:7} {row['failed']:7}"
+        )
+    cuts = sum(bool(result.at) for result in report.results)
+    click.echo(f"{cuts} cuts in {report.seconds:.0f} s, {len(report.failed)} failures")
+    for result in report.failed:
+        where = f"{result.how} cut at operation {result.at} ({result.stage})" if result.at else "not cut at all"
+        click.echo(f"\n{result.life}, {where}:")
+        for failure in result.failures:
+            click.echo(f"  {failure}")
+        click.echo(f"  again: {report.replay(result)}")
+
+
+def replay(job: Job, as_json: bool) -> int:
+    """One life with its whole trace. 0: everything held; 1: something did not."""
+    with Life(job.life, job.cut, seed=job.seed, firmware=job.firmware) as life:
+        result = _result(job, life)
+        if as_json:
+            click.echo(json.dumps(asdict(result)))
+        else:
+            click.echo(life.world.format_trace())
+            for failure in result.failures or ["all held"]:
+                click.echo(failure)
+    return 1 if result.failures else 0

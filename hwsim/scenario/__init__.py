@@ -1,0 +1,1 @@
+"""Scenarios: what can happen to a bracelet and its world, told in one file, played on a rig, and judged."""

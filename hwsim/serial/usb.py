@@ -1,0 +1,206 @@
+"""A bracelet on the USB cable of a computer: what it has on its console UART, as a PTY for stock programs.
+
+Its firmware lies on its flash, as on the real one, and not in a folder of the host. DTR and RTS, by which programs
+reset an ESP32 and choose its loader, can't be seen on a PTY. In their place:
+- esptool's SYNC frame, which it sends right after pulling them, resets the chip into its ROM loader.
+- When the last program closes the port, the loader is left by a reset, which esptool meant to do by RTS.
+- With `bootloader` the chip's strapping pin is held: it starts in the loader and stays there.
+The chip starts the interpreter only if its flash holds what an ESP32 would start (image.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwsim.serial.port import Port
+from hwsim.serial.rom import SYNC, Loader
+from hwsim.serial.spiflash import SpiFlash
+from hwsim.world.bracelet import FIRMWARE, Bracelet
+from hwsim.world.device import SOFT_RESET
+from hwsim.world.link import SHIMS, Interpreter
+
+if TYPE_CHECKING:
+    from hwsim.world.world import World
+
+SOFT_RESET_US = 10_000
+_DEAF_US = 500_000  # it has not touched a peripheral for so long
+_TYPED_MAX = 4096  # octets kept while it starts
+_CONSOLE_LINES = 200
+
+
+class UsbBracelet(Bracelet):
+    """The only bracelet of a world in real time. An image at `flash` that isn't there yet is made, `firmware` on it."""
+
+    def __init__(
+        self, world: World, flash: Path, *, board: str | Path = "reference", firmware: Path = FIRMWARE,
+        phone: str = "+10000000001", bootloader: bool = False,
+    ) -> None:  # fmt: skip
+        if not world.realtime:
+            raise RuntimeError("a serial port needs a world in real time: World(realtime=True)")
+        fresh = not flash.exists()
+        super().__init__(world, "bracelet", board, firmware, flash, phone, None, None)
+        world.bracelets.append(self)
+        nvs_path = self.flash_path.with_name(self.flash_path.name + ".nvs")
+        self.chip = SpiFlash(self.flash_path, nvs_path, self.board["chip"]["flash_mb"])
+        if fresh:
+            self._install(firmware)
+        self._held = bootloader
+        self._loader: Loader | None = None
+        self._maybe_sync = b""
+        self._typed = b""
+        self._raw_prompt = False
+        self._after_cr = False
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
+        world.watch(self._read_fd, self._printed)
+        world.at_close(self._close_pipe)
+        self.port = Port(world, self)
+
+    def _install(self, firmware: Path) -> None:
+        for file in sorted(firmware.rglob("*.py")):
+            self.files.put(f"/{file.relative_to(firmware).as_posix()}", file.read_bytes())
+
+    def _close_pipe(self) -> None:
+        self.world.unwatch(self._read_fd)
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+
+    def _tell(self, what: str, **detail: Any) -> None:
+        self.world.note("usb", what, **detail)
+
+    # -- the port
+
+    def opened(self) -> None:
+        self._tell("opened")
+
+    def closed(self) -> None:
+        self._tell("closed")
+        self._maybe_sync = b""
+        if self._loader and self.state == "loader":
+            self._loader.finish_write()
+            if not self._held:
+                self._leave_loader()
+
+    def received(self, data: bytes) -> None:
+        if self.state == "off":
+            return
+        if self._loader and self.state == "loader":
+            self._loader.feed(data)
+            return
+        data = self._maybe_sync + data
+        at = data.find(SYNC)
+        if at >= 0:
+            self._maybe_sync = b""
+            self._enter_loader().feed(data[at:])
+            return
+        # No text has SYNC's first octet, so waiting for its rest holds nothing else back.
+        kept = next(n for n in range(min(len(SYNC) - 1, len(data)), -1, -1) if data.endswith(SYNC[:n]))
+        self._maybe_sync = data[len(data) - kept :]
+        self._type(data[: len(data) - kept])
+
+    def _type(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._interpreter is not None:
+            self.deliver("console", data.hex())
+            if b"\x03" in data:
+                life, frames = self._life, self._interpreter.frames.total()
+                self.world.after(_DEAF_US, lambda: self._interrupt(life, frames))
+        elif self.state == "starting":
+            self._typed = (self._typed + data)[:_TYPED_MAX]
+
+    def _interrupt(self, life: int, frames: int) -> None:
+        """On the chip Ctrl-C ends any loop. One that touches no peripheral would not hear of it: it gets a signal."""
+        interpreter = self._interpreter
+        if interpreter is None or (life, "running") != (self._life, self.state):
+            return
+        if not frames or interpreter.frames.total() != frames:  # before its first it is not yet the firmware's turn
+            return
+        if interpreter.interrupt():
+            for event in self._inbox:
+                if event[0] == "console":
+                    event[1] = bytes.fromhex(event[1]).replace(b"\x03", b"").hex()
+
+    def _printed(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._show(os.read(self._read_fd, 65536))
+
+    def _show(self, data: bytes) -> None:
+        """To the port as the ESP32's port of MicroPython does it: lines end with CR LF."""
+        if not data:
+            return
+        cooked = re.sub(rb"(?<!\r)\n", b"\r\n", data)
+        if self._after_cr and data.startswith(b"\n"):
+            cooked = cooked[1:]
+        self._after_cr = data.endswith(b"\r")
+        self.port.write(cooked)
+        self._print(data.decode(errors="replace"))
+
+    def _line(self, line: str) -> None:
+        if line.startswith("@"):
+            super()._line(line)
+        else:  # what a person or program types and reads is not for the trace
+            self.console.append(line)
+        del self.console[:-_CONSOLE_LINES]
+
+    # -- the loader
+
+    def hold_strap(self) -> None:
+        """Press the boot button for good: from the next reset on it is in the loader."""
+        self._held = True
+
+    def _enter_loader(self) -> Loader:
+        self._halt("loader")
+        self._typed = b""
+        self._tell("loader")
+        mac = bytes.fromhex(self.unique_id)
+        self._loader = Loader(self.chip, mac, self.port.write, self._leave_loader, self._tell)
+        return self._loader
+
+    def _leave_loader(self) -> None:
+        self._loader = None
+        self.reset()
+
+    # -- the chip's life
+
+    def hello(self) -> dict[str, Any]:
+        return super().hello() | {"firmware": str(SHIMS), "console": True, "raw": self._raw_prompt}
+
+    def _open(self, hello: dict[str, Any]) -> Interpreter:
+        return Interpreter(hello, self.world.wall_limit_s, self._write_fd)
+
+    def _start_interpreter(self, cause: int, wake_reason: int) -> None:
+        self._printed()  # the last words of the life before
+        if cause != SOFT_RESET:
+            self._raw_prompt = False
+        if self._held:
+            self._enter_loader()
+            return
+        why = self.chip.why_not_bootable()
+        if why:
+            self._start = None
+            self.state = "stopped"
+            self._tell("does not boot")
+            self._show(why.encode() + b"\r\n")
+            return
+        super()._start_interpreter(cause, wake_reason)
+        typed, self._typed = self._typed, b""
+        self._type(typed)
+
+    def _leave(self, kind: str, argument: Any) -> None:
+        if kind != "softreset":
+            super()._leave(kind, argument)
+            return
+        watchdog = self._watchdog
+        deadline = watchdog.at_us if watchdog and watchdog.pending else None
+        self._raw_prompt, typed = argument
+        self._typed = bytes.fromhex(typed + "".join(event[1] for event in self._inbox if event[0] == "console"))
+        self._tell("soft reset")
+        self._halt("starting")
+        self._start_after(SOFT_RESET_US, SOFT_RESET)
+        if deadline is not None:
+            self._watchdog = self.world.at(deadline, self._watchdog_bites)

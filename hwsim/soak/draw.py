@@ -1,0 +1,189 @@
+"""Draws a life from a seed: what a bad week may hold, not uniform noise.
+
+Faults come in bursts around presses of the button, most of them shortly before or in the seconds that count, and
+overlap; between bursts there are long stretches in which nothing happens but heartbeats. The vocabulary is
+`hwsim.scenario.actions`; the weights and ranges here are the author's guesses at what is worth trying often, not
+measurements of the world.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from hwsim.scenario.actions import ACTIONS
+from hwsim.soak.life import Argument, Life, Step
+
+HOURS = 24.0  # of the longest life, unless told otherwise
+Arguments = dict[str, Argument]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How often it is drawn, its arguments, and how long it lasts (None: it ends by itself)."""
+
+    weight: int
+    lasts: tuple[float, float] | None = None
+    arguments: Callable[[random.Random], Arguments] = lambda draw: {}
+
+
+def _log(draw: random.Random, low: float, high: float) -> float:
+    return math.exp(draw.uniform(math.log(low), math.log(high)))
+
+
+def _either(draw: random.Random) -> int:
+    return draw.choice((-1, 1))
+
+
+_LONG, _SHORT = (2.0, 1800.0), (2.0, 300.0)
+
+FAULTS: Mapping[str, Fault] = {
+    "data_down": Fault(4, _LONG),
+    "wifi_down": Fault(4, _LONG),
+    "captive_wifi": Fault(1, _LONG, lambda draw: {"on": True}),
+    "net_cut": Fault(2),
+    "net_delay": Fault(1, _LONG, lambda draw: {"ms": round(_log(draw, 100, 8000))}),
+    "net_loss": Fault(2, _LONG, lambda draw: {"percent": draw.randint(5, 60)}),
+    "broker_down": Fault(3, _LONG),
+    "broker_forgets": Fault(1),
+    "puback_delay": Fault(2, _LONG, lambda draw: {"s": round(_log(draw, 0.1, 900), 1)}),
+    "tls_wrong": Fault(1, _LONG),
+    "relay_down": Fault(3, _LONG),
+    "relay_mute": Fault(2, _LONG),
+    "sms_delay": Fault(2, _LONG, lambda draw: {"s": round(_log(draw, 5, 3600), 1)}),
+    "sms_reorder": Fault(1, _LONG, lambda draw: {"s": round(_log(draw, 5, 1200), 1)}),
+    "sms_drop": Fault(2, _LONG, lambda draw: {"percent": draw.choice((50, 100))}),
+    "sms_duplicate": Fault(2, _LONG, lambda draw: {"copies": draw.randint(1, 3)}),
+    "no_service": Fault(3, _LONG),
+    "roaming": Fault(1, _LONG, lambda draw: {"on": True}),
+    "sim_out": Fault(1, _LONG),
+    "modem_mute": Fault(2, _SHORT),
+    "modem_garbage": Fault(2, None, lambda draw: {"octets": round(_log(draw, 1, 600))}),
+    "modem_reset": Fault(2),
+    "modem_off": Fault(1),
+    "network_time": Fault(1, _LONG, lambda draw: {"offset_s": _either(draw) * round(_log(draw, 60, 30 * 86400))}),
+    "network_tells_time": Fault(1, _LONG, lambda draw: {"on": False}),
+    "gnss_lost": Fault(2, _LONG),
+    "gnss_jump": Fault(1, _LONG, lambda draw: {"metres": _either(draw) * round(_log(draw, 50, 500_000))}),
+    "gnss_garbage": Fault(1, None, lambda draw: {"octets": round(_log(draw, 1, 600))}),
+    "jam": Fault(3, _LONG),
+    "battery": Fault(1, _LONG, lambda draw: {"percent": draw.randint(0, 100)}),
+    "brownout": Fault(2, None, lambda draw: {"for_s": round(_log(draw, 0.02, 5), 2)}),
+    "power_cut": Fault(3, None, lambda draw: {"restart_s": round(_log(draw, 0.1, 600), 1)}),
+    "flash_cut": Fault(
+        3, None, lambda draw: {"operation": round(_log(draw, 1, 150)) - 1, "restart_s": round(_log(draw, 0.1, 60), 1)}
+    ),
+    "reset": Fault(3),
+    "hang": Fault(1),
+}  # fmt: skip
+
+# What ends a fault by the same action with another argument, where that is not its default or the action is a setting.
+ENDS: Mapping[str, Arguments] = {
+    "captive_wifi": {"on": False},
+    "sms_reorder": {"s": 0.0},
+    "sms_drop": {"percent": 0},
+    "sms_duplicate": {"copies": 0},
+    "roaming": {"on": False},
+    "network_time": {"offset_s": 0},
+    "network_tells_time": {"on": True},
+    "gnss_jump": {"metres": 0},
+    "battery": {"percent": 80},
+}
+
+
+def end(name: str) -> Step | None:
+    """What puts an end to an action, at time 0; None when it ends by itself."""
+    undo = ACTIONS[name].undo or (name if name in ENDS else None)
+    return Step(0.0, undo, ENDS.get(undo, {})) if undo else None
+
+
+def draw(seed: int, hours: float = HOURS) -> Life:
+    """The life of a seed, `hours` long at most before everything calms down."""
+    chance = random.Random(f"hwsim soak {seed}")
+    length = _length(chance, hours) * 3600
+    steps: list[Step] = []
+    for _ in range(1 + min(7, _events(chance, min(length / 3600, 6.0) * 0.8))):
+        start = chance.uniform(0.5, 90.0) if chance.random() < 0.15 else chance.uniform(60.0, max(length - 600, 120.0))
+        steps += _episode(chance, start)
+    for _ in range(_events(chance, min(length / 3600, 3.0))):
+        steps += _fault(chance, chance.uniform(0.0, length))
+    steps = sorted((step for step in steps if step.at >= 0), key=lambda step: step.at)
+    calm_at = max(length, steps[-1].at + 30.0)
+    return Life(seed, tuple(steps), _track(chance, calm_at), chance.random() >= 0.15, round(calm_at, 3))
+
+
+def _length(chance: random.Random, hours: float) -> float:
+    """In hours. Most lives are short, so that there are many; some are days, for the heartbeats and the saved time."""
+    kind = chance.random()
+    longest = min(0.75, hours) if kind < 0.7 else min(4.0, hours) if kind < 0.94 else hours
+    return _log(chance, min(0.2, longest), longest) if kind < 0.94 else chance.uniform(min(4.0, hours), hours)
+
+
+def _events(chance: random.Random, expected: float) -> int:
+    """A Poisson number, by counting unit exponentials."""
+    number, at = 0, chance.expovariate(1.0)
+    while at < expected:
+        number, at = number + 1, at + chance.expovariate(1.0)
+    return number
+
+
+def _episode(chance: random.Random, start: float) -> Iterator[Step]:
+    """A press and what surrounds it."""
+    for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 4, 6))):
+        near = chance.random()
+        if near < 0.45:
+            at = start - _log(chance, 1, 600)
+        elif near < 0.7:
+            at = start + chance.uniform(0, 6)
+        else:
+            at = start + _log(chance, 6, 300)
+        yield from _fault(chance, at)
+    kind = chance.random()
+    if kind < 0.08:
+        yield _step(start, "press", for_s=round(chance.uniform(0.05, 2.8), 2))  # let go in time
+    elif kind < 0.16:
+        yield _step(start, "tap", count=chance.randint(1, 6))
+    yield _step(start + 4, "press", for_s=round(chance.choice((3.3, 3.3, 3.5, 5.0, chance.uniform(3.25, 20.0))), 2))
+    if chance.random() < 0.25:
+        yield _step(start + chance.uniform(9, 32), "press", for_s=3.3)  # once more: says where I am now
+    if chance.random() < 0.25:
+        yield _step(start + chance.uniform(40, 600), "press", for_s=3.5)  # a new alarm
+    if chance.random() < 0.2:
+        yield _step(start + chance.uniform(9, 30), "call_back")
+    elif chance.random() < 0.05:
+        yield _step(start + chance.uniform(35, 120), "call_back")  # too late: raises
+    if chance.random() < 0.03:
+        for number in range(chance.randint(3, 14)):  # again and again
+            yield _step(start + 40 * (number + 1), "press", for_s=3.3)
+
+
+def _fault(chance: random.Random, at: float) -> Iterator[Step]:
+    name = chance.choices(list(FAULTS), [fault.weight for fault in FAULTS.values()])[0]
+    fault = FAULTS[name]
+    at = max(at, 0.0)
+    yield _step(at, name, **fault.arguments(chance))
+    after = end(name)
+    if fault.lasts and after:
+        yield _step(at + _log(chance, *fault.lasts), after.do, **after.arguments)
+
+
+def _step(at: float, do: str, **arguments: Argument) -> Step:
+    return Step(round(at, 3), do, arguments)
+
+
+def _track(chance: random.Random, seconds: float) -> tuple[tuple[float, float, float, int], ...]:
+    """From place to place on foot or by car, anywhere but at the poles and the date line."""
+    lat, lon, alt = chance.uniform(-75, 75), chance.uniform(-175, 175), chance.randint(0, 3000)
+    points = [(0.0, round(lat, 7), round(lon, 7), alt)]
+    t = 0.0
+    while t < seconds and len(points) < 30:
+        t += _log(chance, 60, 7200)
+        metres = chance.choice((0.0, 1.4, 15.0, 35.0)) * (t - points[-1][0])
+        bearing = chance.uniform(0, 2 * math.pi)
+        lat += metres * math.cos(bearing) / 111_319
+        lon += metres * math.sin(bearing) / (111_319 * math.cos(math.radians(lat)))
+        lat, lon, alt = max(-80.0, min(80.0, lat)), max(-179.0, min(179.0, lon)), alt + chance.randint(-20, 20)
+        points.append((round(t, 3), round(lat, 7), round(lon, 7), alt))
+    return tuple(points)

@@ -1,0 +1,142 @@
+"""What a trace says happened: the button, the alarms, the receipts, the pulses in the wrist, the boots.
+
+It only reads; what should have happened is `judge`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hwsim.world.trace import TraceEvent
+
+# A bracelet that is not at work: from one of these until the firmware says that it is armed.
+_OUT_OF_WORK = ("power on", "power cut", "reset", "boot", "watchdog", "main.py ended", "deep sleep", "stuck")
+
+
+@dataclass
+class Span:
+    """From `start` to `end`, in microseconds; open while `end` is None."""
+
+    start: int
+    end: int | None = None
+
+    def covers(self, start: int, end: int) -> bool:
+        return self.start <= start and (self.end is None or end <= self.end)
+
+
+@dataclass
+class Pulse:
+    """One vibration that was felt: when it began and ended (microseconds), how long (ms) and strong (%)."""
+
+    start: int
+    end: int
+    ms: int
+    strength: int
+
+
+@dataclass
+class Facts:
+    """Times are microseconds since the world began; counters are those of the alarm chain."""
+
+    holds: list[Span] = field(default_factory=list)
+    armed: list[Span] = field(default_factory=list)
+    raised: dict[int, int] = field(default_factory=dict)
+    updates: dict[int, int] = field(default_factory=dict)
+    cancels: dict[int, int] = field(default_factory=dict)
+    receipts: dict[int, int] = field(default_factory=dict)
+    sent: dict[tuple[int, str], int] = field(default_factory=dict)  # (counter, path): first handed to it
+    links: dict[str, list[Span]] = field(default_factory=dict)  # path: while the bracelet took it for up
+    delivered: list[tuple[int, int]] = field(default_factory=list)  # (time, counter)
+    dropped: dict[int, int] = field(default_factory=dict)
+    reused: list[tuple[int, int]] = field(default_factory=list)  # (time, counter) of a counter seen before
+    pulses: list[Pulse] = field(default_factory=list)
+    power_lost: list[Span] = field(default_factory=list)  # without supply
+    never: list[tuple[int, str]] = field(default_factory=list)  # what no world should bring about
+    stuck: list[int] = field(default_factory=list)
+    watchdogs: list[int] = field(default_factory=list)
+
+    def sealed_at(self, counter: int) -> int | None:
+        for messages in (self.raised, self.updates):
+            if counter in messages:
+                return messages[counter]
+        return None
+
+
+def read(trace: Iterable[TraceEvent]) -> Facts:
+    facts = Facts()
+    for event in trace:
+        if event.who == "firmware":
+            _firmware(facts, event)
+        elif event.who == "bracelet":
+            _bracelet(facts, event)
+        elif event.who == "button":
+            _button(facts, event)
+        elif event.who == "haptic" and event.what == "pulse":
+            ms = int(event.detail["ms"])
+            facts.pulses.append(Pulse(event.t_us - ms * 1000, event.t_us, ms, int(event.detail["strength"])))
+    return facts
+
+
+def _firmware(facts: Facts, event: TraceEvent) -> None:
+    at, counter = event.t_us, int(event.detail.get("counter", -1))
+    if event.what == "armed":
+        facts.armed.append(Span(at))
+    elif event.what in ("raised", "update"):
+        if facts.sealed_at(counter) is not None:
+            facts.reused.append((at, counter))
+        (facts.raised if event.what == "raised" else facts.updates)[counter] = at
+    elif event.what == "cancelled":  # said right after the message that says so
+        facts.cancels[max(facts.updates, key=facts.updates.__getitem__)] = at
+    elif event.what == "receipt":
+        facts.receipts.setdefault(counter, at)
+    elif event.what == "published":
+        facts.sent.setdefault((counter, event.detail["path"]), at)
+    elif event.what == "link":
+        _link(facts, event.detail["path"], bool(event.detail["up"]), at)
+    elif event.what == "delivered":
+        facts.delivered.append((at, counter))
+    elif event.what == "dropped":
+        facts.dropped[counter] = at
+    elif event.what in ("restarted", "stuck", "crashed") or (event.what == "refused" and _own_fault(event)):
+        words = " ".join(f"{name}={value}" for name, value in event.detail.items())
+        facts.never.append((at, f"@{event.what} {words}".rstrip()))
+
+
+def _link(facts: Facts, path: str, up: bool, at: int) -> None:
+    spans = facts.links.setdefault(path, [])
+    if spans and spans[-1].end is None:
+        spans[-1].end = at
+    if up:
+        spans.append(Span(at))
+
+
+def _own_fault(event: TraceEvent) -> bool:
+    """Refused by the bracelet's own flash, and not something that came from outside."""
+    return event.detail.get("what") in ("journal", "offer")
+
+
+def _bracelet(facts: Facts, event: TraceEvent) -> None:
+    if event.what in _OUT_OF_WORK and facts.armed and facts.armed[-1].end is None:
+        facts.armed[-1].end = event.t_us
+        for path in facts.links:
+            _link(facts, path, False, event.t_us)
+    if event.what == "power cut":
+        facts.power_lost.append(Span(event.t_us))
+    elif event.what == "power on" and facts.power_lost:
+        facts.power_lost[-1].end = event.t_us
+    elif event.what == "watchdog":
+        facts.watchdogs.append(event.t_us)
+    elif event.what == "stuck":
+        facts.stuck.append(event.t_us)
+    elif event.what in ("main.py ended", "interpreter died"):
+        facts.never.append((event.t_us, event.what))
+    elif event.what == "console":
+        facts.never.append((event.t_us, f"on the console: {event.detail['text']}"))
+
+
+def _button(facts: Facts, event: TraceEvent) -> None:
+    if event.what == "pressed":
+        facts.holds.append(Span(event.t_us))
+    elif event.what == "released" and facts.holds:
+        facts.holds[-1].end = event.t_us

@@ -1,0 +1,315 @@
+"""What must hold in every life, whatever happens in it. Each rule looks at what the trace, the relay and the flash say
+after the life, never into the firmware.
+
+A rule that is broken is a `Failure` with the rule's name, which is what a shrunk life must break too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from hwsim.soak.facts import Facts, Pulse, Span
+from hwsim.world.gnss import Track
+from relay.verify import Refused, parse
+
+HOLD_US = 3_000_000  # firmware/tocsin/settings.py: hold_ms
+RIPE_US = 2_900_000  # no hold shorter than that raises
+SURE_US = 3_200_000  # every hold that long does: with the button's debouncing
+SOON_US = 1_500_000  # from ripe to raised: a seal and a write to flash
+AT_ONCE_US = 1_000_000  # from raised to MQTT, while that is connected
+FIRST_SMS_US = 30_000_000  # from raised to the first SMS at the latest, while there is a mobile network
+FELT_US = 10_000_000  # until a pattern is felt: four may wait, none lasts more than two seconds
+SAVED_S = 3605  # firmware/README.md: the journal has the time of at most an hour ago
+FILES = ("answer.json", "board.json", "ca.der", "identity", "journal.a", "journal.b", "settings.json")
+JOURNAL_MAX = 16384 + 24  # firmware/tocsin/journal.py: SIZE_MAX, head and checksum
+E7_PER_METRE = 1e7 / 111_319.49  # of latitude: WGS 84's equatorial circumference / 360
+
+
+@dataclass(frozen=True)
+class Failure:
+    rule: str
+    why: str
+    at_us: int | None = None  # the first time
+    times: int = 1
+
+    def __str__(self) -> str:
+        at = "" if self.at_us is None else f" at {self.at_us / 1e6:.3f} s"
+        often = "" if self.times == 1 else f" ({self.times} times)"
+        return f"{self.rule}{at}: {self.why}{often}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a life leaves behind."""
+
+    facts: Facts
+    world_start: int  # s since 1970 at the world's time 0
+    track: Track
+    documents: Sequence[Mapping[str, Any]]  # what was rebroadcast, one of each message
+    copies: Mapping[tuple[str, int], int]  # (key id, counter): how often a subscriber got it
+    stored: Sequence[int]  # counters in the relay's store, as often as they are there
+    refused: Mapping[str, int]  # by the relay, by reason
+    alarm_octets: Sequence[bytes]  # every transmission of an alarm message, on any path
+    heartbeat_octets: Sequence[bytes]
+    files: Mapping[str, int]  # name on flash: size
+    kept_on_flash: Sequence[tuple[int, int]]  # (counter, kind) of the undelivered messages in the journal
+    trace_text: str  # without the times, whose digits may be those of any secret
+    secrets: Sequence[str]  # what the trace must not hold
+    jump_m: float  # the largest offset that a spoofer gave to the positions
+    clock_offset_s: float  # the largest that the network gave to the time
+    hangs: int  # how often a hang was injected
+
+    def utc(self, at_us: int) -> float:
+        return self.world_start + at_us / 1e6
+
+
+class Verdict:
+    """Counts every single check and keeps those that failed, of equal ones the first."""
+
+    def __init__(self) -> None:
+        self.checks: Counter[str] = Counter()
+        self._failures: dict[tuple[str, str], Failure] = {}
+
+    @property
+    def failures(self) -> list[Failure]:
+        return list(self._failures.values())
+
+    def check(self, rule: str, good: bool, why: Callable[[], str], at_us: int | None = None) -> None:
+        self.checks[rule] += 1
+        if not good:
+            failure = Failure(rule, why(), at_us)
+            first = self._failures.setdefault((rule, failure.why), failure)
+            if first is not failure:
+                self._failures[rule, failure.why] = replace(first, times=first.times + 1)
+
+
+def judge(evidence: Evidence) -> Verdict:
+    verdict = Verdict()
+    for rule in RULES:
+        rule(evidence, verdict.check)
+    return verdict
+
+
+Check = Callable[..., None]
+
+
+def withdrawn(facts: Facts) -> set[int]:
+    """Alerts that were called back and then gave way to newer messages, as the delivery may do."""
+    gone = set()
+    for counter, at in facts.dropped.items():
+        for cancel, cancelled_at in facts.cancels.items():
+            alarm = max((alert for alert in facts.raised if alert < cancel), default=None)
+            if alarm == counter and cancelled_at <= at:
+                gone.add(counter)
+    return gone
+
+
+def lost(evidence: Evidence) -> list[int]:
+    """Counters of alarms and cancels that the wearer felt and the relay does not have."""
+    facts = evidence.facts
+    promised = {**facts.raised, **facts.cancels}
+    return sorted(set(promised) - set(evidence.stored) - withdrawn(facts))
+
+
+def _delivered(evidence: Evidence, check: Check) -> None:
+    gone = set(lost(evidence))
+    for counter, at in {**evidence.facts.raised, **evidence.facts.cancels}.items():
+        check("nothing is lost", counter not in gone, lambda n=counter: f"the relay never got message {n}", at)
+    for counter, kind in evidence.kept_on_flash:
+        why = f"message {counter} still waits although everything works"
+        check("nothing waits for ever", kind == 1, lambda text=why: text)
+
+
+def _once(evidence: Evidence, check: Check) -> None:
+    for (_, counter), times in evidence.copies.items():
+        check("nothing comes twice", times == 1, lambda n=counter, t=times: f"message {n} was rebroadcast {t} times")
+    rows = Counter(evidence.stored)
+    for counter, times in rows.items():
+        check("stored once", times == 1, lambda n=counter, t=times: f"message {n} is stored {t} times")
+    published = {d["counter"] for d in evidence.documents}
+    check("stored and rebroadcast", published == set(rows), lambda: f"only in one: {sorted(published ^ set(rows))}")
+
+
+def _counters(evidence: Evidence, check: Check) -> None:
+    for at, counter in evidence.facts.reused:
+        check("no counter twice", False, lambda n=counter: f"counter {n} was sealed again", at)
+    for chain, sent in (("alarm", evidence.alarm_octets), ("heartbeat", evidence.heartbeat_octets)):
+        seen: dict[int, set[bytes]] = defaultdict(set)
+        for octets in sent:
+            try:
+                seen[parse(octets).counter].add(octets)
+            except Refused as error:
+                check("well formed", False, lambda e=error: f"not a message: {e.reason}")
+        for counter, forms in seen.items():
+            why = f"{len(forms)} different {chain} messages with counter {counter}"
+            check("no counter twice", len(forms) == 1, lambda text=why: text)
+    for reason, times in evidence.refused.items():
+        check("the relay refuses nothing", times == 0, lambda r=reason, t=times: f"refused {t} times: {r}")
+
+
+def _belongs(evidence: Evidence, check: Check) -> None:
+    """Sequence numbers: each message to the alarm that was the newest when it was sealed."""
+    facts = evidence.facts
+    for document in evidence.documents:
+        counter, first = document["counter"], document["counter"] - document["seq"]
+        alert = document["seq"] == 0
+        if counter in facts.raised or counter in facts.updates:
+            at = facts.sealed_at(counter)
+            kind = "Alert" if counter in facts.raised else "Cancel" if counter in facts.cancels else "Update"
+            check("kind as it was felt", document["msg_type"] == kind, lambda d=document: f"{d['msg_type']}", at)
+            newest = max((n for n in facts.raised if n <= counter), default=None)
+            if newest is not None and not _unspoken(facts, newest, counter):
+                why = f"message {counter} says that its alarm is {first}, and that was {newest}"
+                check("sequence", first == newest, lambda text=why: text, at)
+        elif alert:  # sealed, stored, and the power went before it was said
+            check("nobody raised it", _interrupted(facts), lambda n=counter: f"alarm {n}")
+
+
+def _unspoken(facts: Facts, after: int, before: int) -> bool:
+    """Whether an alarm may have been sealed between two counters without a word: power was lost at that moment."""
+    return before - after > 1 and _interrupted(facts)
+
+
+def _interrupted(facts: Facts) -> bool:
+    """Whether work ended just when a hold had become an alarm."""
+    ends = [span.end for span in facts.armed if span.end is not None]
+    return any(RIPE_US <= end - hold.start <= SURE_US + SOON_US for hold in facts.holds for end in ends)
+
+
+def _presses(evidence: Evidence, check: Check) -> None:
+    facts = evidence.facts
+    answers = sorted([*facts.raised.values(), *facts.updates.values()])
+    for hold in facts.holds:
+        for armed in facts.armed:
+            start = max(hold.start, armed.start)
+            until = start + SURE_US
+            if hold.covers(start, until) and armed.covers(start, until + SOON_US):
+                answered = any(start + RIPE_US <= at <= until + SOON_US for at in answers)
+                check("a hold raises", answered, lambda: "held, and nothing was sealed", start)
+    for counter, at in facts.raised.items():
+        check("nobody raised it", _ripe(facts.holds, at), lambda n=counter: f"alarm {n} without a hold", at)
+
+
+def _ripe(holds: Iterable[Span], at: int) -> bool:
+    for hold in holds:
+        end = at if hold.end is None else hold.end
+        if end - hold.start >= RIPE_US and hold.start + RIPE_US <= at <= max(end, hold.start + SURE_US) + SOON_US:
+            return True
+    return False
+
+
+def _promptness(evidence: Evidence, check: Check) -> None:
+    """An Alert goes out at once where MQTT is up, and as SMS in half a minute where its receipt has not come by then.
+    With others waiting it may have to wait for its turn."""
+    facts = evidence.facts
+    for counter, at in facts.raised.items():
+        alone = all(other in facts.receipts and facts.receipts[other] < at for other in facts.raised if other < counter)
+        for path, wait in (("mqtt", AT_ONCE_US), ("sms", FIRST_SMS_US)):
+            until = at + wait
+            up = any(span.covers(at, until) for span in facts.links.get(path, []))
+            answered = facts.receipts.get(counter, until) < until
+            if alone and up and not answered and any(span.covers(at, until) for span in facts.armed):
+                sent = facts.sent.get((counter, path), until + 1) <= until
+                why = f"{wait // 1_000_000} s later alarm {counter} had not gone out by {path}, although that was up"
+                check(f"{path} in time", sent, lambda text=why: text, at)
+
+
+def _wrist(evidence: Evidence, check: Check) -> None:
+    """What is felt is true: a long pulse for what was raised, three short ones for what is stored."""
+    facts, stored = evidence.facts, set(evidence.stored)
+    for pulse in _patterns(facts, 1, 650, 750):
+        true = any(pulse.start - FELT_US <= at <= pulse.start for at in facts.raised.values())
+        check("felt: raised", true, lambda: "the long pulse, and no alarm was raised", pulse.start)
+    for pulse in _patterns(facts, 3, 110, 130):
+        near = [counter for at, counter in facts.delivered if pulse.start - FELT_US <= at <= pulse.start]
+        true = any(counter in stored for counter in near)
+        check("felt: the relay has it", true, lambda: "the relay's three pulses, and no receipt", pulse.start)
+    for pulse in _patterns(facts, 6, 48, 60):
+        check("felt: fault", False, lambda: "the pulses that say: it could not be sealed", pulse.start)
+    for counter, at in facts.receipts.items():
+        check("receipts for what is stored", counter in stored, lambda n=counter: f"receipt for {n}", at)
+
+
+def _patterns(facts: Facts, count: int, low: int, high: int) -> Iterator[Pulse]:
+    """The first of each so many strong pulses of such a length (ms) in close order. A single one may be something else:
+    a tick that lasts longer because a write to flash held up the firmware, or what a reset cut short."""
+    pulses = facts.pulses
+    cut_short = {span.end for span in facts.armed}
+    at = 0
+    while at + count <= len(pulses):
+        together = pulses[at : at + count]
+        close = all(after.start - before.end < 200_000 for before, after in pairwise(together))
+        alike = all(low <= p.ms <= high and p.strength >= 95 and p.end not in cut_short for p in together)
+        if close and alike:
+            yield together[0]
+        at += count if close and alike else 1
+
+
+def _time(evidence: Evidence, check: Check) -> None:
+    facts = evidence.facts
+    lost_power_s = sum((span.end - span.start) / 1e6 + SAVED_S for span in facts.power_lost if span.end is not None)
+    offset = abs(evidence.clock_offset_s)
+    bounds = {
+        "gnss": (-2.0, 2.0),
+        "network": (-3.0 - offset, 3.0 + offset),
+        "saved": (-3.0 - offset - lost_power_s - SAVED_S, 3.0 + offset),
+    }
+    for document in evidence.documents:
+        at, quality = facts.sealed_at(document["counter"]), document["time_quality"]
+        if at is None:
+            continue
+        if quality == "unknown":
+            check("true time", document["sent_unix"] is None, lambda: "a time of unknown quality", at)
+            continue
+        error = document["sent_unix"] - evidence.utc(at)
+        low, high = bounds[quality]
+        why = f"{error:+.0f} s, said to be from {quality}"
+        check("true time", low <= error <= high, lambda text=why: text, at)
+
+
+def _place(evidence: Evidence, check: Check) -> None:
+    """A position is where the wearer was at the time it says, to the metres that the receiver can give."""
+    for document in evidence.documents:
+        at, fix = evidence.facts.sealed_at(document["counter"]), document["position"]
+        if at is None or fix is None:
+            continue
+        away = min(_metres(fix, evidence.track, at - (fix["age_s"] + s) * 1_000_000) for s in (0, 1, 2))
+        why = f"{away:.0f} m from where the wearer was {fix['age_s']} s before"
+        check("true place", away <= 5 + evidence.jump_m, lambda text=why: text, at)
+
+
+def _metres(fix: Mapping[str, Any], track: Track, at_us: int) -> float:
+    point = track.at(max(at_us, 0))
+    following = track.at(max(at_us, 0) + 1_000_000)
+    north = (fix["lat_e7"] - point.lat_e7) / E7_PER_METRE
+    east = (fix["lon_e7"] - point.lon_e7) / E7_PER_METRE * math.cos(math.radians(point.lat_e7 / 1e7))
+    step = math.hypot(following.lat_e7 - point.lat_e7, following.lon_e7 - point.lon_e7) / E7_PER_METRE
+    return max(0.0, math.hypot(north, east) - step)  # the fix may be of any moment of that second
+
+
+def _health(evidence: Evidence, check: Check) -> None:
+    facts = evidence.facts
+    for at, what in facts.never:
+        check("nothing breaks", False, lambda text=what: text, at)
+    check("nothing breaks", True, str)
+    for seen in (facts.stuck, facts.watchdogs):
+        why = f"{len(seen)} times, and {evidence.hangs} hangs"
+        check("watchdog", len(seen) <= evidence.hangs, lambda text=why: text, seen[0] if seen else None)
+    for name, size in evidence.files.items():
+        check("files", name in FILES, lambda n=name: f"an unknown file {n}")
+        if name.startswith("journal"):
+            check("files", size <= JOURNAL_MAX, lambda n=name, s=size: f"{n} has {s} octets")
+
+
+def _silence(evidence: Evidence, check: Check) -> None:
+    """Not even the secret itself is in the failure's text."""
+    for number, secret in enumerate(evidence.secrets):
+        check("private", secret not in evidence.trace_text, lambda n=number: f"the trace holds secret number {n}")
+
+
+RULES = (_delivered, _once, _counters, _belongs, _presses, _promptness, _wrist, _time, _place, _health, _silence)

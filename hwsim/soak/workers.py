@@ -1,0 +1,83 @@
+"""Processes that work off a list of tasks, each one task at a time; results come as they are ready.
+
+For work that takes seconds and shares nothing. A process that dies loses only its task, which yields None. Leaving the
+loop early (an interrupt, say) ends the processes, and their own clean-up runs.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+_END_S = 10.0  # a process that was told to end has so long to clean up
+
+
+def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, Result | None]]:
+    """(place of the task, result) for every task. `call` must be a function of a module."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of whoever uses this
+    workers: dict[Connection, Any] = {}
+    busy: dict[Connection, int] = {}
+    left = iter(range(len(tasks)))
+
+    def start() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, call), daemon=True)
+        process.start()
+        theirs.close()
+        workers[ours] = process
+
+    def feed(connection: Connection) -> None:
+        place = next(left, None)
+        if place is None:
+            workers.pop(connection).join(0)
+            connection.close()
+        else:
+            busy[connection] = place
+            connection.send(tasks[place])
+
+    try:
+        for _ in range(min(jobs, len(tasks))):
+            start()
+        for connection in list(workers):
+            feed(connection)
+        while busy:
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                place = busy.pop(ready)
+                try:
+                    result = ready.recv()
+                except (EOFError, ConnectionResetError):
+                    workers.pop(ready).join(0)
+                    ready.close()
+                    yield place, None
+                    start()
+                    feed(next(connection for connection in workers if connection not in busy))
+                    continue
+                feed(ready)
+                yield place, result
+    finally:
+        for process in workers.values():
+            process.terminate()
+        for connection, process in workers.items():
+            process.join(_END_S)
+            if process.is_alive():
+                process.kill()
+            connection.close()
+
+
+def _serve(connection: Connection, call: Callable[[Any], Any]) -> None:
+    os.setsid()  # an interrupt from the terminal is for the one who started us
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        connection.send(call(task))

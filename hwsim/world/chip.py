@@ -1,0 +1,115 @@
+"""The flash of one device: the file system's image, the NVS partition, their wear, and where the supply fails.
+
+The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py.
+Operations on both are counted in one sequence, from switching on, and at any of them the supply can fail. Not modelled:
+wear-out.
+"""
+
+from __future__ import annotations
+
+import array
+import random
+import sys
+from pathlib import Path
+
+from hwsim.world.nor import SECTOR, SupplyLost, torn_erase, torn_program
+from hwsim.world.nvs import Nvs
+
+SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips
+CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
+
+
+class Chip:
+    """The flash of one device. `cut_in` = n makes the supply fail at the n-th operation from the next start on, resets
+    included: within it, or with `cut_how` = CLEAN just before."""
+
+    def __init__(self, path: Path, seed: str) -> None:
+        self.path = path
+        self.wear_path = path.with_name(path.name + ".wear")
+        self.nvs = Nvs(path.with_name(path.name + ".nvs"), self._before_nvs)
+        self.cut_in: int | None = None
+        self.cut_how = TORN
+        self._cut_at: int | None = None
+        self._seed = seed
+        self._at_power_on = 0
+        self._at_boot = 0  # operations of the file system before the interpreter began
+
+    # -- counters
+
+    def _counts(self) -> array.array[int]:
+        counts = array.array("I")
+        if self.wear_path.exists():
+            counts.frombytes(self.wear_path.read_bytes())
+            if sys.byteorder == "big":
+                counts.byteswap()
+        return counts
+
+    @property
+    def erases(self) -> dict[int, int]:
+        """How often each sector of the file system was erased, the workshop's writing included."""
+        return {sector: count for sector, count in enumerate(self._counts()[::2]) if count}
+
+    @property
+    def programs(self) -> dict[int, int]:
+        """How often each sector of the file system was programmed, in whole or in part."""
+        return {sector: count for sector, count in enumerate(self._counts()[1::2]) if count}
+
+    @property
+    def operations(self) -> int:
+        """Operations of file system and NVS since the device was last switched on."""
+        return self._total() - self._at_power_on
+
+    def _total(self) -> int:
+        return sum(self._counts()) + self.nvs.operations
+
+    # -- for the device
+
+    def prepare(self) -> None:
+        """There are counters, also for an image that comes from elsewhere."""
+        if not self.wear_path.exists():
+            self.wear_path.write_bytes(bytes(SIZE // SECTOR * 8))
+
+    def power_on(self) -> None:
+        self._at_power_on = self._total()
+
+    def power_off(self) -> None:
+        self._cut_at = None
+
+    def start(self) -> None:
+        """An interpreter is about to use it."""
+        self.prepare()
+        self._at_boot = sum(self._counts())
+        self.nvs.unmount()
+        if self.cut_in is not None:
+            self._cut_at, self.cut_in = self._total() + self.cut_in, None
+
+    def ask(self) -> int | None:
+        """Before which of its operations, counted from its start, the interpreter asks; None: never."""
+        return None if self._cut_at is None else self._cut_at - self._at_boot - self.nvs.operations
+
+    def asked(self, address: int, data: bytes | None) -> int | None:
+        """The interpreter is about to program `data`, or to erase. Raises SupplyLost, with the cells as that leaves
+        them."""
+        if self._fails():
+            if self.cut_how == TORN:
+                with self.path.open("r+b") as file:
+                    file.seek(address)
+                    old = file.read(SECTOR if data is None else len(data))
+                    file.seek(address)
+                    file.write(self._torn(old, address, data))
+            raise SupplyLost
+        return self.ask()
+
+    # -- inside
+
+    def _fails(self) -> bool:
+        return self._cut_at is not None and self._total() + 1 >= self._cut_at
+
+    def _before_nvs(self, old: bytes, address: int, data: bytes | None) -> bytes | None:
+        if not self._fails():
+            return None
+        return self._torn(old, address, data) if self.cut_how == TORN else old
+
+    def _torn(self, old: bytes, address: int, data: bytes | None) -> bytes:
+        dice = random.Random(f"{self._seed}/torn/{self._total()}")
+        return torn_erase(old, dice) if data is None else torn_program(old, data, address, dice)

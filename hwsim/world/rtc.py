@@ -1,0 +1,75 @@
+"""The part of an ESP32 that stays awake when the rest sleeps: its clock, 2 KB of memory, and what wakes the chip.
+
+Sources: MicroPython's ports/esp32 (modmachine.c, modesp32.c, machine_rtc.c) and the ESP32 Technical Reference Manual,
+Low-Power Management. Not modelled: the ULP, touch pins and GPIO as wake sources, the RTC's 32 kHz crystal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+EXT0_WAKE, EXT1_WAKE, TIMER_WAKE = 2, 3, 4  # ESP-IDF, esp_sleep_wakeup_cause_t
+EPOCH_2000 = 946_684_800
+
+
+class Rtc:
+    """Clock, memory and wake sources of one chip.
+
+    In deep sleep the clock runs from the internal 150 kHz oscillator, whose frequency follows the temperature; ESP-IDF
+    calibrates it when the chip starts and gives no figure for what is left. `sleep_ppm` is how much too fast it runs
+    then. Awake, the clock follows the 40 MHz crystal, which the data sheet wants within 10 ppm: `crystal_ppm` is its
+    error. Both are 0 unless a test sets them, so that a trace shows no error nobody asked for.
+    """
+
+    def __init__(self, first_unix: int | None) -> None:
+        self.memory = ""  # hexadecimal
+        self.offset_us = 0  # what it shows, in us since 2000, minus the world's time
+        self.sleep_ppm = 0
+        self.crystal_ppm = 0
+        self._first = first_unix  # what it shows when it first gets its supply
+        self._since_us = 0  # the world's time of the last change of what it runs from
+        self._ext0: tuple[int, int] | None = None  # pin, level
+        self._ext1: tuple[list[int], int] | None = None  # pins; 0: all of them low, 1: any of them high
+
+    def power_on(self, now_us: int) -> None:
+        """It had no supply: memory is lost, the clock begins at 2000-01-01, the first time at what the test wants."""
+        shown = 0 if self._first is None else self._first - EPOCH_2000
+        self._first = None
+        self.memory = ""
+        self.offset_us = shown * 1_000_000 - now_us
+
+    def started(self, now_us: int, slept: bool) -> None:
+        """The processor starts. What it had told the RTC to wake it is forgotten, and its clock is off by what it ran
+        wrong since the last start."""
+        self.offset_us += (now_us - self._since_us) * (self.sleep_ppm if slept else self.crystal_ppm) // 1_000_000
+        self._since_us = now_us
+        self._ext0 = self._ext1 = None
+
+    def asleep(self, now_us: int) -> None:
+        """The processor stops; from now on the clock runs from the oscillator."""
+        self.offset_us += (now_us - self._since_us) * self.crystal_ppm // 1_000_000
+        self._since_us = now_us
+
+    def output(self, device: str, args: list[Any], now_us: int) -> None:
+        """The firmware set the clock, the memory or a wake source."""
+        if device == "rtc" and args[0] == "set":
+            self.offset_us, self._since_us = args[1], now_us
+        elif device == "rtc":
+            self.memory = args[1]
+        elif args[0] == "ext0":
+            self._ext0 = None if args[1] is None else (args[1], args[2])
+        else:
+            self._ext1 = (args[1], args[2]) if args[1] else None
+
+    def wakes(self, level: Callable[[int], int]) -> int:
+        """Which source wakes the chip with the pins at these levels; 0 none. A level that is there already wakes it at
+        once (esp-idf issue 2043)."""
+        if self._ext0 and level(self._ext0[0]) == self._ext0[1]:
+            return EXT0_WAKE
+        if self._ext1:
+            pins, wanted = self._ext1
+            levels = [level(pin) for pin in pins]
+            if any(levels) if wanted else not any(levels):
+                return EXT1_WAKE
+        return 0

@@ -1,0 +1,89 @@
+"""A bracelet on a serial port, its world in a thread, and stock programs at the other end of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import serial
+
+from hwsim.serial.usb import UsbBracelet
+from hwsim.world import World
+
+PATIENCE = 90  # seconds until a test gives a stock program up, on a machine that has much else to do
+
+Program = Callable[..., str]
+
+
+@pytest.fixture
+def firmware(tmp_path: Path) -> Path | None:
+    """What is on its flash; a test module may have its own. None: ours."""
+    return None
+
+
+@pytest.fixture
+def usb(tmp_path: Path, firmware: Path | None) -> Iterator[UsbBracelet]:
+    """Switched on, and past the start of its firmware."""
+    with World(realtime=True) as world:
+        more = {"firmware": firmware} if firmware else {}
+        usb = UsbBracelet(world, tmp_path / "bracelet.flash", **more)
+        world.start_thread()
+        world.call(usb.boot)
+        world.expect("firmware", "up" if firmware else "blank", within=PATIENCE)
+        yield usb
+        world.stop()
+
+
+def run(module: str, *arguments: str, status: int = 0, **more: object) -> str:
+    """A Python program of another project, to its end; what it said."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False, **more
+    )  # type: ignore[call-overload]
+    assert done.returncode == status, done.stdout + done.stderr
+    return str(done.stdout)
+
+
+@pytest.fixture
+def mpremote(usb: UsbBracelet) -> Program:
+    return lambda *arguments, **more: run("mpremote", "connect", usb.port.path, *arguments, **more)
+
+
+@pytest.fixture
+def esptool(usb: UsbBracelet) -> Program:
+    return lambda *arguments, **more: run("esptool", "--port", usb.port.path, *arguments, **more)
+
+
+class Line:
+    """The port, octet by octet."""
+
+    def __init__(self, path: str) -> None:
+        self._port = serial.Serial(path, 115200, timeout=PATIENCE)
+
+    def send(self, data: bytes) -> None:
+        self._port.write(data)
+
+    def until(self, end: bytes) -> bytes:
+        """Everything up to and with these octets."""
+        answer = self._port.read_until(end)
+        assert answer.endswith(end), answer
+        return answer
+
+    def read(self, count: int) -> bytes:
+        answer = self._port.read(count)
+        assert len(answer) == count, answer
+        return answer
+
+    def close(self) -> None:
+        self._port.close()
+
+
+@pytest.fixture
+def line(usb: UsbBracelet) -> Iterator[Line]:
+    line = Line(usb.port.path)
+    assert usb.world.run_until(lambda: usb.port.open, PATIENCE)
+    yield line
+    line.close()

@@ -1,0 +1,137 @@
+"""`hwsim soak` as it is called: its figures, its digest, its exit status."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from hwsim.cli import main
+from hwsim.soak import report
+from hwsim.soak.draw import draw
+from hwsim.soak.judge import Failure
+from hwsim.soak.play import Outcome
+from hwsim.world.bracelet import FIRMWARE
+
+pytestmark = pytest.mark.xdist_group("soak")  # one worker: the twelve lives are played for several tests
+
+
+def soak(*arguments, status=0):
+    result = CliRunner().invoke(main, ["soak", *arguments])
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def twelve():
+    return json.loads(soak("--seeds", "12", "--hours", "0.25", "--json", "--jobs", "2"))
+
+
+def test_twelve_lives_lose_nothing(twelve):
+    assert twelve["failures"] == []
+    assert twelve["seeds"] == 12
+    assert twelve["alarms_raised"] >= 12
+    assert twelve["delivered"] == twelve["alarms_raised"]
+    assert (twelve["lost"], twelve["duplicated"]) == (0, 0)
+    assert 3 < twelve["press_to_receipt_median_s"] <= twelve["press_to_receipt_worst_s"]
+    assert twelve["invariants_checked"] > 500
+    assert len(twelve["invariants"]) >= 15
+    assert set(twelve["first_by_path"]) == {"mqtt", "sms"}
+    assert twelve["simulated_s_per_wall_s"] > 0
+    assert twelve["seeds_per_s"] > 0
+    assert not twelve["interrupted"]
+
+
+def test_the_digest_repeats_with_one_process_or_two(twelve):
+    again = json.loads(soak("--seeds", "12", "--hours", "0.25", "--json", "--jobs", "1"))
+    for figure in ("digest", "alarms_raised", "invariants", "press_to_receipt_worst_s", "simulated_s", "actions"):
+        assert again[figure] == twelve[figure]
+    other = json.loads(soak("--seeds", "2", "--first", "12", "--hours", "0.25", "--json"))
+    assert other["digest"] != twelve["digest"]
+
+
+def test_for_people():
+    text = soak("--seeds", "1", "--hours", "0.25")
+    assert "0 lost, 0 duplicated" in text
+    assert "digest" in text
+
+
+def test_a_failure_is_told_with_its_shortest_form_and_a_way_to_see_it_again(tmp_path):
+    firmware = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, firmware)
+    driver = firmware / "tocsin/drivers/battery.py"
+    text = driver.read_text()
+    assert text.count("async def run(self):") == 1
+    driver.write_text(text.replace("async def run(self):", "async def run(self):\n        raise KeyError\n"))
+    options = ["--first", "4", "--hours", "0.2", "--firmware", str(firmware)]
+    told = json.loads(soak("--seeds", "1", "--json", *options, status=1))
+    (failure,) = told["failures"]
+    assert failure["seed"] == 4
+    assert failure["broken"][0]["rule"] == "nothing breaks"
+    assert "[[event]]" not in failure["shrunk"]  # it needs no event at all
+    assert "--replay 4" in failure["replay"]
+    assert told["failed_seeds"] == [4]
+
+    (tmp_path / "life.toml").write_text(failure["shrunk"])
+    again = soak("--replay", str(tmp_path / "life.toml"), "--firmware", str(firmware), status=1)
+    assert "FAILED  nothing breaks" in again
+    assert "@restarted" not in again.split("FAILED")[0]  # the trace has it as an event of the firmware
+    assert "FAILED" not in soak("--replay", str(tmp_path / "life.toml"))
+    assert "the shortest life found that fails so:" in soak("--seeds", "1", *options, status=1)
+
+
+def test_replay_shows_the_life_and_its_trace():
+    life = draw(3, 0.3)
+    text = soak("--replay", "3", "--hours", "0.3")
+    for step in life.steps:
+        assert str(step) in text
+    assert text.count("scene ") >= len(life.steps)
+    assert "firmware     raised" in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--replay", "no such file"], ["--seeds", "0"], ["--jobs", "0"], ["--hours", "0"]]
+)
+def test_misuse(arguments):
+    soak(*arguments, status=2)
+
+
+def test_an_interrupt_tells_what_was_done_and_leaves_nothing_behind(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hwsim.cli", "soak", "--seeds", "5000", "--hours", "0.2", "--json", "--jobs", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    while not list(tmp_path.glob("hwsim-soak-*")):  # a life has begun
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    told = json.loads(out)
+    assert told["interrupted"]
+    assert told["seeds"] < 5000
+    assert process.returncode == 130, err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_adds_up():
+    outcomes = [
+        Outcome(1, "aa", raised=2, delivered=2, waits=[3.0, 9.0], simulated_s=600),
+        Outcome(2, "bb", raised=3, delivered=2, lost=1, duplicated=1, waits=[4.0], simulated_s=400),
+    ]
+    outcomes[1].failures = [Failure("nothing is lost", "the relay never got message 3")]
+    told = report.figures(outcomes, wall_s=2.0)
+    assert (told["alarms_raised"], told["delivered"], told["lost"], told["duplicated"]) == (5, 4, 1, 1)
+    assert (told["press_to_receipt_median_s"], told["press_to_receipt_worst_s"]) == (4.0, 9.0)
+    assert (told["simulated_s_per_wall_s"], told["seeds_per_s"]) == (500, 1.0)
+    assert told["failed_seeds"] == [2]
+    assert told["digest"] != report.figures(outcomes[::-1], wall_s=2.0)["digest"]
+    assert "1 lost, 1 duplicated" in report.text(told)
+    assert "no alarm got its receipt" in report.text(report.figures([], wall_s=0.0))

@@ -1,0 +1,98 @@
+"""Lives are drawn from seeds alone, from the whole vocabulary, and end in calm."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from hwsim.scenario import actions
+from hwsim.soak import play
+from hwsim.soak.draw import FAULTS, draw
+from hwsim.soak.life import from_toml
+
+LIVES = [draw(seed) for seed in range(400)]
+
+
+def test_the_same_seed_is_the_same_life_and_another_seed_another():
+    assert [draw(seed) for seed in range(400)] == LIVES
+    assert len({life.to_toml() for life in LIVES}) == len(LIVES)
+
+
+def test_every_action_there_is_happens_in_some_life():
+    """A new word of the vocabulary must be drawn, or this says so."""
+    drawn = {step.do for life in LIVES for step in life.steps}
+    assert drawn == set(actions.ACTIONS)
+
+
+def test_every_step_is_one_that_can_be_done_and_they_are_in_order():
+    for life in LIVES:
+        for step in life.steps:
+            actions.check(step.do, step.arguments)
+        times = [step.at for step in life.steps]
+        assert times == sorted(times)
+        assert 0 <= times[0] and times[-1] < life.calm_at
+
+
+def test_presses_fall_where_faults_are_and_not_in_the_long_quiet():
+    """Half of all faults come within ten minutes of a press, although lives last hours."""
+    near = far = quiet = 0
+    for life in LIVES:
+        presses = [step.at for step in life.steps if step.do == "press"]
+        for step in life.steps:
+            if step.do in FAULTS:
+                close = min(abs(step.at - at) for at in presses) <= 600
+                near, far = near + close, far + (not close)
+        times = [0.0, *(step.at for step in life.steps), life.calm_at]
+        quiet += max(after - before for before, after in pairwise(times)) > 3600
+    assert near > far
+    assert quiet > 20
+
+
+def test_lives_last_from_minutes_to_a_day_and_never_longer_than_asked():
+    hours = sorted(life.calm_at / 3600 for life in LIVES)
+    assert hours[0] < 0.5
+    assert hours[200] < 1.5
+    assert 12 < hours[-1] < 26
+    assert all(draw(seed, 0.5).calm_at < 0.5 * 3600 + 4500 for seed in range(100))
+
+
+def test_both_paths_overlapping_outages_and_every_kind_of_reset():
+    assert 20 < sum(not life.wifi for life in LIVES) < 120
+    counts = Counter(step.do for life in LIVES for step in life.steps)
+    for name in ("reset", "power_cut", "flash_cut", "brownout", "hang"):
+        assert counts[name] >= 20
+    overlapping = 0
+    for life in LIVES:
+        begun: set[str] = set()
+        most = 0
+        for step in life.steps:
+            ended = {name for name in begun if (actions.ACTIONS[name].undo or "") == step.do}
+            begun -= ended
+            if not ended and actions.ACTIONS[step.do].undo:
+                begun.add(step.do)
+            most = max(most, len(begun))
+        overlapping += most >= 2
+    assert overlapping > 100
+
+
+def test_whatever_can_be_undone_is_undone_in_the_end():
+    for life in LIVES:
+        ends = {step.do: step.arguments for step in play.calm(life)}
+        for step in life.steps:
+            undo = actions.ACTIONS[step.do].undo
+            assert undo is None or undo in ends
+        for name, arguments in ends.items():
+            actions.check(name, arguments)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_life_written_down_is_the_same_life(seed):
+    assert from_toml(draw(seed).to_toml()) == draw(seed)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "seed = 1", "seed = [", "seed = 1\nwifi = true\ncalm_at = 1.0\n[[event]]\nat = 2"]
+)
+def test_what_is_no_life_is_refused_in_words(text):
+    with pytest.raises(ValueError):
+        from_toml(text)

@@ -1,0 +1,204 @@
+"""Every rule can fail: what a good life leaves behind, with one thing wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from hwsim.soak import facts
+from hwsim.soak.facts import Facts, Pulse, Span
+from hwsim.soak.judge import Evidence, judge
+from hwsim.world import Track
+from hwsim.world.trace import TraceEvent
+
+START = 1_767_225_600
+S = 1_000_000
+
+
+def message(kind, counter):
+    """The shortest thing with a header of this wire format: key id and counter, then a ciphertext."""
+    header = bytes.fromhex("a3010a0444c0ffee010641") + bytes([counter])
+    return b"\x83" + bytes([0x40 + len(header)]) + header + b"\xa0" + bytes([0x58, 100]) + kind * 100
+
+
+def pulses(at_s, count, ms):
+    """A pattern of strong pulses with pauses as long as they are."""
+    starts = [at_s * S + 2 * ms * 1000 * number for number in range(count)]
+    return [Pulse(start, start + ms * 1000, ms, 100) for start in starts]
+
+
+def document(counter, seq, at_s, **changes):
+    position = {"lat_e7": 480_000_000, "lon_e7": 110_000_000, "accuracy_m": 5, "age_s": 1}
+    whole = {
+        "counter": counter, "seq": seq, "msg_type": "Update" if seq else "Alert", "sent_unix": START + at_s,
+        "time_quality": "gnss", "position": position,
+    }  # fmt: skip
+    return whole | changes
+
+
+def good():
+    """Pressed at 100 s, raised at 103 s as message 7, updated as message 8, both delivered."""
+    happened = Facts(
+        holds=[Span(100 * S, 104 * S)],
+        armed=[Span(1 * S)],
+        raised={7: 103 * S},
+        updates={8: 123 * S},
+        sent={(7, "mqtt"): 103 * S, (8, "mqtt"): 123 * S},
+        links={"mqtt": [Span(10 * S)], "sms": [Span(10 * S)]},
+        receipts={7: 104 * S, 8: 124 * S},
+        delivered=[(104 * S, 7), (124 * S, 8)],
+        pulses=[*pulses(103, 1, 700), *pulses(105, 3, 120)],
+    )
+    return Evidence(
+        facts=happened, world_start=START, track=Track.still(48.0, 11.0),
+        documents=[document(7, 0, 103), document(8, 1, 123)], copies={("c0ffee01", 7): 1, ("c0ffee01", 8): 1},
+        stored=[7, 8], refused={}, alarm_octets=[message(b"a", 7), message(b"b", 8), message(b"b", 8)],
+        heartbeat_octets=[message(b"h", 0)], files={"identity": 100, "journal.a": 500}, kept_on_flash=[],
+        trace_text="pressed raised", secrets=["480000000"], jump_m=0.0, clock_offset_s=0.0, hangs=0,
+    )  # fmt: skip
+
+
+def broken(evidence):
+    return {failure.rule for failure in judge(evidence).failures}
+
+
+def test_a_good_life_breaks_no_rule_and_much_was_checked():
+    verdict = judge(good())
+    assert verdict.failures == []
+    assert verdict.checks.total() > 20
+
+
+def test_equal_failures_are_told_once_with_how_often():
+    many = replace(good(), facts=replace(good().facts, never=[(5 * S, "@crashed"), (9 * S, "@crashed")]))
+    (failure,) = judge(many).failures
+    assert str(failure) == "nothing breaks at 5.000 s: @crashed (2 times)"
+
+
+def fact(**changes):
+    return lambda evidence: replace(evidence, facts=replace(evidence.facts, **changes))
+
+
+def evidence(**changes):
+    return lambda evidence: replace(evidence, **changes)
+
+
+WRONG = {
+    "lost": (evidence(stored=[8]), "nothing is lost"),
+    "gave way although nobody called it back": (
+        lambda e: replace(fact(dropped={7: 200 * S})(e), stored=[8]),
+        "nothing is lost",
+    ),
+    "a cancel is lost": (fact(cancels={9: 110 * S}), "nothing is lost"),
+    "still waiting": (evidence(kept_on_flash=[(7, 0)]), "nothing waits for ever"),
+    "twice": (evidence(copies={("c0ffee01", 7): 2}), "nothing comes twice"),
+    "stored twice": (evidence(stored=[7, 7, 8]), "stored once"),
+    "stored and not told": (evidence(stored=[6, 7, 8]), "stored and rebroadcast"),
+    "counter said twice": (fact(reused=[(130 * S, 7)]), "no counter twice"),
+    "other octets": (evidence(alarm_octets=[message(b"a", 7), message(b"c", 7)]), "no counter twice"),
+    "other heartbeat": (evidence(heartbeat_octets=[message(b"a", 7), message(b"c", 7)]), "no counter twice"),
+    "nonsense": (evidence(alarm_octets=[b"nonsense"]), "well formed"),
+    "refused": (evidence(refused={"replay": 1}), "the relay refuses nothing"),
+    "wrong alarm": (evidence(documents=[document(7, 0, 103), document(8, 2, 123)]), "sequence"),
+    "wrong kind": (evidence(documents=[document(7, 0, 103, msg_type="Update")]), "kind as it was felt"),
+    "out of nothing": (evidence(documents=[document(7, 0, 103), document(9, 0, 103)]), "nobody raised it"),
+    "without a hold": (fact(holds=[Span(100 * S, 102 * S)]), "nobody raised it"),
+    "for nothing": (fact(holds=[Span(100 * S, 104 * S), Span(200 * S, 204 * S)]), "a hold raises"),
+    "not at once": (fact(sent={(7, "mqtt"): 105 * S}, receipts={7: 106 * S}), "mqtt in time"),
+    "no SMS": (fact(receipts={7: 134 * S}), "sms in time"),
+    "a late SMS": (fact(receipts={7: 140 * S}, sent={(7, "mqtt"): 103 * S, (7, "sms"): 135 * S}), "sms in time"),
+    "long pulse": (fact(pulses=pulses(300, 1, 700)), "felt: raised"),
+    "three pulses": (fact(pulses=pulses(300, 3, 120)), "felt: the relay has it"),
+    "six pulses": (fact(pulses=pulses(300, 6, 50)), "felt: fault"),
+    "false receipt": (fact(receipts={5: 104 * S}), "receipts for what is stored"),
+    "late clock": (evidence(documents=[document(7, 0, 99)]), "true time"),
+    "network clock": (evidence(documents=[document(7, 0, 203, time_quality="network")]), "true time"),
+    "clock ahead": (evidence(documents=[document(7, 0, 203, time_quality="saved")]), "true time"),
+    "no clock": (evidence(documents=[document(7, 0, 103, time_quality="unknown")]), "true time"),
+    "elsewhere": (evidence(track=Track.still(48.001, 11.0)), "true place"),
+    "crashed": (fact(never=[(5 * S, "@crashed")]), "nothing breaks"),
+    "bitten": (fact(watchdogs=[5 * S]), "watchdog"),
+    "stuck": (fact(stuck=[5 * S]), "watchdog"),
+    "a new file": (evidence(files={"track.gpx": 1}), "files"),
+    "a big file": (evidence(files={"journal.a": 20_000}), "files"),
+    "told": (evidence(trace_text="lat=480000000"), "private"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_one_thing_wrong_breaks_its_rule(name):
+    change, rule = WRONG[name]
+    assert rule in broken(change(good()))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    {
+        "off the network's time by as much as it was wrong": evidence(
+            documents=[document(7, 0, 203, time_quality="network"), document(8, 1, 123)], clock_offset_s=100.0
+        ),
+        "a spoofer moved it": evidence(track=Track.still(48.001, 11.0), jump_m=200.0),
+        "the watchdog after a hang": lambda e: replace(fact(watchdogs=[5 * S], stuck=[4 * S])(e), hangs=1),
+        "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
+        "no SMS without a network": fact(receipts={7: 140 * S}, links={"sms": [Span(10 * S, 110 * S)]}),
+        "no SMS from a bracelet that was reset": fact(
+            receipts={7: 140 * S}, armed=[Span(1 * S, 110 * S), Span(111 * S)], links={"sms": [Span(10 * S, 110 * S)]}
+        ),
+        "a pulse cut short by a reset": fact(
+            armed=[Span(1 * S, 300 * S + 700_000)], pulses=pulses(300, 1, 700), links={}
+        ),
+        "a tick that a write to flash made longer": fact(pulses=pulses(300, 1, 120)),
+        "an Alert gave way to its own cancel": lambda e: replace(
+            e, stored=[8], copies={("c0ffee01", 8): 1}, documents=[document(8, 1, 123, msg_type="Cancel")],
+            facts=replace(
+                e.facts, cancels={8: 123 * S}, dropped={7: 200 * S}, receipts={8: 124 * S}, links={},
+                delivered=[(104 * S, 8)],
+            ),
+        ),
+    }.items(),
+)  # fmt: skip
+def test_what_is_not_wrong(name, change):
+    assert broken(change(good())) == set()
+
+
+def test_facts_are_read_from_the_trace():
+    def event(at_s, who, what, **detail):
+        return TraceEvent(at_s * S, who, what, detail)
+
+    read = facts.read(
+        [
+            event(0, "bracelet", "power on"),
+            event(1, "firmware", "armed"),
+            event(2, "button", "pressed"),
+            event(5, "firmware", "raised", counter=7, octets=120),
+            event(6, "button", "released"),
+            event(7, "haptic", "pulse", ms=700, strength=100),
+            event(8, "firmware", "update", counter=8, octets=120),
+            event(8, "firmware", "cancelled"),
+            event(8, "firmware", "link", path="sms", up=1),
+            event(8, "firmware", "published", counter=7, path="sms"),
+            event(9, "firmware", "published", counter=7, path="sms"),
+            event(9, "firmware", "receipt", counter=7, path="sms"),
+            event(9, "firmware", "delivered", counter=7),
+            event(10, "firmware", "restarted", task="mqtt", reason="TypeError"),
+            event(11, "bracelet", "console", text="Traceback"),
+            event(12, "bracelet", "power cut"),
+            event(20, "bracelet", "power on"),
+            event(21, "firmware", "armed"),
+            event(30, "firmware", "raised", counter=7, octets=120),
+            event(40, "bracelet", "stuck"),
+            event(80, "bracelet", "watchdog"),
+        ]
+    )
+    assert read.holds == [Span(2 * S, 6 * S)]
+    assert read.armed == [Span(1 * S, 12 * S), Span(21 * S, 40 * S)]
+    assert read.updates == {8: 8 * S}
+    assert read.cancels == {8: 8 * S}
+    assert read.reused == [(30 * S, 7)]
+    assert read.receipts == {7: 9 * S}
+    assert read.sent == {(7, "sms"): 8 * S}
+    assert read.links == {"sms": [Span(8 * S, 12 * S)]}
+    assert read.delivered == [(9 * S, 7)]
+    assert read.power_lost == [Span(12 * S, 20 * S)]
+    assert [what for _, what in read.never] == ["@restarted task=mqtt reason=TypeError", "on the console: Traceback"]
+    assert read.stuck == [40 * S]
+    assert read.watchdogs == [80 * S]
+    assert read.pulses == [Pulse(7 * S - 700_000, 7 * S, 700, 100)]

@@ -1,0 +1,65 @@
+"""Processes that work off tasks: every task once, whoever dies, and nobody is left behind."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hwsim.soak.workers import work
+
+
+def square(number):
+    return number * number
+
+
+def die_at_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def say_who(folder):
+    mine = Path(folder) / str(os.getpid())
+    mine.touch()
+    try:
+        time.sleep(60)
+    finally:
+        mine.unlink()
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 7])
+def test_every_task_once(jobs):
+    assert dict(work(square, range(5), jobs)) == {number: number**2 for number in range(5)}
+
+
+def test_no_tasks():
+    assert list(work(square, [], 2)) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_process_that_dies_loses_its_task_alone(jobs):
+    assert dict(work(die_at_three, range(6), jobs)) == {0: 0, 1: 1, 2: 2, 3: None, 4: 4, 5: 5}
+
+
+def test_an_interrupt_leaves_no_process_behind_and_they_clean_up(tmp_path):
+    def interrupted(number, frame):
+        raise KeyboardInterrupt
+
+    def interrupt_when_both_work():
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    threading.Thread(target=interrupt_when_both_work, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(work(say_who, [str(tmp_path)] * 4, 2))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == []

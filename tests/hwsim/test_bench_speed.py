@@ -1,0 +1,40 @@
+"""The benchmark of the simulator's speed: what it counts must not depend on the machine; how fast it is must."""
+
+from __future__ import annotations
+
+import json
+
+from click.testing import CliRunner
+
+from hwsim import bench_speed, cli
+
+
+def test_exchanges_and_events_are_the_same_each_time_and_few():
+    first = bench_speed.measure(idle_s=120, rounds=1)
+    second = bench_speed.measure(idle_s=120, rounds=1)
+    for name in bench_speed.TARGETS:
+        counted = [(speed.exchanges, speed.one_way, speed.events) for speed in (first[name], second[name])]
+        assert counted[0] == counted[1]
+    # One for the receiver's sentences each second; the rest is what modem, battery and broker need. What costs time.
+    assert first["idle"].exchanges < 2
+    assert first["alarm"].exchanges < 2.5
+
+
+def test_the_command_prints_both_situations(monkeypatch):
+    monkeypatch.setattr(bench_speed, "ROUNDS", 1)
+    monkeypatch.setattr(bench_speed, "TARGETS", {"idle": 1, "alarm": 1})
+    monkeypatch.setattr(bench_speed, "ALARM_S", 60)
+    done = CliRunner().invoke(cli.main, ["bench-speed", "--seconds", "60", "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.output)
+    for speed in report.values():
+        assert speed["met"] and speed["times_life"] > 1
+        assert speed["device_us"] > 0 and speed["world_us"] > 0
+
+
+def test_a_missed_target_is_a_failure(monkeypatch):
+    monkeypatch.setattr(bench_speed, "TARGETS", {"idle": 10**9, "alarm": 1})
+    monkeypatch.setattr(bench_speed, "ALARM_S", 60)
+    done = CliRunner().invoke(cli.main, ["bench-speed", "--seconds", "60"])
+    assert done.exit_code == 1
+    assert "faster than life" in done.output
