@@ -115,7 +115,7 @@ class Bracelet:
         self._genuine = True  # False: the last one who answered in the relay's place was not the relay
 
         self._battery = Battery(board["battery"])
-        self._gnss = Gnss(board["gnss"], self._clock, self._on_gnss_time, self._wake.set)
+        self._gnss = Gnss(board["gnss"], self._clock, self._on_gnss_time, self._on_fix)
         self._modem = Modem(
             board["modem"], self._clock, self._on_modem, self._on_sms, self._on_network_time, self._wake.set
         )
@@ -169,6 +169,10 @@ class Bracelet:
                 self._wanted.append(event[0])
                 self._retry_at = 0
                 self._wake.set()
+
+    def _on_fix(self):
+        if self._alarm.active:  # it may call for an Update; at peace nobody waits for a fix
+            self._wake.set()
 
     def _on_gnss_time(self, seconds):
         return self._on_time(seconds, GNSS)

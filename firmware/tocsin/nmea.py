@@ -73,6 +73,17 @@ def _optional(text, digits):
     return scaled(text, digits) if text else None
 
 
+def _mark(data, at):
+    """Where the next "$" or line end is, or the end of `data`. Octets come by the hundred a second for ever, so the
+    interpreter's own search looks at them."""
+    end = len(data)
+    for mark in (b"$", b"\r", b"\n"):
+        found = data.find(mark, at, end)
+        if found >= 0:
+            end = found
+    return end
+
+
 class Parser:
     def __init__(self):
         self._line = bytearray()
@@ -85,32 +96,25 @@ class Parser:
     def feed(self, data):
         """Take octets; return a list of ("fix", Fix) and ("time", seconds since 1970)."""
         events = []
-        line = self._line
-        skip = self._skip
-        for octet in data:  # some hundred a second for ever: locals, and nothing that needn't be
-            if octet == 36:  # "$": a sentence starts here, whatever came before
-                if not skip and line:
+        at = 0
+        while True:
+            end = _mark(data, at)
+            if not self._skip:
+                if len(self._line) + end - at > LINE_MAX:
                     self.bad += 1
-                line = bytearray()
-                skip = False
-            elif skip:
-                pass
-            elif octet > 13:
-                line.append(octet)
-            elif octet == 10 or octet == 13:
-                if len(line) > LINE_MAX:
+                    self._skip = True
+                else:
+                    self._line.extend(data[at:end])
+            if end == len(data):
+                return events
+            if not self._skip and self._line:
+                if data[end] == 36:  # "$": a sentence starts here, whatever came before
                     self.bad += 1
-                elif line:
-                    self._sentence(bytes(line), events)
-                skip = True
-            else:
-                line.append(octet)
-        if len(line) > LINE_MAX and not skip:
-            self.bad += 1
-            skip = True
-        self._line = line
-        self._skip = skip
-        return events
+                else:
+                    self._sentence(bytes(self._line), events)
+            self._line = bytearray()
+            self._skip = data[end] != 36
+            at = end + 1
 
     def _sentence(self, line, events):
         try:
