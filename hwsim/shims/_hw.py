@@ -16,6 +16,7 @@ to a peripheral costs COST, a sleep that ends before the horizon is a jump. In r
 against the wall clock, and the horizon is so close that outputs and inputs are never late.
 """
 
+import gc
 import sys
 
 import uerrno
@@ -36,7 +37,10 @@ realtime = False
 rtc_us = 0  # what the RTC shows, in us since 2000, minus now, but for what its crystal is wrong since _rtc_set
 changes = 0  # counts what may make a stream ready: as long as it stands still, none has become so
 
+FRAME = 16384  # octets; taken at boot, because later the heap of the firmware may have no such stretch
+
 _link = None
+_frame = bytearray(FRAME)
 _out = []
 _queue = []
 _later = []  # events with a time to come, in its order
@@ -93,9 +97,16 @@ def _receive():
         raise SystemExit
     size = head[0] | head[1] << 8 | head[2] << 16 | head[3] << 24
     try:
-        return ujson.loads(_link.read(size))
+        if size > FRAME:
+            return ujson.loads(_link.read(size))
+        _link.readinto(memoryview(_frame)[:size])
+        try:
+            return ujson.loads(memoryview(_frame)[:size])
+        except MemoryError:
+            gc.collect()
+            return ujson.loads(memoryview(_frame)[:size])
     except MemoryError:
-        # A firmware may catch this and go on, but the link has lost its place.
+        # A firmware may catch this and go on, but the world thinks that it has the frame.
         sys.stdout.write("hwsim: no memory for a frame of %d octets: use a larger heap\n" % size)
         _link.close()
         raise SystemExit

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 RETRANSMIT_US = 1_000_000  # after an outage the first packet that passes is a retransmission
+SEGMENT = 1440  # octets (ESP-IDF, CONFIG_LWIP_TCP_MSS)
 RECEIVE_WINDOW = 5760  # octets the chip takes before the firmware reads (ESP-IDF, CONFIG_LWIP_TCP_WND_DEFAULT)
 CONNECT_TIMEOUT_US = 20_000_000
 
@@ -194,7 +195,8 @@ class Link:
         if part:
             del self._held[: len(part)]
             self._unread += len(part)
-            self.uplink.deliver(self.socket, "data", part.hex())
+            for at in range(0, len(part), SEGMENT):
+                self.uplink.deliver(self.socket, "data", part[at : at + SEGMENT].hex())
         if self._ended and not self._held and self._device_there:
             self._ended = False
             self.uplink.deliver(self.socket, "end")
