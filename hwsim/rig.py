@@ -91,7 +91,6 @@ class Rig:
         self.world = world
         self.folder = folder
         self.answers = True  # does the relay answer with receipts?
-        self.items: list[Item] = []
         self.arrivals: list[Arrival] = []
         self.rebroadcasts: Counter[tuple[str, int]] = Counter()  # documents at the subscriber by (key id, counter)
         self.sms = SmsFaults(world)
@@ -130,12 +129,6 @@ class Rig:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "server.pem")
         return context
-
-    def serve(self, tls: ssl.SSLContext) -> None:
-        """Let another server take the broker's place."""
-        self.broker.down()
-        self.broker = self.world.mqtt_broker(HOST, PORT, tls=tls)
-        self.broker.on_publish(self._published)
 
     # -- the bracelet's life before the test
 
@@ -226,7 +219,6 @@ class Rig:
 
     def _process(self, inbound: Inbound, sender: str) -> None:
         item = self.pipeline.process([inbound], self.world.unix_time).items[0]
-        self.items.append(item)
         self.arrivals.append(Arrival(self.world.now_us, inbound.path, item))
         reason = {"reason": str(item.reason)} if item.reason else {}
         self.world.note("relay", str(item.status), path=inbound.path, counter=item.counter, **reason)
@@ -262,6 +254,15 @@ class Rig:
             relay = (arrival.t_us, arrival.path) if arrival else (None, None)
             stories.append(AlarmStory(counter, pressed_us, raised_us, *relay, *receipt))
         return stories
+
+    @property
+    def items(self) -> list[Item]:
+        """What became of each message that the relay processed, in their order."""
+        return [arrival.item for arrival in self.arrivals]
+
+    def refused(self) -> Counter[str]:
+        """How many messages the relay refused, by reason."""
+        return Counter(str(item.reason) for item in self.items if item.status == Status.REFUSED)
 
     def accepted(self) -> list[int]:
         """Counters of the alarm messages the relay took as new, in their order."""

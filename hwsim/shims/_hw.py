@@ -279,14 +279,7 @@ def tick():
 
 
 def ticks_ms():
-    # time.ticks_ms, which asyncio asks most: tick() without the call.
-    global now
-    if realtime:
-        clock()
-    else:
-        now += COST
-    if now >= horizon:
-        _reach()
+    tick()
     return (now - boot_us) // 1000 & _TICKS_MASK
 
 

@@ -22,7 +22,6 @@ from hwsim.soak.draw import end
 from hwsim.soak.judge import Evidence, Failure
 from hwsim.soak.life import Life, Step
 from hwsim.world import Track, World
-from relay.pipeline import Status
 from relay.store import schema
 
 # From the moment when everything works again until everything must be delivered. firmware/README.md, "Delivery": five
@@ -137,7 +136,7 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
         documents=list(rig.documents().values()),
         copies=dict(rig.rebroadcasts),
         stored=stored,
-        refused=Counter(str(item.reason) for item in rig.items if item.status == Status.REFUSED),
+        refused=rig.refused(),
         alarm_octets=[message.payload for message in sent if message.topic.endswith("/alarm")]
         + [sms.data for sms in world.sms.submitted if sms.sender == PHONE],
         heartbeat_octets=[message.payload for message in sent if message.topic.endswith("/hb")],
@@ -181,12 +180,12 @@ def _secrets(rig: Rig, contents: dict[str, bytes]) -> list[str]:
 
 def _figures(outcome: Outcome, rig: Rig) -> None:
     facts = trace_facts.read(rig.world.trace)
-    accepted = Counter(item.counter for item in rig.items if item.status == Status.NEW)
+    accepted = rig.accepted()
     outcome.raised, outcome.called_back = len(facts.raised), len(facts.cancels)
     outcome.delivered = sum(counter in accepted for counter in facts.raised)
     outcome.lost = len(set(facts.raised) - set(accepted) - judge.withdrawn(facts))
     outcome.duplicated = sum(times - 1 for times in rig.rebroadcasts.values())
-    outcome.refused = Counter(str(item.reason) for item in rig.items if item.status == Status.REFUSED)
+    outcome.refused = rig.refused()
     for story in rig.alarms():
         if story.relay_path:
             outcome.paths[story.relay_path] += 1

@@ -172,7 +172,7 @@ def test_a_broker_that_is_not_ours_is_refused_and_the_alarm_texted_at_once(bench
             bench.ca, not_before=datetime.datetime.now(UTC) + year, not_after=datetime.datetime.now(UTC) + 2 * year
         ),
     }
-    bench.serve(contexts[fault]())
+    bench.broker.present(contexts[fault]())
     bench.boot(settle=20)
     refused = world.expect("firmware", "refused", within=0, what="tls")
     assert refused.detail["reason"] == "certificate"

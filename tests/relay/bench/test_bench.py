@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,18 @@ from pathlib import Path
 import pytest
 
 from relay.bench.command import describe
-from relay.bench.plan import TARGETS, ratios, targets
+from relay.bench.plan import QUICK, TARGETS, ratios, targets
+from relay.datadir import DataDir
+from relay.store.atrest import NONCE_OCTETS
+from relay.verify.keys import KEY_OCTETS
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.timeout(170)
-def test_a_short_run_end_to_end() -> None:
-    command = [sys.executable, "-m", "relay", "bench", "--quick", "--json"]
+def test_a_short_run_end_to_end(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    command = [sys.executable, "-m", "relay", "bench", "--quick", "--json", "--keep", str(kept)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
@@ -31,6 +36,11 @@ def test_a_short_run_end_to_end() -> None:
     assert results["ed25519_verify"]["cpu_us"] > 0
     assert set(results["targets"]) == set(TARGETS)
     assert results["slow_disk"]["naive"]["messages_per_s"] < 1000 / results["slow_disk"]["sync_ms"]
+    # No chain skipped a message: what went over the raw hop was not taken from the bracelets of the pipeline.
+    with sqlite3.connect(DataDir(kept / "data").db_url.removeprefix("sqlite:///")) as store:
+        moved = store.execute("SELECT count(*), max(length(state_sealed)) FROM chain WHERE next > 0").fetchone()
+    assert moved[0] > QUICK.bracelets
+    assert moved[1] == NONCE_OCTETS + KEY_OCTETS + 16  # the key alone, and AES-GCM-SIV's tag
     assert "bench: pipeline, paced" in done.stderr
     assert "pipeline, paced" in describe(results)
 

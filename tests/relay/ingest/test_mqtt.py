@@ -19,6 +19,7 @@ from relay.ingest.mqtt import Endpoint, Message, MqttLink, client_tls
 
 KID, PASSWORD = "0a1b2c3d", "a-password-for-everybody"
 TOPIC = f"b/0a/{KID}/alarm"
+PUBACK, PINGREQ = 4, 12
 
 
 class Quiet:
@@ -205,11 +206,13 @@ class FakeBroker:
     """Speaks just enough MQTT, and that late or wrong: what a real broker does only on a bad day."""
 
     def __init__(
-        self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1, says: bytes = b"", acks: int = 10**9
-    ) -> None:
+        self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1,
+        says: bytes = b"", acks: int = 10**9, hangs_up: bool = False,
+    ) -> None:  # fmt: skip
         self.connections = 0
         self.published: list[bytes] = []
-        self._says, self._acks = says, acks
+        self.kinds: list[int] = []  # of the packets that came
+        self._says, self._acks, self._hangs_up = says, acks, hangs_up
         self._connack, self._after, self._suback = connack, connack_after, suback
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -230,6 +233,7 @@ class FakeBroker:
         with suppress(OSError), connection, connection.makefile("rb") as stream:
             while head := stream.read(1):
                 body = stream.read(stream.read(1)[0])
+                self.kinds.append(head[0] >> 4)
                 if head[0] == 0x10:
                     time.sleep(self._after)
                     connection.sendall(bytes((0x20, 2, 0, self._connack)))
@@ -238,6 +242,8 @@ class FakeBroker:
                 elif head[0] == 0x82 and self._suback is not None:
                     connection.sendall(bytes((0x90, 4)) + body[:2] + bytes((self._suback, self._suback)))
                     connection.sendall(self._says)
+                    if self._hangs_up:
+                        return
                 elif head[0] >> 4 == 3:
                     self.published.append(head + body)
                     at = 2 + int.from_bytes(body[:2], "big")
@@ -248,8 +254,10 @@ class FakeBroker:
         self._listening.close()
 
 
-def alone(port: int, log: Quiet, on_message: Callable[[Message], None] = lambda _: None) -> MqttLink:
-    endpoint = Endpoint("127.0.0.1", port, "relay", "relay", PASSWORD, None)
+def alone(
+    port: int, log: Quiet, on_message: Callable[[Message], None] = lambda _: None, keepalive: int = 30
+) -> MqttLink:
+    endpoint = Endpoint("127.0.0.1", port, "relay", "relay", PASSWORD, None, keepalive)
     return MqttLink(endpoint, log, on_message=on_message, on_published=lambda _: None)
 
 
@@ -350,15 +358,49 @@ def test_what_is_not_mqtt_ends_the_connection_and_nothing_else(says: bytes) -> N
 
 
 def test_a_packet_that_ends_with_the_connection_is_not_waited_for() -> None:
-    broker, log = FakeBroker(says=b"\x32\x30half a message"), Recorder()
+    broker, log = FakeBroker(says=b"\x32\x30half a message", hangs_up=True), Recorder()
     link = alone(broker.port, log)
-    drive(link, 5, lambda: link.connected)
+    drive(link, 5, lambda: broker.connections == 2)
+    assert broker.connections == 2
+    link.close()
+    broker.close()
+
+
+def test_a_message_with_qos_0_is_reported_and_not_acknowledged() -> None:
+    got: list[Message] = []
+    broker, log = FakeBroker(says=b"\x30\x04\x00\x01tx" + b"\x32\x06\x00\x01t\x00\x08y"), Recorder()
+    link = alone(broker.port, log, got.append)
+    drive(link, 5, lambda: len(got) == 2)
+    assert [(m.mid, m.octets) for m in got] == [(None, b"x"), (8, b"y")]
+    for message in got:
+        link.acknowledge(message)
+    drive(link, 5, lambda: PUBACK in broker.kinds)
     drive(link, 0.2)
-    link.publish(TOPIC, b"x", time.monotonic())
+    assert broker.kinds.count(PUBACK) == 1
+    link.close()
+    broker.close()
+
+
+def test_a_broker_that_falls_silent_is_left() -> None:
+    broker, log = FakeBroker(), Recorder()
+    link = alone(broker.port, log, keepalive=1)
+    drive(link, 20, lambda: broker.connections == 2)
+    assert broker.connections == 2
+    assert PINGREQ in broker.kinds
+    link.close()
+    broker.close()
+
+
+def test_while_messages_flow_nobody_waits_for_an_answer_to_a_ping() -> None:
+    broker, log = FakeBroker(), Recorder()  # it answers none: the answer would wait behind the messages
+    link = alone(broker.port, log, keepalive=2)
+    drive(link, 5, lambda: link.connected)
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        link.publish(TOPIC, b"x", time.monotonic())
+        drive(link, 0.05, lambda: not link.outstanding)
     assert broker.connections == 1
-    link.reconnect(time.monotonic())
-    drive(link, 5, lambda: broker.connections == 2 and link.connected)
-    assert link.connected
+    assert "mqtt.disconnected" not in log.events
     link.close()
     broker.close()
 
