@@ -62,6 +62,8 @@ class App:
             state = State(known, self.clock, _random_byte)
         except ValueError:
             await self._broken("journal")
+        except OSError:
+            await self._broken("partition")
         bracelet = Bracelet(self, self._board, known, state)
         watchdog = machine.WDT(timeout=WATCHDOG_MS)
         bracelet.start()

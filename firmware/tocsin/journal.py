@@ -1,98 +1,143 @@
 # hwsim: no-float
-"""What must outlive a reset, kept in two files on flash that are written in turn.
+"""What must outlive a reset, kept in one of two slots of flash that are written in turn, each of whole sectors.
 
-A slot is magic, sequence number, length, content, checksum, written between one opening and one close. It is made,
-written and read back in pieces, because a heap that has been in use for hours has no long stretches free. Whatever
-moment the power goes, the other slot holds the state before. The content is one CBOR array (see Record), bounded by
-the delivery queue. No track: no position is stored except inside the encrypted octets of undelivered messages, and
-these are overwritten in both slots as soon as they are delivered.
+The slots are a partition of their own and not files: a file system leaves what it has given up readable until it needs
+the room, here the former slot is erased as soon as the next one is written and read back. Nobody who takes the
+bracelet finds a key that opens what was sent before, and raising needs no file system. Since the slot is erased
+already, a save only programs: some milliseconds instead of the 45 and more of an erase.
+
+A slot is magic, sequence number, length, content, checksum. It is made, written and read back in pages, because a heap
+that has been in use for hours has no long stretches free. Whatever moment the power goes, one of the slots is whole:
+the state before, or the state after. The content is one CBOR array (see Record), bounded by the delivery queue. No
+track: no position is stored except inside the encrypted octets of undelivered messages.
 """
 
-import os
 from hashlib import sha256
 
 from tocsin import cbor
 
-SLOTS = ("/journal.a", "/journal.b")
 _MAGIC = b"TCJ1"
 _HEAD = 12
 _CHECK = 8
-_PIECE = 256
-SIZE_MAX = 16384
+_SECTOR = 4096
+_PAGE = 256  # what the chip programs at once; also a multiple of the 16 octets that encrypted flash is written in
+_BLANK = b"\xff" * _PAGE
 VERSION = 1
 
 
 class Journal:
-    def __init__(self, slots=SLOTS):
-        self._slots = slots
+    def __init__(self, flash):
+        """`flash` is a block device with sectors of 4096 octets, as esp32.Partition: readblocks and writeblocks with an
+        offset, which don't erase, and ioctl 4 (number of sectors) and 6 (erase one)."""
+        self._flash = flash
+        self._sectors = flash.ioctl(4, 0) // 2  # of a slot
         self._sequence = 0
         self._next = 0  # slot to write next: never the newest good one
+        self._ready = False  # is that slot known to be erased?
+        self._page = bytearray(_PAGE)
 
     def load(self):
-        """The newest whole content, or None."""
+        """The newest whole content, or None. The other slot is erased: what a lost supply left there is not wanted, and
+        the next save finds it ready."""
         best = None
-        for index in (0, 1):
-            found = _read(self._slots[index])
+        for slot in (0, 1):
+            found = self._read(slot)
             if found and (best is None or found[0] > best[0]):
                 best = found
-                self._next = 1 - index
+                self._next = 1 - slot
         if best is None:
             return None
         self._sequence = best[0]
+        try:
+            self._erase(self._next)
+        except OSError:
+            pass  # the next save says so
         return best[1]
 
-    def save(self, content, erase=False):
-        """Store content, given as a list of pieces. With `erase` both slots are written, so that nothing of the former
-        content is left in either."""
-        self._write(content)
-        if erase:
-            self._write(content)
-
-    def _write(self, content):
-        sequence = self._sequence + 1
+    def save(self, content):
+        """Store content, given as a list of pieces, and erase the former. OSError when either fails: what was stored
+        before is then there still, or both are."""
         length = 0
         for piece in content:
             length += len(piece)
+        if _HEAD + length + _CHECK > self._sectors * _SECTOR:
+            raise OSError(28)  # ENOSPC
+        sequence = self._sequence + 1
         head = _MAGIC + sequence.to_bytes(4, "big") + length.to_bytes(4, "big")
         check = sha256(head)
         for piece in content:
             check.update(piece)
         parts = [head] + content + [check.digest()[:_CHECK]]
-        path = self._slots[self._next]
-        with open(path, "wb") as file:
-            for part in parts:
-                file.write(part)
-        if not _holds(path, parts):
-            raise OSError(5)  # EIO
+        if not self._ready:
+            self._erase(self._next)
+        self._ready = False
+        self._each_page(parts, self._program)
+        self._each_page(parts, self._compare)
         self._sequence = sequence
         self._next = 1 - self._next
+        self._erase(self._next)
 
-
-def _holds(path, parts):
-    """Whether a file is these parts and nothing more."""
-    with open(path, "rb") as file:
+    def _each_page(self, parts, use):
+        """Call use(address, page) with each page of the slot that these parts fill, the last one padded."""
+        page = self._page
+        address = self._next * self._sectors * _SECTOR
+        filled = 0
         for part in parts:
-            for at in range(0, len(part), _PIECE):
-                piece = part[at : at + _PIECE]
-                if file.read(len(piece)) != piece:
-                    return False
-        return not file.read(1)
+            taken = 0
+            while taken < len(part):
+                size = min(len(part) - taken, _PAGE - filled)
+                page[filled : filled + size] = part[taken : taken + size]
+                taken += size
+                filled += size
+                if filled == _PAGE:
+                    use(address, page)
+                    address += _PAGE
+                    filled = 0
+        if filled:
+            page[filled:] = _BLANK[filled:]
+            use(address, page)
 
+    def _program(self, address, page):
+        self._flash.writeblocks(address // _SECTOR, page, address % _SECTOR)
 
-def _read(path):
-    try:
-        if os.stat(path)[6] > SIZE_MAX:
+    def _compare(self, address, page):
+        there = bytearray(_PAGE)
+        self._flash.readblocks(address // _SECTOR, there, address % _SECTOR)
+        if there != page:
+            raise OSError(5)  # EIO
+
+    def _erase(self, slot):
+        """Make a slot blank, and see that it is. OSError when it is not."""
+        for sector in range(slot * self._sectors, (slot + 1) * self._sectors):
+            if not self._blank(sector):
+                self._flash.ioctl(6, sector)
+                if not self._blank(sector):
+                    raise OSError(5)
+        self._ready = True
+
+    def _blank(self, sector):
+        for offset in range(0, _SECTOR, _PAGE):
+            self._flash.readblocks(sector, self._page, offset)
+            if self._page != _BLANK:
+                return False
+        return True
+
+    def _read(self, slot):
+        """(sequence number, content) of a whole slot, or None."""
+        first = slot * self._sectors
+        head = bytearray(_HEAD)
+        self._flash.readblocks(first, head, 0)
+        length = int.from_bytes(head[8:12], "big")
+        if head[:4] != _MAGIC or _HEAD + length + _CHECK > self._sectors * _SECTOR:
             return None
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError:
-        return None
-    body = data[:-_CHECK]
-    if len(data) < _HEAD + _CHECK or body[:4] != _MAGIC or sha256(body).digest()[:_CHECK] != data[-_CHECK:]:
-        return None
-    if int.from_bytes(body[8:12], "big") != len(body) - _HEAD:
-        return None
-    return int.from_bytes(body[4:8], "big"), bytes(body[_HEAD:])
+        data = bytearray(length + _CHECK)
+        self._flash.readblocks(first, data, _HEAD)
+        content = bytes(data[:length])
+        check = sha256(head)
+        check.update(content)
+        if check.digest()[:_CHECK] != data[length:]:
+            return None
+        return int.from_bytes(head[4:8], "big"), content
 
 
 class Record:

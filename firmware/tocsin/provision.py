@@ -12,6 +12,7 @@ import network
 
 from tocsin import identity, journal, ratchet, settings
 from tocsin.crypto import ed25519, x25519
+from tocsin.drivers import partition
 
 OFFER = "/offer.json"
 ANSWER = "/answer.json"
@@ -71,9 +72,9 @@ def accept():
             "x25519": hexlify(x25519.public(ephemeral)).decode(),
         },
     )
-    book = journal.Journal()
+    book = journal.Journal(partition.journal())
     book.load()
-    book.save(record.encode(), erase=True)
+    book.save(record.encode())
     identity.save(identity.Identity(kid, relay_id, seed))
     forget_offer()
 

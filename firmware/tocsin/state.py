@@ -9,6 +9,7 @@ import gc
 
 from tocsin import alarm, cbor, chains, delivery, envelope, floor, journal, log, ratchet
 from tocsin.crypto import ed25519
+from tocsin.drivers import partition
 
 RETRY_MS = 5000  # of a failed write
 HEARTBEATS = 16  # counters reserved by one write
@@ -20,11 +21,11 @@ FLAG_CANCEL = 2
 class State:
     def __init__(self, identity, clock, random_byte):
         """Takes up where the journal says the last boot ended. ValueError when neither slot is whole: without its chain
-        keys a bracelet can't say anything the relay would believe."""
+        keys a bracelet can't say anything the relay would believe. OSError without the journal's partition."""
         self._id = identity
         self._clock = clock
         self._signer = ed25519.Signer(identity.seed)
-        self._journal = journal.Journal()
+        self._journal = journal.Journal(partition.journal())
         content = self._journal.load()
         if content is None:
             raise ValueError
@@ -69,7 +70,7 @@ class State:
         """So many counters ahead of what the relay has answered that those left are for gestures alone."""
         return not self._block()
 
-    def persist(self, erase=False, alarms=0, heartbeats=0):
+    def persist(self, alarms=0, heartbeats=0):
         """Write the journal. True when it is on flash; else it is `dirty` and to be tried again."""
         record = journal.Record(
             self._alarm_tx.reserve(max(self._block(), alarms)),
@@ -82,7 +83,7 @@ class State:
         record.acked = self._acked
         try:
             gc.collect()  # a record takes some KB for a moment
-            self._journal.save(record.encode(), erase)
+            self._journal.save(record.encode())
         except (OSError, MemoryError) as error:
             log.event("refused", what="journal", reason=log.reason(error))
             self.dirty = self._clock.ms() + RETRY_MS
@@ -126,7 +127,7 @@ class State:
     def heartbeat(self, battery):
         """(counter, octets) of a heartbeat, or None when its counter can't be put beyond use first."""
         taken = self._heartbeat_tx.take()
-        if taken is None and self.persist(erase=True, heartbeats=HEARTBEATS):  # else the old slot opens what is sent
+        if taken is None and self.persist(heartbeats=HEARTBEATS):
             taken = self._heartbeat_tx.take()
         if taken is None:
             return None
@@ -148,5 +149,5 @@ class State:
         message = self.delivery.receipt(counter)
         self._acked = max(self._acked, counter + 1)
         feel = message is not None and self.alarm.receipt(message.alarm, counter)
-        self.persist(erase=message is not None)
+        self.persist()
         return counter, message is not None, feel

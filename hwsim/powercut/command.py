@@ -43,7 +43,6 @@ class Result:
     operations: int
     nvs_operations: int
     failures: list[str]
-    remains: dict[str, int]
     worn: int  # erases of the sector with most
 
 
@@ -83,7 +82,7 @@ def _result(job: Job, life: Life) -> Result:
     return Result(
         job.life, job.cut.at if job.cut else 0, job.cut.how if job.cut else "", course.stage,
         course.operations, course.nvs_operations, judge.failures(course, job.life),
-        judge.remains(course) if course.secrets else {}, max(*chip.erases.values(), *chip.nvs.erases),
+        max(*chip.erases.values(), *chip.nvs.erases),
     )  # fmt: skip
 
 
@@ -165,7 +164,6 @@ def as_object(report: Report) -> dict[str, object]:
 def _row(report: Report, life: str) -> dict[str, Any]:
     mine = [result for result in report.results if result.life == life]
     whole = next(result for result in mine if not result.at)
-    left = {f"left_{name}": count for name, count in whole.remains.items()}
     return {
         "life": life,
         "operations": whole.operations,
@@ -175,7 +173,7 @@ def _row(report: Report, life: str) -> dict[str, Any]:
         "passed": sum(not result.failures for result in mine if result.at),
         "failed": sum(bool(result.failures) for result in mine),
         "most_erases_of_a_sector": whole.worn,
-    } | left
+    }
 
 
 def _table(report: Report) -> None:

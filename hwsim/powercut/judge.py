@@ -25,19 +25,6 @@ def failures(course: Course, life: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def remains(course: Course) -> dict[str, int]:
-    """What can still be read by somebody who dumps the chip when all is over: past messages, and past keys that open
-    them, in sectors that the file system has given up but not yet erased."""
-    when, chip = course.chips[-1]
-    assert when == "at the end" and course.secrets
-    raw = chip.flash + chip.nvs
-    messages = {octets for chain, octets in chip.sent if chain == "alarm" and octets in raw}
-    keys = list(_keys_of_sent(course, chip, "alarm", raw))
-    first = min(keys, default=None)
-    opened = sum(first is not None and parse(octets).counter >= first for octets in messages)
-    return {"sealed_messages": len(messages), "chain_keys": len(keys), "readable_with_them": opened}
-
-
 def _boots(course: Course) -> Iterator[str]:
     if not course.armed:
         yield "it did not arm after the supply came back"
@@ -84,16 +71,15 @@ def _private(course: Course, chip: Chip, life: str) -> Iterator[str]:
     for name in ("ephemeral", "shared", "prk"):
         if getattr(course.secrets, name) in raw:
             yield f"provisioning's {name} key is on the chip"
-    live = b"\0".join([*chip.files.values(), *(v for v in chip.values.values() if isinstance(v, bytes))])
-    if life != "full":  # a journal that can't be written can't forget either
+    if life != "worn":  # a journal that can't be erased can't forget either
         for chain in ("alarm", "heartbeat"):
-            for counter in _keys_of_sent(course, chip, chain, live):
-                yield f"the {chain} chain's key {counter} is in a file although its message was sent"
+            for counter in _keys_of_sent(course, chip, chain, raw):
+                yield f"the {chain} chain's key {counter} is on the chip although its message was sent"
     if chip is course.chips[-1][1]:
         done = delivered(course.rig)
         for chain, octets in chip.sent:
-            if chain == "alarm" and parse(octets).counter in done and octets in live:
-                yield f"alarm message {parse(octets).counter} is in a file although it was delivered"
+            if chain == "alarm" and parse(octets).counter in done and octets in chip.kept:
+                yield f"alarm message {parse(octets).counter} is kept although it was delivered"
         if "/offer.json" in chip.files:
             yield "the offer is still there"
 

@@ -21,7 +21,7 @@ from hwsim.world.chip import CLEAN, TORN
 LIVES = {
     "mqtt": "by MQTT over Wi-Fi",
     "sms": "by SMS, without Wi-Fi",
-    "full": "by MQTT, with a file system that is full, so that NVS has to do",
+    "worn": "by MQTT, with a journal whose flash is worn out, so that NVS has to do",
 }
 # A walk through Tiergarten, drawn: what the receiver says never stands still for long.
 TRACK = Track([(0, 52.5145731, 13.3500937, 34), (900, 52.5162743, 13.3771925, 36)])
@@ -47,7 +47,7 @@ class Chip:
     flash: bytes
     nvs: bytes
     files: dict[str, bytes]
-    values: dict[tuple[str, str], int | bytes]
+    kept: bytes  # of all this what the firmware would find: files, the journal, NVS values; not what was given up
     sent: list[tuple[str, bytes]]  # (chain, octets) that had left the bracelet by then, each once
 
 
@@ -120,8 +120,7 @@ class Life:
         answer = json.loads(self._bracelet.files.get("/answer.json"))
         self.rig.registry.complete(answer, now=self.world.unix_time)
         self.course.secrets = Secrets.of(self.rig.offer, answer, chip_seeds(self._bracelet))
-        if self._kind == "full":
-            self._bracelet.files.fill("/filler")
+        self._bracelet.flash.journal_worn = self._kind == "worn"
 
     def _street(self) -> None:
         rig = self.rig
@@ -224,11 +223,13 @@ class Life:
     # -- the chip
 
     def _look(self) -> Chip:
+        flash, files = self._bracelet.flash, self._bracelet.files.everything()
+        values = [value for value in flash.nvs.values().values() if isinstance(value, bytes)]
         return Chip(
             self._bracelet.flash_path.read_bytes(),
-            self._bracelet.flash.nvs.image,
-            self._bracelet.files.everything(),
-            self._bracelet.flash.nvs.values(),
+            flash.nvs.image,
+            files,
+            b"\0".join([*files.values(), flash.journal, *values]),
             list(dict.fromkeys(sent(self.rig))),
         )
 
@@ -248,7 +249,7 @@ def promised(rig: Rig, life: str) -> dict[int, str]:
             last = event.detail["counter"]
             if life == "mqtt":
                 found[last] = "update"
-        elif event.what == "cancelled" and last is not None and life != "full":
+        elif event.what == "cancelled" and last is not None and life != "worn":
             found[last] = "cancel"
     return found
 

@@ -1,4 +1,4 @@
-"""The board's flash: a NOR chip in a file, under the interpreter's own littlefs.
+"""The board's flash: a NOR chip in a file, under the interpreter's own littlefs; the journal's partition is its end.
 
 Modelled: erase to ones by sectors of 4096, programming only clears bits, reading gives what the cells hold, counts of
 both operations per sector, and the time they take: 0.7 ms a page of 256, 45 ms a sector, typical for a W25Q32FV
@@ -19,31 +19,39 @@ ERASE_US = 45000
 _ONES = b"\xff" * SECTOR  # made at boot: erasing takes nothing of the firmware's heap
 
 chip = None
+journal = None  # its partition's block device
 
 
 class Nor:
-    def __init__(self, path, wear, ask):
-        self._file = open(path, "r+b")  # noqa: SIM115
-        self._wear = open(wear, "r+b") if wear else None  # noqa: SIM115
-        self._sectors = self._file.seek(0, 2) // SECTOR
-        self._operations = 0
-        self.ask = ask  # the operation before which the world wants to be asked, or None
+    """A partition of the chip: a block device. The chip's file, its counts and its operations are shared by all."""
+
+    def __init__(self, chip, first, sectors):
+        self._chip = chip
+        self._first = first
+        self._sectors = sectors
+        self.worn = False  # no operation changes its cells any more
 
     def readblocks(self, sector, buf, offset=0):
-        self._file.seek(sector * SECTOR + offset)
-        self._file.readinto(buf)
+        self._chip.file.seek((self._first + sector) * SECTOR + offset)
+        self._chip.file.readinto(buf)
 
-    def writeblocks(self, sector, buf, offset=0):
-        self._before(sector * SECTOR + offset, buf)
-        old = bytearray(len(buf))
-        self.readblocks(sector, old, offset)
-        for byte in old:
-            if byte != 255:
-                buf = bytes(old[i] & buf[i] for i in range(len(buf)))
-                break
-        self._file.seek(sector * SECTOR + offset)
-        self._file.write(buf)
-        self._count(sector, 4)
+    def writeblocks(self, sector, buf, offset=None):
+        if offset is None:  # the simple interface erases first
+            for other in range(sector, sector + len(buf) // SECTOR):
+                self.ioctl(6, other)
+            offset = 0
+        address = (self._first + sector) * SECTOR + offset
+        self._chip.before(address, buf)
+        if not self.worn:
+            old = bytearray(len(buf))
+            self.readblocks(sector, old, offset)
+            for byte in old:
+                if byte != 255:
+                    buf = bytes(old[i] & buf[i] for i in range(len(buf)))
+                    break
+            self._chip.file.seek(address)
+            self._chip.file.write(buf)
+        self._chip.count(address // SECTOR, 4)
         _hw.charge(PAGE_US * ((len(buf) + 255) // 256))
 
     def ioctl(self, request, argument):
@@ -52,22 +60,29 @@ class Nor:
         if request == 5:
             return SECTOR
         if request == 6:
-            self._erase(argument)
+            address = (self._first + argument) * SECTOR
+            self._chip.before(address, None)
+            if not self.worn:
+                self._chip.file.seek(address)
+                self._chip.file.write(_ONES)
+            self._chip.count(address // SECTOR, 0)
+            _hw.charge(ERASE_US)
         return 0
 
-    def _erase(self, sector):
-        self._before(sector * SECTOR, None)
-        self._file.seek(sector * SECTOR)
-        self._file.write(_ONES)
-        self._count(sector, 0)
-        _hw.charge(ERASE_US)
 
-    def _before(self, address, data):
+class Chip:
+    def __init__(self, path, wear, ask):
+        self.file = open(path, "r+b")  # noqa: SIM115
+        self._wear = open(wear, "r+b") if wear else None  # noqa: SIM115
+        self._operations = 0
+        self.ask = ask  # the operation before which the world wants to be asked, or None
+
+    def before(self, address, data):
         self._operations += 1
         if self.ask is not None and self._operations >= self.ask:
             self.ask = _hw.call("flash", "ask", address, None if data is None else hexlify(data).decode())
 
-    def _count(self, sector, offset):
+    def count(self, sector, offset):
         # Beside the image, so that counts outlive the interpreter: of each sector its erases and its programs.
         if self._wear:
             self._wear.seek(sector * 8 + offset)
@@ -76,16 +91,20 @@ class Nor:
             self._wear.write(count.to_bytes(4, "little"))
 
 
-def mount(path, wear=None, ask=None):
+def mount(path, wear=None, ask=None, journal_sectors=0, worn=False):
     # As the ESP32 port does at boot: a flash without a file system gets one.
-    global chip
-    chip = Nor(path, wear, ask)
+    global chip, journal
+    chip = Chip(path, wear, ask)
+    sectors = chip.file.seek(0, 2) // SECTOR - journal_sectors
+    files = Nor(chip, 0, sectors)
+    journal = Nor(chip, sectors, journal_sectors)
+    journal.worn = worn
     # Without times of files: the interpreter would take them from the host's clock.
     try:
-        fs = vfs.VfsLfs2(chip, mtime=False)
+        fs = vfs.VfsLfs2(files, mtime=False)
     except OSError:
-        vfs.VfsLfs2.mkfs(chip)
-        fs = vfs.VfsLfs2(chip, mtime=False)
+        vfs.VfsLfs2.mkfs(files)
+        fs = vfs.VfsLfs2(files, mtime=False)
     vfs.umount("/")
     vfs.mount(fs, "/")
     uos.chdir("/")

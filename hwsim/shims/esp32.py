@@ -1,6 +1,7 @@
 """`esp32`: non-volatile storage, wake sources and the IDF heap. NVS is kept by the world, per bracelet, like flash: its
 pages, limits and errors are modelled there (world/nvs.py).
-Not modelled: ULP, RMT, partitions, the temperature sensor.
+Of the partitions only the journal's, as firmware/README.md wants it in the table, can be found.
+Not modelled: ULP, RMT, over-the-air updates, the temperature sensor.
 """
 
 from binascii import hexlify, unhexlify
@@ -48,6 +49,27 @@ class NVS:
 
     def commit(self):
         _nvs("commit", self._space)
+
+
+class Partition:
+    TYPE_APP = 0
+    TYPE_DATA = 1
+
+    def __init__(self, flash, label):
+        size = flash.ioctl(4, 0) * _flash.SECTOR
+        self._info = (1, 0x40, 0x400000 - size, size, label, False)
+        self.readblocks = flash.readblocks
+        self.writeblocks = flash.writeblocks
+        self.ioctl = flash.ioctl
+
+    @staticmethod
+    def find(type=TYPE_APP, subtype=0xFF, label=None, block_size=4096):
+        if type != Partition.TYPE_DATA or label != "journal" or not _flash.journal.ioctl(4, 0):
+            return []
+        return [Partition(_flash.journal, label)]
+
+    def info(self):
+        return self._info
 
 
 def idf_heap_info(capabilities):

@@ -25,8 +25,7 @@ AT_ONCE_US = 1_000_000  # from raised to MQTT, while that is connected
 FIRST_SMS_US = 30_000_000  # from raised to the first SMS at the latest, while there is a mobile network
 FELT_US = 10_000_000  # until a pattern is felt: four may wait, none lasts more than two seconds
 SAVED_S = 3605  # firmware/README.md: the journal has the time of at most an hour ago
-FILES = ("answer.json", "board.json", "ca.der", "identity", "journal.a", "journal.b", "settings.json")
-JOURNAL_MAX = 16384 + 24  # firmware/tocsin/journal.py: SIZE_MAX, head and checksum
+FILES = ("answer.json", "board.json", "ca.der", "identity", "settings.json")
 E7_PER_METRE = 1e7 / 111_319.49  # of latitude: WGS 84's equatorial circumference / 360
 
 
@@ -56,7 +55,7 @@ class Evidence:
     refused: Mapping[str, int]  # by the relay, by reason
     alarm_octets: Sequence[bytes]  # every transmission of an alarm message, on any path
     heartbeat_octets: Sequence[bytes]
-    files: Mapping[str, int]  # name on flash: size
+    files: Sequence[str]  # names on flash
     kept_on_flash: Sequence[tuple[int, int]]  # (counter, kind) of the undelivered messages in the journal
     trace_text: str  # without the times, whose digits may be those of any secret
     secrets: Sequence[str]  # what the trace must not hold
@@ -300,10 +299,8 @@ def _health(evidence: Evidence, check: Check) -> None:
     for seen in (facts.stuck, facts.watchdogs):
         why = f"{len(seen)} times, and {evidence.hangs} hangs"
         check("watchdog", len(seen) <= evidence.hangs, lambda text=why: text, seen[0] if seen else None)
-    for name, size in evidence.files.items():
+    for name in evidence.files:
         check("files", name in FILES, lambda n=name: f"an unknown file {n}")
-        if name.startswith("journal"):
-            check("files", size <= JOURNAL_MAX, lambda n=name, s=size: f"{n} has {s} octets")
 
 
 def _silence(evidence: Evidence, check: Check) -> None:

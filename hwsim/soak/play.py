@@ -30,7 +30,7 @@ QUIET_S = 1500.0
 LOOK_S = 60.0  # how often it is looked whether all is delivered
 LINGER_S = 120.0  # and so long it goes on after that: something wrong may still follow
 MEMORY_MAX_KIB = 1 << 20  # of the simulator's process
-_JOURNAL_HEAD, _JOURNAL_CHECK = 12, 8  # firmware/tocsin/journal.py
+_JOURNAL_HEAD = 12  # firmware/tocsin/journal.py
 
 
 @dataclass
@@ -140,8 +140,8 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
         alarm_octets=[message.payload for message in sent if message.topic.endswith("/alarm")]
         + [sms.data for sms in world.sms.submitted if sms.sender == PHONE],
         heartbeat_octets=[message.payload for message in sent if message.topic.endswith("/hb")],
-        files={name: len(content) for name, content in contents.items()},
-        kept_on_flash=_kept(contents),
+        files=sorted(contents),
+        kept_on_flash=_kept(rig),
         trace_text="\n".join(f"{event.who} {event.what} {dict(event.detail)}" for event in world.trace),
         secrets=_secrets(rig, contents),
         jump_m=max((abs(float(s.arguments["metres"])) for s in life.steps if s.do == "gnss_jump"), default=0.0),
@@ -152,16 +152,18 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
     )
 
 
-def _journal(contents: dict[str, bytes]) -> list[object]:
-    """The newest slot of the journal, decoded; both were checked by the firmware when it wrote them."""
-    slots = [content for name, content in contents.items() if name.startswith("journal") and len(content) > 20]
-    newest = max(slots, key=lambda slot: int.from_bytes(slot[4:8], "big"), default=b"")
-    record: list[object] = cbor2.loads(newest[_JOURNAL_HEAD:-_JOURNAL_CHECK]) if newest else []
+def _journal(rig: Rig) -> list[object]:
+    """The journal's record, decoded; the firmware read it back when it wrote it. Empty: not written whole just now."""
+    partition = rig.bracelet.flash.journal
+    slots = [partition[: len(partition) // 2], partition[len(partition) // 2 :]]
+    slot = max(slots, key=lambda slot: (slot[:4] == b"TCJ1", slot[4:8]))
+    length = int.from_bytes(slot[8:_JOURNAL_HEAD], "big")
+    record: list[object] = cbor2.loads(slot[_JOURNAL_HEAD : _JOURNAL_HEAD + length]) if slot[:4] == b"TCJ1" else []
     return record
 
 
-def _kept(contents: dict[str, bytes]) -> list[tuple[int, int]]:
-    record = _journal(contents)
+def _kept(rig: Rig) -> list[tuple[int, int]]:
+    record = _journal(rig)
     messages = record[5] if record else []
     assert isinstance(messages, list)
     return [(message[0], message[2]) for message in messages]

@@ -1,8 +1,9 @@
-"""The flash of one device: the file system's image, the NVS partition, their wear, and where the supply fails.
+"""The flash of one device: file system and journal in one image, the NVS partition, their wear, and where the supply
+fails.
 
 The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py.
 Operations on both are counted in one sequence, from switching on, and at any of them the supply can fail. Not modelled:
-wear-out.
+when a sector wears out; the journal's can be declared worn.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import array
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 from hwsim.world.nor import SECTOR, SupplyLost, torn_erase, torn_program
 from hwsim.world.nvs import Nvs
 
-SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips
+SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips; its end is the journal's here
+JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
 
 
@@ -29,10 +32,28 @@ class Chip:
         self.nvs = Nvs(path.with_name(path.name + ".nvs"), self._before_nvs)
         self.cut_in: int | None = None
         self.cut_how = TORN
+        self.journal_worn = False  # from the next start on: neither programs nor erases change its cells
         self._cut_at: int | None = None
         self._seed = seed
         self._at_power_on = 0
         self._at_boot = 0  # operations of the file system before the interpreter began
+
+    # -- the journal's partition
+
+    @property
+    def journal(self) -> bytes:
+        """What is in it."""
+        with self.path.open("rb") as file:
+            file.seek(SIZE - JOURNAL_SECTORS * SECTOR)
+            return file.read()
+
+    @journal.setter
+    def journal(self, content: bytes) -> None:
+        if len(content) != JOURNAL_SECTORS * SECTOR:
+            raise ValueError(f"the journal's partition has {JOURNAL_SECTORS * SECTOR} octets, not {len(content)}")
+        with self.path.open("r+b") as file:
+            file.seek(SIZE - len(content))
+            file.write(content)
 
     # -- counters
 
@@ -82,6 +103,12 @@ class Chip:
         self.nvs.unmount()
         if self.cut_in is not None:
             self._cut_at, self.cut_in = self._total() + self.cut_in, None
+
+    def hello(self) -> dict[str, Any]:
+        """What the interpreter is told of it at its start."""
+        return {
+            "wear": str(self.wear_path), "ask": self.ask(), "journal": JOURNAL_SECTORS, "worn": self.journal_worn,
+        }  # fmt: skip
 
     def ask(self) -> int | None:
         """Before which of its operations, counted from its start, the interpreter asks; None: never."""

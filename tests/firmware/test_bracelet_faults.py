@@ -35,8 +35,7 @@ def test_a_delivered_alarm_is_not_sent_again_after_a_reset_and_not_found_on_flas
     octets = bench.broker.published[-1].payload
     world.run(1)
     bench.bracelet.power_cut()
-    for name in ("/journal.a", "/journal.b"):
-        assert octets not in bench.bracelet.files.get(name)
+    assert octets not in bench.bracelet.flash_path.read_bytes()
     before = len(bench.items)
     bench.boot(settle=4)
     assert [item for item in bench.items[before:] if item.status == Status.DUPLICATE] == []
@@ -47,21 +46,26 @@ def test_the_key_of_a_heartbeat_is_on_flash_no_more_when_it_is_sent(bench, world
     secrets = Secrets.of(bench.offer, answer, chip_seeds(bench.bracelet))
     bench.boot()
     sent = world.expect("firmware", "heartbeat", within=90).detail["counter"]
-    octets = b"".join(bench.bracelet.files.everything().values())
+    octets = bench.bracelet.flash_path.read_bytes() + bench.bracelet.flash.nvs.image
     keys = [key for _, *two in secrets.chain_keys("heartbeat", sent) for key in (two[0], two[1][:16])]
     assert not any(key in octets for key in keys)
 
 
 def test_file_system_full(bench, world):
-    """Nothing can be written from before boot on; three boots, three alarms, no counter twice."""
-    room = 64 << 10
-    number = 0
-    while room >= 512:
-        try:
-            bench.bracelet.files.put(f"/filler{number}", os.urandom(room))
-            number += 1
-        except OSError:
-            room //= 2
+    """Nothing can be written to a file from before boot on: nothing needs to be."""
+    bench.bracelet.files.fill("/filler")
+    for _ in range(3):
+        bench.boot(settle=20)
+        bench.bracelet.button.hold(3.3)
+        world.expect("firmware", "receipt", within=6)
+        bench.bracelet.power_cut()
+    assert len(set(bench.accepted())) >= 3
+    assert not any(event.what == "refused" for event in world.trace)
+
+
+def test_journal_worn_out(bench, world):
+    """Its flash takes nothing from before boot on; three boots, three alarms, no counter twice."""
+    bench.bracelet.flash.journal_worn = True
     for _ in range(3):
         bench.boot(settle=20)
         assert any(event.detail.get("what") == "journal" for event in world.trace if event.what == "refused")
@@ -72,20 +76,23 @@ def test_file_system_full(bench, world):
     assert not any(item.status == Status.REFUSED for item in bench.items)
 
 
-@pytest.mark.parametrize("damaged", ["/journal.a", "/journal.b"])
-def test_one_damaged_slot(bench, world, damaged):
-    content = bench.bracelet.files.get(damaged)
-    bench.bracelet.files.put(damaged, content[: len(content) // 2])
+def test_a_slot_full_of_garbage(bench, world):
+    partition = bench.bracelet.flash.journal
+    half = len(partition) // 2
+    empty = 0 if partition[:4] == b"\xff" * 4 else half
+    assert partition[empty : empty + half] == b"\xff" * half  # what was before is erased, always
+    bench.bracelet.flash.journal = partition[:empty] + os.urandom(half) + partition[empty + half :]
     bench.boot(settle=20)
     bench.press()
     world.expect("firmware", "receipt", within=2)
 
 
-def test_both_slots_damaged_is_shown_and_felt(bench, world):
-    for name in ("/journal.a", "/journal.b"):
-        bench.bracelet.files.put(name, b"TCJ1")
+@pytest.mark.parametrize("content", [b"TCJ1", b""])
+def test_both_slots_damaged_is_shown_and_felt(bench, world, content):
+    half = len(bench.bracelet.flash.journal) // 2
+    bench.bracelet.flash.journal = content.ljust(half, b"\xff") * 2
     bench.bracelet.boot()
-    world.expect("firmware", "refused", within=5, reason="lost")
+    world.expect("firmware", "refused", within=5, what="journal", reason="lost")
     world.run(10)
     assert len(bench.bracelet.haptic.pulses) == 6
     assert len(bench.bracelet.led.changes) > 20
@@ -225,7 +232,7 @@ def test_offer_that_makes_no_sense(world):
 def test_after_provisioning_the_offer_is_gone(bench):
     assert not bench.bracelet.files.exists("/offer.json")
     assert bench.offer["relay_x25519"].encode() not in b"".join(
-        bench.bracelet.files.get(name) for name in ("/identity", "/settings.json", "/journal.a", "/journal.b")
+        [*bench.bracelet.files.everything().values(), bench.bracelet.flash.journal]
     )
 
 

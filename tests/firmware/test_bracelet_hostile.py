@@ -228,25 +228,13 @@ app.main()
 """
 
 
-def fill(bracelet):
-    """Until nothing can be written."""
-    room = 64 << 10
-    number = 0
-    while room >= 512:
-        try:
-            bracelet.files.put(f"/filler{number}", os.urandom(room))
-            number += 1
-        except OSError:
-            room //= 2
-
-
 def test_flash_that_refuses_every_write_is_asked_now_and_then_only(make_bench, world, tmp_path):
     bench = make_bench(firmware=own_firmware(tmp_path, NO_NVS))
     bench.boot(settle=20)
     bench.press()
     world.run(5)
     bench.bracelet.power_cut()
-    fill(bench.bracelet)
+    bench.bracelet.flash.journal_worn = True
     bench.boot(settle=20)
     before = len(bench.accepted())
     bench.bracelet.button.hold(3.3)
@@ -258,8 +246,8 @@ def test_flash_that_refuses_every_write_is_asked_now_and_then_only(make_bench, w
     assert not any(event.what in ("restarted", "stuck") for event in world.trace)
 
 
-def test_an_alert_survives_a_reset_although_the_file_system_is_full(bench, world):
-    fill(bench.bracelet)
+def test_an_alert_survives_a_reset_although_the_journal_is_worn_out(bench, world):
+    bench.bracelet.flash.journal_worn = True
     bench.answers = False
     bench.boot(settle=20)
     bench.press()

@@ -1,10 +1,60 @@
-"""The journal: torn at every octet, damaged, full."""
+"""The journal: cut at every operation, torn, damaged, worn."""
+
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin import journal
 from tocsin.journal import Journal, Record, decode
+
+from hwsim.world.nor import SECTOR, programmed, torn_erase, torn_program
+
+SECTORS = 6
+
+
+class Lost(Exception):
+    """The supply is gone."""
+
+
+class Nor:
+    """A chip as esp32.Partition shows it. At operation `cut` the supply fails, clean or torn by these dice."""
+
+    def __init__(self):
+        self.cells = b"\xff" * SECTORS * SECTOR
+        self.done = []  # what was done: (address, data or None)
+        self.cut, self.dice = None, None
+
+    def readblocks(self, sector, buf, offset=0):
+        at = sector * SECTOR + offset
+        buf[:] = self.cells[at : at + len(buf)]
+
+    def writeblocks(self, sector, buf, offset):
+        self._change(sector * SECTOR + offset, bytes(buf), programmed, torn_program)
+
+    def ioctl(self, request, argument):
+        if request == 4:
+            return SECTORS
+        assert request == 6
+        self._change(argument * SECTOR, None, lambda old, new: b"\xff" * SECTOR, torn_erase)
+
+    def _change(self, address, data, whole, torn):
+        end = address + (SECTOR if data is None else len(data))
+        old = self.cells[address:end]
+        new = whole(old, data)
+        lost = self.cut is not None and len(self.done) == self.cut
+        if lost and self.dice is None:
+            raise Lost
+        if lost:
+            new = torn_erase(old, self.dice) if data is None else torn_program(old, data, address, self.dice)
+        self.cells = self.cells[:address] + new + self.cells[end:]
+        self.done.append((address, data))
+        if lost:
+            raise Lost
+
+
+@pytest.fixture
+def nor():
+    return Nor()
 
 
 def record():
@@ -15,28 +65,24 @@ def record():
     return r
 
 
-def book(folder):
-    return Journal((str(folder / "a"), str(folder / "b")))
+def full():
+    r = record()
+    r.messages = [[1 << 24, 1 << 24, 1, bytes(140)]] * 40
+    r.down = (5000, bytes(32), {n: bytes(29) for n in range(64)})
+    return r
 
 
 def test_record_round_trip():
     assert vars(decode(b"".join(record().encode()))) == vars(record())
 
 
-def test_a_full_record_fits():
-    r = record()
-    r.messages = [[1 << 24, 1 << 24, 1, bytes(140)]] * 40
-    r.down = (5000, bytes(32), {n: bytes(29) for n in range(64)})
-    content = b"".join(r.encode())
-    assert len(content) < journal.SIZE_MAX - 100
-    assert len(decode(content).messages) == 40
+def test_a_full_record_fits(nor):
+    Journal(nor).save(full().encode())
+    assert len(decode(Journal(nor).load()).messages) == 40
 
 
 def test_a_full_record_needs_no_long_stretch_of_the_heap():
-    r = record()
-    r.messages = [[1 << 24, 1 << 24, 1, bytes(140)]] * 40
-    r.down = (5000, bytes(32), {n: bytes(29) for n in range(64)})
-    assert max(map(len, r.encode())) <= 300
+    assert max(map(len, full().encode())) <= 300
 
 
 @given(st.binary(max_size=200))
@@ -45,87 +91,145 @@ def test_garbage_is_a_value_error(data):
         decode(data)
 
 
-def test_writes_in_turn_and_loads_the_newest(tmp_path):
+@given(st.lists(st.lists(st.binary(max_size=700), max_size=8), min_size=1, max_size=5))
+def test_what_was_saved_last_is_loaded(contents):
+    nor = Nor()
+    for content in contents:
+        book = Journal(nor)
+        book.load()
+        book.save(content)
+        assert Journal(nor).load() == b"".join(content)
+
+
+def test_a_save_only_programs_and_then_erases_what_was_before(nor):
+    book = Journal(nor)
+    book.save([b"first"])
+    for n in range(4):
+        nor.done.clear()
+        book.save([b"state %d" % n])
+        assert [data is None for _, data in nor.done] == [False, True]
+        written, erased = (address // (SECTORS * SECTOR // 2) for address, _ in nor.done)
+        assert written != erased
+
+
+def test_nothing_of_a_former_content_is_on_the_chip(nor):
+    book = Journal(nor)
     for n in range(5):
-        book_n = book(tmp_path)
-        book_n.load()
-        book_n.save([b"state %d" % n])
-        assert book(tmp_path).load() == b"state %d" % n
-    assert (tmp_path / "a").exists()
-    assert (tmp_path / "b").exists()
+        book.save([b"secret %d" % n, bytes(5000 * (n % 2)), b"secret %d" % n])
+        assert nor.cells.count(b"secret %d" % n) == 2
+        assert nor.cells.count(b"secret") == 2
 
 
-def test_torn_at_any_octet_the_state_before_is_found(tmp_path):
-    b = book(tmp_path)
-    b.save([b"first"])
-    b.save([b"second"])
-    b.save([b"third, which is longer"])
-    newest = max(("a", "b"), key=lambda name: int.from_bytes((tmp_path / name).read_bytes()[4:8], "big"))
-    whole = (tmp_path / newest).read_bytes()
-    for cut in range(len(whole)):
-        (tmp_path / newest).write_bytes(whole[:cut])
-        again = book(tmp_path)
-        assert again.load() == b"second"
-        assert again._slots[again._next].endswith(newest)  # the torn slot is the one to write
-    for at in range(len(whole)):
-        (tmp_path / newest).write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
-        assert book(tmp_path).load() == b"second"
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("size", [5, 300, 6000])
+def test_cut_at_any_operation_it_is_the_state_before_or_after_and_never_both(size, torn):
+    for seed in range(30 if torn else 1):
+        cut = 0
+        while True:
+            nor = Nor()
+            book = Journal(nor)
+            book.save([b"before!", b"b" * size])
+            nor.done.clear()
+            nor.cut, nor.dice = cut, random.Random(seed) if torn else None
+            try:
+                book.save([b"after!", b"a" * size])
+                break
+            except Lost:
+                nor.cut = None
+            again = Journal(nor).load()
+            assert again in (b"before!" + b"b" * size, b"after!" + b"a" * size)
+            other = b"before!" if again.startswith(b"after") else b"after!"
+            assert other not in nor.cells  # load() erased it
+            next_book = Journal(nor)
+            next_book.load()
+            next_book.save([b"and on"])
+            assert Journal(nor).load() == b"and on"
+            cut += 1
+        assert cut >= 2 + size // 256
 
 
-def test_erase_leaves_nothing_of_the_former_content(tmp_path):
-    b = book(tmp_path)
-    b.save([b"secret octets"])
-    b.save([b"secret octets and more"])
-    b.save([b"nothing"], erase=True)
-    assert b"secret" not in (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes()
+def test_a_damaged_octet_of_the_only_whole_slot_is_seen(nor):
+    Journal(nor).save([b"only"])
+    whole = nor.cells
+    for at in range(12 + 4 + 8):
+        nor.cells = whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]
+        assert Journal(nor).load() is None
 
 
-def test_nothing_there(tmp_path):
-    assert book(tmp_path).load() is None
+@given(st.binary(max_size=40), st.booleans())
+def test_garbage_in_the_other_slot_does_no_harm(garbage, magic):
+    nor = Nor()
+    Journal(nor).save([b"good"])
+    half = len(nor.cells) // 2
+    nor.cells = nor.cells[:half] + (b"TCJ1" * magic + garbage).ljust(half, b"\0")
+    book = Journal(nor)
+    assert book.load() == b"good"
+    book.save([b"better"])
+    assert Journal(nor).load() == b"better"
 
 
-def test_an_overlong_file_is_not_read(tmp_path):
-    (tmp_path / "a").write_bytes(bytes(journal.SIZE_MAX + 1))
-    assert book(tmp_path).load() is None
+def test_nothing_there(nor):
+    assert Journal(nor).load() is None
+    assert not nor.done
 
 
-def test_a_write_that_fails_says_so_and_the_former_state_stays(tmp_path):
-    b = book(tmp_path)
-    b.save([b"first"])
-    (tmp_path / "b").mkdir()
+def test_what_is_too_long_is_refused_before_anything_is_touched(nor):
+    book = Journal(nor)
+    book.save([b"first"])
+    nor.done.clear()
     with pytest.raises(OSError):
-        b.save([b"second"])
-    assert book(tmp_path).load() == b"first"
+        book.save([bytes(SECTORS * SECTOR // 2 - 19)])
+    assert not nor.done
+    book.save([bytes(SECTORS * SECTOR // 2 - 20)])
 
 
-SPOILT = [lambda data: data + b"x", lambda data: data[:-1], lambda data: data[:300] + b"!" + data[301:]]
+def worn(nor, names):
+    """From now on these operations do nothing."""
+    for name in names:
+        setattr(nor, name, lambda *args: SECTORS if args[0] == 4 else None)
 
 
-@pytest.mark.parametrize("spoil", SPOILT)
-def test_what_was_written_is_read_back_to_its_last_octet(tmp_path, monkeypatch, spoil):
-    kept = book(tmp_path)
-    kept.save([b"before"])
+def test_a_write_that_does_nothing_is_noticed_and_the_former_state_stays(nor):
+    book = Journal(nor)
+    book.save([b"first"])
+    worn(nor, ["writeblocks"])
+    for _ in range(2):
+        with pytest.raises(OSError):
+            book.save([b"second"])
+    assert Journal(nor).load() == b"first"
 
-    class Flash:
-        """A file that is other than what was written as soon as it is closed."""
 
-        def __init__(self, path, mode):
-            self.path, self.mode = path, mode
-
-        def __enter__(self):
-            self.file = open(self.path, self.mode)
-            return self.file
-
-        def __exit__(self, *error):
-            self.file.close()
-            if self.mode == "wb":
-                with open(self.path, "rb") as file:
-                    data = file.read()
-                with open(self.path, "wb") as file:
-                    file.write(spoil(data))
-
-    monkeypatch.setattr(journal, "open", Flash, raising=False)
+def test_an_erase_that_does_nothing_is_noticed_and_the_new_state_is_there(nor):
+    book = Journal(nor)
+    book.save([b"first"])
+    erase = nor.ioctl
+    worn(nor, ["ioctl"])
     with pytest.raises(OSError):
-        kept.save([bytes(range(256))] * 3)
-    monkeypatch.undo()
-    assert book(tmp_path).load() == b"before"
+        book.save([b"second"])
+    assert Journal(nor).load() == b"second"
+    with pytest.raises(OSError):
+        book.save([b"third"])
+    nor.ioctl = erase
+    book.save([b"third"])
+    assert Journal(nor).load() == b"third"
+    assert b"first" not in nor.cells
+    assert b"second" not in nor.cells
+
+
+@pytest.mark.parametrize("place", [0, 300, 12 + 768 + 7])
+def test_what_was_written_is_read_back_to_its_last_octet(nor, place):
+    book = Journal(nor)
+    book.save([b"before"])
+    good = nor.writeblocks
+
+    def spoilt(sector, buf, offset):
+        buf = bytearray(buf)
+        at = place - (sector * SECTOR + offset) % (SECTORS * SECTOR // 2)
+        if 0 <= at < len(buf):
+            buf[at] ^= 1
+        good(sector, buf, offset)
+
+    nor.writeblocks = spoilt
+    with pytest.raises(OSError):
+        book.save([bytes(range(256))] * 3)
+    assert Journal(nor).load() == b"before"

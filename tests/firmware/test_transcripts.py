@@ -13,12 +13,12 @@ HERE = Path(__file__).resolve().parent
 FIRMWARE = HERE.parents[1] / "firmware"
 
 
-def test_same_transcript_in_both_interpreters(tmp_path):
+def test_same_transcript_in_both_interpreters():
     here = io.StringIO()
     with contextlib.redirect_stdout(here):
-        transcripts.main(str(tmp_path))
+        transcripts.main()
     there = subprocess.run(
-        [*micropython(), "-X", "heapsize=4m", "-c", f"import transcripts; transcripts.main({str(tmp_path)!r})"],
+        [*micropython(), "-X", "heapsize=4m", "-c", "import transcripts; transcripts.main()"],
         env={**os.environ, "MICROPYPATH": f"{FIRMWARE}:{HERE}:.frozen"},
         capture_output=True,
         encoding="utf-8",

@@ -23,15 +23,15 @@ def powercut(*args: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("life", ["mqtt", "sms", "full"])
+@pytest.mark.parametrize("life", ["mqtt", "sms", "worn"])
 def test_quick_run_of_the_real_firmware(life):
     status, report = powercut("--quick", "--life", life)
     assert report["failures"] == []
     assert status == 0
     row = report["lives"][0]
     assert row["clean"] + row["torn"] == row["passed"] == report["cuts"] == -(-row["operations"] // 11)
-    assert row["operations"] > 80
-    assert row["of_nvs"] > (40 if life == "full" else 0)
+    assert row["operations"] > 60
+    assert row["of_nvs"] > (40 if life == "worn" else 0)
     assert row["most_erases_of_a_sector"] > 0
 
 
@@ -61,10 +61,11 @@ def test_a_journal_that_confirms_before_it_has_written_is_found(broken):
     folder = broken(
         "journal.py",
         (
-            "        self._write(content)\n        if erase:\n            self._write(content)\n",
+            "    def save(self, content):\n",
+            "    def save(self, content):\n"
             "        late, self._late = getattr(self, '_late', None), content\n"
-            "        for _ in range(2 if erase else 1):\n"
-            "            self._write(late or content)\n",
+            "        self._save(late or content)\n\n"
+            "    def _save(self, content):\n",
         ),
     )
     status, report = powercut("--quick", "--life", "mqtt", "--firmware", folder)
@@ -90,11 +91,39 @@ def test_a_journal_that_takes_a_counter_twice_is_found(broken):
     assert again["failures"] == failure["failures"]
 
 
-def test_a_journal_that_keeps_what_was_delivered_is_found(broken):
-    folder = broken("journal.py", ("        if erase:\n            self._write(content)\n", ""))
+def test_a_journal_that_keeps_what_was_before_is_found(broken):
+    kept = "        self._next = 1 - self._next\n"
+    folder = broken("journal.py", (kept + "        self._erase(self._next)\n", kept))
     status, report = powercut("--quick", "--life", "mqtt", "--firmware", folder)
     assert status == 1
-    assert "is in a file although" in reasons(report)
+    assert "is kept although it was delivered" in reasons(report)
+
+
+def test_a_journal_in_files_is_found_because_a_file_system_does_not_erase(broken):
+    """Two files written in turn, both overwritten each time: good enough for whoever reads files, not for a dump."""
+    folder = broken(
+        "journal.py",
+        (
+            "class Record:",
+            "class Journal:\n"
+            "    def __init__(self, flash):\n"
+            "        pass\n\n"
+            "    def load(self):\n"
+            "        try:\n"
+            "            with open('/journal', 'rb') as file:\n"
+            "                return file.read()\n"
+            "        except OSError:\n"
+            "            return None\n\n"
+            "    def save(self, content):\n"
+            "        import os\n"
+            "        with open('/journal.new', 'wb') as file:\n"
+            "            file.write(b''.join(content))\n"
+            "        os.rename('/journal.new', '/journal')\n\n\n"
+            "class Record:",
+        ),
+    )
+    result = command.play(command.Job("mqtt", None, 1, folder))
+    assert any("is on the chip although its message was sent" in failure for failure in result.failures)
 
 
 def test_a_track_on_flash_is_found(broken):
