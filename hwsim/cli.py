@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
 from hwsim import toolchain
+
+
+def _set_heap(_: click.Context, __: click.Parameter, size: str | None) -> None:
+    """Worlds look it up themselves, those in other processes too."""
+    if size:
+        from hwsim.world import link
+
+        try:
+            link.octets(size)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from error
+        os.environ["HWSIM_HEAP"] = size
+
+
+heap_option = click.option(
+    "--heap",
+    metavar="SIZE",
+    expose_value=False,
+    callback=_set_heap,
+    help="What the firmware has for its objects, in octets of a chip with 32-bit words: 110k, 1m. Default: "
+    "$HWSIM_HEAP, or else 160k.",
+)
 
 
 class _Tools(click.Group):
@@ -46,11 +69,12 @@ def bench_seal(as_json: bool) -> None:
 @main.command("soak")
 @click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many lives.")
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
-@click.option("--hours", type=click.FloatRange(0.1), default=24.0, show_default=True, help="Of the longest lives.")
+@click.option("--hours", type=click.FloatRange(0.1), default=48.0, show_default=True, help="Of the longest lives.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option("--replay", metavar="SEED|FILE", help="One life with its whole trace (of a seed: with the same --hours).")
 @click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+@heap_option
 def soak(
     seeds: int, first: int, hours: float, jobs: int | None, as_json: bool, replay: str | None, firmware: str | None
 ) -> None:
@@ -74,6 +98,7 @@ def soak(
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this SVG file.")
 @click.option("--trace", is_flag=True, help="Show every event instead of the story.")
 @click.option("--quiet", is_flag=True, help="Of what held, show one line.")
+@heap_option
 def run(
     scenarios: tuple[str, ...], listing: bool, everything: bool, seed: int, as_json: bool, plot: Path | None,
     trace: bool, quiet: bool,
@@ -92,11 +117,21 @@ def run(
 @main.command("bench-speed")
 @click.option("--seconds", default=3600, show_default=True, type=click.IntRange(60), help="Virtual seconds to be idle.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@heap_option
 def bench_speed(seconds: int, as_json: bool) -> None:
     """Measure how much faster than life the unmodified firmware runs here, and what that time goes into."""
     from hwsim import bench_speed
 
     sys.exit(bench_speed.main(seconds, as_json))
+
+
+@main.command("bench-heap")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def bench_heap(as_json: bool) -> None:
+    """Measure how much heap the firmware takes, armed and in an alarm, and the smallest in which all of it works."""
+    from hwsim import bench_heap
+
+    sys.exit(bench_heap.main(as_json))
 
 
 @main.command("usb")
@@ -109,6 +144,7 @@ def bench_speed(seconds: int, as_json: bool) -> None:
 @click.option("--bootloader", is_flag=True, help="Hold the strapping pin: it starts in the ROM loader and stays there.")
 @click.option("--for", "seconds", type=click.FloatRange(min=0), help="End after so many seconds. Default: on Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@heap_option
 def usb(board: str, flash: Path | None, bootloader: bool, seconds: float | None, as_json: bool) -> None:
     """Serve a bracelet's USB serial port as a PTY: for mpremote, esptool, or a terminal.
 
@@ -128,6 +164,7 @@ def usb(board: str, flash: Path | None, bootloader: bool, seconds: float | None,
 @click.option("--at", type=click.IntRange(0), help="Only this operation, with the trace; 0 is the life without a cut.")
 @click.option("--torn/--clean", default=True, help="With --at: within the operation (default), or just before it.")
 @click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+@heap_option
 def powercut(
     life: str | None, quick: bool, jobs: int | None, seed: int, as_json: bool, at: int | None, torn: bool,
     firmware: str | None,
@@ -155,6 +192,7 @@ def powercut(
 @click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(0.1), help="To be armed and idle.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw current over time as an SVG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@heap_option
 def power(board: str, hours: float, plot: Path | None, as_json: bool) -> None:
     """Cost a day of the unmodified firmware: state by state in mAh, and days per charge."""
     from hwsim import power

@@ -3,6 +3,8 @@
 Averages over a state, typical values at room temperature. The parts are taken to hang on the cell through linear
 regulators, so that their currents are the cell's; what regulators, dividers and leakage take is not in here.
 `processor` is the chip without its radio, `wifi` what the radio adds to that.
+
+Each figure was read in the document named beside it; those in `ESTIMATES` stand in none.
 """
 
 from __future__ import annotations
@@ -12,39 +14,44 @@ from collections.abc import Mapping
 Currents = Mapping[str, Mapping[str, int]]  # part -> state -> uA
 
 DEFAULT: Currents = {
+    # ESP32 Series Datasheet v4.5, Table 3-2, Power Consumption by Power Modes.
     "processor": {
         "off": 0,
-        # ESP32 Series Datasheet, Power Consumption by Power Modes: modem-sleep at 160 MHz, two cores: 27 to 44 mA.
-        # The lower end: MicroPython waits nearly all the time, and the simulator doesn't know how long it computes.
+        # Modem-sleep, CPU powered up, two cores: at 160 MHz, the port's default, 27 to 44 mA; at 80 MHz 20 to 31. The
+        # lower end: MicroPython waits nearly all the time, and the simulator doesn't know how long it computes.
         "active": 27_000,
-        "light_sleep": 800,  # same table
-        "deep_sleep": 10,  # same table, RTC timer and RTC memory
+        "light_sleep": 800,  # an engineer of theirs found 1100 (micropython-esp32 issue 32)
+        # RTC timer and RTC memory; no figure is given for what a wake source in the RTC peripherals (ext0) adds.
+        "deep_sleep": 10,
     },
     "wifi": {
         "off": 0,
-        # ESP32 Series Datasheet, RF Power Consumption: receiving 95 to 100 mA, less the processor's 27.
+        # The same data sheet, Table 4-4: receiving 95 to 100 mA. The upper end, less the processor's 27.
         "searching": 73_000,
-        # ESP-IDF Programming Guide, Introduction to Low Power Mode in Wi-Fi Scenarios (ESP32): modem sleep, which is
-        # the port's default, at DTIM 1: 31.12 mA, less the processor's 27.
+        # ESP-IDF Programming Guide v5.5, Introduction to Low Power Mode in Wi-Fi Scenarios (ESP32), first table: modem
+        # sleep at DTIM 1, which is the port's default, takes 31.12 mA with the processor, less the processor's 27.
         "associated": 4_120,
-        # Same table: sending 802.11b, 1 Mbit/s, 19.5 dBm: 240 mA, less the processor's 27.
+        # Table 4-4: 802.11b at 1 Mbit/s and 19.5 dBm, half of the time on air, 240 mA, less the processor's 27.
         "transmit": 213_000,
     },
-    # SIMCom SIM7000 Hardware Design, Current Consumption: powered off, LTE idle, LTE data at 23 dBm on band 12. Without
-    # sleep mode, which the firmware doesn't ask for (it takes the serial port away).
+    # SIMCom SIM7000 Series Hardware Design V1.07. Without sleep mode, which the firmware doesn't ask for (it takes the
+    # serial port away): with it, registered is 1.2 mA on LTE and 1.7 on GSM, and PSM 9 uA (Table 34).
     "modem": {
-        "off": 7,
-        "idle": 11_000,  # no SIM, or told to be silent; the manual gives no other figure
-        "searching": 60_000,  # an estimate: the manual is silent; a receiver that is on all the time
-        "registered": 11_000,
-        "transmit": 167_000,
+        "off": 7,  # 3.1, IVBAT(power-off): the maximum, no typical value is given
+        "idle": 11_000,  # no SIM, or told to be silent: as registered, since Table 34 has nothing for it
+        "searching": 66_000,  # Table 34's one figure of a radio that mostly receives: NB-IoT downlink, 66.42 mA
+        "registered": 11_000,  # Table 34, LTE idle; GSM 11.4
+        "transmit": 167_000,  # Table 34, LTE Cat-M at 23 dBm, bands 12 and 20; 150 to 195 on the others, GPRS to 422
     },
-    # u-blox NEO-6 Data Sheet (GPS.G6-HW-09005), Indicative power requirements: acquisition; tracking of a NEO-6M in
-    # maximum performance mode.
+    # u-blox NEO-6 Data Sheet GPS.G6-HW-09005-E, Table 11: acquisition (average of 30 s after a cold start); tracking of
+    # a NEO-6M in maximum performance mode. Off: no supply, no backup battery (which would take 22 uA, Table 10).
     "gnss": {"off": 0, "acquisition": 47_000, "tracking": 39_000},
-    "led": {"off": 0, "on": 2_000},  # an estimate: a small LED behind 680 ohm
-    "haptic": {"off": 0, "on": 70_000},  # an estimate: a coin motor of 10 mm at its rated voltage
+    "led": {"off": 0, "on": 2_000},  # a red LED of 1.9 V behind 680 ohm at 3.3 V
+    "haptic": {"off": 0, "on": 70_000},  # a coin motor at 3 V, without the surge when it starts
 }
+
+# Nobody's figures: what a table of results has to mark.
+ESTIMATES = frozenset({("modem", "idle"), ("modem", "searching"), ("led", "on"), ("haptic", "on")})
 
 UAS_PER_MAH = 3_600_000  # microampere-seconds
 
@@ -55,3 +62,8 @@ def current(currents: Currents, part: str, state: str) -> int:
         return currents[part][state]
     except KeyError:
         raise KeyError(f"no current is known for {part} in state {state}") from None
+
+
+def estimated(currents: Currents, part: str, state: str) -> bool:
+    """Whether that current is only an estimate of this table, which the board didn't replace by another figure."""
+    return (part, state) in ESTIMATES and currents[part][state] == DEFAULT[part][state]

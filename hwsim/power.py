@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from hwsim import plot_power
-from hwsim.currents import UAS_PER_MAH, Currents, current
+from hwsim.currents import UAS_PER_MAH, Currents, current, estimated
 from hwsim.rig import Rig
 from hwsim.world import Track, World
 
@@ -36,6 +36,7 @@ class Line:
     share: float  # of the time
     ma: float  # while in that state
     mah_a_day: float
+    estimate: bool  # no document gives the current
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,8 @@ def cost(times: Times, currents: Currents) -> Cost:
     for (part, state), us in times.items():
         ua = current(currents, part, state)
         charge += ua * us
-        lines.append(
-            Line(part, state, us / whole[part], ua / 1000, ua * us * _DAY_US / whole[part] / 1_000_000 / UAS_PER_MAH)
-        )
+        mah_a_day = ua * us * _DAY_US / whole[part] / 1_000_000 / UAS_PER_MAH
+        lines.append(Line(part, state, us / whole[part], ua / 1000, mah_a_day, estimated(currents, part, state)))
     lines.sort(key=lambda line: (-line.mah_a_day, line.part, line.state))
     return Cost(lines, sum(line.mah_a_day for line in lines), charge // 1_000_000)
 
@@ -137,4 +137,5 @@ def _table(lines: Iterable[Line]) -> None:
     print(f"{'part':12}{'state':14}{'time':>8}{'mA':>10}{'mAh a day':>12}")
     for line in lines:
         if line.share > 0:
-            print(f"{line.part:12}{line.state:14}{line.share:>8.2%}{line.ma:>10.3f}{line.mah_a_day:>12.2f}")
+            note = "  estimate" if line.estimate else ""
+            print(f"{line.part:12}{line.state:14}{line.share:>8.2%}{line.ma:>10.3f}{line.mah_a_day:>12.2f}{note}")

@@ -27,6 +27,10 @@ from pathlib import Path
 
 SUITE = "trixie"
 OLDEST_MICROPYTHON = (1, 25)
+MPY_VERSION = (6, 3)  # of the compiled files that these load, and of the native code in them (mpyfiles.rst)
+# The processors of native code, by their number in sys.implementation._mpy (py/persistentcode.h), as mpy-cross calls
+# them. The others of that list run no desktop.
+_MPY_ARCHITECTURES = {0: None, 1: "x86", 2: "x64"}
 APT_TIMEOUT = 600  # seconds for one apt command; the package index is some 10 MB
 
 # Debian's name of the architecture, the folder of its libraries, the dynamic loader in that folder.
@@ -77,6 +81,19 @@ def word_bits(argv: tuple[str, ...]) -> int:
     """32 or 64: the size of the words, and so of the objects, of a MicroPython."""
     question = "import sys; print(64 if sys.maxsize >> 32 else 32)"
     return 32 if _run([*argv, "-c", question]).strip() == "32" else 64
+
+
+@functools.cache
+def mpy_march(argv: tuple[str, ...]) -> str | None:
+    """What mpy-cross calls the processor for which a MicroPython loads native code; None: it loads none."""
+    found = int(_run([*argv, "-c", "import sys; print(sys.implementation._mpy)"]))
+    version = found & 0xFF, found >> 8 & 3
+    if version != MPY_VERSION:
+        raise ToolchainError(
+            f"{argv[-1]} loads compiled modules of version {version[0]}.{version[1]}, and the firmware is compiled to "
+            f"{MPY_VERSION[0]}.{MPY_VERSION[1]}: name another MicroPython in HWSIM_MICROPYTHON."
+        )
+    return _MPY_ARCHITECTURES.get(found >> 10 & 0xF)
 
 
 def mosquitto() -> list[str]:

@@ -7,7 +7,7 @@ import asyncio
 
 from tocsin import log
 
-FEED_MS = 2000
+FEED_MS = 5000  # an eighth of the watchdog's patience
 SILENT_MS = 20000  # a vital task silent for so long is taken for stuck
 RESTART_MS = 1000
 RESTART_MAX_MS = 60000

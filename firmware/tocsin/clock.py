@@ -24,7 +24,8 @@ class Clock:
         self._rtc = rtc
         self._last = ticks()
         self._ms = 0
-        self._base = 0  # s since 1970 at _ms == 0
+        self._base = 0  # s since 1970 at _ms == -_phase, which is a full second of whoever told the time
+        self._phase = 0
         self._set_at = 0
         self.quality = UNKNOWN
 
@@ -37,7 +38,7 @@ class Clock:
 
     def time(self):
         """Seconds since 1970, or 0 while unknown."""
-        return self._base + self.ms() // 1000 if self.quality else 0
+        return self._base + (self.ms() + self._phase) // 1000 if self.quality else 0
 
     def offer(self, seconds, quality):
         """A source says it is `seconds` now. Returns True when this changed how well the time is known, or by seconds
@@ -47,12 +48,14 @@ class Clock:
         now = self.ms()
         if quality < self.quality and now - self._set_at < STALE_MS:
             return False
-        base = seconds - now // 1000
+        phase = -now % 1000
+        base = seconds - (now + phase) // 1000
         changed = quality != self.quality or abs(base - self._base) > 2
         self._set_at = now
         self.quality = quality
         if changed:
             self._base = base
+            self._phase = phase
             self._set_rtc(seconds)
         return changed
 

@@ -34,17 +34,34 @@ def days(year, month, day):
 
 
 def scaled(text, digits):
-    """A decimal string as an integer times 10^digits, rounded half up: scaled(b"1.25", 1) == 13."""
-    whole, _, part = text.partition(b".")
-    negative = whole.startswith(b"-")
-    if negative:
-        whole = whole[1:]
-    if not (whole + part).isdigit() or len(whole) > 6 or len(part) > 9:
+    """A decimal string as an integer times 10^digits, rounded half up: scaled(b"1.25", 1) == 13.
+
+    Digit by digit: slices would be most of the garbage that a second leaves, and collecting it costs energy."""
+    value = whole = part = up = 0
+    point = negative = False
+    for octet in text:
+        if 48 <= octet <= 57:
+            if not point:
+                whole += 1
+                value = value * 10 + octet - 48
+            else:
+                part += 1
+                if part <= digits:
+                    value = value * 10 + octet - 48
+                elif part == digits + 1 and octet >= 53:  # b"5"
+                    up = 1
+        elif octet == 46 and not point:  # b"."
+            point = True
+        elif octet == 45 and not (whole or point or negative):  # b"-"
+            negative = True
+        else:
+            raise ValueError
+    if whole > 6 or part > 9 or not (whole or part):
         raise ValueError
-    part = part + b"0" * (digits + 1 - len(part))
-    value = int((whole or b"0") + part[:digits]) if digits or whole else 0
-    if part[digits] >= 53:  # b"5"
-        value += 1
+    while part < digits:
+        value *= 10
+        part += 1
+    value += up
     return -value if negative else value
 
 
@@ -55,11 +72,11 @@ def degrees(text, hemisphere, limit):
         dot = len(text)
     if dot < 3 or dot > 5 or not text[:dot].isdigit():
         raise ValueError
-    # minutes * 10^7 / 60, rounded: take two more digits than needed so that the only rounding is this one
-    minutes = scaled(text[dot - 2 :], 9)
-    if minutes >= 60 * 10**9:
+    # exact for up to 7 digits of a minute's fraction, so that the only rounding is this one
+    minutes = scaled(text[dot - 2 :], 7)
+    if minutes >= 60 * 10**7:
         raise ValueError
-    value = int(text[: dot - 2]) * 10**7 + (minutes + 3000) // 6000
+    value = int(text[: dot - 2]) * 10**7 + (minutes + 30) // 60
     if value > limit * 10**7:
         raise ValueError
     if hemisphere in (b"S", b"W"):
@@ -73,20 +90,9 @@ def _optional(text, digits):
     return scaled(text, digits) if text else None
 
 
-def _mark(data, at):
-    """Where the next "$" or line end is, or the end of `data`. Octets come by the hundred a second for ever, so the
-    interpreter's own search looks at them."""
-    end = len(data)
-    for mark in (b"$", b"\r", b"\n"):
-        found = data.find(mark, at, end)
-        if found >= 0:
-            end = found
-    return end
-
-
 class Parser:
     def __init__(self):
-        self._line = bytearray()
+        self._line = b""  # begun, without its "$"
         self._skip = True  # until the first "$"
         self._clock = None  # time-of-day text the pending halves belong to
         self._rmc = None
@@ -94,45 +100,61 @@ class Parser:
         self.bad = 0  # lines dropped
 
     def feed(self, data):
-        """Take octets; return a list of ("fix", Fix) and ("time", seconds since 1970)."""
+        """Take octets; return a list of ("fix", Fix) and ("time", seconds since 1970).
+
+        Octets come by the hundred a second for ever, so the interpreter's own search looks at them."""
         events = []
         at = 0
+        if self._line:
+            data = self._line + data
+            self._line = b""
         while True:
-            end = _mark(data, at)
-            if not self._skip:
-                if len(self._line) + end - at > LINE_MAX:
-                    self.bad += 1
-                    self._skip = True
-                else:
-                    self._line.extend(data[at:end])
+            if self._skip:
+                at = data.find(b"$", at) + 1
+                if not at:
+                    return events
+                self._skip = False
+            end = data.find(b"\n", at)
+            if end < 0:
+                end = len(data)
+            again = data.find(b"$", at, end)  # a sentence starts here, whatever came before
+            if again >= 0:
+                end = again
+            if end - at > LINE_MAX:
+                self.bad += 1
+                self._skip = True
+                at = end
+                continue
             if end == len(data):
+                self._line = data[at:]
                 return events
-            if not self._skip and self._line:
-                if data[end] == 36:  # "$": a sentence starts here, whatever came before
-                    self.bad += 1
-                else:
-                    self._sentence(bytes(self._line), events)
-            self._line = bytearray()
-            self._skip = data[end] != 36
+            if again < 0:
+                self._skip = True
+                self._sentence(data, at, end, events)
+            elif end > at:
+                self.bad += 1
             at = end + 1
 
-    def _sentence(self, line, events):
+    def _sentence(self, data, at, end, events):
+        kind = data[at + 2 : at + 5]
+        if kind not in WANTED:
+            return
         try:
-            if len(line) < 9 or line[-3] != 42:
+            star = data.find(b"*", at, end)
+            if star < 0 or data[star + 3 : end] not in (b"\r", b""):
                 raise ValueError
-            if line[2:5] not in WANTED:
-                return
+            body = data[at:star]
             check = 0
-            for octet in line[:-3]:
+            for octet in body:
                 check ^= octet
-            if int(line[-2:], 16) != check:
+            if int(data[star + 1 : star + 3], 16) != check:
                 raise ValueError
-            if line[:2] not in TALKERS:
+            if body[:2] not in TALKERS:
                 return
-            fields = line[:-3].split(b",")
-            if line[2:5] == b"RMC":
+            fields = body.split(b",", 10)  # none behind is of use
+            if kind == b"RMC":
                 self._on_rmc(fields, events)
-            elif line[2:5] == b"GGA":
+            else:
                 self._on_gga(fields, events)
         except (ValueError, IndexError):
             self.bad += 1
@@ -187,10 +209,12 @@ class Parser:
 
 
 def _utc(clock, date):
-    if len(date) != 6 or not date.isdigit() or len(clock) < 6 or not clock[:6].isdigit():
+    clock = clock[:6]
+    if len(date) != 6 or not date.isdigit() or len(clock) < 6 or not clock.isdigit():
         raise ValueError
-    day, month, year = int(date[:2]), int(date[2:4]), 2000 + int(date[4:])
-    hour, minute, second = int(clock[:2]), int(clock[2:4]), int(clock[4:6])
+    date, clock = int(date), int(clock)
+    day, month, year = date // 10000, date // 100 % 100, 2000 + date % 100
+    hour, minute, second = clock // 10000, clock // 100 % 100, clock % 100
     if not (1 <= day <= 31 and 1 <= month <= 12 and hour < 24 and minute < 60 and second <= 60):
         raise ValueError
     return days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second

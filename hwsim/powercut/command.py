@@ -63,6 +63,8 @@ class Report:
         """The command that lives this life again and shows it."""
         words = ["hwsim powercut", "--life", result.life, "--at", str(result.at), "--seed", str(self.seed)]
         words += [f"--{result.how}"] if result.at else []
+        heap = os.environ.get("HWSIM_HEAP")
+        words += ["--heap", heap] if heap else []
         return " ".join([*words, *(["--firmware", self.firmware] if self.firmware else [])])
 
 
@@ -73,7 +75,7 @@ def play(job: Job) -> Result:
             return _result(job, life)
     except SimulationError as error:
         at, how = (job.cut.at, job.cut.how) if job.cut else (0, "")
-        return Result(job.life, at, how, "", 0, 0, [str(error).splitlines()[0]], {}, 0)
+        return Result(job.life, at, how, "", 0, 0, [str(error).splitlines()[0]], 0)
 
 
 def _result(job: Job, life: Life) -> Result:

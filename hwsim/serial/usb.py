@@ -21,7 +21,7 @@ from hwsim.serial.rom import SYNC, Loader
 from hwsim.serial.spiflash import SpiFlash
 from hwsim.world.bracelet import FIRMWARE, Bracelet
 from hwsim.world.device import SOFT_RESET
-from hwsim.world.link import SHIMS, Interpreter
+from hwsim.world.link import Interpreter, compiled
 
 if TYPE_CHECKING:
     from hwsim.world.world import World
@@ -61,8 +61,9 @@ class UsbBracelet(Bracelet):
         self.port = Port(world, self)
 
     def _install(self, firmware: Path) -> None:
-        for file in sorted(firmware.rglob("*.py")):
-            self.files.put(f"/{file.relative_to(firmware).as_posix()}", file.read_bytes())
+        folder = compiled(firmware)
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            self.files.put(f"/{file.relative_to(folder).as_posix()}", file.read_bytes())
 
     def _close_pipe(self) -> None:
         self.world.unwatch(self._read_fd)
@@ -168,7 +169,7 @@ class UsbBracelet(Bracelet):
     # -- the chip's life
 
     def hello(self) -> dict[str, Any]:
-        return super().hello() | {"firmware": str(SHIMS), "console": True, "raw": self._raw_prompt}
+        return super().hello() | {"firmware": None, "console": True, "raw": self._raw_prompt}
 
     def _open(self, hello: dict[str, Any]) -> Interpreter:
         return Interpreter(hello, self.world.wall_limit_s, self._write_fd)

@@ -9,7 +9,9 @@ Every frame is a 32-bit little-endian length and a JSON array:
   D->W  ["deepsleep" | "reset" | "exit", now, outputs, argument]     neither answered
 
 An event is [device, ...] for now or [time, device, ...] for later: octets that are on a line already arrive whatever
-the world does, unless the firmware closes the port or the supply fails.
+the world does, unless the firmware closes the port or the supply fails. [device, null, time] takes back what was to
+come to a device after that time; it comes before that time, because whatever makes the world change its mind is an
+event of its own, before which the horizon lies, or an output of the device, which then goes no further alone.
 
 Times are microseconds since the world began. Between two exchanges the device advances its own clock: every access
 to a peripheral costs COST, a sleep that ends before the horizon is a jump. In real time the same protocol runs
@@ -35,6 +37,7 @@ boot_us = 0
 horizon = 0  # up to here the clock may run on alone: the earlier of the world's horizon and the next of _later
 realtime = False
 rtc_us = 0  # what the RTC shows, in us since 2000, minus now, but for what its crystal is wrong since _rtc_set
+asleep = False  # lightly: octets that come on a line now are lost
 changes = 0  # counts what may make a stream ready: as long as it stands still, none has become so
 
 FRAME = 16384  # octets; taken at boot, because later the heap of the firmware may have no such stretch
@@ -172,7 +175,7 @@ def _deliver(events):
 
 
 def _answer():
-    global now, horizon, _horizon, _wall, _base
+    global now, horizon, _horizon, _later, _wall, _base
     answer = _receive()
     now = max(now, answer[0])
     horizon = _horizon = answer[1]
@@ -181,16 +184,19 @@ def _answer():
         _base = now
     events = answer[2]
     if events:
-        if type(events[-1][0]) is int:
-            events = _postpone(events)
+        events = _postpone(events)
         if events:
             _deliver(events)
     if _later:
+        if asleep:
+            _later = [event for event in _later if event[0] > now]
         _due()
     return answer
 
 
 def _postpone(events):
+    # Keep those with a time to come, and return the others.
+    global _later
     at_once = []
     for event in events:
         if type(event[0]) is int:
@@ -198,6 +204,8 @@ def _postpone(events):
             while place and _later[place - 1][0] > event[0]:
                 place -= 1
             _later.insert(place, event)
+        elif len(event) == 3 and event[1] is None:
+            _later = [other for other in _later if other[1] != event[0] or other[0] <= event[2]]
         else:
             at_once.append(event)
     return at_once

@@ -77,7 +77,7 @@ def report(e):
     text = io.StringIO()
     sys.print_exception(e, text)
     for line in text.getvalue().split("\n")[:-1]:
-        if '/_repl.py"' not in line and '/_hw.py"' not in line:  # the simulator's own frames
+        if '"_repl.py"' not in line and '"_hw.py"' not in line:  # the simulator's own frames
             _out.write(line.encode() + b"\r\n")
 
 

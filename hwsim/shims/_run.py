@@ -1,10 +1,10 @@
-"""Boot of a simulated board: what the ESP32's `_boot.py` and the port's main do, then the firmware's main.py.
-Started by the world with the number of its end of the link; `mode` "files" is the workshop's access to the flash
-(put, get, list, remove) and runs no firmware.
+"""Boot of a simulated board: what the ESP32's `_boot.py` and the port's main do, then the firmware's main.py. `mode`
+"files" is the workshop's access to the flash (put, get, list, remove) and runs no firmware.
 """
 
 import sys
 
+import _flash
 import _hw
 
 
@@ -74,6 +74,14 @@ def _put(uos, name, content):
         f.write(content)
 
 
+def _count_heap(event):
+    # Asked by whoever measures: octets of objects that are in use.
+    import gc
+
+    gc.collect()
+    _hw.post("heap", gc.mem_alloc())
+
+
 def firmware():
     import builtins
     import io
@@ -96,10 +104,12 @@ def firmware():
     import uos
 
     vfs.mount(vfs.VfsPosix(_hw.cfg["shims"]), "/.sim")
-    vfs.mount(vfs.VfsPosix(_hw.cfg["firmware"]), "/.fw")
+    if _hw.cfg["firmware"]:  # else it is on the flash
+        vfs.mount(vfs.VfsPosix(_hw.cfg["firmware"]), "/.fw")
     sys.path[:] = ["", "/.fw", "/.sim", ".frozen", "/lib"]
     if not _hw.realtime:
         urandom.seed(_hw.cfg["random"])
+    _hw.on("heap", _count_heap)
     import _vtask
 
     sys.modules["_asyncio"] = _vtask
@@ -145,11 +155,10 @@ def _prompt(uos):
     _repl.serve(raw)
 
 
-_hw.connect(int(sys.argv[1]))
-import _flash  # noqa: E402 - the link comes first: a flash that can't be mounted may lose its supply
-
-_flash.mount(_hw.cfg["flash"], _hw.cfg.get("wear"), _hw.cfg.get("ask"))
-if _hw.cfg.get("mode") == "files":
-    files()
-else:
-    firmware()
+def run():
+    get = _hw.cfg.get
+    _flash.mount(get("flash"), get("wear"), get("ask"), get("journal", 0), get("worn", False))
+    if _hw.cfg.get("mode") == "files":
+        files()
+    else:
+        firmware()

@@ -91,7 +91,7 @@ def wake_on_ext0(pin=None, level=0):
 
 
 def wake_on_ext1(pins=None, level=0):
-    _hw.post("wake", "ext1", [_rtc_pin(pin) for pin in pins or ()], int(level))
+    _hw.post("wake", "ext1", None if pins is None else [_rtc_pin(pin) for pin in pins], int(level))
 
 
 def gpio_deep_sleep_hold(enable):

@@ -42,7 +42,9 @@ def deepsleep(time_ms=None):
 
 def lightsleep(time_ms=None):
     # Pins keep no record of what happened meanwhile: afterwards they have their levels, and no interrupt comes.
+    _hw.asleep = True
     _hw.cfg["wake_reason"] = _hw.call("processor", "lightsleep", time_ms)
+    _hw.asleep = False
     for pin in Pin._made.values():
         if pin._mode == Pin.IN:
             pin._level = _hw.call(pin._device, "input", pin._pull)
@@ -279,7 +281,7 @@ class UART(io.IOBase):
 
     def _received(self, event):
         # What doesn't fit the buffer is lost, as on the chip.
-        data = unhexlify(event[1])
+        data = event[1].encode() if event[2] else unhexlify(event[1])
         lost = len(self._in) + len(data) - self._rxbuf
         if lost > 0:
             data = data[:-lost]
@@ -311,10 +313,12 @@ class UART(io.IOBase):
             self._wait(max(n, 1))
         if not self._in:
             return None
-        if n is None or n < 0:
-            n = len(self._in)
-        data = bytes(self._in[:n])
-        self._in = self._in[n:]
+        if n is None or n < 0 or n >= len(self._in):
+            data = bytes(self._in)
+            self._in = bytearray()
+        else:
+            data = bytes(self._in[:n])
+            self._in = self._in[n:]
         return data
 
     def readinto(self, buf, n=-1):

@@ -3,7 +3,6 @@ has one (UART, socket, TLS socket), else through its own `ioctl` (asyncio.Thread
 """
 
 import _hw
-from ucollections import OrderedDict
 
 POLLIN = 1
 POLLOUT = 4
@@ -15,23 +14,19 @@ _POLL = 3  # the stream request
 
 class poll:
     def __init__(self):
-        # Keyed by id because objects need not be hashable; ordered because addresses differ from run to run.
-        self._entries = OrderedDict()
+        self._entries = {}  # by id, because objects need not be hashable; the lists have the order
         self._own = []  # of those that answer for themselves: they may be ready at any time
         self._sim = []  # of the others, which only an event or the firmware itself makes ready
         self._idle_at = -1  # _hw.changes when none of these was ready
-
-    def _sort(self):
-        self._idle_at = -1
-        self._sim = [entry for entry in self._entries.values() if entry[2]]
-        self._own = [entry for entry in self._entries.values() if not entry[2]]
 
     def register(self, obj, mask=POLLIN | POLLOUT):
         ready = getattr(obj, "_sim_ready", None)
         if ready is None and not hasattr(obj, "ioctl"):
             raise OSError(22)
-        self._entries[id(obj)] = [obj, mask, ready]
-        self._sort()
+        self.unregister(obj)
+        entry = self._entries[id(obj)] = [obj, mask, ready]
+        (self._sim if ready else self._own).append(entry)
+        self._idle_at = -1
 
     def modify(self, obj, mask):
         if id(obj) not in self._entries:
@@ -40,8 +35,10 @@ class poll:
         self._idle_at = -1
 
     def unregister(self, obj):
-        if self._entries.pop(id(obj), None):
-            self._sort()
+        entry = self._entries.pop(id(obj), None)
+        if entry:
+            (self._sim if entry[2] else self._own).remove(entry)
+            self._idle_at = -1
 
     def _scan(self):
         found = []

@@ -177,7 +177,8 @@ def main(options: Options, as_json: bool) -> int:
 def _command(seed: int, options: Options) -> str:
     hours = f" --hours {options.hours:g}"
     firmware = f" --firmware {options.firmware}" if options.firmware else ""
-    return f"hwsim soak --replay {seed}{hours}{firmware}"
+    heap = f" --heap {size}" if (size := os.environ.get("HWSIM_HEAP")) else ""
+    return f"hwsim soak --replay {seed}{hours}{firmware}{heap}"
 
 
 def _failure(outcome: Outcome, result: Soak, options: Options) -> dict[str, Any]:

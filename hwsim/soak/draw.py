@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from hwsim.scenario.actions import ACTIONS
 from hwsim.soak.life import Argument, Life, Step
 
-HOURS = 24.0  # of the longest life, unless told otherwise
+HOURS = 48.0  # of the longest life, unless told otherwise
+# How long lives are: (weight, from, to) in hours. Some are minutes, so that a reset meets a bracelet that is still
+# starting; most are one to two hours; some are as long as a day at work; one in a hundred is one to two days, for what
+# happens seldom: heartbeats by the hundred, saved times, the clock's sources after a day of silence.
+LENGTHS = ((10, 0.2, 1.0), (78, 1.0, 2.0), (11, 2.0, 10.0), (1, 24.0, HOURS))
 Arguments = dict[str, Argument]
 
 
@@ -115,10 +119,10 @@ def draw(seed: int, hours: float = HOURS) -> Life:
 
 
 def _length(chance: random.Random, hours: float) -> float:
-    """In hours. Most lives are short, so that there are many; some are days, for the heartbeats and the saved time."""
-    kind = chance.random()
-    longest = min(0.75, hours) if kind < 0.7 else min(4.0, hours) if kind < 0.94 else hours
-    return _log(chance, min(0.2, longest), longest) if kind < 0.94 else chance.uniform(min(4.0, hours), hours)
+    """In hours, by `LENGTHS`, as far as they are allowed."""
+    _, low, high = chance.choices(LENGTHS, [weight for weight, _, _ in LENGTHS])[0]
+    high = hours if high == HOURS else min(high, hours)
+    return _log(chance, min(low, 0.8 * high), high)
 
 
 def _events(chance: random.Random, expected: float) -> int:

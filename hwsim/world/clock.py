@@ -45,8 +45,11 @@ class Clock:
     def after(self, us: int, call: Callable[[], object]) -> Timer:
         return self.at(self.now_us + us, call)
 
-    def next_us(self) -> int:
-        """The time of the next event; FOREVER without one."""
+    def next_us(self, but: Timer | None = None) -> int:
+        """The time of the next event, of all or of all `but` one; FOREVER without one."""
+        if but is not None:
+            others = (timer.at_us for _, _, timer in self._heap if timer.pending and timer is not but)
+            return min(others, default=FOREVER)
         while self._heap and not self._heap[0][2].pending:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else FOREVER

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from hwsim.world.chip import Chip
 from hwsim.world.clock import FOREVER, Timer
 from hwsim.world.energy import Meter
-from hwsim.world.link import SHIMS, Interpreter, LinkClosed, Silent
+from hwsim.world.inbox import Inbox
+from hwsim.world.link import Interpreter, LinkClosed, Silent, compiled
 from hwsim.world.nor import SupplyLost
 from hwsim.world.peripheral import Later, Peripheral
 from hwsim.world.rtc import TIMER_WAKE, Rtc
@@ -53,7 +54,7 @@ class Device:
         self.meter = Meter(lambda: world.now_us)
         self._peripherals: dict[str, Peripheral] = {}
         self._interpreter: Interpreter | None = None
-        self._inbox: list[list[Any]] = []
+        self._inbox = Inbox()
         self._device_us = 0
         self._heard_us = 0  # the time of its last message
         self._wake: Timer | None = None
@@ -97,7 +98,7 @@ class Device:
         """An event for the firmware, now."""
         if self._interpreter is None:
             return
-        self._inbox.append([device, *payload])
+        self._inbox.add(device, *payload)
         if self.state == "waiting":
             self._resume_at(self.world.now_us)
 
@@ -109,13 +110,17 @@ class Device:
         if self.world.realtime:
             self._then(us, self._life, lambda: self.deliver(device, *payload))
             return
-        self._inbox.append([us, device, *payload])
+        self._inbox.add(us, device, *payload)
         if self.state == "waiting":
             self._resume_at(us)
 
-    def drop_undelivered(self, device: str) -> None:
-        """The firmware closed it: what was on its way is lost."""
-        self._inbox = [event for event in self._inbox if device not in event[:2]]
+    def drop_undelivered(self, device: str, after_us: int = -1) -> None:
+        """What was on its way to it is lost, or only what is announced for later than `after_us`."""
+        self._inbox.drop(device, after_us)
+
+    def alone_until_us(self) -> int:
+        """Until then nothing happens in the world that this device doesn't cause itself."""
+        return self.world.now_us if self.world.realtime else self.world.horizon_us(but=self._wake)
 
     # -- power and reset
 
@@ -188,7 +193,7 @@ class Device:
         if self._partial:
             self._line(self._partial)
             self._partial = ""
-        self._inbox.clear()
+        self._inbox = Inbox()
 
     def _start_interpreter(self, cause: int, wake_reason: int) -> None:
         self._start = None
@@ -212,9 +217,7 @@ class Device:
             "rtc_ppm": self.rtc.crystal_ppm,
             "rtc_memory": self.rtc.memory,
             "unique_id": self.unique_id,
-            "wear": str(self.flash.wear_path),
-            "ask": self.flash.ask(),
-        }
+        } | self.flash.hello()
         self._device_us = self.world.now_us
         self._interpreter = self._open(hello)
         if self.world.realtime:
@@ -227,7 +230,7 @@ class Device:
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""
-        return {"flash": str(self.flash_path), "firmware": str(self.firmware), "shims": str(SHIMS)}
+        return {"flash": str(self.flash_path), "firmware": str(compiled(self.firmware))}
 
     # -- the link
 
@@ -235,21 +238,17 @@ class Device:
         if self._wake is None or not self._wake.pending or self._wake.at_us > us:
             if self._wake:
                 self._wake.cancel()
-            self._wake = self.world.at(us, self._resume)
-
-    def _resume(self) -> None:
-        self._answer()
+            self._wake = self.world.at(us, self._answer)
 
     def _answer(self, *value: Any) -> None:
         if self._wake:
             self._wake.cancel()
         now = max(self.world.now_us, self._device_us)
         horizon = now + REALTIME_HORIZON_US if self.world.realtime else self.world.horizon_us()
-        inbox, self._inbox = self._inbox, []
         self.state = "running"
         assert self._interpreter is not None
         try:
-            self._interpreter.send([now, horizon, inbox, *value])
+            self._interpreter.send([now, horizon, self._inbox.take(), *value])
         except LinkClosed:
             self._crashed()
         if not self.world.realtime:
@@ -304,7 +303,7 @@ class Device:
             self._raw = ""
         if kind == "i":
             self.state = "waiting"
-            first = min([message[2], *(e[0] if isinstance(e[0], int) else 0 for e in self._inbox)])
+            first = min(message[2], self._inbox.first_us())
             if first < FOREVER:
                 self._resume_at(first)
         elif kind == "c":
@@ -372,7 +371,7 @@ class Device:
             if reason := self.rtc.wakes(self.level):
                 self._start_after(BOOT_US, DEEPSLEEP_RESET, reason)
             elif argument is not None:
-                self._start_after(argument * 1000 + BOOT_US, DEEPSLEEP_RESET, TIMER_WAKE)
+                self._start_after(self.rtc.sleep_us(argument) + BOOT_US, DEEPSLEEP_RESET, TIMER_WAKE)
         elif kind == "reset":
             self.note("reset", by="firmware")
             self._halt("starting")
@@ -419,8 +418,7 @@ class Device:
 
     def _wake_up(self, reason: int) -> None:
         self.meter.set("processor", "active")
-        kept = [event for event in self._inbox if not any(str(part).startswith("uart") for part in event[:2])]
-        self._inbox = kept
+        self._inbox.drop_unheard("uart", self.world.now_us)
         self._answer(reason)
 
     # -- console

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _FIRST_OUTPUT_US = 400_000
 _AFTER_SECOND_US = 60_000  # the receiver needs that long for the solution of a full second
+_SECOND_US = 1_000_000
+# So far ahead the chip is told what it will hear while nothing can change it. More would take more of its memory.
+_AHEAD_US = 8 * _SECOND_US
 _METRES_PER_E7 = 0.0111319
 
 
@@ -80,15 +83,17 @@ def _degrees(e7: int, width: int, positive: str, negative: str) -> str:
 
 class Gnss:
     def __init__(self, device: Device, who: str, wiring: dict[str, int], track: Track | None) -> None:
+        self._device = device
         self._world = device.world
         self._meter = device.meter
         self._who = who
         self.line = SerialLine(device, who, wiring, lambda data: None)
-        self.track = track
+        self.line.on_open = self._changed
+        self._track = track
         self.cold_start_s = 32.0
         self.reacquire_s = 4.0
         self.on = False
-        self.jump_e7 = (0, 0)  # what a spoofer adds to latitude and longitude
+        self._jump_e7 = (0, 0)
         self._sky = True
         self._since_us = 0  # on since
         self._fix_at_us = 0  # the first fix is or was possible at
@@ -105,7 +110,28 @@ class Gnss:
         if sees and not self._sky:
             self._fix_at_us = max(self._fix_at_us, self._world.now_us + round(self.reacquire_s * 1e6))
         self._sky = sees
+        self._changed()
         self._world.note(self._who, "sky" if sees else "no sky")
+
+    @property
+    def track(self) -> Track | None:
+        """Where the antenna is; without a track it never finds out."""
+        return self._track
+
+    @track.setter
+    def track(self, track: Track | None) -> None:
+        self._track = track
+        self._changed()
+
+    @property
+    def jump_e7(self) -> tuple[int, int]:
+        """What a spoofer adds to latitude and longitude."""
+        return self._jump_e7
+
+    @jump_e7.setter
+    def jump_e7(self, jump: tuple[int, int]) -> None:
+        self._jump_e7 = jump
+        self._changed()
 
     def power(self, on: bool) -> None:
         if on == self.on:
@@ -113,6 +139,7 @@ class Gnss:
         self.on = on
         self._meter.set("gnss", "acquisition" if on else "off")
         self._world.note(self._who, "on" if on else "off")
+        self._changed()
         if self._tick:
             self._tick.cancel()
         if on:
@@ -123,41 +150,60 @@ class Gnss:
 
     def inject(self, data: bytes) -> None:
         """Octets on the line that the receiver did not send: noise, or a forged sentence."""
+        self._changed()
         self.line.send(data)
 
     @property
     def fix(self) -> bool:
-        return self.on and self._sky and self.track is not None and self._world.now_us >= self._fix_at_us
+        return self._fixed(self._world.now_us)
+
+    def _fixed(self, us: int) -> bool:
+        return self.on and self._sky and self._track is not None and us >= self._fix_at_us
 
     def _schedule(self) -> None:
         now = self._world.now_us
-        self._tick = self._world.at((now // 1_000_000 + 1) * 1_000_000 + _AFTER_SECOND_US, self._second)
+        self._tick = self._world.at((now // _SECOND_US + 1) * _SECOND_US + _AFTER_SECOND_US, self._second)
 
     def _second(self) -> None:
+        us = self._world.now_us
         if self.fix != self._had_fix:
             self._had_fix = self.fix
             self._meter.set("gnss", "tracking" if self.fix else "acquisition")
             self._world.note(self._who, "fix" if self.fix else "fix lost")
-        self.line.send(b"".join(self._sentences()))
-        self._schedule()
+        self.line.send(b"".join(self._sentences(us)))
+        until = min(self._device.alone_until_us(), us + _AHEAD_US) if self.line.announces else us
+        us += _SECOND_US
+        while us < until and self._fixed(us) == self._had_fix:
+            self.line.announce(us, b"".join(self._sentences(us)))
+            us += _SECOND_US
+        self._tick = self._world.at(us, self._second)
 
-    def _sentences(self) -> list[bytes]:
-        second_us = self._world.now_us // 1_000_000 * 1_000_000
-        has_time = self._fix_at_us - self._world.now_us <= (self._fix_at_us - self._since_us) * 6 // 10
-        utc = datetime.fromtimestamp(self._world.start + second_us // 1_000_000, UTC)
+    def _changed(self) -> None:
+        """What was announced is not what it would say now."""
+        self.line.retract()
+        if self._tick and self._tick.pending:
+            ahead = (self._tick.at_us - self._world.now_us - 1) // _SECOND_US
+            if ahead > 0:
+                self._tick.cancel()
+                self._tick = self._world.at(self._tick.at_us - ahead * _SECOND_US, self._second)
+
+    def _sentences(self, us: int) -> list[bytes]:
+        second_us = us // _SECOND_US * _SECOND_US
+        has_time = self._fix_at_us - us <= (self._fix_at_us - self._since_us) * 6 // 10
+        utc = datetime.fromtimestamp(self._world.start + second_us // _SECOND_US, UTC)
         clock = utc.strftime("%H%M%S.00") if has_time else ""
         date = utc.strftime("%d%m%y") if has_time else ""
-        if not self.fix or self.track is None:
+        if self._track is None or not self._fixed(us):
             return [
                 sentence(f"GPRMC,{clock},V,,,,,,,{date},,,N"),
                 sentence("GPVTG,,,,,,,,,N"),
                 sentence(f"GPGGA,{clock},,,,,0,00,99.99,,,,,,"),
                 sentence("GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99"),
             ]
-        point = self.track.at(second_us)
-        lat = _degrees(point.lat_e7 + self.jump_e7[0], 2, "N", "S")
-        lon = _degrees(point.lon_e7 + self.jump_e7[1], 3, "E", "W")
-        settled = min(20, (self._world.now_us - self._fix_at_us) // 1_000_000)
+        point = self._track.at(second_us)
+        lat = _degrees(point.lat_e7 + self._jump_e7[0], 2, "N", "S")
+        lon = _degrees(point.lon_e7 + self._jump_e7[1], 3, "E", "W")
+        settled = min(20, (us - self._fix_at_us) // _SECOND_US)
         satellites, hdop = 4 + settled // 4, 250 - 8 * settled
         knots = f"{point.speed_mps * 1.943844:.3f}"
         course = f"{point.heading:.2f}" if point.speed_mps >= 0.5 else ""

@@ -7,8 +7,10 @@ for a firmware that never looks, the shim asks the kernel to be killed with its 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -20,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hwsim import toolchain
+from hwsim import mpy, toolchain
 
 # Made once: json.dumps with separators makes an encoder each time, and json.loads guesses the encoding of octets.
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -30,19 +32,55 @@ SHIMS = Path(__file__).resolve().parent.parent / "shims"
 
 # What the firmware has for its objects, in octets of a chip with 32-bit words. An ESP32 without PSRAM gives MicroPython
 # 64 KB at start and more while there is memory (ports/esp32, MICROPY_GC_INITIAL_HEAP_SIZE, MICROPY_GC_SPLIT_HEAP_AUTO),
-# older releases 111 KB for good; Wi-Fi and TLS take theirs out of the same memory. This firmware does not fit in 111:
-# measured in the 32-bit interpreter it holds 112 KB when it runs, and to be compiled from source it wants 200 KB (with
-# 184 KB it doesn't start). So the default is what it needs and some margin, not what the chip has.
-HEAP = 256 * 1024
-# The chip has these modules in flash, here they are objects: `machine` to `ssl` as imported, in the 32-bit interpreter,
-# and the link's buffer.
-_SHIMS_HEAP = (44 + 16) * 1024
+# older releases 111 KB for good; Wi-Fi and TLS take theirs out of the same memory. This is what the firmware needs with
+# some margin (`hwsim bench-heap`), not yet what such a chip has.
+HEAP = 160 * 1024
+# What is no heap on the chip and is here, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does: the
+# shims with the link's buffer, where the chip has modules in flash (61 or 80 KB); what their objects take while they
+# are used (2, 3); the text of the longest frame while it is taken apart (2); and what the table of names takes more,
+# because it doubles when it is full, and the shims' names fill it together with the firmware's (5, 7).
+SHIMS_HEAP = {32: 70 * 1024, 64: 92 * 1024}
+_WORKSHOP_HEAP = 1 << 20  # where no firmware runs, but whole files are handed over
+_LARGER = {32: 2, 64: 3}  # halves: the same objects with 64-bit words (measured: 1.49 times as large)
+
+
+def wanted_heap() -> int:
+    """What `HWSIM_HEAP` asks for, in octets of the chip; HEAP when it is not set. ToolchainError: it is no size."""
+    said = os.environ.get("HWSIM_HEAP")
+    if not said:
+        return HEAP
+    try:
+        return octets(said)
+    except ValueError as error:
+        raise toolchain.ToolchainError(f"HWSIM_HEAP: {error}.") from error
+
+
+def octets(text: str) -> int:
+    """A size: plain octets, or with k or m for 1024 or 1024 * 1024 of them. ValueError says what is wrong."""
+    found = re.fullmatch(r"(\d+)([km]?)", text.strip().lower())
+    if not found or not int(found[1]):
+        raise ValueError(f"{text} is no size of a heap, as 110k, 1m or 65536 are")
+    return int(found[1]) << {"": 0, "k": 10, "m": 20}[found[2]]
 
 
 def heap_size(heap: int, bits: int) -> int:
-    """Octets of heap that give the firmware as much room as `heap` on the chip: with 64-bit words the same objects took
-    236 KB where 32-bit words made it 156 KB."""
-    return (heap + _SHIMS_HEAP) * (3 if bits == 64 else 2) // 2
+    """Octets of heap that give the firmware as much room as `heap` on the chip."""
+    return heap * _LARGER[bits] // 2 + SHIMS_HEAP[bits]
+
+
+def heap_used(octets: int, bits: int) -> int:
+    """What the firmware has in use, in octets of the chip, when the interpreter counts so many."""
+    return max(0, octets - SHIMS_HEAP[bits]) * 2 // _LARGER[bits]
+
+
+def compiled(folder: Path) -> Path:
+    """The firmware of a folder as the interpreter gets it: its modules compiled beforehand, as on a bracelet."""
+    return mpy.compiled(folder, toolchain.mpy_march(tuple(toolchain.micropython())))
+
+
+@functools.cache
+def _shims(argv: tuple[str, ...]) -> Path:
+    return mpy.compiled(SHIMS, toolchain.mpy_march(argv))
 
 
 class LinkClosed(Exception):
@@ -61,14 +99,15 @@ class Interpreter:
         self._console = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._console_read = 0
         tool = toolchain.micropython()
-        size = heap_size(hello.get("heap", HEAP), toolchain.word_bits(tuple(tool)))
-        argv = [*tool, "-X", f"heapsize={size}", "_run.py", str(theirs.fileno())]
-        environment = {"MICROPYPATH": f"{SHIMS}:.frozen", "PATH": os.environ.get("PATH", os.defpath)}
+        size = heap_size(hello.get("heap", _WORKSHOP_HEAP), toolchain.word_bits(tuple(tool)))
+        shims = _shims(tuple(tool))
+        argv = [*tool, "-X", f"heapsize={size}", "main.py", str(theirs.fileno())]
+        environment = {"MICROPYPATH": f"{shims}:.frozen", "PATH": os.environ.get("PATH", os.defpath)}
         try:
             self._process = subprocess.Popen(
                 argv,
                 env=environment,
-                cwd=SHIMS,  # so that tracebacks name no path of this machine
+                cwd=shims,  # so that tracebacks name no path of this machine
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._console if console_fd is None else console_fd,
@@ -88,7 +127,7 @@ class Interpreter:
         # threads end at their next exchange instead.
         main = threading.current_thread() is threading.main_thread()
         with contextlib.suppress(LinkClosed):  # it is gone already: whoever listens to it will hear that
-            self.send(hello | {"simulator": os.getpid() if main else 0})
+            self.send(hello | {"shims": str(shims), "simulator": os.getpid() if main else 0})
 
     def fileno(self) -> int:
         return self._socket.fileno()

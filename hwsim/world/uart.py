@@ -29,10 +29,12 @@ class SerialLine:
         self.baud: int | None = wiring["baud"]  # None: the part takes any rate
         self.chunk = _CHUNK
         self._received = received
+        self.on_open: Callable[[], None] = lambda: None  # the firmware has just opened its end
         self._port: str | None = None  # the chip's UART on these pins, while one is open
         self._port_baud = 0
         self._to_device_us = 0
         self._from_device_us = 0
+        self._spans: list[tuple[int, int]] = []  # (when what is on its way to the chip can't be taken back, its end)
         self._life = 0
 
     @property
@@ -44,8 +46,10 @@ class SerialLine:
         self._port_baud = baud
         if self.baud is not None and baud != self.baud:
             self._device.world.note(self._who, "wrong baud rate", port=baud, part=self.baud)
+        self.on_open()
 
     def closed(self) -> None:
+        self._forget_announced()
         self._port = None
         self._life += 1
 
@@ -55,29 +59,55 @@ class SerialLine:
     def from_device(self, data: bytes) -> None:
         if not self._usable():
             return
-        for at_us, chunk in self._pace(data, self._from_device_us):
+        for at_us, chunk in self._pace(data, max(self._device.world.now_us, self._from_device_us)):
             self._device.world.at(at_us, functools.partial(self._arrive, self._life, chunk))
             self._from_device_us = at_us
 
     def send(self, data: bytes) -> None:
-        """From the part to the chip."""
+        """From the part to the chip, now."""
+        self.announce(self._device.world.now_us, data)
+
+    @property
+    def announces(self) -> bool:
+        """Whether the chip can be told of octets ahead of their time."""
+        return self.chunk >= _ANNOUNCED
+
+    def announce(self, us: int, data: bytes) -> None:
+        """The part will send this at that time, unless it is retracted before: the chip is told ahead, and needs no
+        exchange with the world to hear it. To be called in the order of the times, and only where `announces`."""
         if not self._usable():
             return
         port = str(self._port)
-        for at_us, chunk in self._pace(data, self._to_device_us):
-            if self.chunk >= _ANNOUNCED:
-                self._device.deliver_at(at_us, port, chunk.hex())
+        for at_us, chunk in self._pace(data, max(us, self._to_device_us)):
+            if self.announces:
+                self._device.deliver_at(at_us, port, *_payload(chunk))
             else:
-                self._device.world.at(at_us, functools.partial(self._deliver, self._life, port, chunk.hex()))
+                self._device.world.at(at_us, functools.partial(self._deliver, self._life, port, chunk))
             self._to_device_us = at_us
+        now = self._device.world.now_us
+        self._spans = [*(span for span in self._spans if span[1] > now), (us, self._to_device_us)]
 
-    def _deliver(self, life: int, port: str, chunk: str) -> None:
+    def retract(self) -> None:
+        """Take back what was announced for later than now."""
+        if self._forget_announced() and self._port is not None:
+            self._device.drop_undelivered(self._port, self._to_device_us)
+            self._device.deliver(self._port, None, self._to_device_us)
+
+    def _forget_announced(self) -> bool:
+        now = self._device.world.now_us
+        begun = [span for span in self._spans if span[0] <= now]
+        if len(begun) == len(self._spans):
+            return False
+        self._spans = begun
+        self._to_device_us = max((end for _, end in begun), default=now)
+        return True
+
+    def _deliver(self, life: int, port: str, chunk: bytes) -> None:
         if life == self._life:
-            self._device.deliver(port, chunk)
+            self._device.deliver(port, *_payload(chunk))
 
-    def _pace(self, data: bytes, busy_until_us: int) -> Iterator[tuple[int, bytes]]:
-        """When which octets have arrived, as the baud rate allows."""
-        at_us = max(self._device.world.now_us, busy_until_us)
+    def _pace(self, data: bytes, at_us: int) -> Iterator[tuple[int, bytes]]:
+        """When which octets have arrived, as the baud rate allows, if the line is free at that time."""
         for at in range(0, len(data), self.chunk):
             chunk = data[at : at + self.chunk]
             at_us += self._time(chunk)
@@ -93,6 +123,11 @@ class SerialLine:
 
     def _time(self, data: bytes) -> int:
         return len(data) * 10_000_000 // self._port_baud
+
+
+def _payload(chunk: bytes) -> tuple[str, int]:
+    """Octets in an event: as text if they are, which is half as long as hexadecimal digits."""
+    return (chunk.decode("ascii"), 1) if chunk.isascii() else (chunk.hex(), 0)
 
 
 class SerialPorts:

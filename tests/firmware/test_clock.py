@@ -70,6 +70,16 @@ def test_small_differences_are_not_worth_a_change():
     assert rtc.value == set_to == datetime(T)
 
 
+def test_it_runs_from_the_moment_it_was_told_and_is_never_ahead():
+    c, ticks = clock()
+    ticks.ms += 900
+    assert c.offer(T, GNSS)
+    ticks.ms += 999
+    assert c.time() == T
+    ticks.ms += 1
+    assert c.time() == T + 1
+
+
 def test_start_prefers_the_later_of_rtc_and_flash():
     c, _ = clock(Rtc(2026))
     assert c.start(T - 1000)

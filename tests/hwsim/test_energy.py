@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwsim import board, cli, plot_power, power
-from hwsim.currents import DEFAULT, UAS_PER_MAH
+from hwsim.currents import DEFAULT, ESTIMATES, UAS_PER_MAH
 from hwsim.rig import RELAY_NUMBER, Rig
 from hwsim.world import Track
 from hwsim.world.energy import Meter
@@ -45,6 +45,15 @@ def test_an_hour_of_a_milliampere_is_a_milliampere_hour():
 def test_a_state_without_a_current_is_an_error_that_names_it():
     with pytest.raises(KeyError, match="no current is known for led in state broken"):
         power.cost({("led", "broken"): 1}, DEFAULT)
+
+
+def test_an_estimate_is_marked_until_the_board_has_a_better_figure():
+    times = {(part, state): 1_000_000 for part, states in DEFAULT.items() for state in states}
+    marked = {(line.part, line.state) for line in power.cost(times, DEFAULT).lines if line.estimate}
+    assert marked == ESTIMATES
+    own = {**DEFAULT, "led": {"off": 0, "on": 1_234}}
+    marked = {(line.part, line.state) for line in power.cost(times, own).lines if line.estimate}
+    assert marked == ESTIMATES - {("led", "on")}
 
 
 def test_each_part_reports_what_it_does(world, firmware):
@@ -152,3 +161,5 @@ def test_the_relay_number_is_no_part_of_the_report(tmp_path):
     assert done.exit_code == 0, done.output
     assert RELAY_NUMBER not in done.output
     assert "days without an alarm" in done.output
+    marks = {tuple(line.split()[:2]) for line in done.output.splitlines() if line.endswith("estimate")}
+    assert marks and marks <= ESTIMATES

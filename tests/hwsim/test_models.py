@@ -19,7 +19,7 @@ def receiver(world, basic, track):
     bracelet = world.bracelet(firmware=basic)
     said = []
     gnss = Gnss(bracelet, "gnss under test", WIRING, track)
-    gnss.line.send = said.append
+    gnss.line.announce = lambda us, data: said.append(data)
     return gnss, said
 
 

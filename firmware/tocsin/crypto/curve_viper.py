@@ -4,6 +4,8 @@
 Same results as `curve_plain`. A secret decides about values only: no branch, no address and no size depends on it.
 """
 
+import uctypes
+
 from tocsin.crypto.comb_table import COMBS, SPACING, TABLE, TEETH
 from tocsin.crypto.field_viper import (
     ADD,
@@ -60,8 +62,11 @@ _ADD_ENTRY = program(
 )
 _NEGATE = program((SUB, NEGATED, ZERO, T2))
 
+# Native code reads words, which the bracelet's processor does on word boundaries only. The octets of a module that was
+# loaded start on one, those of a module that is run where it lies need not.
+_TABLE = bytearray(TABLE) if uctypes.addressof(TABLE) & 3 else TABLE
 # The combs of the table; and the three parts of an entry, where `select` leaves it in the product's columns.
-_COMBS = [memoryview(TABLE)[96 * _HALF * comb : 96 * _HALF * (comb + 1)] for comb in range(COMBS)]
+_COMBS = [memoryview(_TABLE)[96 * _HALF * comb : 96 * _HALF * (comb + 1)] for comb in range(COMBS)]
 _ENTRY = [memoryview(slots)[32 * part : 32 * part + 32] for part in range(3)]
 
 _ONE = b"\x01" + bytes(31)

@@ -23,7 +23,6 @@ MUL_121665 = const(3)  # by the ladder's constant (486662 - 2) / 4
 P = 2**255 - 19
 ZERO = 2  # a slot that is always zero; 0 and 1 are the product's 40 columns, free between two operations
 slots = bytearray(25 * 80)
-_WIPED = bytes(len(slots))
 
 
 @micropython.viper
@@ -201,8 +200,16 @@ def execute(code):
     run(slots, 0, code, len(code))
 
 
+@micropython.viper
+def _clear(words: ptr32, n: int):
+    i = 0
+    while i < n:
+        words[i] = 0
+        i += 1
+
+
 def wipe():
-    slots[:] = _WIPED
+    _clear(slots, len(slots) >> 2)
 
 
 def put(slot, octets):

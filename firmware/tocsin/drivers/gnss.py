@@ -5,6 +5,7 @@ Keeps exactly one fix, the newest, in memory; never a track.
 """
 
 import asyncio
+from asyncio import core
 
 from machine import UART, Pin
 
@@ -12,6 +13,7 @@ from tocsin import log, nmea
 
 SILENT_MS = 60000
 RXBUF = 2048
+BURST_MS = 200  # from the first octets of a second until it is read, mostly all at once: each waking costs energy
 
 
 class Gnss:
@@ -38,19 +40,20 @@ class Gnss:
         return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading
 
     async def run(self):
-        stream = asyncio.StreamReader(self._uart)
         parser = nmea.Parser()
         while True:
-            data = await stream.read(128)
+            await _readable(self._uart)
+            self._heard_at = self._clock.ms()
+            await asyncio.sleep_ms(BURST_MS)
+            data = self._uart.read()
             if not data:
                 continue
-            self._heard_at = self._clock.ms()
             for event in parser.feed(data):
                 if event[0] == "fix":
                     if self._fix is None:
                         log.event("gnss", fix=1)
                     self._fix = event[1]
-                    self._fixed_at = self._clock.ms()
+                    self._fixed_at = self._heard_at
                     self.count += 1
                     self._on_fix()
                 elif event[0] == "time":
@@ -67,3 +70,8 @@ class Gnss:
                     self._power.value(1 - self._power_on)
                     await asyncio.sleep_ms(1000)
                     self._power.value(self._power_on)
+
+
+def _readable(uart):
+    """Until something has come."""
+    yield core._io_queue.queue_read(uart)

@@ -7,6 +7,7 @@ be helped from Python: the public-key steps of the TLS handshake, some hundred m
 """
 
 import asyncio
+import gc
 import socket
 import ssl
 from asyncio import core
@@ -171,6 +172,7 @@ class Mqtt:
             if error.args[0] not in (115, 119):  # EINPROGRESS on unix and on the ESP32
                 raise
         await _writable(raw)
+        gc.collect()  # TLS needs large pieces
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_mode = ssl.CERT_REQUIRED
         try:

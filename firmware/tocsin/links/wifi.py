@@ -12,6 +12,7 @@ from tocsin import aio
 
 JOIN_MS = 15000
 LOOK_MS = 500
+WATCH_MS = 2000  # while nothing waits to be sent: the driver itself needs seconds to take a network for lost
 PAUSE_MS = 5000
 PAUSE_MAX_MS = 120000
 PAUSE_URGENT_MS = 30000  # a van stops before the right house for a minute
@@ -46,7 +47,7 @@ class Wifi:
                     pause = PAUSE_MS
                     self._on_state(True)
                     while self._wlan.isconnected():
-                        await asyncio.sleep_ms(LOOK_MS)
+                        await asyncio.sleep_ms(LOOK_MS if self.urgent else WATCH_MS)
                     break
             self._on_state(False)
             self._hurry.clear()

@@ -37,7 +37,7 @@ def test_files(mpremote, tmp_path):
     assert mpremote("fs", "ls", ":box").split() == ["ls", ":box", "2304", "a.bin", "22", "b.txt"]
     tree = mpremote("fs", "tree")
     assert "├── box\n│   ├── a.bin\n│   └── b.txt\n" in tree
-    assert "app.py" in tree
+    assert "app.mpy" in tree  # compiled, as flashed
     assert ".sim" not in tree
     mpremote("fs", "rm", ":box/a.bin")
     mpremote("fs", "rm", ":box/b.txt")

@@ -48,11 +48,12 @@ def test_presses_fall_where_faults_are_and_not_in_the_long_quiet():
     assert quiet > 20
 
 
-def test_lives_last_from_minutes_to_a_day_and_never_longer_than_asked():
+def test_lives_last_from_minutes_to_days_and_never_longer_than_asked():
     hours = sorted(life.calm_at / 3600 for life in LIVES)
     assert hours[0] < 0.5
-    assert hours[200] < 1.5
-    assert 12 < hours[-1] < 26
+    assert 1.2 < hours[200] < 2.5
+    assert sum(length >= 24 for length in hours) >= 2
+    assert hours[-1] < 50
     assert all(draw(seed, 0.5).calm_at < 0.5 * 3600 + 4500 for seed in range(100))
 
 
