@@ -42,6 +42,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
     "board": {"name": Key("text", True), "note": Key("text")},
     "chip": {"family": Key("text", True), "flash_mb": Key("int", True, 2, 16)},
     "button": {"pin": Key("wake", True), "active_low": Key("bool", True)},
+    "strap": {"pin": Key("wake", True), "closed_low": Key("bool", True)},
     "led": {"pin": Key("output", True), "active_low": Key("bool", True)},
     "haptic": {"pin": Key("output", True), "frequency_hz": Key("int", True, 1, 40000)},
     "battery": {
@@ -57,6 +58,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "baud": Key("int", True, 1200, 921600),
         "power": Key("output"),
         "power_active_low": Key("bool"),
+        "backup": Key("bool"),
     },
     "modem": {
         "uart": Key("int", True, 1, 2),

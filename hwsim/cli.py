@@ -29,7 +29,7 @@ heap_option = click.option(
     expose_value=False,
     callback=_set_heap,
     help="What the firmware has for its objects, in octets of a chip with 32-bit words: 110k, 1m. Default: "
-    "$HWSIM_HEAP, or else 160k.",
+    "$HWSIM_HEAP, or else 208k.",
 )
 
 
@@ -87,6 +87,19 @@ def soak(
 
     options = command.options(seeds=seeds, first=first, hours=hours, jobs=jobs, firmware=firmware)
     sys.exit(command.replay(replay, options, as_json) if replay else command.main(options, as_json))
+
+
+@main.command("rehearse")
+@click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a pattern instead of drawings.")
+def rehearse(seed: int, as_json: bool) -> None:
+    """Play the defender's card on the unmodified firmware: what is pressed, what is felt, what is sent.
+
+    Exit status: 0 everything was felt as the card says, 1 something was not.
+    """
+    from hwsim import rehearse
+
+    sys.exit(rehearse.main(seed, as_json))
 
 
 @main.command("run")
@@ -198,6 +211,25 @@ def power(board: str, hours: float, plot: Path | None, as_json: bool) -> None:
     from hwsim import power
 
     sys.exit(power.main(board, hours, plot, as_json))
+
+
+@main.command("crash")
+@click.argument("number", type=click.IntRange(1, 0xFFFFFFFF))
+@click.option(
+    "--firmware",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the version that runs on the bracelet. Default: ours.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a line.")
+def crash(number: int, firmware: Path | None, as_json: bool) -> None:
+    """Find the error behind the NUMBER of a crash, as `relay bracelet list` shows it: its type, file and line.
+
+    Exit status: 0 found, 1 not found, which means that it is of another version of the firmware.
+    """
+    from hwsim import crash
+    from hwsim.world.bracelet import FIRMWARE
+
+    sys.exit(crash.main(number, firmware or FIRMWARE, as_json))
 
 
 if __name__ == "__main__":

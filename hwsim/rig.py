@@ -12,7 +12,7 @@ import json
 import os
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from hwsim.world import World
 from hwsim.world.mqtt import Message
 from hwsim.world.pdu import Sms
 from relay import pki, store
+from relay.downlink import Asked, Desk, Downlink, Outbound
 from relay.pipeline import Inbound, Item, Pipeline, Status
 from relay.registry import Registry
+from relay.store import commands
 from relay.verify import parse
 from relay.verify.keys import RelayKeys
 
@@ -30,6 +32,7 @@ HOST, PORT = "relay.test", 8883
 RELAY_NUMBER, PHONE = "+10000000002", "+10000000001"
 UTC = datetime.UTC
 WIFI = ("workshop", "hwsim-key")
+APN: Mapping[str, str | bool] = {"name": "internet"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class AlarmStory:
     """One Alert, from the finger to the wrist. Times in microseconds of the world; None: has not happened."""
 
     counter: int
-    pressed_us: int
+    pressed_us: int  # without a press, when it was raised
     raised_us: int
     relay_us: int | None  # new at the relay
     relay_path: str | None
@@ -86,6 +89,7 @@ class Rig:
         wifi: bool = True,
         networks: Sequence[tuple[str, str]] = (WIFI,),
         sends_time: bool = True,
+        apn: Mapping[str, str | bool] | None = None,
         **bracelet: Any,
     ) -> None:
         self.world = world
@@ -102,6 +106,10 @@ class Rig:
         keys = RelayKeys(os.urandom(32))
         self.registry = Registry(self.store, keys)
         self.pipeline = Pipeline(self.store, keys)
+        self.desk = Desk(self.store, self.registry)
+        self.told: list[Outbound] = []  # commands that left, every time one did
+        self._downlink = Downlink(self.store, keys, lambda kid: self.pipeline.roster.drop(kid))
+        self._looking = False
         self._tls = self.certificate(self.ca)
         self.broker = world.mqtt_broker(HOST, PORT, tls=self._tls)
         self.broker.on_publish(self._published)
@@ -110,7 +118,7 @@ class Rig:
         self.phone.on_sms = self._texted
         self.offer = self.registry.offer(
             "test", now=world.unix_time, host=HOST, port=PORT, ca_der=self.ca.cert_der,
-            sms=RELAY_NUMBER, wifi=networks if wifi else [],
+            sms=RELAY_NUMBER, wifi=networks if wifi else [], apn=apn,
         )  # fmt: skip
         self.kid: str = self.offer["kid"]
         # The relay drew the key id, and the relay is real: the one thing here that no seed rules.
@@ -193,6 +201,58 @@ class Rig:
         """Random octets, by the world's seed."""
         return bytes(self._noise.getrandbits(8) for _ in range(octets))
 
+    # -- what an operator does
+
+    def accept(self, counter: int | None = None) -> None:
+        """Accept the alarm with this Alert, or the newest; the wearer is to feel it."""
+        self.desk.accept(self._alarm(counter), now=self.world.unix_time)
+        self.command()
+
+    def close_alarm(self, counter: int | None = None) -> None:
+        """Close the alarm with this Alert, or the newest."""
+        self.desk.close(self._alarm(counter), now=self.world.unix_time)
+        self.command()
+
+    def configure(self, **settings: int) -> Asked:
+        """Change the bracelet's settings, as relay.verify.down.SETTINGS names them."""
+        asked = self.desk.configure(self.kid, settings, now=self.world.unix_time)
+        self.command()
+        return asked
+
+    def revoke(self) -> None:
+        """Have the bracelet wiped."""
+        self.desk.revoke(self.kid, now=self.world.unix_time)
+        self.command()
+
+    def _alarm(self, counter: int | None) -> str:
+        return f"{self.kid}-{self.alarms()[-1].counter if counter is None else counter}"
+
+    def command(self) -> None:
+        """Send what is due, as a running relay does, and look again in a minute."""
+        if self._relay_up:
+            for command in self._downlink.due(self.world.unix_time):
+                self.tell(command)
+                self._downlink.sent(command, self.world.unix_time)
+        if not self._looking:
+            self._looking = True
+            self.world.after(60_000_000, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        with self.store.read() as connection:
+            waiting = commands.unfinished(connection, int(self.kid, 16))
+        if waiting:
+            self.command()
+
+    def tell(self, command: Outbound) -> None:
+        """Let a sealed command leave on its paths, once more if it did before."""
+        self.told.append(command)
+        paths = "mqtt" if command.number is None else "mqtt and sms"
+        self.world.note("relay", "command", kind=command.kind.name.lower(), counter=command.counter, by=paths)
+        self.broker.publish(command.topic, command.octets)
+        if command.number is not None:
+            self.phone.send(command.number, command.octets)
+
     # -- the relay's side
 
     def _published(self, message: Message) -> None:
@@ -201,7 +261,7 @@ class Rig:
             self._take(Inbound("mqtt", message.payload, kind, kid), "")
 
     def _texted(self, sms: Sms) -> None:
-        self._take(Inbound("sms", sms.data), sms.sender)
+        self._take(Inbound("sms", sms.data, sender=sms.sender), sms.sender)
 
     def _take(self, inbound: Inbound, sender: str) -> None:
         self._waiting.append((inbound, sender))
@@ -224,6 +284,8 @@ class Rig:
         self.world.note("relay", str(item.status), path=inbound.path, counter=item.counter, **reason)
         if item.rebroadcast and item.kid is not None and item.counter is not None:
             self.rebroadcasts[item.kid, item.counter] += 1
+        if self.told:  # a heartbeat may have shown that something did not arrive
+            self.command()
         if not item.receipt or not self.answers:
             return
         if inbound.path == "sms":
@@ -244,7 +306,8 @@ class Rig:
             if event.what == "pressed":
                 pressed = event.t_us
             elif event.what == "raised":
-                raised.append((event.detail["counter"], pressed, event.t_us))
+                by_itself = event.detail["by"] in ("strap", "check_in")  # nobody pressed
+                raised.append((event.detail["counter"], event.t_us if by_itself else pressed, event.t_us))
             elif event.what == "receipt":
                 receipts.setdefault(event.detail["counter"], (event.t_us, event.detail["path"]))
         new = {arrival.item.counter: arrival for arrival in self.arrivals if arrival.item.status == Status.NEW}

@@ -23,7 +23,9 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("relay.commands.init", "init", "Make a data folder: keys, certificates, configuration."),
     "run": Entry("relay.commands.run", "run", "Serve."),
     "watch": Entry("relay.commands.watch", "watch", "Live feed of verified alarms."),
-    "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list and revoke bracelets."),
+    "accept": Entry("relay.commands.case", "accept", "Tell the wearer that a person has accepted the alarm."),
+    "close": Entry("relay.commands.case", "close", "Tell the bracelet that the alarm is over."),
+    "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list, configure and revoke bracelets."),
     "verify": Entry("relay.commands.verify", "verify", "Check an alarm that somebody sent you, offline."),
     "bench": Entry("relay.bench.command", "bench", "Measure the pipeline under load on this machine."),
 }

@@ -17,16 +17,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from relay import cases, outbox, rebroadcast, receipt
+from relay import cases, outbox, rebroadcast, receipt, registry
 from relay.cases import opening
 from relay.outbox import MQTT, OutboxId
-from relay.store import chains, records
+from relay.store import chains, commands, records
 from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
 from relay.store.records import Accepted
 from relay.store.roster import Bracelet, Roster
 from relay.store.schema import COUNTERS
 from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
+from relay.verify.down import Kind
+from relay.verify.payload import Heartbeat
 from relay.verify.ratchet import MAX_STEPS, ChainState
 
 STALE_RETRIES = 5
@@ -40,6 +42,7 @@ class Inbound(NamedTuple):
     kind: str | None = None
     topic_kid: str | None = None
     reply: object = None
+    sender: str | None = None  # of an SMS: its number
 
 
 class Status(StrEnum):
@@ -48,12 +51,14 @@ class Status(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"
     HEARTBEAT = "heartbeat"
+    LOST = "lost"  # a last will: the bracelet's connection has ended
     REFUSED = "refused"
 
 
 @dataclass(slots=True)
 class Item:
-    """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims."""
+    """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims. For a
+    heartbeat, `receipt` is whatever it says that is missing of what was sent down."""
 
     status: Status
     kid: str | None = None
@@ -81,6 +86,7 @@ class Outcome:
 
     items: list[Item] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    registry_changed: bool = False  # a bracelet has confirmed its wipe: its account at the broker is to be closed
 
 
 class _Work:
@@ -95,10 +101,13 @@ class _Work:
         self.versions: dict[tuple[int, str], int] = {}
         self.accepted: dict[int, Accepted] = {}
         self.beats: dict[int, tuple[Any, ...]] = {}
+        self.lost: dict[int, int] = {}  # by kid, when
         self.alarms: list[tuple[Any, ...]] = []
         self.cases: list[tuple[Any, ...]] = []
         self.deliveries: list[OutboxId] = []
         self.refusals: dict[tuple[str, str], int] = {}
+        self.heard: dict[int, int] = {}  # by kid, below which counter of the down chain nothing is missing
+        self.numbers: dict[int, str] = {}  # by kid, where a genuine SMS came from
 
     def head(self, bracelet: Bracelet, name: str) -> ChainState:
         """The chain's state after the messages of this batch so far."""
@@ -210,7 +219,7 @@ class Pipeline:
             bracelet = bracelets.get(envelope.kid)
             if bracelet is None:
                 raise Refused(Reason.UNKNOWN_KID)
-            if bracelet.revoked:
+            if bracelet.revoked or (bracelet.revoking and lane == "alarm"):
                 raise Refused(Reason.REVOKED)
             if lane == "alarm":
                 return self._alarm(work, message, envelope, bracelet)
@@ -261,6 +270,8 @@ class Pipeline:
         work.heads[bracelet.kid, chains.ALARM] = opened.state
         work.heads[bracelet.kid, chains.DOWN] = down
         work.accepted[alarm_id] = Accepted(digest, answer)
+        if message.sender is not None:
+            work.numbers[bracelet.kid] = message.sender
         work.alarms.append(row)
         work.cases.append(opening.row(alarm_id - alarm.seq, bracelet.kid, alarm, work.now_ms))
         delivery = OutboxId(alarm_id, MQTT, 0)
@@ -276,18 +287,29 @@ class Pipeline:
         )
 
     def _heartbeat(self, work: _Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
-        digest = sha256(message.octets).digest()
         state = work.head(bracelet, chains.HEARTBEAT)
-        last = work.beats.get(bracelet.kid)
-        if state.is_used(envelope.counter, work.now_s) and digest == (last[-1] if last else bracelet.heartbeat_digest):
+        if state.is_used(envelope.counter, work.now_s):
+            # The broker may deliver it again, or a last will after the keys of its time are gone. It changes nothing,
+            # whoever sent it, so nobody is accused.
             return Item(Status.DUPLICATE, bracelet.hex, envelope.counter)
         _ration(bracelet, envelope, state, work)
         opened = open_heartbeat(envelope, state, work.now_s)
         beat = opened.heartbeat
-        row = (bracelet.kid, envelope.counter, work.now_ms, beat.time, beat.flags, beat.battery, beat.pending, digest)
         work.heads[bracelet.kid, chains.HEARTBEAT] = opened.state
-        if last is None or last[1] < envelope.counter:
+        if beat.will:
+            work.lost[bracelet.kid] = work.now_ms
+            work.event("bracelet.lost", bracelet.hex, envelope.counter, path=message.path)
+            return Item(Status.LOST, bracelet.hex, envelope.counter)
+        row = (
+            *(bracelet.kid, envelope.counter, work.now_ms, beat.time, beat.flags, beat.battery, beat.pending),
+            *(beat.down, *(beat.network or (None,) * 4), *(beat.health or (None,) * 4), None),
+        )
+        if envelope.counter >= state.next:  # else a later one came before it
             work.beats[bracelet.kid] = row
+            work.lost.pop(bracelet.kid, None)
+            return Item(
+                Status.HEARTBEAT, bracelet.hex, envelope.counter, receipt=self._missing(work, bracelet, beat)
+            )
         return Item(Status.HEARTBEAT, bracelet.hex, envelope.counter)
 
     def _commit(self, work: _Work, done: Sequence[OutboxId]) -> None:
@@ -303,13 +325,36 @@ class Pipeline:
             outbox.promise(store, connection, work.deliveries, self.worker, work.now_ms)
             records.write_audit(store, connection, audit)
             records.put_heartbeats(store, connection, list(work.beats.values()))
+            records.mark_lost(store, connection, [(at, kid) for kid, at in work.lost.items()])
             records.count_refusals(store, connection, work.refusals, work.now_ms)
             outbox.finish(store, connection, done, self.worker, work.now_ms)
-        self.roster.moved(moved, {kid: row[-1] for kid, row in work.beats.items()})
+            commands.heard_by_sms(store, connection, work.numbers, work.now_ms)
+            arrived = commands.confirm(connection, work.heard, work.now_ms)
+            rows = [(work.now_ms, self.worker, "command.arrived", each.kid, each.case_id) for each in arrived]
+            records.write_audit(store, connection, rows)
+            for kid in {each.kid for each in arrived if each.kind == Kind.REVOKE}:
+                registry.end(store, connection, self.worker, kid, work.now_ms)
+                work.outcome.registry_changed = True
+        self._note_arrived(work, arrived)
+        self.roster.moved(moved)
         self.roster.trim()
         for delivery in work.deliveries:
             kid, counter = divmod(delivery.alarm_id, COUNTERS)
             work.event("alarm.committed", f"{kid:08x}", counter)
+
+    def _note_arrived(self, work: _Work, arrived: Sequence[commands.Arrived]) -> None:
+        for each in arrived:
+            work.event("command.arrived", f"{each.kid:08x}", None, command=each.kind.name.lower())
+
+    def _missing(self, work: _Work, bracelet: Bracelet, beat: Heartbeat) -> bytes | None:
+        """What a heartbeat says that is missing of what was sent down, to be sent again."""
+        if beat.down is None:
+            return None
+        work.heard[bracelet.kid] = max(beat.down, work.heard.get(bracelet.kid, 0))
+        if beat.down >= work.head(bracelet, chains.DOWN).next:
+            return None
+        with self.store.read() as connection:
+            return commands.missing(connection, bracelet.kid, beat.down, work.now_ms)
 
     def _set_aside(
         self,

@@ -23,7 +23,7 @@ from relay.verify.reasons import Reason, Refused
 
 DOCUMENT_VERSION = 1
 LABEL = b"TCN1 rebroadcast\x00"
-CAUSES = ("button",)
+CAUSES = ("button", "strap", "check-in")
 
 _AFTER_SIGNATURE = b',"status":'
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -71,7 +71,14 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
         "msg_type": message_type(alarm),
         "status": "Exercise" if alarm.drill else "Actual",
         "cause": CAUSES[alarm.cause] if alarm.cause < len(CAUSES) else f"cause-{alarm.cause}",
-        "flags": {"cancel": alarm.cancel, "drill": alarm.drill, "duress": alarm.duress, "strap": alarm.strap},
+        "flags": {
+            "cancel": alarm.cancel,
+            "doubtful": alarm.doubtful,
+            "drill": alarm.drill,
+            "duress": alarm.duress,
+            "last": alarm.last,
+            "strap": alarm.strap,
+        },
         "sent": _iso_seconds(alarm.time) + "Z" if alarm.time else None,
         "sent_unix": alarm.time or None,
         "time_quality": alarm.time_quality,
@@ -166,7 +173,14 @@ _FORM: dict[str, Any] = {
     "msg_type": "str",
     "status": "str",
     "cause": "str",
-    "flags": {"drill": "bool", "cancel": "bool", "duress": "bool", "strap": "str"},
+    "flags": {
+        "drill": "bool",
+        "cancel": "bool",
+        "duress": "bool",
+        "last": "bool",
+        "doubtful": "bool",
+        "strap": "str",
+    },
     "sent": "str?",
     "sent_unix": "int?",
     "time_quality": "str",

@@ -18,10 +18,11 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from relay.store import chains, records, schema
+from relay.store import chains, commands, records, schema
 from relay.store.database import Store
 from relay.store.roster import version
 from relay.verify.keys import RelayKeys, agree, roots
+from relay.verify.payload import LAST
 
 FORMAT = 1
 PROFILE = "bracelet.profile"
@@ -36,6 +37,26 @@ class RegistryError(Exception):
     """An offer, answer or revocation that can't be done; the message says why."""
 
 
+class Heard(NamedTuple):
+    """The newest heartbeat of a bracelet, as `relay.verify.payload` explains its items; None where its firmware doesn't
+    report them. `lost_ms`: when its connection ended, if nothing was heard since. Times are milliseconds since 1970."""
+
+    at_ms: int
+    battery: int
+    last: bool
+    pending: int
+    down: int | None
+    registration: int | None
+    signal: int | None
+    operator: int | None
+    link: int | None
+    reset_cause: int | None
+    resets: int | None
+    crash: int | None
+    mode: int | None
+    lost_ms: int | None
+
+
 class Entry(NamedTuple):
     """A bracelet in the list. Times are milliseconds since 1970."""
 
@@ -45,6 +66,7 @@ class Entry(NamedTuple):
     offered_ms: int
     completed_ms: int | None
     revoked_ms: int | None
+    heard: Heard | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.kid}, {self.state})"
@@ -82,8 +104,12 @@ class Registry:
         ca_der: bytes,
         sms: str | None = None,
         wifi: Sequence[tuple[str, str]] = (),
+        apn: Mapping[str, str | bool] | None = None,
     ) -> dict[str, Any]:
-        """Register a new bracelet and return its offer. It holds a password: it goes to the device and nowhere else."""
+        """Register a new bracelet and return its offer. It holds a password: it goes to the device and nowhere else.
+
+        `apn`: the operator's access point for data, with "name", and where they are needed "user", "password" (PAP) and
+        "roaming" (may it be used in foreign networks?). None: no data over the mobile network."""
         code_name = code_name.strip()
         if not 1 <= len(code_name) <= CODE_NAME_MAX or not code_name.isprintable():
             raise RegistryError(f"a code name has 1 to {CODE_NAME_MAX} printable characters")
@@ -113,6 +139,7 @@ class Registry:
             "sms": sms,
             "ca": base64.b64encode(ca_der).decode(),
             "wifi": [[ssid, key] for ssid, key in wifi],
+            **({"apn": dict(apn)} if apn else {}),
         }
 
     def complete(self, answer: object, *, now: float) -> Entry:
@@ -141,7 +168,8 @@ class Registry:
         return self.get(f"{kid:08x}")
 
     def revoke(self, kid: str, *, now: float) -> Entry:
-        """End a bracelet for ever: nothing from it is accepted any more, and its chain keys are deleted."""
+        """End a bracelet for ever: nothing from it is accepted any more, and its chain keys are deleted. To have it
+        wiped first: `relay.downlink.Desk.revoke`."""
         number = _parse_kid(kid)
         table = schema.bracelet
         now_ms = int(now * 1000)
@@ -153,10 +181,9 @@ class Registry:
                 raise RegistryError("there is no bracelet with this key id")
             if state == "revoked":
                 raise RegistryError("this bracelet is revoked already")
-            change = {"state": "revoked", "revoked_ms": now_ms, "offer_key_sealed": None}
-            connection.execute(update(table).where(table.c.kid == number).values(change))
-            connection.execute(delete(schema.chain).where(schema.chain.c.kid == number))
-            self._changed(connection, "bracelet.revoked", number, now_ms)
+            waiting = [row.id for row in commands.unfinished(connection, number)]
+            commands.finish(connection, waiting, "given up", now_ms)
+            end(self.store, connection, self.actor, number, now_ms)
         return self.get(kid)
 
     def get(self, kid: str) -> Entry:
@@ -186,22 +213,47 @@ class Registry:
             return version(connection)
 
     def _entries(self, *where: Any) -> Entries:
-        table = schema.bracelet.c
+        table, beat = schema.bracelet.c, schema.heartbeat.c
         query = select(
-            table.kid, table.profile_sealed, table.state, table.offered_ms, table.completed_ms, table.revoked_ms
-        )
+            *(table.kid, table.profile_sealed, table.state, table.offered_ms, table.completed_ms, table.revoked_ms),
+            *(beat.received_ms, beat.battery, beat.flags, beat.pending),
+            *(beat.down, beat.registration, beat.signal, beat.operator, beat.link),
+            *(beat.reset_cause, beat.resets, beat.crash, beat.mode, beat.lost_ms),
+        ).select_from(schema.bracelet.outerjoin(schema.heartbeat, table.kid == beat.kid))
         with self.store.read() as connection:
+            revoking = commands.revoking(connection)
             rows = connection.execute(query.where(*where).order_by(table.offered_ms, table.kid)).all()
-        return [Entry(f"{kid:08x}", self._profile(kid, sealed)["code_name"], *rest) for kid, sealed, *rest in rows]
+        entries = []
+        for kid, sealed, state, offered, completed, revoked, at, battery, flags, *rest in rows:
+            heard = None if at is None else Heard(at, battery, bool(flags & LAST), *rest)
+            code_name = self._profile(kid, sealed)["code_name"]
+            state = "revoking" if kid in revoking else state
+            entries.append(Entry(f"{kid:08x}", code_name, state, offered, completed, revoked, heard))
+        return entries
 
     def _profile(self, kid: int, sealed: bytes) -> dict[str, str]:
         profile: dict[str, str] = json.loads(self.store.box.open(PROFILE, kid, sealed))
         return profile
 
     def _changed(self, connection: Connection, action: str, kid: int, now_ms: int) -> None:
-        counter = schema.registry.c.version
-        connection.execute(update(schema.registry).values(version=counter + 1))
-        records.write_audit(self.store, connection, [(now_ms, self.actor, action, kid, None)])
+        changed(self.store, connection, self.actor, action, kid, now_ms)
+
+
+def changed(store: Store, connection: Connection, actor: str, action: str, kid: int, now_ms: int) -> None:
+    """Note a change of the registry, and let running services notice it."""
+    counter = schema.registry.c.version
+    connection.execute(update(schema.registry).values(version=counter + 1))
+    records.write_audit(store, connection, [(now_ms, actor, action, kid, None)])
+
+
+def end(store: Store, connection: Connection, actor: str, kid: int, now_ms: int) -> None:
+    """Revoked for good: its keys and its number are deleted."""
+    table = schema.bracelet
+    change = {"state": "revoked", "revoked_ms": now_ms, "offer_key_sealed": None}
+    connection.execute(update(table).where(table.c.kid == kid).values(change))
+    for keyed in (schema.chain, schema.sms_sender):
+        connection.execute(delete(keyed).where(keyed.c.kid == kid))
+    changed(store, connection, actor, "bracelet.revoked", kid, now_ms)
 
 
 def _draw() -> bytes:

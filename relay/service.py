@@ -18,13 +18,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from relay.broker import Broker, BrokerError, MqttUser
+from relay.channels.down import Commands, whose
 from relay.channels.mqtt import Rebroadcast
 from relay.config import Limits
+from relay.downlink import Downlink, Outbound
 from relay.ingest.lanes import Lanes
 from relay.ingest.mqtt import Endpoint, Message, MqttLink
 from relay.ingest.ratelimit import RateLimit
@@ -100,6 +101,8 @@ class Service:
             wake=self.wake,
         )
         self.rebroadcast = Rebroadcast(outbox, self.mqtt)
+        downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop)
+        self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
         self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)
         self._repeat_mqtt = RateLimit(_DUPLICATES_PER_HOUR_MQTT, _DUPLICATE_BURST_MQTT)
         self._batch = self.limits.batch
@@ -231,7 +234,8 @@ class Service:
             self.mqtt.outstanding < _RECEIPTS_MOST
             and self.mqtt.publish(receipt_topic(item.kid), item.receipt, now) is not None
         ):
-            self._events.emit("receipt.sent", wall_clock(), item.kid, item.counter, path=MQTT)
+            what = "down.repeated" if item.status is Status.HEARTBEAT else "receipt.sent"
+            self._events.emit(what, wall_clock(), item.kid, item.counter, path=MQTT)
 
     def _answer_by_sms(self, message: Incoming, item: Item, now: float) -> None:
         assert item.kid is not None
@@ -264,7 +268,7 @@ class Service:
     def _sms_reports(self, reports: Sequence[Report], now: float) -> None:
         for report in reports:
             if isinstance(report, Incoming):
-                self._lanes.put(Inbound(SMS, report.octets, None, None, report), alarm=True)
+                self._lanes.put(Inbound(SMS, report.octets, None, None, report, report.sender), alarm=True)
             elif isinstance(report, Ready):
                 self.log.info("sms.ready", found=report.messages)
             elif isinstance(report, Sent):
@@ -275,10 +279,12 @@ class Service:
                 self.log.error("sms.silent", hint="the modem does not answer: check its power and cable")
             else:
                 level = self.log.error if report.final else self.log.warning
-                level("receipt.not_sent", path=SMS, error=report.error, given_up=report.final, **_tag(report.message))
+                what, tag = whose(report.message.tag)
+                level(f"{what}.not_sent", path=SMS, error=report.error, given_up=report.final, **tag)
 
     def _note_sent(self, message: Outgoing) -> None:
-        self._events.emit("receipt.sent", wall_clock(), path=SMS, **_tag(message))
+        what, tag = whose(message.tag)
+        self._events.emit(f"{what}.sent", wall_clock(), path=SMS, **tag)
 
     # ---- work ----
 
@@ -293,6 +299,7 @@ class Service:
                 self.commit(())
                 self._worked_at = now
             self.rebroadcast.refill(wall_clock(), now, self._note_refilled)
+            self.commands.send(wall_clock(), now)
         except STORE_ERRORS as error:
             self._store_failed(error, now)
 
@@ -309,9 +316,15 @@ class Service:
         self.publish(outcome, now)
         self.acknowledge(batch, outcome, now)
         self.answer(batch, outcome, now)
+        if outcome.registry_changed:
+            self._reload_at = 0.0
         self._worked_at = now
         if not self._lanes and len(batch) < self._batch:
             self._rest_until = now + min(_REST_LEAST + _REST_EACH * len(batch), _REST_MOST)
+
+    def _note_command(self, command: Outbound, path: str) -> None:
+        if path == MQTT:  # of an SMS the modem will report
+            self._events.emit("command.sent", wall_clock(), path=MQTT, **whose(command)[1])
 
     def _note_refilled(self, delivery: Delivery) -> None:
         self._events.emit("alarm.rebroadcast", wall_clock(), delivery.kid, delivery.counter, attempt=delivery.attempt)
@@ -434,8 +447,3 @@ def parse_topic(topic: str) -> tuple[str, str]:
     if len(parts) != 4 or parts[2][:2] != parts[1]:
         return "alarm", ""
     return parts[3], parts[2]
-
-
-def _tag(message: Outgoing) -> dict[str, Any]:
-    kid, counter = message.tag if isinstance(message.tag, tuple) else (None, None)
-    return {"kid": kid, "counter": counter}

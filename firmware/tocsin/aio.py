@@ -28,8 +28,10 @@ async def wait(event, ms):
 
 
 class Supervisor:
-    def __init__(self, clock):
+    def __init__(self, clock, on_crash=None):
+        """`on_crash(error)`: a task has raised it, and will be restarted."""
         self._clock = clock
+        self._on_crash = on_crash
         self._tasks = []  # references: a task nobody holds may be collected
         self._vital = {}  # name -> ms of its last report
 
@@ -54,6 +56,8 @@ class Supervisor:
                 raise
             except Exception as error:
                 why = log.reason(error)
+                if self._on_crash:
+                    self._on_crash(error)
             if self._clock.ms() - started > RESTART_MAX_MS:
                 pause = RESTART_MS
             log.event("restarted", task=name, reason=why)

@@ -1,18 +1,28 @@
 # hwsim: no-float
-"""The life of one alarm on the bracelet: raised, updated, called back.
+"""The life of one alarm on the bracelet: raised, updated, called back, or called back under duress.
 
-Pure: gestures and times in milliseconds go in, decisions come out. Sealing, storing and sending are done elsewhere;
-this module only says what is to be sealed and when. It holds no position: `news` is a number that the caller raises
-whenever it knows something new about the place, and all that is kept is the one last told.
+Pure: what happened and times in milliseconds go in, decisions come out. Sealing, storing and sending are done
+elsewhere; this module only says what is to be sealed and when. It holds no position: `news` is a number that the
+caller raises whenever it knows something new about the place, and all that is kept is the one last told.
 """
 
 CANCEL_MS = 30000  # an alarm can be called back this long; a further hold in this time is an Update, not a new Alert
 SOON_MS = (
     3000  # the first position of an alarm that had none doesn't wait for a slot, but this long after the last message
 )
+SEARCH_MS = 45000  # woken for an Update: so long it waits for a fix
 QUIET_MS = 600000  # without any news an Update goes out this often all the same: "still here, nothing new"
 
-ALERT, UPDATE, CANCEL = 0, 1, 2
+PROGRESS_MS = 3600000  # a strap cut or a check-in missed in this time tells of the same event: an Update
+DRILL_MS = 600000  # a drill that nobody closes ends by itself
+
+ALERT, UPDATE, CANCEL, DURESS = 0, 1, 2, 3
+
+# What makes it raise, and the cause on the wire. "cancel" and "duress" raise when there is nothing to call back.
+CAUSES = {"hold": 0, "drill": 0, "cancel": 0, "duress": 0, "strap": 1, "check_in": 2}
+FLAG_DRILL, FLAG_CANCEL, FLAG_DURESS = 1, 2, 4
+
+STATE, STATE_1 = 7, 4  # items of state(), and in the journal's version 1
 
 
 def next_update(elapsed):
@@ -33,63 +43,151 @@ class Alarm:
         self.time = 0  # s since 1970 when raised, 0 unknown
         self.cancelled = False
         self.heard = False  # a receipt of this alarm was felt
+        self.accepted = False  # and that a person has accepted it
+        self.closed = False  # the relay says that it is over
+        self.cause = 0  # as on the wire
+        self.drill = False
+        self.hushed = 0  # counter of the cancel under duress: on the wrist it is as if called back; 0 none
         self._at = 0
         self._slot = 0
+        self.stretch = 1  # every pause so many times longer, when the battery must last
         self._told_at = 0
         self._told = None
         self._placed = False
 
     @property
     def active(self):
-        return self.counter is not None and not self.cancelled
+        return self.counter is not None and not self.cancelled and not self.closed
 
-    def gesture(self, kind, now):
-        """What a "hold" or a "cancel" gesture asks for now: ALERT, UPDATE or CANCEL."""
-        if self.active and now - self._at <= CANCEL_MS:
-            return CANCEL if kind == "cancel" else UPDATE
-        return ALERT  # a cancel pattern with nothing to cancel raises: when in doubt, call for help
+    @property
+    def plain(self):
+        """A further hold may be told as an Update of it."""
+        return self.active and not self.drill and not self.hushed
 
-    def sealed(self, kind, counter, time, now, news, placed):
+    def decide(self, what, now):
+        """What one of CAUSES asks for now: ALERT, UPDATE, CANCEL or DURESS."""
+        fresh = self.active and now - self._at <= CANCEL_MS and not self.hushed
+        real = self.active and not self.drill
+        if what in ("strap", "check_in"):  # after a cancel under duress a new alarm, as after an ordinary one
+            return UPDATE if real and not self.hushed and now - self._at <= PROGRESS_MS else ALERT
+        if what == "drill":  # must not end a real alarm's Updates
+            return UPDATE if fresh or real else ALERT
+        if not fresh or (what == "hold" and self.drill):
+            return ALERT  # a cancel pattern with nothing to cancel raises: when in doubt, call for help
+        if what == "hold":
+            return UPDATE
+        return CANCEL if what == "cancel" else DURESS
+
+    def flags(self, kind, what):
+        """Drill, cancel and duress as on the wire, for a message of this kind that `what` (or no one: None) asked for.
+        Everything after a cancel under duress says so, since that one may be lost."""
+        drill = what == "drill" if kind == ALERT else self.drill
+        duress = kind == DURESS or (kind == ALERT and what == "duress") or (self.hushed and self.active)
+        cancel = kind in (CANCEL, DURESS)
+        return (FLAG_DRILL if drill else 0) | (FLAG_CANCEL if cancel else 0) | (FLAG_DURESS if duress else 0)
+
+    def cause_of(self, kind, what):
+        """The cause on the wire: what raised the alarm, in all of its messages."""
+        return CAUSES[what] if kind == ALERT else self.cause
+
+    def felt(self, kind, what):
+        """What is felt of a message that was sealed because `what` asked for it: raised, drill, updated or cancelled.
+        After a cancel under duress it is what would be felt after an ordinary one."""
+        if what == "drill" and (kind == ALERT or self.hushed):
+            return "drill"
+        return ("raised", "updated", "cancelled", "cancelled")[kind]
+
+    def sealed(self, kind, counter, time, now, news, placed, what=None):
         """A message of this kind was sealed, with a position (`placed`) or without."""
         if kind == ALERT:
+            self.cause, self.drill, self.hushed = CAUSES[what or "hold"], what == "drill", 0
             self.counter, self.time, self.cancelled, self.heard = counter, time, False, False
+            self.accepted = self.closed = False
             self._at, self._placed = now, False
         elif kind == CANCEL:
             self.cancelled = True
+        elif kind == DURESS:
+            self.hushed = counter
         self._told_at, self._told = now, news
         self._placed = self._placed or placed
-        self._slot = self._at + next_update(now - self._at)
+        self._slot = self._at + next_update((now - self._at) // self.stretch) * self.stretch
 
     def deadline(self, news, placed):
         """When the next Update is due, or None: in its slot if there is news by then, else once in QUIET_MS."""
         if not self.active:
             return None
+        at = self._next(news, placed)
+        return None if self.drill and at > self._at + DRILL_MS else at
+
+    def _next(self, news, placed):
         if placed and not self._placed:
             return min(self._slot, self._told_at + SOON_MS)
-        return self._slot if news != self._told else max(self._slot, self._told_at + QUIET_MS)
+        return self._slot if news != self._told else max(self._slot, self._told_at + QUIET_MS * self.stretch)
+
+    def age(self, now):
+        """Milliseconds since it was raised; None when none is open."""
+        return now - self._at if self.active else None
+
+    def told_ago(self, now):
+        """Milliseconds since its last message; None when none is open."""
+        return now - self._told_at if self.active else None
+
+    def next_at(self):
+        """When it wants to be woken for its next Update, or None."""
+        return self._slot if self.active else None
+
+    def woke(self, told_ago, news, now):
+        """After a sleep, and restore(): what was told before it counts. The Update that is due waits a little for the
+        place to be known better than `news`."""
+        if self.active:
+            told_at = now - told_ago
+            self._slot = self._at + next_update(told_at - self._at)
+            self._told, self._told_at = news, max(told_at, now + SEARCH_MS - QUIET_MS)
 
     def receipt(self, alarm, counter):
         """The relay has message `counter` of the alarm that began with `alarm`. True when that should be felt: with
         the first receipt of the newest alarm, and for an older one with that of its Alert."""
         if alarm != self.counter:
             return counter == alarm
-        first = not self.heard
+        first = not self.heard and not (self.hushed and counter > self.hushed)  # else it would betray the Updates
         self.heard = True
+        return first
+
+    def accept(self, alarm):
+        """A person has accepted the alarm that began with `alarm`. True when that should be felt: once, and not for one
+        that the wearer called back or that is over."""
+        if alarm != self.counter:
+            return self.counter is not None and alarm < self.counter and not self.hushed
+        first = self.active and not self.accepted and not self.hushed
+        self.accepted = True
+        return first
+
+    def close(self, alarm):
+        """The relay says that this alarm is over. True when that should be felt."""
+        if alarm != self.counter:
+            return False
+        first = self.active and not self.hushed
+        self.closed = True
         return first
 
     def state(self):
         """For the journal: everything that must outlive a reset."""
         if self.counter is None:
             return []
-        return [self.counter, self.time, int(self.cancelled), int(self.heard)]
+        felt = self.heard | self.accepted << 1 | self.closed << 2
+        return [self.counter, self.time, int(self.cancelled), felt, self.cause, int(self.drill), self.hushed]
 
     def restore(self, state, now, time):
         """After a reset. How long ago it was is known only when both times are; otherwise it counts as just raised, so
         that there are rather too many Updates than too few."""
         if not state:
             return
+        if len(state) == STATE_1:
+            state = state + [0, 0, 0]
+        self.cause, self.drill, self.hushed = state[4], bool(state[5]), state[6]
         self.counter, self.time = state[0], state[1]
-        self.cancelled, self.heard = bool(state[2]), bool(state[3])
+        self.cancelled, self.heard = bool(state[2]), bool(state[3] & 1)
+        self.accepted, self.closed = bool(state[3] & 2), bool(state[3] & 4)
         ago = (time - self.time) * 1000 if time and self.time and time >= self.time else 0
         self._at = now - ago
         self._told_at = now

@@ -16,9 +16,14 @@ URC = (
     "+CPIN:", "NORMAL POWER DOWN", "UNDER-VOLTAGE", "OVER-VOLTAGE", "*PSUTTZ:", "DST:", "^", "+QIND:", "APP RDY",
     "POWERED DOWN",
 )  # fmt: skip
+DIALLED = ("CONNECT", "NO CARRIER", "NO DIALTONE", "NO ANSWER", "BUSY")  # ends of ATD (V.250, 5.7.1)
 TWO_LINES = ("+CMT:", "+CDS:", "+CBM:")  # an unsolicited line followed by its PDU
 CTRL_Z = b"\x1a"
 ESC = b"\x1b"
+NONE, HOME, UNKNOWN, ROAMING = 0, 1, 4, 5  # registration
+REGISTERED = (HOME, ROAMING)
+_STATES = (0, 1, 2, 3, 4, 5, 1, 5, 3, 1, 5)
+UNKNOWN_DBM = 255
 
 
 class Command:
@@ -134,7 +139,8 @@ class Engine:
         if command is not None:
             if line == command.text:  # echo, until ATE0 worked
                 return
-            if line in ("OK", "ERROR", "ABORTED") or line.startswith(("+CME ERROR", "+CMS ERROR")):
+            dialled = command.text.startswith("ATD") and line.startswith(DIALLED)
+            if dialled or line in ("OK", "ERROR", "ABORTED") or line.startswith(("+CME ERROR", "+CMS ERROR")):
                 events.append(self._done(line))
                 return
             if command.expect and line.startswith(command.expect):
@@ -184,14 +190,29 @@ def fields(line):
 
 
 def registration(line):
-    """(registered, lac or None, cell id or None) of a +CREG/+CGREG/+CEREG line. An answer begins with <n>,<stat>, an
+    """(state, lac or None, cell id or None) of a +CREG/+CGREG/+CEREG line. An answer begins with <n>,<stat>, an
     unsolicited line with <stat>; makers differ in quotes and in what follows, so the shape decides: areas have four
-    digits, a state one or two."""
+    digits, a state one or two. The state is one of 0..5 as on the wire: of the others (3GPP TS 27.007, 7.2) 6 and 9 are
+    kinds of "home", 7 and 10 of "roaming", and 8, emergency calls only, is as good as "denied"."""
     values = fields(line)
     if len(values) > 1 and len(values[1]) <= 2 and values[1].isdigit():
         values = values[1:]
-    registered = values[0] in ("1", "5")
+    state = _STATES[int(values[0])] if values[0].isdigit() and int(values[0]) < len(_STATES) else UNKNOWN
     try:
-        return registered, int(values[1], 16) & 0xFFFF, int(values[2], 16) & 0xFFFFFFF
+        return state, int(values[1], 16) & 0xFFFF, int(values[2], 16) & 0xFFFFFFF
     except (IndexError, ValueError):
-        return registered, None, None
+        return state, None, None
+
+
+def sim(command):
+    """"ready", "missing", "locked" or "failed" by a finished AT+CPIN? (3GPP TS 27.007, 8.3 and 9.2.1)."""
+    if command.ok and command.lines:
+        return "ready" if fields(command.lines[0])[0] == "READY" else "locked"
+    code = command.result.rpartition(" ")[2]
+    return "missing" if code == "10" else "locked" if code in ("11", "12", "17", "18") else "failed"
+
+
+def signal(line):
+    """-dBm of a +CSQ line (3GPP TS 27.007, 8.5: 0 is -113 dBm or less, 31 is -51 dBm or more), or UNKNOWN_DBM."""
+    rssi = fields(line)[0]
+    return 113 - 2 * int(rssi) if rssi.isdigit() and int(rssi) <= 31 else UNKNOWN_DBM

@@ -40,6 +40,18 @@ class Sender:
             self.counter += 1
             self.limit = self.counter
 
+    def rest(self):
+        """What resume() takes, for a memory that is emptied before anything more is taken."""
+        return [self.limit, self.counter, self._key]
+
+    def resume(self, limit, counter, key):
+        """Go on in the middle of the reserve, where rest() left off. False, and nothing changed, when the store has
+        moved on since: then what is left of that reserve counts as used."""
+        if limit != self.limit or self.counter != limit or counter > limit:
+            return False
+        self.counter, self._key = counter, key
+        return True
+
     def take(self):
         """(counter, chain key) for one message, used up by this call; None when the reserve, or the chain, is spent."""
         if self.counter >= self.limit:

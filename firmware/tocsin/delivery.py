@@ -58,6 +58,7 @@ class Delivery:
         self._sms = False
         self._sms_busy = False
         self._sms_update_at = None
+        self.stretch = 1  # Updates by SMS so many times more seldom, when the battery must last
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Delivery:
             message.sms.flying = False
             message.sms.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, message.sms)
             if message.kind == UPDATE:
-                self._sms_update_at = now + (SMS_UPDATE_MS if ok else SMS_ERROR_MS)
+                self._sms_update_at = now + (SMS_UPDATE_MS * self.stretch if ok else SMS_ERROR_MS)
 
     def receipt(self, counter):
         """The relay has it. Returns the message, which is forgotten here, or None if it was not waiting."""
@@ -113,6 +114,19 @@ class Delivery:
         if message:
             self.queue.remove(message)
         return message
+
+    def close(self, alarm):
+        """The alarm that began with this counter is over: nobody needs its Updates any more. One that is on its way
+        ends with its receipt; the Alert and a cancel go on until theirs, so that the relay has the whole story."""
+        self.queue = [
+            message
+            for message in self.queue
+            if message.alarm != alarm or message.kind != UPDATE or message.mqtt.flying or message.sms.flying
+        ]
+
+    def hurry(self):
+        """The newest Update may be the last message ever: it doesn't wait for its turn by SMS."""
+        self._sms_update_at = None
 
     # -- actions --------------------------------------------------------------------------------------------------
 

@@ -12,11 +12,17 @@ VERSION = 1
 STALE = 3600  # s: a fix older than this gives way to the cell
 MAX_ALARM_COUNTER = (1 << 24) - 1
 
-_RECEIPT = 0  # kind of a down message
+KINDS = ("receipt", "accept", "close", "configure", "revoke")  # of down messages, by their number
+CHECK_IN = 3
+SETTINGS = {1: (60, 86400), 2: (1000, 10000), 3: (0, 1440)}  # heartbeat_s, hold_ms, check-in minutes (0: off)
+
 _SIGNATURE = 64
 _TAG = 8
 _CELL = (999, 999, 65535, 268435455)  # the largest mcc, mnc, lac, cid
+_FLAGS = 511
 _UNKNOWN = 65535  # of accuracy and age: that or worse
+_NETWORK = (5, 255, 999999, 2)  # the largest registration, signal, operator, link
+_HEALTH = (5, 255, 4294967295, 1)  # cause, resets, crash, mode
 
 
 def _size(payload, counter):
@@ -49,6 +55,15 @@ def _time(value):
     return value if _in(value, 0, 4294967295) else 0
 
 
+def _limited(items, limits):
+    """What can't be so becomes 0, which stands for "none" or "unknown"; of signal and resets 255 does."""
+    out = []
+    for index, high in enumerate(limits):
+        value = items[index]
+        out.append(value if _in(value, 0, high) else 255 if high == 255 else 0)
+    return out
+
+
 def _position(fix):
     """[lat, lon, accuracy, age, altitude, speed, heading] up to the last that is known; [] when the fix is unusable."""
     if fix is None or not _in(fix[0], -900000000, 900000000) or not _in(fix[1], -1800000000, 1800000000):
@@ -78,7 +93,7 @@ def alarm_payload(flags, cause, seq, time, battery, fix=None, cell=None, counter
     may be None. cell = (mcc, mnc, lac, cid). A measurement out of its range is left out or limited, because a broken
     sensor must not keep an alarm from being raised; a wrong `flags`, `cause` or `seq` is a mistake of the caller.
     """
-    if not (_in(flags, 0, 127) and _in(cause, 0, 23) and _in(seq, 0, 65535) and _in(counter, 0, MAX_ALARM_COUNTER)):
+    if not (_in(flags, 0, _FLAGS) and _in(cause, 0, 23) and _in(seq, 0, 65535) and _in(counter, 0, MAX_ALARM_COUNTER)):
         raise ValueError("alarm: fields")
     head = [VERSION, flags, cause, seq, _time(time), _at_most(battery, 100)]
     position = _position(fix)
@@ -103,11 +118,18 @@ def seal_alarm(kid, relay_id, counter, chain_key, payload, signer):
 
 
 def seal_heartbeat(kid, counter, chain_key, fields):
-    """(octets, next chain key). fields = (flags, time, battery %, alarm messages without a receipt)."""
-    flags, time, battery, pending = fields
-    if not _in(flags, 0, 127):
+    """(octets, next chain key). fields = (flags, time, battery %, alarm messages without a receipt), and as many as are
+    wanted of: next counter of the down chain, (registration, signal, operator, link), (cause, resets, crash, mode)."""
+    flags, time, battery, pending = fields[:4]
+    if not _in(flags, 0, _FLAGS):
         raise ValueError("heartbeat: flags")
     payload = [VERSION, flags, _time(time), _at_most(battery, 100), _at_most(pending, 65535)]
+    if len(fields) > 4:
+        payload.append(_time(fields[4]))  # the same range
+    if len(fields) > 5:
+        payload.append(_limited(fields[5], _NETWORK))
+    if len(fields) > 6:
+        payload.append(_limited(fields[6], _HEALTH))
     return _seal(kid, counter, chain_key, cbor.encode(payload))
 
 
@@ -128,17 +150,34 @@ def peek(octets):
 
 
 def open_down(octets, kid, chain):
-    """("receipt", counter): the relay has alarm message `counter` on disk. ValueError for everything else.
+    """(kind, value) of what the relay says, or ValueError.
 
-    `chain` is the down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was good. Call its `scan` before,
-    or a long gap is stepped through in one go.
+    "receipt", counter: the relay has that alarm message on disk. "accept" or "close", counter: a person has accepted
+    the alarm that began with that Alert, or it is over. "configure", {setting: value}: see SETTINGS. "revoke", None:
+    every key is to be wiped. `chain` is the down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was
+    good. Call its `scan` before, or a long gap is stepped through in one go.
     """
     if peek(octets)[0] != kid:
         raise ValueError("down: another bracelet's")
     body = cbor.decode(chain.open(octets))
-    if not isinstance(body, list) or len(body) != 3:
+    if not isinstance(body, list) or not 2 <= len(body) <= 3:
         raise ValueError("down: structure")
-    version, kind, counter = body
-    if not _in(version, VERSION, VERSION) or not _in(kind, _RECEIPT, _RECEIPT) or not _in(counter, 0, 4294967295):
+    if not _in(body[0], VERSION, VERSION) or not _in(body[1], 0, len(KINDS) - 1):
         raise ValueError("down: content")
-    return "receipt", counter
+    kind = KINDS[body[1]]
+    if len(body) != (2 if kind == "revoke" else 3):
+        raise ValueError("down: structure")
+    if kind == "revoke":
+        return kind, None
+    value = body[2]
+    if kind != "configure":
+        good = _in(value, 0, 4294967295)
+    else:
+        good = isinstance(value, dict) and all(_is_setting(name, value[name]) for name in value)
+    if not good:
+        raise ValueError("down: content")
+    return kind, value
+
+
+def _is_setting(name, value):
+    return isinstance(name, int) and name in SETTINGS and _in(value, *SETTINGS[name])

@@ -62,3 +62,12 @@ class Floor:
             self._held = content
         except OSError:
             pass  # it is tried again with the journal
+
+    def forget(self):
+        """Neither is wanted any more."""
+        for name in (self._name, self._held_name):
+            try:
+                self._nvs.erase_key(name)
+                self._nvs.commit()
+            except (OSError, AttributeError):  # it was not there, or NVS can't be used
+                pass

@@ -28,8 +28,13 @@ class Identity:
         return "b/%s/%s/" % (self.name[:2], self.name)
 
 
-def load(path=PATH):
-    """The identity, or None when there is none or the file is damaged."""
+def load():
+    """The identity, or None when there is none, or both files are damaged."""
+    return read(PATH) or read(PATH + settings.COPY)
+
+
+def read(path):
+    """The identity in one file, or None."""
     data = settings.read(path)
     if not data or sha256(data[:-_CHECK]).digest()[:_CHECK] != data[-_CHECK:]:
         return None
@@ -42,10 +47,12 @@ def load(path=PATH):
     return Identity(kid, relay_id, seed)
 
 
-def save(identity, path=PATH):
+def save(identity):
+    """Twice: without it a bracelet is blank. OSError when it is not on flash then."""
     body = cbor.encode([_VERSION, identity.kid, identity.relay_id, identity.seed])
-    with open(path, "wb") as file:
-        file.write(body + sha256(body).digest()[:_CHECK])
-    stored = load(path)
-    if stored is None or stored.seed != identity.seed:
-        raise OSError(5)
+    for path in (PATH + settings.COPY, PATH):
+        with open(path, "wb") as file:
+            file.write(body + sha256(body).digest()[:_CHECK])
+        stored = read(path)
+        if stored is None or stored.seed != identity.seed:
+            raise OSError(5)

@@ -22,7 +22,8 @@ _CHECK = 8
 _SECTOR = 4096
 _PAGE = 256  # what the chip programs at once; also a multiple of the 16 octets that encrypted flash is written in
 _BLANK = b"\xff" * _PAGE
-VERSION = 1
+VERSION = 2  # 1 had no `extra`; it is still read
+_EXTRA = (0, 0, {}, 0, 0)  # what is missing in an older record
 
 
 class Journal:
@@ -151,6 +152,9 @@ class Record:
         self.messages = []  # as delivery.Message.state gives it
         self.time = 0  # s since 1970 when this was written, 0 unknown
         self.acked = 0  # counters below this are known to the relay
+        # [check-in: deadline (s since 1970, 0 unknown), minutes it was started with (0: it does not run); settings from
+        # the relay as envelope.SETTINGS names them, 1 + the down counter that they came with; strap worn]
+        self.extra = list(_EXTRA)
 
     def encode(self):
         """The content's octets in pieces of at most some 300."""
@@ -158,21 +162,26 @@ class Record:
         down = [counter, key]
         for number in sorted(skipped):
             down += [number, skipped[number]]
-        pieces = [cbor.array_head(8), cbor.encode(VERSION)]
+        pieces = [cbor.array_head(9), cbor.encode(VERSION)]
         for items in (self.alarm_tx, self.heartbeat_tx, down, self.alarm, self.messages):
             pieces.append(cbor.array_head(len(items)))
             pieces.extend([cbor.encode(item) for item in items])
         pieces.append(cbor.encode(self.time))
         pieces.append(cbor.encode(self.acked))
+        pieces.append(cbor.encode(self.extra))
         return pieces
 
 
 def decode(content):
     """A Record, or ValueError: a checksum doesn't prove that an older or newer firmware meant the same."""
     try:
-        version, alarm_tx, heartbeat_tx, down, alarm, messages, time, acked = cbor.decode(content)
-        if version != VERSION or len(alarm_tx) != 2 or len(heartbeat_tx) != 2 or len(alarm) not in (0, 4):
+        items = cbor.decode(content)
+        version, alarm_tx, heartbeat_tx, down, alarm, messages, time, acked = items[:8]
+        if version not in (1, VERSION) or len(items) != version + 7:
             raise ValueError
+        if len(alarm_tx) != 2 or len(heartbeat_tx) != 2 or len(alarm) not in (0, 4 if version == 1 else 7):
+            raise ValueError
+        extra = items[8] if version == VERSION else []
         skipped = {}
         for index in range(2, len(down), 2):
             skipped[down[index]] = down[index + 1]
@@ -180,7 +189,11 @@ def decode(content):
         for message in messages:
             if len(message) != 4 or not isinstance(message[3], bytes):
                 raise ValueError
-    except (TypeError, IndexError):
+        extra = extra + list(_EXTRA[len(extra) :])
+        if not all(type(extra[i]) is type(_EXTRA[i]) for i in range(len(_EXTRA))):
+            raise ValueError
+    except (TypeError, IndexError, KeyError):
         raise ValueError
+    record.extra = extra
     record.alarm, record.messages, record.time, record.acked = alarm, messages, time, acked
     return record

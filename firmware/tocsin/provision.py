@@ -58,11 +58,12 @@ def accept():
 
     with open(settings.CA, "wb") as file:
         file.write(ca)
-    kept = {}
-    for name in ("mqtt", "sms", "wifi", "hold_ms", "heartbeat_s"):
+    kept = {"version": settings.VERSION}
+    for name in ("mqtt", "sms", "wifi", "apn", "hold_ms", "heartbeat_s"):
         if name in offer:
             kept[name] = offer[name]
     _write_json(settings.SETTINGS, kept)
+    _write_json(settings.SETTINGS + settings.COPY, kept)
     _write_json(
         ANSWER,
         {

@@ -53,6 +53,10 @@ class ReceiveChain:
         """The constructor's arguments: next expected counter, chain key, {counter: message key} of skipped messages."""
         return self._counter, self._chain_key, dict(self._skipped)
 
+    def missing(self):
+        """The lowest counter that has not come and still can be opened; the next one where none was skipped."""
+        return min(self._skipped) if self._skipped else self._counter
+
     def scan(self, counter, budget=32):
         """Work towards the key of message `counter`, at most `budget` steps; True when `open` can have it at once.
 

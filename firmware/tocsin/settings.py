@@ -1,22 +1,40 @@
-"""What differs from bracelet to bracelet: /board.json (wiring, written when it is flashed) and /settings.json (where
-the relay is and how to reach it, written by provisioning). Every value is checked, and what is missing or absurd gets
-its default: a mistake in a file must not keep a bracelet from arming.
+"""What differs from bracelet to bracelet: where the relay is and how to reach it (/settings.json, written by
+provisioning, twice). Every value is checked, and what is missing or absurd gets its default: a mistake in a file must
+not keep a bracelet from arming. The wiring is in board.py.
 """
 
 import json
 import os
 
-BOARD = "/board.json"
+from tocsin import log
+
 SETTINGS = "/settings.json"
 CA = "/ca.der"
+COPY = ".2"  # behind the path of what is written twice
+VERSION = 1  # of /settings.json; without one it is from before there were versions, and means the same
 _SIZE_MAX = 8192
 
 
 def load(path):
     """The JSON object in a file, or {}."""
+    return parse(read(path) or b"")
+
+
+def load_settings():
+    """Settings from the file, or from its copy where the file names no way to the relay."""
+    for path in (SETTINGS, SETTINGS + COPY):
+        found = Settings(load(path))
+        if found.host or found.sms:
+            break
+        log.event("refused", what="settings", reason="copy" if path.endswith(COPY) else "file")
+    return found
+
+
+def parse(octets):
+    """The JSON object in these octets, or {}."""
     try:
-        value = json.loads(read(path) or b"")
-    except ValueError:
+        value = json.loads(octets)
+    except (ValueError, MemoryError, RuntimeError):  # not JSON, or nested deeper than there is room
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -32,7 +50,8 @@ def read(path, size_max=_SIZE_MAX):
 
 
 def _number(value, low, high, default):
-    return value if isinstance(value, int) and low <= value <= high else default
+    good = isinstance(value, int) and not isinstance(value, bool)  # true is an int to Python
+    return value if good and low <= value <= high else default
 
 
 def _text(value):
@@ -53,5 +72,11 @@ class Settings:
         for network in wifi if isinstance(wifi, list) else []:
             if isinstance(network, list) and len(network) == 2 and _text(network[0]):
                 self.wifi.append((network[0], _text(network[1])))
+        apn = values.get("apn")
+        apn = apn if isinstance(apn, dict) else {}
+        name = _text(apn.get("name"))
+        self.apn = None  # (name, user, password, may it be used abroad)
+        if name and not [c for c in name if not (c.isalpha() or c.isdigit() or c in ".-")]:  # it goes into a command
+            self.apn = name, _text(apn.get("user")), _text(apn.get("password")), apn.get("roaming") is True
         self.hold_ms = _number(values.get("hold_ms"), 1000, 10000, 3000)
         self.heartbeat_s = _number(values.get("heartbeat_s"), 60, 86400, 900)

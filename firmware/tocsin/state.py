@@ -7,19 +7,18 @@ flash.
 
 import gc
 
-from tocsin import alarm, cbor, chains, delivery, envelope, floor, journal, log, ratchet
+from tocsin import alarm, cbor, chains, checkin, delivery, envelope, floor, journal, log, ratchet
 from tocsin.crypto import ed25519
 from tocsin.drivers import partition
 
 RETRY_MS = 5000  # of a failed write
 HEARTBEATS = 16  # counters reserved by one write
 HEARTBEATS_END = 1 << 32
-CAUSE_BUTTON = 0
-FLAG_CANCEL = 2
+FLAG_LAST = 128
 
 
 class State:
-    def __init__(self, identity, clock, random_byte):
+    def __init__(self, identity, clock, random_byte, slept=False):
         """Takes up where the journal says the last boot ended. ValueError when neither slot is whole: without its chain
         keys a bracelet can't say anything the relay would believe. OSError without the journal's partition."""
         self._id = identity
@@ -39,7 +38,17 @@ class State:
         self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step, HEARTBEATS_END)
         self._down = ratchet.ReceiveChain(record.down[0], record.down[1], record.down[2])
         self._acked = record.acked
+        self.saved = record.time  # what flash says for after a lost supply
         self._take_held(record)
+        self.settings = record.extra[2]  # from the relay, as envelope.SETTINGS names them
+        self._extra = record.extra
+        self.check_in = checkin.CheckIn(0) if slept else checkin.CheckIn()
+        self.check_in.restore(record.extra[:2], now, clock.time())
+        self.worn = bool(record.extra[4])
+        self.strap = None  # a strap.Strap where the board has one
+        self.last = False  # the battery is about to end: nothing more may come
+        self.revoked = False
+        self.wiped = False  # nothing is sealed or stored any more
         self.alarm = alarm.Alarm()
         self.alarm.restore(record.alarm, now, clock.time())
         self.delivery = delivery.Delivery(random_byte)
@@ -51,7 +60,8 @@ class State:
         """An Alert that was raised while the journal could not be written."""
         try:
             state, message = cbor.decode(self._floor.held() or b"\xf6")
-            if len(state) == 4 and len(message) == 4 and message[0] > (record.alarm[0] if record.alarm else -1):
+            newest = record.alarm[0] if record.alarm else -1
+            if len(state) in (alarm.STATE, alarm.STATE_1) and len(message) == 4 and message[0] > newest:
                 record.alarm = state
                 record.messages.append(message)
         except (ValueError, TypeError):  # nothing, in most cases
@@ -72,6 +82,8 @@ class State:
 
     def persist(self, alarms=0, heartbeats=0):
         """Write the journal. True when it is on flash; else it is `dirty` and to be tried again."""
+        if self.wiped:
+            return False
         record = journal.Record(
             self._alarm_tx.reserve(max(self._block(), alarms)),
             self._heartbeat_tx.reserve(heartbeats),
@@ -81,6 +93,9 @@ class State:
         record.messages = [message.state() for message in self.delivery.queue]
         record.time = self._clock.time()
         record.acked = self._acked
+        # Who finds it empty takes it off and charges it: at the next start an open strap is no cut one then.
+        worn = int(self.strap is not None and self.strap.worn and not self.last)
+        record.extra = self.check_in.state(self._clock.ms(), record.time) + self._extra[2:4] + [worn]
         try:
             gc.collect()  # a record takes some KB for a moment
             self._journal.save(record.encode())
@@ -94,13 +109,32 @@ class State:
         self._floor.hold(None)
         self._alarm_tx.reserved(record.alarm_tx)
         self._heartbeat_tx.reserved(record.heartbeat_tx)
+        self.saved = record.time
         self.dirty = None
         return True
 
-    def seal(self, kind, battery, fix, cell, news):
-        """Seal an Alert, Update or cancel, queue it and store it. Its Message, or None when no counter is left that is
-        surely unused: then flash has failed for long, and nothing can be sealed until a write succeeds; or the chain
-        has ended."""
+    def rest(self):
+        """For the clock's memory: how far the reserves are used."""
+        return [self._alarm_tx.rest(), self._heartbeat_tx.rest()]
+
+    def resume(self, chains):
+        """What rest() said before the processor slept: what was unused of the reserves is good still, and flash needs
+        no write for a start."""
+        resumed = [self._alarm_tx.resume(*chains[0]), self._heartbeat_tx.resume(*chains[1])]
+        if all(resumed):
+            self.dirty = None
+
+    def _flags(self):
+        """What every message says: time quality and strap."""
+        strap = self.strap.state << 5 if self.strap else 0
+        return self._clock.quality << 3 | strap | (FLAG_LAST if self.last else 0)
+
+    def seal(self, kind, what, battery, fix, cell, news):
+        """Seal an Alert, Update or cancel that one of alarm.CAUSES asked for (None: its time has come), queue it and
+        store it. Its Message, or None when no counter is left that is surely unused: then flash has failed for long,
+        and nothing can be sealed until a write succeeds; or the chain has ended."""
+        if self.wiped:
+            return None
         taken = self._alarm_tx.take()
         if taken is None:
             self.persist(alarms=1)
@@ -110,13 +144,13 @@ class State:
         counter, key = taken
         first = counter if kind == alarm.ALERT else self.alarm.counter
         seconds = self._clock.time()
-        flags = self._clock.quality << 3 | (FLAG_CANCEL if kind == alarm.CANCEL else 0)
+        flags, cause = self._flags() | self.alarm.flags(kind, what), self.alarm.cause_of(kind, what)
         payload = envelope.alarm_payload(
-            flags, CAUSE_BUTTON, min(counter - first, 65535), seconds, battery, fix, cell, counter=counter
+            flags, cause, min(counter - first, 65535), seconds, battery, fix, cell, counter=counter
         )
         octets, _ = envelope.seal_alarm(self._id.kid, self._id.relay_id, counter, key, payload, self._signer)
         now = self._clock.ms()
-        self.alarm.sealed(kind, counter, seconds, now, news, fix is not None)
+        self.alarm.sealed(kind, counter, seconds, now, news, fix is not None, what)
         message = delivery.Message(counter, first, kind, octets)
         dropped = self.delivery.add(message, now)
         if dropped:
@@ -124,15 +158,21 @@ class State:
         self.persist()
         return message
 
-    def heartbeat(self, battery):
-        """(counter, octets) of a heartbeat, or None when its counter can't be put beyond use first."""
+    def heartbeat(self, battery, network, health):
+        """(counter, octets) of a heartbeat, or None when its counter can't be put beyond use first. `network` and
+        `health` as envelope.seal_heartbeat takes them."""
+        if self.wiped:
+            return None
         taken = self._heartbeat_tx.take()
         if taken is None and self.persist(heartbeats=HEARTBEATS):
             taken = self._heartbeat_tx.take()
         if taken is None:
             return None
         counter, key = taken
-        fields = (self._clock.quality << 3, self._clock.time(), battery, len(self.delivery.queue))
+        pending = len(self.delivery.queue)
+        # After a revocation nothing is wanted any more, so nothing is missing.
+        down = self._down.state()[0] if self.revoked else self._down.missing()
+        fields = (self._flags(), self._clock.time(), battery, pending, down, network, health)
         return counter, envelope.seal_heartbeat(self._id.kid, counter, key, fields)[0]
 
     def scan(self, octets):
@@ -143,11 +183,31 @@ class State:
         return self._down.scan(counter)
 
     def open(self, octets):
-        """(counter, was it waiting, shall it be felt) of a receipt; ValueError, and nothing changed, unless it is
-        genuine and new. The chain's move and the end of the message are one record on flash."""
-        _, counter = envelope.open_down(octets, self._id.kid, self._down)
-        message = self.delivery.receipt(counter)
-        self._acked = max(self._acked, counter + 1)
-        feel = message is not None and self.alarm.receipt(message.alarm, counter)
+        """(kind, value, does it change anything, shall it be felt) of what came down; ValueError, and nothing changed,
+        unless it is genuine and new. The chain's move and what follows from it are one record on flash; only of a
+        "revoke" nothing is written: it is wipe.py's to carry out, and comes again until that has begun."""
+        number = envelope.peek(octets)[1]
+        kind, value = envelope.open_down(octets, self._id.kid, self._down)
+        if kind == "revoke":
+            self.revoked = True
+            return kind, value, True, False
+        news = True
+        if kind == "receipt":
+            message = self.delivery.receipt(value)
+            self._acked = max(self._acked, value + 1)
+            news = message is not None
+            feel = news and self.alarm.receipt(message.alarm, value)
+        elif kind == "accept":
+            feel = self.alarm.accept(value)
+        elif kind == "close":
+            feel = self.alarm.close(value)
+            self.delivery.close(value)
+        else:
+            feel = False
+            news = number >= self._extra[3]  # an older one that came late changes nothing
+            if news:
+                self.settings = dict(self.settings)
+                self.settings.update(value)
+                self._extra = self._extra[:2] + [self.settings, number + 1] + self._extra[4:]
         self.persist()
-        return counter, message is not None, feel
+        return kind, value, news, feel

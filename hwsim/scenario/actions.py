@@ -2,139 +2,34 @@
 
 Plain data: a scenario file, a generator of random lives and a shrinker read `ACTIONS` alike, and `do` lets one happen
 at the rig's present time. No action lets time go on; what takes time (a press of three seconds) is scheduled, so
-actions may be called from an event of the world.
+actions may be called from an event of the world. What the wearer does is in `wearer`, what
+happens to the bracelet itself in `supply`, the rest is here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hwsim.scenario import supply, wearer
+from hwsim.scenario.vocabulary import ACTIONS, Action, ActionError, Parameter, Value, check, do
+from hwsim.scenario.vocabulary import action as _action
+from hwsim.scenario.vocabulary import seconds as _seconds
+from relay.downlink import CommandError
+from relay.registry import RegistryError
 
 if TYPE_CHECKING:
     from hwsim.rig import Rig
 
-HOLD_S = 3.3  # a bit longer than the firmware's hold of 3 s
-TAP_S, TAP_EVERY_S = 0.15, 0.45  # a tap, and from one to the next (firmware: at most 0.6 s long, 1 s apart)
+__all__ = ["ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "do", "supply", "wearer"]
+
 DAY_S = 86400
 HOME_CELL, FOREIGN_CELL = (1, 1, 0x1A2B, 0x01C3D4), (1, 2, 0x0C0D, 0x00A0B1)  # in the test networks 001 01 and 001 02
 E7_PER_METRE_NUM, E7_PER_METRE_DEN = 10_000_000, 111_319  # of latitude, on the WGS 84 equator's radius
 
-Value = float | int | bool
-
-
-class ActionError(ValueError):
-    """No such action, or arguments it can't take; the text says which and what would do."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One argument: its kind, unit and range (both ends included)."""
-
-    kind: type[float] | type[int] | type[bool]
-    help: str
-    default: Value | None = None  # None: must be given
-    low: float = 0
-    high: float = 1
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Action:
-    """`family` says what it is about, `undo` which action ends it (a fault without one ends by itself or never)."""
-
-    help: str
-    apply: Callable[..., None] = field(repr=False)
-    parameters: Mapping[str, Parameter]
-    family: str
-    undo: str | None
-
-
-ACTIONS: dict[str, Action] = {}
-
-
-def do(rig: Rig, name: str, **arguments: Any) -> None:
-    """Let it happen now. Raises ActionError when there is no such action or an argument does not fit it."""
-    values = check(name, arguments)
-    rig.world.note("scene", name, **values)
-    ACTIONS[name].apply(rig, **values)
-
-
-def check(name: str, arguments: Mapping[str, Any]) -> dict[str, Value]:
-    """All arguments with their defaults, each of the right kind; raises ActionError."""
-    if name not in ACTIONS:
-        raise ActionError(f'no action "{name}"; there are {", ".join(ACTIONS)}')
-    parameters = ACTIONS[name].parameters
-    for key in arguments:
-        if key not in parameters:
-            known = ", ".join(parameters) or "none"
-            raise ActionError(f'{name} has no argument "{key}" (arguments: {known})')
-    return {key: _value(name, key, parameter, arguments) for key, parameter in parameters.items()}
-
-
-def _value(name: str, key: str, parameter: Parameter, arguments: Mapping[str, Any]) -> Value:
-    value = arguments.get(key, parameter.default)
-    if value is None:
-        raise ActionError(f'{name} needs "{key}": {parameter.help}')
-    if parameter.kind is bool:
-        if not isinstance(value, bool):
-            raise ActionError(f"{name}: {key} is true or false, not {value!r}")
-        return value
-    fits = (int,) if parameter.kind is int else (int, float)
-    if isinstance(value, bool) or not isinstance(value, fits):
-        raise ActionError(f"{name}: {key} is {'a whole' if parameter.kind is int else 'a'} number, not {value!r}")
-    if not parameter.low <= value <= parameter.high:
-        unit = f" {parameter.unit}" if parameter.unit else ""
-        raise ActionError(f"{name}: {key} is {parameter.low:g} to {parameter.high:g}{unit}, not {value!r}")
-    return value
-
-
-# -- how the table below is made
-
-Apply = Callable[..., None]
-
-
-def _action(family: str, undo: str | None = None, **parameters: Parameter) -> Callable[[Apply], Apply]:
-    """Enter a function as the action of its name; its docstring is the help."""
-
-    def enter(apply: Apply) -> Apply:
-        assert apply.__doc__
-        ACTIONS[apply.__name__] = Action(apply.__doc__, apply, parameters, family, undo)
-        return apply
-
-    return enter
-
-
-def _seconds(help: str, default: float | None, high: float, low: float = 0) -> Parameter:
-    return Parameter(float, help, default, low, high, "s")
-
-
 _ON = Parameter(bool, "true: begins, false: ends", True)
 _OCTETS = Parameter(int, "how many random octets", 40, 1, 2000, "octets")
-_BACK = _seconds("until the supply is back", 5.0, 7 * DAY_S, 0.1)
-
-# -- the wearer
-
-
-@_action("wearer", for_s=_seconds("how long the button is held", HOLD_S, 60, 0.02))
-def press(rig: Rig, for_s: float) -> None:
-    """hold the button; 3 s raise an alarm"""
-    rig.bracelet.button.press(for_s)
-
-
-@_action("wearer", count=Parameter(int, "how many taps", 2, 1, 20))
-def tap(rig: Rig, count: int) -> None:
-    """tap the button, quickly"""
-    for number in range(count):
-        rig.world.after(round(number * TAP_EVERY_S * 1e6), lambda: rig.bracelet.button.press(TAP_S))
-
-
-@_action("wearer")
-def call_back(rig: Rig) -> None:
-    """two taps and a hold: call a false alarm back (within 30 s of raising it; later it raises)"""
-    tap(rig, 2)
-    rig.world.after(round(2 * TAP_EVERY_S * 1e6), lambda: rig.bracelet.button.press(HOLD_S))
-
 
 # -- the data network and the broker
 
@@ -250,6 +145,47 @@ def relay_unmute(rig: Rig) -> None:
     rig.answers = True
 
 
+@_action("relay")
+def accept(rig: Rig) -> None:
+    """a person at the relay accepts the newest alarm that is there (nothing when there is none, or it was before)"""
+    _newest(rig, rig.accept)
+
+
+@_action("relay")
+def close_alarm(rig: Rig) -> None:
+    """a person at the relay closes the newest alarm that is there (nothing when there is none, or it was before)"""
+    _newest(rig, rig.close_alarm)
+
+
+def _newest(rig: Rig, say: Callable[[int], None]) -> None:
+    alerts = [document["counter"] for document in rig.documents().values() if document["seq"] == 0]
+    if alerts:
+        with suppress(CommandError, RegistryError):
+            say(alerts[-1])
+
+
+@_action("relay", hold_ms=Parameter(int, "how long a hold must be to raise", 3000, 1000, 10_000, "ms"))
+def configure(rig: Rig, hold_ms: int) -> None:
+    """a person at the relay changes a setting of the bracelet"""
+    with suppress(RegistryError):
+        rig.configure(hold_ms=hold_ms)
+
+
+@_action("relay")
+def revoke(rig: Rig) -> None:
+    """a person at the relay has the bracelet wiped (nothing when that was said before)"""
+    with suppress(RegistryError):
+        rig.revoke()
+
+
+@_action("broker")
+def replay_commands(rig: Rig) -> None:
+    """whoever has the broker sends every command to the bracelet once more, and each cut short and garbled"""
+    for command in rig.told[:]:
+        for octets in (command.octets, command.octets[:-1], command.octets[:-1] + bytes([command.octets[-1] ^ 1])):
+            rig.broker.publish(command.topic, octets)
+
+
 # -- messages and the modem
 
 
@@ -289,11 +225,43 @@ def service(rig: Rig) -> None:
     rig.bracelet.modem.service = True
 
 
-@_action("modem", "roaming", on=_ON)
-def roaming(rig: Rig, on: bool) -> None:
-    """over the border: a foreign network with other cells, registered with anew, and no data for this SIM"""
+@_action("modem", "cell_data_up")
+def cell_data_down(rig: Rig) -> None:
+    """no packet passes over the mobile network any more; nobody is told, and messages go"""
+    rig.bracelet.modem.packet.up = False
+
+
+@_action("modem")
+def cell_data_up(rig: Rig) -> None:
+    """packets pass over the mobile network again"""
+    rig.bracelet.modem.packet.up = True
+
+
+@_action("modem", goodbye=Parameter(bool, "does it end PPP as well?", False))
+def cell_data_lost(rig: Rig, goodbye: bool) -> None:
+    """the mobile network ends the data session there is, if any; a new one can be begun"""
+    packet = rig.bracelet.modem.packet
+    packet.says_goodbye = goodbye
+    packet.lose()
+
+
+@_action("modem", "cell_data_service")
+def no_cell_data(rig: Rig) -> None:
+    """the SIM has no data any more, a session ends; messages go"""
+    rig.bracelet.modem.data = False
+
+
+@_action("modem")
+def cell_data_service(rig: Rig) -> None:
+    """the SIM has data"""
+    rig.bracelet.modem.data = True
+
+
+@_action("modem", "roaming", on=_ON, data=Parameter(bool, "is there data for this SIM?", False))
+def roaming(rig: Rig, on: bool, data: bool) -> None:
+    """over the border: a foreign network with other cells, registered with anew, and mostly no data for this SIM"""
     modem = rig.bracelet.modem
-    modem.roaming, modem.cell, modem.data = on, FOREIGN_CELL if on else HOME_CELL, not on
+    modem.roaming, modem.cell, modem.data = on, FOREIGN_CELL if on else HOME_CELL, data or not on
     if modem.service:
         modem.service = False
         modem.service = True
@@ -397,47 +365,3 @@ def unjam(rig: Rig) -> None:
     data_up(rig)
     service(rig)
     gnss_found(rig)
-
-
-# -- supply and processor
-
-
-@_action("power", "battery", percent=Parameter(int, "charge of the cell", 80, 0, 100, "%"))
-def battery(rig: Rig, percent: int) -> None:
-    """the battery's charge, as far as its voltage shows it"""
-    rig.bracelet.battery.percent = percent
-
-
-@_action("power", for_s=_seconds("until the voltage is back", 0.5, DAY_S, 0.01))
-def brownout(rig: Rig, for_s: float) -> None:
-    """the supply sags under load: everything stops, and starts as from power-on"""
-    rig.world.note("battery", "sags")
-    rig.bracelet.power_cut(for_s)
-
-
-@_action("power", restart_s=_BACK)
-def power_cut(rig: Rig, restart_s: float) -> None:
-    """the supply is gone, and comes back"""
-    rig.bracelet.power_cut(restart_s)
-
-
-@_action("power", operation=Parameter(int, "which one after the boot, from 0", 0, 0, 100_000), restart_s=_BACK)
-def flash_cut(rig: Rig, operation: int, restart_s: float) -> None:
-    """a reset, and after it the supply is lost at the n-th operation of the flash, and comes back"""
-    bracelet = rig.bracelet
-    bracelet.power_cut_at_flash_operation = operation
-    bracelet.restart_after_cut = restart_s
-    reset(rig)
-
-
-@_action("power")
-def reset(rig: Rig) -> None:
-    """the chip's reset pin is pulled (nothing while the supply is off)"""
-    if rig.bracelet.state != "off":
-        rig.bracelet.reset()
-
-
-@_action("power")
-def hang(rig: Rig) -> None:
-    """the processor stops where it is; the watchdog must notice"""
-    rig.bracelet.hang()

@@ -13,7 +13,28 @@ APART_US = 200_000  # a longer silence is between two patterns (within one there
 @dataclass(frozen=True)
 class Felt:
     at_us: int
-    name: str  # ticks, raised, updated, cancelled, heard, fault; "broken off" for anything else
+    name: str  # "ticks", or one of `PATTERNS`; "broken off" for anything else
+
+
+# Of a pulse: short at most 70 ms, brief 150, middle under 500, long under 1 s, else a swell. firmware/tocsin/drivers/
+# haptic.py has the patterns; of each these lengths follow each other.
+PATTERNS = {
+    "raised": "long",
+    "updated": "middle",
+    "cancelled": "middle brief middle",
+    "heard": "brief brief brief",
+    "accepted": "brief brief brief brief middle",
+    "closed": "middle middle middle",
+    "drill_armed": "short short",
+    "drill": "middle middle",
+    "may_open": "middle brief",
+    "worn": "brief middle",
+    "check_in": "brief brief middle",
+    "check_in_off": "middle brief brief",
+    "reminder": "swell",
+    "fault": "short short short short short short",
+}
+_NAMES = {lengths: name for name, lengths in PATTERNS.items()} | {"short": "ticks"}
 
 
 def read(pulses: Sequence[Pulse]) -> list[Felt]:
@@ -34,17 +55,9 @@ def read(pulses: Sequence[Pulse]) -> list[Felt]:
 
 
 def _name(lengths: list[int]) -> str:
-    match ["short" if ms <= 70 else "brief" if ms <= 150 else "middle" if ms < 500 else "long" for ms in lengths]:
-        case ["short"]:
-            return "ticks"
-        case ["long"]:
-            return "raised"
-        case ["middle"]:
-            return "updated"
-        case ["middle", "brief", "middle"]:
-            return "cancelled"
-        case ["brief", "brief", "brief"]:
-            return "heard"
-        case ["short", "short", "short", "short", "short", "short"]:
-            return "fault"
-    return "broken off"
+    return _NAMES.get(" ".join(map(_length, lengths)), "broken off")
+
+
+def _length(ms: int) -> str:
+    limits = {"short": 70, "brief": 150, "middle": 499, "long": 999}
+    return next((name for name, limit in limits.items() if ms <= limit), "swell")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from hwsim.scenario import actions
+from hwsim.scenario import actions, felt
 from hwsim.scenario.track import TrackError, Way, Waypoint, from_gpx, from_waypoints
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
@@ -41,6 +41,8 @@ class BraceletSetup(_Strict):
     """What the workshop gave it, where that differs from usual."""
 
     wifi: bool = True  # does it know the access point?
+    apn: bool = False  # does it know the mobile network's access point for data?
+    roaming: bool = False  # and may it use that in foreign networks?
     time: bool = True  # did the offer tell it the time?
     cold_start_s: Annotated[float, Field(ge=1, le=86400)] = 32.0  # until the receiver's first fix
 
@@ -71,10 +73,17 @@ class Place(_Strict):
     older_s: Count | None = None  # and at least
 
 
+def _pattern(name: str) -> str:
+    known = ("ticks", *felt.PATTERNS, "broken off")
+    if name not in known:
+        raise ValueError(f'no pattern "{name}"; there are {", ".join(known)}')
+    return name
+
+
 class Felt(_Window):
     """What the wrist felt, in order. A row of ticks is one "ticks"."""
 
-    felt: list[Literal["ticks", "raised", "updated", "cancelled", "heard", "fault", "broken off"]]
+    felt: list[Annotated[str, AfterValidator(_pattern)]]
 
 
 class Nothing(_Window):
@@ -106,6 +115,16 @@ class Told(_Strict):
     quality: Literal["unknown", "saved", "network", "gnss"] | None = None
 
 
+class Says(_Strict):
+    """What a message says: why it was raised, whether it is a drill, the strap, and every flag that is set."""
+
+    says: Annotated[str, Field(pattern=r"^(alarm [1-9][0-9]*|last)$")]
+    cause: Literal["button", "strap", "check-in"] | None = None
+    status: Literal["Actual", "Exercise"] | None = None
+    strap: Literal["none", "closed", "open"] | None = None
+    flags: list[Literal["cancel", "drill", "duress", "last", "doubtful"]] | None = None
+
+
 class Alarms(_Strict):
     """How many alarms were raised."""
 
@@ -124,6 +143,12 @@ class Boots(_Strict):
     boots: Number
 
 
+class Blank(_Strict):
+    """It was revoked: at the end it is wiped and blank, instead of armed."""
+
+    blank: Literal[True]
+
+
 class InTrace(_Window):
     """An event of the trace, by `who`, `event` and its details, happens so many times (at least once)."""
 
@@ -133,11 +158,24 @@ class InTrace(_Window):
 
 
 Expectation = (
-    Delivered | Place | Felt | Nothing | Messages | Updates | Told | Alarms | RefusedByRelay | Boots | InTrace
+    Delivered
+    | Place
+    | Felt
+    | Nothing
+    | Messages
+    | Updates
+    | Told
+    | Says
+    | Alarms
+    | RefusedByRelay
+    | Boots
+    | Blank
+    | InTrace
 )
 KINDS: dict[str, type[Expectation]] = {
     "delivered": Delivered, "place": Place, "felt": Felt, "nothing": Nothing, "messages": Messages,
-    "updates": Updates, "time": Told, "alarms": Alarms, "refused": RefusedByRelay, "boots": Boots, "trace": InTrace,
+    "updates": Updates, "time": Told, "says": Says, "alarms": Alarms, "refused": RefusedByRelay, "boots": Boots,
+    "blank": Blank, "trace": InTrace,
 }  # fmt: skip
 
 

@@ -31,8 +31,9 @@ def judge(played: Played) -> list[Verdict]:
     """The scenario's own expectations in their order, then what must always hold."""
     verdicts = [_check(expectation, played) for expectation in played.scenario.expectations]
     refusals_counted = any(isinstance(e, file.RefusedByRelay) for e in played.scenario.expectations)
+    blank = any(isinstance(e, file.Blank) for e in played.scenario.expectations)
     for wanted, find in ALWAYS.items():
-        if find is _refused and refusals_counted:
+        if (find is _refused and refusals_counted) or (find is _unarmed and blank):
             continue
         wrong = find(played)
         verdicts.append(Verdict(f"always: {wanted}", wrong is None, wrong or "yes"))
@@ -113,6 +114,13 @@ def _alarm(played: Played, number: int) -> AlarmStory | None:
 
 def _no_alarm(wanted: str, played: Played) -> Verdict:
     return Verdict(wanted, False, f"only {len(played.alarms)} alarms were raised")
+
+
+@_check.register
+def _blank(expectation: file.Blank, played: Played) -> Verdict:
+    names = ("wiped", "blank", "armed")
+    ends = [event.what for event in played.trace if event.who == "firmware" and event.what in names]
+    return Verdict("wiped and blank at the end", ends[-2:] == ["wiped", "blank"], " and ".join(ends[-2:]))
 
 
 @_check.register
@@ -243,6 +251,25 @@ def _told(expectation: file.Told, played: Played) -> Verdict:
     return Verdict(
         wanted, held and expectation.known and abs(off) <= expectation.within_s, f"{off:+d} s, quality {quality}"
     )
+
+
+@_check.register
+def _says(expectation: file.Says, played: Played) -> Verdict:
+    wanted = {name: value for name in ("cause", "status", "strap", "flags") if (value := getattr(expectation, name))}
+    if expectation.flags is not None:
+        wanted["flags"] = sorted(expectation.flags)
+    document = _document(played, expectation.says)
+    words = f"{expectation.says} says {wanted}"
+    if document is None:
+        return Verdict(words, False, "no such message reached the subscriber")
+    content = document.content
+    said = {
+        "cause": content["cause"],
+        "status": content["status"],
+        "strap": content["flags"]["strap"],
+        "flags": sorted(name for name, value in content["flags"].items() if value is True),
+    }
+    return Verdict(words, all(said[name] == value for name, value in wanted.items()), str(said))
 
 
 @_check.register

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwsim.rig import AlarmStory, Arrival, Rig
+from hwsim.rig import APN, AlarmStory, Arrival, Rig
 from hwsim.scenario import actions, felt
 from hwsim.scenario.file import Scenario
 from hwsim.world import World
@@ -62,7 +62,10 @@ def play(scenario: Scenario, seed: int = 1, firmware: Path | None = None) -> Pla
     track = Track([(t + BEGIN_S, lat, lon, alt) for t, lat, lon, alt in scenario.way]) if scenario.way else None
     with tempfile.TemporaryDirectory(prefix="hwsim-") as folder, World(seed=seed) as world:
         setup = scenario.bracelet
-        rig = Rig(world, Path(folder), wifi=setup.wifi, sends_time=setup.time, track=track, firmware=firmware)
+        apn = {**APN, "roaming": setup.roaming} if setup.apn else None
+        rig = Rig(
+            world, Path(folder), wifi=setup.wifi, apn=apn, sends_time=setup.time, track=track, firmware=firmware
+        )  # fmt: skip
         try:
             rig.provision()
             world.run(BEGIN_S - world.now_us / 1e6)
@@ -73,10 +76,10 @@ def play(scenario: Scenario, seed: int = 1, firmware: Path | None = None) -> Pla
                     call()
                 else:
                     world.at(round((BEGIN_S + event.at) * 1e6), call)
-            boots = rig.bracelet.boots
+            boots = _starts(rig)
             rig.bracelet.boot()
             world.run(scenario.seconds)
-            return _played(scenario, rig, track, rig.bracelet.boots - boots)
+            return _played(scenario, rig, track, _starts(rig) - boots)
         finally:
             rig.close()
 
@@ -102,7 +105,13 @@ def _played(scenario: Scenario, rig: Rig, track: Track | None, boots: int) -> Pl
     )
 
 
+def _starts(rig: Rig) -> int:
+    """How often it started; waking is none."""
+    boots = [event for event in rig.world.trace if event.who == rig.bracelet.name and event.what == "boot"]
+    return sum(event.detail["cause"] != "deep sleep" for event in boots)
+
+
 def _armed(rig: Rig) -> bool:
     """Whether the firmware of the last start has said that it is at work, and is."""
     last = [event.what for event in rig.world.trace if event.what in ("boot", "armed")]
-    return rig.bracelet.state in ("running", "waiting") and last[-1] == "armed"
+    return rig.bracelet.state in ("running", "waiting", "asleep") and last[-1] == "armed"

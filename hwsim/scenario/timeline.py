@@ -18,10 +18,23 @@ Wording = str | Callable[[dict[str, Any]], str | None]
 FEELS = {
     "ticks": "ticks", "raised": "one long pulse: raised", "updated": "one middle pulse: told again",
     "cancelled": "long, short, long: called back", "heard": "three short pulses: the relay has it",
-    "fault": "six quick pulses: fault", "broken off": "a pulse that was broken off",
+    "drill_armed": "two ticks: the next hold is a drill", "drill": "two middle pulses: the drill is raised",
+    "may_open": "long, short: it may be opened", "worn": "short, long: the strap is guarded",
+    "check_in": "short, short, long: the check-in timer runs", "check_in_off": "long, short, short: it is stopped",
+    "reminder": "a slow swell: check in", "fault": "six quick pulses: fault",
+    "accepted": "four quick pulses that rise, then a long one: a person has accepted it",
+    "closed": "three pulses that fade: it is over", "broken off": "a pulse that was broken off",
 }  # fmt: skip
-MODEM = {"ready": "the modem is set up", "lost": "the modem does not answer", "restarted": "the modem has restarted"}
-PATHS = {"net": "Wi-Fi", "mqtt": "broker", "sms": "mobile network"}
+MODEM = {
+    "ready": "the modem is set up", "lost": "the modem does not answer", "restarted": "the modem has restarted",
+    "off": "the modem is switched off",
+}  # fmt: skip
+PATHS = {"net": "Wi-Fi", "ppp": "data over the mobile network", "mqtt": "broker", "sms": "mobile network"}
+STRAP = {
+    "worn": "the strap is guarded", "may_open": "the strap may be opened for a minute",
+    "removed": "the strap was taken off", "cut": "the strap was cut",
+}  # fmt: skip
+CHECK_IN = {"start": "runs anew", "stop": "stopped", "remind": "reminds", "missed": "MISSED"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,11 @@ def _link(d: dict[str, Any]) -> str:
     return f"{PATHS.get(d['path'], d['path'])}: {'connected' if d['up'] else 'lost'}"
 
 
+def _raised(d: dict[str, Any]) -> str:
+    name = "DRILL" if d["by"] == "drill" else f"ALARM ({d['by']})" if d["by"] in ("strap", "check_in") else "ALARM"
+    return f"{name} sealed and stored as message {d['counter']}"
+
+
 def _item(name: str) -> Wording:
     return lambda d: f"{name}: message {d['counter']} by {d['path']}"
 
@@ -42,17 +60,31 @@ def _item(name: str) -> Wording:
 WORDS: dict[tuple[str, str], tuple[str, Wording]] = {
     ("button", "pressed"): ("person", "button down"),
     ("button", "released"): ("person", "button up"),
+    ("firmware", "boot"): ("bracelet", lambda d: "in safe mode" if d.get("mode") == "safe" else None),
+    ("firmware", "missing"): ("bracelet", lambda d: f"does without its part {d['part']}: {d['reason']}"),
+    ("firmware", "battery"): ("bracelet", "the battery is about to end"),
     ("firmware", "armed"): ("bracelet", "armed"),
-    ("firmware", "raised"): ("bracelet", lambda d: f"ALARM sealed and stored as message {d['counter']}"),
+    ("firmware", "raised"): ("bracelet", _raised),
     ("firmware", "update"): ("bracelet", lambda d: f"Update sealed as message {d['counter']}"),
+    ("firmware", "strap"): ("bracelet", lambda d: STRAP[d["state"]]),
+    ("firmware", "check_in"): ("bracelet", lambda d: f"check-in timer: {CHECK_IN[d['state']]}"),
+    ("strap", "closed"): ("person", "strap fastened"),
+    ("strap", "open"): ("person", "strap open"),
     ("firmware", "cancelled"): ("bracelet", "that one calls it back"),
     ("firmware", "published"): ("bracelet", lambda d: f"sends message {d['counter']} by {d['path']}"),
     ("firmware", "sms"): ("bracelet", lambda d: None if d["ok"] else f"SMS of message {d['counter']} was not taken"),
     ("firmware", "receipt"): ("bracelet", lambda d: f"has the receipt of message {d['counter']} by {d['path']}"),
+    ("firmware", "accept"): ("bracelet", lambda d: f"is told by {d['path']} that alarm {d['counter']} is accepted"),
+    ("firmware", "close"): ("bracelet", lambda d: f"is told by {d['path']} that alarm {d['counter']} is closed"),
+    ("firmware", "configure"): ("bracelet", lambda d: "changes its settings" if d["news"] else "has newer settings"),
+    ("firmware", "revoke"): ("bracelet", "is told to wipe itself"),
+    ("firmware", "wiped"): ("bracelet", "is wiped"),
+    ("firmware", "blank"): ("bracelet", "is blank, and waits for an offer"),
     ("firmware", "dropped"): ("bracelet", lambda d: f"gives message {d['counter']} up, to make room"),
     ("firmware", "link"): ("bracelet", _link),
     ("firmware", "refused"): ("bracelet", lambda d: f"refuses {d['what']}: {d['reason']}"),
     ("firmware", "modem"): ("bracelet", lambda d: MODEM[next(iter(d))]),
+    ("firmware", "sim"): ("bracelet", lambda d: f"the SIM is {d['state']}"),
     ("firmware", "gnss"): ("bracelet", lambda d: "first fix" if "fix" in d else "the receiver is silent"),
     ("firmware", "clock"): ("bracelet", lambda d: f"knows the time, source: {d['quality']}"),
     ("firmware", "restarted"): ("bracelet", lambda d: f"task {d['task']} failed: {d['reason']}"),
@@ -68,7 +100,9 @@ WORDS: dict[tuple[str, str], tuple[str, Wording]] = {
     ("sms centre", "delivered"): ("world", lambda d: f"SMS centre delivers to the {_to(d)}"),
     ("sms centre", "waits"): ("world", lambda d: f"an SMS waits for the {_to(d)}"),
     ("relay", "new"): ("relay", _item("new")),
+    ("relay", "lost"): ("relay", "hears from the broker that the connection has ended"),
     ("relay", "duplicate"): ("relay", _item("known already")),
+    ("relay", "command"): ("relay", lambda d: f"tells the bracelet to {d['kind']}, by {d['by']}"),
     ("relay", "refused"): ("relay", lambda d: f"refuses a message by {d['path']}: {d['reason']}"),
 }  # fmt: skip
 

@@ -249,6 +249,9 @@ class UART(io.IOBase):
     CTS = 2
     INV_TX = 16
     INV_RX = 32
+    IRQ_RX = 1
+    IRQ_BREAK = 2
+    IRQ_RXIDLE = 4096
 
     _PINS = {0: (1, 3), 1: (33, 32), 2: (17, 16)}  # (tx, rx) unless told otherwise
 
@@ -261,6 +264,7 @@ class UART(io.IOBase):
         self._timeout = 0
         self._in = bytearray()
         self._busy_until = 0
+        self._handler = None
         self.init(baudrate, bits, parity, stop, **options)
 
     def init(self, baudrate=115200, bits=8, parity=None, stop=1, *, tx=None, rx=None, rts=-1, cts=-1, txbuf=256,
@@ -287,6 +291,14 @@ class UART(io.IOBase):
             data = data[:-lost]
             _hw.post(self._device, "lost", lost)
         self._in.extend(data)
+        if self._handler:
+            self._handler(self)
+
+    def irq(self, handler=None, trigger=0, hard=False):
+        # IRQ_RX and IRQ_RXIDLE are alike here: octets come in chunks, with a pause after each.
+        if trigger & ~(UART.IRQ_RX | UART.IRQ_RXIDLE | UART.IRQ_BREAK):
+            raise ValueError("trigger 0x%04x unsupported" % trigger)
+        self._handler = handler if trigger & (UART.IRQ_RX | UART.IRQ_RXIDLE) else None
 
     def deinit(self):
         _hw.forget(self._device)
@@ -338,7 +350,7 @@ class UART(io.IOBase):
         return self.read(self._in.find(b"\n") + 1 or len(self._in))
 
     def write(self, data):
-        data = bytes(data)
+        data = data.encode() if isinstance(data, str) else bytes(data)
         now = _hw.clock()
         self._busy_until = max(now, self._busy_until) + len(data) * 10000000 // self._baud
         _hw.post(self._device, "tx", hexlify(data).decode())

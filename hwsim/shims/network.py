@@ -1,5 +1,5 @@
-"""`network`: a Wi-Fi station. The access point, its key and its reach belong to the world.
-Not modelled: access point mode, PPP, IPv6, power saving.
+"""`network`: a Wi-Fi station, and PPP (`_ppp.py`). The access point, its key and its reach belong to the world.
+Not modelled: access point mode, IPv6, power saving.
 """
 
 import _hw
@@ -28,6 +28,14 @@ def hostname(name=None):
 
 def country(code=None):
     return "XX"
+
+
+def __getattr__(name):
+    if name != "PPP":
+        raise AttributeError(name)
+    from _ppp import PPP  # only firmware that wants it pays for it with heap
+
+    return PPP
 
 
 class WLAN:

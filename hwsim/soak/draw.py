@@ -55,13 +55,19 @@ FAULTS: Mapping[str, Fault] = {
     "puback_delay": Fault(2, _LONG, lambda draw: {"s": round(_log(draw, 0.1, 900), 1)}),
     "tls_wrong": Fault(1, _LONG),
     "relay_down": Fault(3, _LONG),
+    "accept": Fault(2),
+    "close_alarm": Fault(1),
+    "replay_commands": Fault(2),
     "relay_mute": Fault(2, _LONG),
     "sms_delay": Fault(2, _LONG, lambda draw: {"s": round(_log(draw, 5, 3600), 1)}),
     "sms_reorder": Fault(1, _LONG, lambda draw: {"s": round(_log(draw, 5, 1200), 1)}),
     "sms_drop": Fault(2, _LONG, lambda draw: {"percent": draw.choice((50, 100))}),
     "sms_duplicate": Fault(2, _LONG, lambda draw: {"copies": draw.randint(1, 3)}),
     "no_service": Fault(3, _LONG),
-    "roaming": Fault(1, _LONG, lambda draw: {"on": True}),
+    "roaming": Fault(1, _LONG, lambda draw: {"on": True, "data": draw.random() < 0.5}),
+    "cell_data_down": Fault(3, _LONG),
+    "cell_data_lost": Fault(2, None, lambda draw: {"goodbye": draw.random() < 0.5}),
+    "no_cell_data": Fault(2, _LONG),
     "sim_out": Fault(1, _LONG),
     "modem_mute": Fault(2, _SHORT),
     "modem_garbage": Fault(2, None, lambda draw: {"octets": round(_log(draw, 1, 600))}),
@@ -81,6 +87,12 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "reset": Fault(3),
     "hang": Fault(1),
+    "strap_chatter": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 1, 900), 1)}),
+    "strap_cut": Fault(1, _LONG),
+    "take_off": Fault(1, _LONG),
+    "settings_damaged": Fault(1),
+    "board_damaged": Fault(1),
+    "receiver_wrong": Fault(1, _LONG),
 }  # fmt: skip
 
 # What ends a fault by the same action with another argument, where that is not its default or the action is a setting.
@@ -113,9 +125,12 @@ def draw(seed: int, hours: float = HOURS) -> Life:
         steps += _episode(chance, start)
     for _ in range(_events(chance, min(length / 3600, 3.0))):
         steps += _fault(chance, chance.uniform(0.0, length))
+    if chance.random() < 0.8:
+        steps.append(_step(chance.uniform(0.5, 60.0), "strap_close"))
     steps = sorted((step for step in steps if step.at >= 0), key=lambda step: step.at)
     calm_at = max(length, steps[-1].at + 30.0)
-    return Life(seed, tuple(steps), _track(chance, calm_at), chance.random() >= 0.15, round(calm_at, 3))
+    track, wifi, apn = _track(chance, calm_at), chance.random() >= 0.15, chance.random() < 0.5
+    return Life(seed, tuple(steps), track, wifi, round(calm_at, 3), apn)
 
 
 def _length(chance: random.Random, hours: float) -> float:
@@ -154,13 +169,37 @@ def _episode(chance: random.Random, start: float) -> Iterator[Step]:
         yield _step(start + chance.uniform(9, 32), "press", for_s=3.3)  # once more: says where I am now
     if chance.random() < 0.25:
         yield _step(start + chance.uniform(40, 600), "press", for_s=3.5)  # a new alarm
-    if chance.random() < 0.2:
+    if chance.random() < 0.15:
+        yield _step(start + chance.uniform(5, 40), "strap_cut")  # and torn off
+        yield _step(start + _log(chance, 100, 1800), "strap_close")
+    if chance.random() < 0.35:
+        yield from _check_ins(chance, start + chance.uniform(-1800, 1800))
+    back = chance.random()
+    if back < 0.2:
         yield _step(start + chance.uniform(9, 30), "call_back")
+    elif back < 0.35:
+        yield _step(start + chance.uniform(9, 30), "duress_call_back")
     elif chance.random() < 0.05:
         yield _step(start + chance.uniform(35, 120), "call_back")  # too late: raises
     if chance.random() < 0.03:
         for number in range(chance.randint(3, 14)):  # again and again
             yield _step(start + 40 * (number + 1), "press", for_s=3.3)
+
+
+def _check_ins(chance: random.Random, start: float) -> Iterator[Step]:
+    """The timer is started and renewed some times, and stopped or missed; or a drill is raised."""
+    if chance.random() < 0.1:
+        yield _step(start, "ask_to_take_off")
+    if chance.random() < 0.4:
+        yield _step(start, "drill")
+        if chance.random() < 0.5:
+            yield _step(start + chance.uniform(15, 35), "call_back")
+        return
+    for _ in range(chance.randint(1, 4)):
+        yield _step(start, "check_in")
+        start += chance.uniform(60, 1750)
+    if chance.random() < 0.5:
+        yield _step(start, "check_out")
 
 
 def _fault(chance: random.Random, at: float) -> Iterator[Step]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from hwsim.world.trace import TraceEvent
 
+TAP_US = 600_000  # firmware/tocsin/gesture.py: longer is no tap
 # A bracelet that is not at work: from one of these until the firmware says that it is armed.
 _OUT_OF_WORK = ("power on", "power cut", "reset", "boot", "watchdog", "main.py ended", "deep sleep", "stuck")
 
@@ -42,6 +43,9 @@ class Facts:
     holds: list[Span] = field(default_factory=list)
     armed: list[Span] = field(default_factory=list)
     raised: dict[int, int] = field(default_factory=dict)
+    by: dict[int, str] = field(default_factory=dict)  # what the firmware says raised it
+    strap_open: list[Span] = field(default_factory=list)  # before it is first fastened, too
+    check_in: list[Span] = field(default_factory=list)  # while the timer ran, by the firmware's word
     updates: dict[int, int] = field(default_factory=dict)
     cancels: dict[int, int] = field(default_factory=dict)
     receipts: dict[int, int] = field(default_factory=dict)
@@ -55,6 +59,20 @@ class Facts:
     never: list[tuple[int, str]] = field(default_factory=list)  # what no world should bring about
     stuck: list[int] = field(default_factory=list)
     watchdogs: list[int] = field(default_factory=list)
+    told_time: list[int] = field(default_factory=list)  # when it was told the time by satellites or the network
+
+    def forced(self, cancel: int) -> bool:
+        """Whether exactly three taps came before the hold that called an alarm back, and the bracelet saw them all."""
+        at = self.cancels[cancel]
+        presses = [span for span in self.holds if span.start < at]
+        hold = presses.pop()
+        taps, first = 0, hold.start
+        while presses and presses[-1].end is not None and first - presses[-1].end < 1_000_000:
+            if presses[-1].end - presses[-1].start > TAP_US:
+                break
+            first = presses.pop().start
+            taps += 1
+        return taps == 3 and any(span.covers(first, at) for span in self.armed)
 
     def sealed_at(self, counter: int) -> int | None:
         for messages in (self.raised, self.updates):
@@ -64,7 +82,7 @@ class Facts:
 
 
 def read(trace: Iterable[TraceEvent]) -> Facts:
-    facts = Facts()
+    facts = Facts(strap_open=[Span(0)])
     for event in trace:
         if event.who == "firmware":
             _firmware(facts, event)
@@ -72,6 +90,8 @@ def read(trace: Iterable[TraceEvent]) -> Facts:
             _bracelet(facts, event)
         elif event.who == "button":
             _button(facts, event)
+        elif event.who == "strap":
+            _span(facts.strap_open, event.what == "open", event.t_us)
         elif event.who == "haptic" and event.what == "pulse":
             ms = int(event.detail["ms"])
             facts.pulses.append(Pulse(event.t_us - ms * 1000, event.t_us, ms, int(event.detail["strength"])))
@@ -86,14 +106,19 @@ def _firmware(facts: Facts, event: TraceEvent) -> None:
         if facts.sealed_at(counter) is not None:
             facts.reused.append((at, counter))
         (facts.raised if event.what == "raised" else facts.updates)[counter] = at
+        facts.by[counter] = str(event.detail["by"])
     elif event.what == "cancelled":  # said right after the message that says so
         facts.cancels[max(facts.updates, key=facts.updates.__getitem__)] = at
     elif event.what == "receipt":
         facts.receipts.setdefault(counter, at)
     elif event.what == "published":
         facts.sent.setdefault((counter, event.detail["path"]), at)
+    elif event.what == "check_in" and event.detail["state"] != "remind":
+        _span(facts.check_in, event.detail["state"] == "start", at)
     elif event.what == "link":
         _link(facts, event.detail["path"], bool(event.detail["up"]), at)
+    elif event.what == "clock" and event.detail["quality"] in ("gnss", "network"):
+        facts.told_time.append(at)
     elif event.what == "delivered":
         facts.delivered.append((at, counter))
     elif event.what == "dropped":
@@ -104,7 +129,10 @@ def _firmware(facts: Facts, event: TraceEvent) -> None:
 
 
 def _link(facts: Facts, path: str, up: bool, at: int) -> None:
-    spans = facts.links.setdefault(path, [])
+    _span(facts.links.setdefault(path, []), up, at)
+
+
+def _span(spans: list[Span], up: bool, at: int) -> None:
     if spans and spans[-1].end is None:
         spans[-1].end = at
     if up:

@@ -36,8 +36,9 @@ class Life:
     seed: int
     steps: tuple[Step, ...]
     track: tuple[tuple[float, float, float, int], ...]
-    wifi: bool = True  # False: it knows no access point, so that there is SMS alone
+    wifi: bool = True  # False: it knows no access point
     calm_at: float = 0.0  # from then on, in seconds, everything works again
+    apn: bool = False  # does it know the mobile network's access point, so that there can be data over it?
 
     def with_steps(self, steps: list[Step]) -> Life:
         """The same life with other steps. It may calm down sooner."""
@@ -47,6 +48,7 @@ class Life:
     def to_toml(self) -> str:
         """What `from_toml` reads."""
         lines = [f"seed = {self.seed}", f"wifi = {json.dumps(self.wifi)}", f"calm_at = {self.calm_at}"]
+        lines.append(f"apn = {json.dumps(self.apn)}")
         for t, lat, lon, alt in self.track:
             lines += ["", "[[track]]", f"t = {t}", f"lat = {lat:.7f}", f"lon = {lon:.7f}", f"alt = {alt}"]
         for step in self.steps:
@@ -65,7 +67,8 @@ def from_toml(text: str) -> Life:
             steps.append(Step(float(rest.pop("at")), str(rest.pop("do")), rest))
         track = tuple((float(p["t"]), float(p["lat"]), float(p["lon"]), int(p["alt"])) for p in document["track"])
         return Life(
-            int(document["seed"]), tuple(steps), track, bool(document["wifi"]), float(document["calm_at"])
+            int(document["seed"]), tuple(steps), track, bool(document["wifi"]), float(document["calm_at"]),
+            bool(document.get("apn", False)),
         )  # fmt: skip
     except KeyError as error:
         raise ValueError(f"a life needs {error.args[0]!r}; `hwsim soak --replay SEED` prints whole ones") from error

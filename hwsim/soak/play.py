@@ -14,7 +14,7 @@ from pathlib import Path
 import cbor2
 from sqlalchemy import select
 
-from hwsim.rig import PHONE, RELAY_NUMBER, WIFI, Rig
+from hwsim.rig import APN, PHONE, RELAY_NUMBER, WIFI, Rig
 from hwsim.scenario import actions
 from hwsim.soak import facts as trace_facts
 from hwsim.soak import judge
@@ -63,7 +63,7 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
     with contextlib.ExitStack() as stack:
         world = stack.enter_context(World(seed=life.seed))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-soak-"))
-        rig = Rig(world, Path(folder), wifi=life.wifi, track=track, firmware=firmware)
+        rig = Rig(world, Path(folder), wifi=life.wifi, apn=APN if life.apn else None, track=track, firmware=firmware)
         stack.callback(rig.close)
         try:
             rig.provision()

@@ -10,7 +10,7 @@ from hwsim.world import flash as flash_image
 from hwsim.world.device import Device, part_suffix
 from hwsim.world.gnss import Gnss, Track
 from hwsim.world.modem_ports import on_uart
-from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch
+from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch, Strap
 from hwsim.world.uart import SerialPorts
 from hwsim.world.uplink import Uplink
 from hwsim.world.wifi import Wifi
@@ -39,11 +39,13 @@ class Bracelet(Device):
     def _wire(self, suffix: str, track: Track | None) -> None:
         board = self.board
         self.button = Button(self, f"button{suffix}", board["button"]["pin"], board["button"]["active_low"])
+        self.strap: Strap | None = None
+        if "strap" in board.sections:
+            self.strap = Strap(self, f"strap{suffix}", board["strap"]["pin"], board["strap"]["closed_low"])
         self.led = Led(self, f"led{suffix}", board["led"]["pin"], board["led"]["active_low"])
         self.haptic = Haptic(self, f"haptic{suffix}", board["haptic"]["pin"])
         self.battery = Battery(self, f"battery{suffix}", board)
         self.wifi = Wifi(self, f"wifi{suffix}")
-        Uplink(self, self.world.net, self.wifi)
         ports = SerialPorts(self)
         self.gnss = Gnss(self, f"gnss{suffix}", board["gnss"], track)
         ports.add(self.gnss.line)
@@ -52,6 +54,7 @@ class Bracelet(Device):
             PowerSwitch(self, f"gnss{suffix}", board["gnss"]["power"], active_low, self.gnss.power)
         self.modem, line = on_uart(self, f"modem{suffix}", board["modem"], self.phone)
         ports.add(line)
+        Uplink(self, self.world.net, self.wifi, self.modem)
 
     def boot(self) -> None:
         super().boot()
@@ -64,4 +67,5 @@ class Bracelet(Device):
         super()._halt(state)
         if state == "off":
             self.gnss.power(False)
+            self.gnss.forget()
             self.modem.power(False)

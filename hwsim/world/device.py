@@ -226,7 +226,7 @@ class Device:
             self._receive()
 
     def _open(self, hello: dict[str, Any]) -> Interpreter:
-        return Interpreter(hello, self.world.wall_limit_s)
+        return Interpreter(hello, self.world.wall_limit_s, frames=self.world.frames)
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""

@@ -1,8 +1,9 @@
 """A GNSS receiver on a serial line: NMEA 0183 once a second, from a track.
 
-Modelled: cold start (first silence, then the time, then a fix that gets better), loss of the sky and how long the
-receiver needs afterwards, the power switch, spoofing by an offset, line noise. Not modelled: orbits and signal levels,
-assistance data, configuration messages to the receiver, warm starts (every power-on is a cold one).
+Modelled: cold start (first silence, then the time, then a fix that gets better), hot start where the board keeps the
+receiver's backup supply, loss of the sky and how long the receiver needs afterwards, the power switch, spoofing by an
+offset, line noise. Not modelled: orbits and signal levels, assistance data, configuration messages to the receiver,
+warm starts (27 s in the NEO-6 data sheet, as a cold one).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwsim.world.clock import Timer
 from hwsim.world.uart import SerialLine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hwsim.world.device import Device
 
 _FIRST_OUTPUT_US = 400_000
+_ORBITS_US = 4 * 3600 * 1_000_000  # the ephemerides that satellites broadcast are good for some four hours
 _AFTER_SECOND_US = 60_000  # the receiver needs that long for the solution of a full second
 _SECOND_US = 1_000_000
 # So far ahead the chip is told what it will hear while nothing can change it. More would take more of its memory.
@@ -82,7 +84,7 @@ def _degrees(e7: int, width: int, positive: str, negative: str) -> str:
 
 
 class Gnss:
-    def __init__(self, device: Device, who: str, wiring: dict[str, int], track: Track | None) -> None:
+    def __init__(self, device: Device, who: str, wiring: dict[str, Any], track: Track | None) -> None:
         self._device = device
         self._world = device.world
         self._meter = device.meter
@@ -91,6 +93,9 @@ class Gnss:
         self.line.on_open = self._changed
         self._track = track
         self.cold_start_s = 32.0
+        self.hot_start_s = 2.0  # NEO-6 data sheet, table 2: 1 s under an open sky
+        self._backup = bool(wiring.get("backup", False))  # V_BCKP is fed while the main supply is off
+        self._orbits_us: int | None = None  # it last heard the satellites
         self.reacquire_s = 4.0
         self.on = False
         self._jump_e7 = (0, 0)
@@ -136,6 +141,10 @@ class Gnss:
     def power(self, on: bool) -> None:
         if on == self.on:
             return
+        if self.fix:
+            self._orbits_us = self._world.now_us
+        if not on and not self._backup:
+            self.forget()
         self.on = on
         self._meter.set("gnss", "acquisition" if on else "off")
         self._world.note(self._who, "on" if on else "off")
@@ -144,9 +153,14 @@ class Gnss:
             self._tick.cancel()
         if on:
             self._since_us = self._world.now_us
-            self._fix_at_us = self._since_us + round(self.cold_start_s * 1e6)
+            hot = self._orbits_us is not None and self._since_us - self._orbits_us < _ORBITS_US
+            self._fix_at_us = self._since_us + round((self.hot_start_s if hot else self.cold_start_s) * 1e6)
             self._had_fix = False
             self._tick = self._world.after(_FIRST_OUTPUT_US, self._schedule)
+
+    def forget(self) -> None:
+        """Its backup supply is gone as well: the next start is a cold one."""
+        self._orbits_us = None
 
     def inject(self, data: bytes) -> None:
         """Octets on the line that the receiver did not send: noise, or a forged sentence."""
@@ -170,6 +184,8 @@ class Gnss:
             self._had_fix = self.fix
             self._meter.set("gnss", "tracking" if self.fix else "acquisition")
             self._world.note(self._who, "fix" if self.fix else "fix lost")
+        if self.fix:
+            self._orbits_us = self._world.now_us
         self.line.send(b"".join(self._sentences(us)))
         until = min(self._device.alone_until_us(), us + _AHEAD_US) if self.line.announces else us
         us += _SECOND_US

@@ -34,7 +34,7 @@ SHIMS = Path(__file__).resolve().parent.parent / "shims"
 # 64 KB at start and more while there is memory (ports/esp32, MICROPY_GC_INITIAL_HEAP_SIZE, MICROPY_GC_SPLIT_HEAP_AUTO),
 # older releases 111 KB for good; Wi-Fi and TLS take theirs out of the same memory. This is what the firmware needs with
 # some margin (`hwsim bench-heap`), not yet what such a chip has.
-HEAP = 160 * 1024
+HEAP = 208 * 1024
 # What is no heap on the chip and is here, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does: the
 # shims with the link's buffer, where the chip has modules in flash (61 or 80 KB); what their objects take while they
 # are used (2, 3); the text of the longest frame while it is taken apart (2); and what the table of names takes more,
@@ -92,8 +92,11 @@ class Silent(Exception):
 
 
 class Interpreter:
-    def __init__(self, hello: dict[str, Any], wall_limit_s: float, console_fd: int | None = None) -> None:
-        """`console_fd` takes its standard output instead of `raw_console`."""
+    def __init__(
+        self, hello: dict[str, Any], wall_limit_s: float, console_fd: int | None = None,
+        frames: Counter[str] | None = None,
+    ) -> None:  # fmt: skip
+        """`console_fd` takes its standard output instead of `raw_console`; `frames` counts what it sends, by kind."""
         ours, theirs = socket.socketpair()
         # A file and not a pipe: a pipe that nobody empties would stop the interpreter in the middle of a print.
         self._console = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -122,7 +125,7 @@ class Interpreter:
         ours.settimeout(wall_limit_s)
         self._socket = ours
         self._buffer = b""
-        self.frames: Counter[str] = Counter()  # that it sent, by their kind
+        self.frames = Counter[str]() if frames is None else frames
         # The kernel takes the end of the thread that started a process for the end of its parent. Interpreters of other
         # threads end at their next exchange instead.
         main = threading.current_thread() is threading.main_thread()

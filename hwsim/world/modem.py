@@ -2,8 +2,8 @@
 
 Sans-I/O: octets come in by `feed`, go out by the given function, and time is the given scheduler's, so that the same
 modem hangs on a bracelet's UART, on a PTY, or on a test. Answers are made of separate lines with time between them; an
-unsolicited line can come between any two of them, as real modems do. Not modelled: text mode, calls, packet data (PPP),
-SIM PIN entry, flow control.
+unsolicited line can come between any two of them, as real modems do. Packet data is in modem_data.py. Not modelled:
+text mode, calls, SIM PIN entry, flow control.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 
 from hwsim.world.clock import Timer
 from hwsim.world.modem_at import COMMANDS, AtError
+from hwsim.world.modem_data import DIAL_US, PacketData
 from hwsim.world.pdu import PduError, Sms, decode_submit, encode_deliver, tpdu_length
 from hwsim.world.sms import CENTRE_NUMBER, SmsCentre
 
 BOOT_US = 3_000_000
 LINE_US = 4_000  # between two lines of an answer
 SUBMIT_US = 1_800_000  # until the network has confirmed a message
+BURST_US = 20_000  # on the air for a packet of data: an estimate, no source gives a figure for a packet
 NO_SERVICE_US = 5_000_000
 CAPACITY = 20
 
@@ -40,6 +42,7 @@ class Modem:
         self.register_us = 4_000_000  # from the first cell heard to the registration
         self.mute = False  # hung: takes nothing, says nothing, until its supply is cycled
         self._sim = True
+        self.locked = False  # the SIM asks for its PIN; there is no way to enter it
         self.announces = True  # says so when it has started
         self.roaming = False  # the network it finds next is a foreign one
         self.nitz = True  # the network tells the time
@@ -54,6 +57,9 @@ class Modem:
         self.on_spend: Callable[[str], None] = lambda state: None  # what it does to its supply, for a meter
         self._sending = False
         self._timers: list[Timer] = []
+        self.cnmi = (0, 0)
+        self._registration = NOT_REGISTERED
+        self.packet = PacketData(self, after)
         self.storage: dict[int, tuple[bool, bytes]] = {}  # place: (read, PDU); on the SIM, so kept without supply
         self._forget()
         centre.subscribe(number, self)
@@ -76,6 +82,10 @@ class Modem:
         self._submit_length: int | None = None
         self._reference = 0
         self._sending = False
+        self.packet.forget()
+
+    def note(self, what: str, **detail: object) -> None:
+        self._note(self.who, what, **detail)
 
     # -- supply
 
@@ -108,6 +118,16 @@ class Modem:
             self.say("RDY")
             self.say("+CPIN: READY" if self.sim else "+CPIN: NOT INSERTED")
         self._search()
+
+    def transmit(self) -> None:
+        """A packet of data leaves."""
+        self._sending = True
+        self._spend()
+        self._later(BURST_US, self._sent)
+
+    def _sent(self) -> None:
+        self._sending = False
+        self._spend()
 
     def _spend(self) -> None:
         radio = "registered" if self.registered else "searching" if self.sim and self.functional else "idle"
@@ -156,6 +176,7 @@ class Modem:
             self._note(self.who, "data" if data else "no data")
             self._report("CGREG")
             self._report("CEREG")
+            self.packet.refresh()
 
     @property
     def registered(self) -> bool:
@@ -167,7 +188,7 @@ class Modem:
         return self._registration
 
     def _search(self) -> None:
-        if not self.sim or not self.functional:
+        if not self.sim or self.locked or not self.functional:
             self._register(NOT_REGISTERED)
             return
         self._register(SEARCHING)
@@ -190,6 +211,7 @@ class Modem:
             self._note(self.who, "registered" if self.registered else "not registered")
         for name in self.reporting:
             self._report(name)
+        self.packet.refresh()
 
     def _report(self, name: str) -> None:
         if self.ready and self.reporting[name]:
@@ -221,7 +243,7 @@ class Modem:
         if not self.on or not self.registered or self.mute:
             return False
         pdu = encode_deliver(sms, self.unix_time(), CENTRE_NUMBER)
-        if self.cnmi[1] == 2:
+        if self.cnmi[1] == 2 and not self.packet.online:
             self.say(f"+CMT: ,{tpdu_length(pdu)}\r\n{pdu.hex().upper()}")
             return True
         if place is None:
@@ -239,7 +261,10 @@ class Modem:
     # -- the AT interface
 
     def say(self, line: str) -> None:
-        self.write(f"\r\n{line}\r\n".encode("ascii"))
+        if self.packet.online:
+            self.packet.hold(line)
+        else:
+            self.write(f"\r\n{line}\r\n".encode("ascii"))
 
     def write(self, data: bytes) -> None:
         if self.on and not self.mute:
@@ -248,6 +273,9 @@ class Modem:
     def feed(self, data: bytes) -> None:
         """Octets from the other end of the serial line."""
         if not self.ready or self.mute:
+            return
+        if self.packet.online:
+            self.packet.feed(data)
             return
         for octet in data.decode("latin-1"):
             if self._submit_length is not None and not self._busy:
@@ -282,6 +310,8 @@ class Modem:
             final = error.text(self.verbose_errors)
         if self._submit_length is not None and final == "OK":
             self._later(LINE_US, self._prompt)
+        elif self.packet.wanted is not None and final == "OK":
+            self._later(DIAL_US, self._dialled)
         else:
             self._later(LINE_US, lambda: self._finish(lines, final))
 
@@ -293,6 +323,14 @@ class Modem:
         self.say(final)
         self._busy = False
         self._later(1, self._next)
+
+    def _dialled(self) -> None:
+        """The end of ATD and ATO: the line is data from here on, or NO CARRIER."""
+        admitted, self.packet.wanted = self.packet.admitted, None
+        self._finish([], "CONNECT" if admitted else "NO CARRIER")
+        if admitted:
+            self._pending, self._line = [], ""
+            self.packet.connected()
 
     # -- sending
 

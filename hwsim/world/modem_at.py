@@ -120,7 +120,7 @@ def _errors(modem: Modem, rest: str) -> list[str]:
 def _pin(modem: Modem, rest: str) -> list[str]:
     if not modem.sim:
         raise AtError(_NO_SIM)
-    return ["+CPIN: READY"]
+    return ["+CPIN: SIM PIN" if modem.locked else "+CPIN: READY"]
 
 
 @COMMANDS.add("+CIMI")
@@ -182,6 +182,45 @@ for _name in ("CREG", "CGREG", "CEREG"):
 @COMMANDS.add("+CGATT")
 def _attached(modem: Modem, rest: str) -> list[str]:
     return [f"+CGATT: {int(modem.registered and modem.data)}"] if rest == "?" else []
+
+
+@COMMANDS.add("+CGDCONT")
+def _context(modem: Modem, rest: str) -> list[str]:
+    """27.007, 10.1.1: a context and its access point name."""
+    if rest == "?":
+        return [f'+CGDCONT: {number},"IP","{name}"' for number, name in sorted(modem.packet.contexts.items())]
+    match = re.fullmatch(r'=([1-9]),"(?:IP|IPV4V6)","([\w.-]{1,99})"(,.*)?', rest)
+    if match is None:
+        raise AtError(_INVALID)
+    modem.packet.contexts[int(match.group(1))] = match.group(2)
+    return []
+
+
+@COMMANDS.add("D")
+def _dial(modem: Modem, rest: str) -> list[str]:
+    """27.007, 10.2.1.1: *99***1# or *99# asks for packet data by context 1; voice calls are not modelled."""
+    match = re.fullmatch(r"\*99(?:\*\*\*([1-9]))?#", rest.strip())
+    name = modem.packet.contexts.get(int(match.group(1) or 1)) if match else None
+    if name is None:
+        raise AtError
+    if not modem.sim:
+        raise AtError(_NO_SIM)
+    modem.packet.wanted = name
+    return []
+
+
+@COMMANDS.add("O")
+def _online(modem: Modem, rest: str) -> list[str]:
+    """V.250, 6.3.7: back to a session that "+++" left."""
+    modem.packet.wanted = modem.packet.apn if modem.packet.open else ""
+    return []
+
+
+@COMMANDS.add("H")
+def _hang_up(modem: Modem, rest: str) -> list[str]:
+    """V.250, 6.3.6."""
+    modem.packet.hang_up()
+    return []
 
 
 @COMMANDS.add("+COPS")

@@ -1,9 +1,10 @@
 """The data network: names, delays, outages, and TCP between a bracelet and servers that live in the world.
 
 A connection behaves as TCP does above the packets: in order, nothing lost unless it breaks; a path that is down or
-loses packets shows as delay. A captive portal answers every name and every connection itself, with a redirection to its
-login page. Time does not depend on the number of octets, so that TLS (whose records differ in length
-from run to run) leaves the trace alone. Not modelled: bandwidth, segment sizes, receive windows, IPv6.
+loses packets shows as delay. It keeps to the path it was made on, Wi-Fi or mobile network (`uplink.py`); what is set
+here is Wi-Fi's way into the world. There a captive portal can stand, that answers every name and every connection
+itself, with a redirection to its login page. Time does not depend on the number of octets, so that TLS (whose records
+differ in length from run to run) leaves the trace alone. Not modelled: bandwidth, segment sizes, receive windows, IPv6.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hwsim.world.clock import Timer
 from hwsim.world.tls import TlsServer
 
 if TYPE_CHECKING:
-    from hwsim.world.uplink import Uplink
+    from hwsim.world.uplink import Path, Uplink
     from hwsim.world.world import World
 
 RETRANSMIT_US = 1_000_000  # after an outage the first packet that passes is a retransmission
@@ -79,7 +80,7 @@ class Pipe:
 
     def push(self, item: bytes | None) -> None:
         network = self._link.network
-        due = network.world.now_us + network.one_way_us()
+        due = network.world.now_us + self._link.path.one_way_us()
         if self._queue:
             due = max(due, self._queue[-1][0])
         self._queue.append((due, item))
@@ -110,9 +111,10 @@ class Pipe:
 class Link:
     """One TCP connection, seen from the middle. It is the Stream of the server's endpoint."""
 
-    def __init__(self, network: Network, uplink: Uplink, socket: str, host: str, port: int) -> None:
+    def __init__(self, network: Network, uplink: Uplink, path: Path, socket: str, host: str, port: int) -> None:
         self.network = network
         self.uplink = uplink
+        self.path = path
         self.socket = socket
         self.host, self.port = host, port
         self.open = False
@@ -129,7 +131,7 @@ class Link:
         return self.uplink.name
 
     def path_up(self) -> bool:
-        return self.network.data_up and self.uplink.reachable
+        return self.path.passes and self.uplink.route is self.path
 
     def path_restored(self) -> None:
         self._up.path_restored()
@@ -220,7 +222,7 @@ class Link:
             self._end_server()
             self._finish()
         else:
-            self.network.world.after(self.network.one_way_us(), lambda: self._acknowledge(len(item)))
+            self.network.world.after(self.path.one_way_us(), lambda: self._acknowledge(len(item)))
             self._endpoint.received(item)
 
     def _acknowledge(self, octets: int) -> None:
@@ -284,11 +286,11 @@ class Network:
             self._addresses[host] = f"10.77.0.{len(self._addresses) + 1}"
         return self._addresses[host]
 
-    def resolve(self, host: str) -> str | None:
-        """The address of a name, or the address itself."""
+    def resolve(self, host: str, path: Path | None = None) -> str | None:
+        """The address of a name as somebody on this path (else: on Wi-Fi) is told it, or the address itself."""
         if host.count(".") == 3 and host.replace(".", "").isdigit():
             return host
-        if self._captive:
+        if self._captive if path is None else path.captive:
             return PORTAL_ADDRESS
         return self._addresses.get(host)
 
@@ -318,19 +320,21 @@ class Network:
             return
         self._captive = captive
         self.note("captive portal" if captive else "no captive portal")
-        for link in list(self._links):  # the other side knows nothing of these connections
-            link.fail("ECONNRESET")
+        for link in list(self._links):
+            if link.path.wireless_lan:  # the other side knows nothing of these connections
+                link.fail("ECONNRESET")
 
     def path_changed(self) -> None:
         for link in list(self._links):
             if link.path_up():
                 link.path_restored()
 
-    def one_way_us(self) -> int:
+    def one_way_us(self, delay_us: int, loss: float) -> int:
+        """How long a packet takes now: a lost one comes again."""
         retransmissions = 0
-        while self.loss and self._random.random() < self.loss and retransmissions < 6:
+        while loss and self._random.random() < loss and retransmissions < 6:
             retransmissions += 1
-        return self.delay_us + retransmissions * RETRANSMIT_US
+        return delay_us + retransmissions * RETRANSMIT_US
 
     def cut(self) -> None:
         """Break every connection, as a middlebox that forgets its state does."""
@@ -342,20 +346,21 @@ class Network:
 
     def connect(self, uplink: Uplink, socket: str, address: str, port: int) -> Link:
         host = next((name for name, known in self._addresses.items() if known == address), address)
-        link = Link(self, uplink, socket, host, port)
+        path = uplink.route
+        link = Link(self, uplink, path, socket, host, port)
         self._links.append(link)
-        if not uplink.associated:
+        if not path.there:
             link.fail("EHOSTUNREACH")
         else:
             deadline = self.world.now_us + CONNECT_TIMEOUT_US
-            self.world.after(2 * self.one_way_us(), lambda: self._reach(link, address, deadline))
+            self.world.after(2 * path.one_way_us(), lambda: self._reach(link, address, deadline))
         return link
 
     def _reach(self, link: Link, address: str, deadline: int) -> None:
         if link not in self._links or link.open:
             return
         service = self._services.get((address, link.port))
-        if link.path_up() and self._captive:
+        if link.path_up() and link.path.captive:
             link.accept(Portal(link))
         elif link.path_up() and service:
             service(link)

@@ -83,6 +83,55 @@ class Button(_Pin):
         return self.level
 
 
+class Strap(_Pin):
+    """The conductor through the strap: closed on a wrist, open when it is unfastened or cut. At first it lies open."""
+
+    def __init__(self, device: Device, who: str, pin: int, closed_low: bool) -> None:
+        super().__init__(device, who)
+        self._pin = pin
+        self._closed_low = closed_low
+        self.closed = False
+        self._touching = False  # the contact, which may chatter while it is closed
+        self._random = device.world.random(f"{device.name} strap")
+        device.wire(f"pin{pin}", self)
+
+    def close(self) -> None:
+        """Fasten it."""
+        self._set(True)
+
+    def open(self) -> None:
+        """Unfasten, cut or tear it: its contact can't tell."""
+        self._set(False)
+
+    def chatter(self, seconds: float, longest_ms: int = 200) -> None:
+        """For so long the contact opens now and then, each time for `longest_ms` at most."""
+        world, at = self._device.world, 0
+        while at < seconds * 1e6:
+            at += self._random.randint(20_000, 800_000)
+            world.after(at, functools.partial(self._contact, False))
+            at += self._random.randint(500, longest_ms * 1000)
+            world.after(at, functools.partial(self._contact, True))
+
+    @property
+    def level(self) -> int:
+        return int(self._touching != self._closed_low)
+
+    def _set(self, closed: bool) -> None:
+        if closed != self.closed:
+            self.closed = closed
+            self._note("closed" if closed else "open")
+            self._contact(closed)
+
+    def _contact(self, touching: bool) -> None:
+        touching = touching and self.closed
+        if touching != self._touching:
+            self._touching = touching
+            self._device.pin_changed(self._pin, self.level)
+
+    def call(self, device: str, function: str, args: list[Any]) -> Any:
+        return self.level
+
+
 class Led(_Pin):
     def __init__(self, device: Device, who: str, pin: int, active_low: bool) -> None:
         super().__init__(device, who)

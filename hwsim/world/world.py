@@ -14,6 +14,7 @@ import shutil
 import ssl
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +51,7 @@ class World:
         self.wall_limit_s = wall_limit_s
         self.heap = heap or wanted_heap()  # octets of the chip that each firmware has for its objects
         self.trace = Trace()
+        self.frames: Counter[str] = Counter()  # that interpreters sent, by their kind, for those who measure
         self.bracelets: list[Bracelet] = []
         self._clock = Clock()
         self._limit_us = FOREVER

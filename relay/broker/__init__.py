@@ -78,7 +78,8 @@ def bracelet_user(kid: str, password: str) -> MqttUser:
 
 def relay_user(password: str) -> MqttUser:
     """The relay hears every bracelet, answers each, and rebroadcasts."""
-    return MqttUser("relay", password, publish=("b/+/+/ack", "r/+/alarm"), subscribe=("b/+/+/alarm", "b/+/+/hb"))
+    publish = ("b/+/+/ack", "r/+/alarm", "r/+/case")
+    return MqttUser("relay", password, publish=publish, subscribe=("b/+/+/alarm", "b/+/+/hb"))
 
 
 def subscriber_user(password: str) -> MqttUser:

@@ -1,9 +1,10 @@
-"""`relay bracelet add|list|revoke`: the registry."""
+"""`relay bracelet add|list|configure|revoke`: the registry."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +13,30 @@ from typing import Any
 import click
 
 from relay.assembly import Relay
-from relay.commands.common import Failure, data_option, errors_in_words, json_option, tell_running_relay
+from relay.commands.common import (
+    NOT_RUNNING,
+    Failure,
+    data_option,
+    errors_in_words,
+    json_option,
+    running_relay,
+    tell_running_relay,
+)
 from relay.config import E164
 from relay.datadir import DataDir, write_private
-from relay.registry import Entry
+from relay.downlink import Desk
+from relay.registry import Entry, Heard
+from relay.verify.down import SETTINGS
+from relay.verify.payload import REGISTRATIONS, UNKNOWN_DBM
+
+
+def _range(name: str) -> click.IntRange:
+    return click.IntRange(SETTINGS[name].low, SETTINGS[name].high)
 
 
 @click.group()
 def bracelet() -> None:
-    """Add, list and revoke bracelets."""
+    """Add, list, configure and revoke bracelets."""
 
 
 @bracelet.command()
@@ -42,6 +58,9 @@ def bracelet() -> None:
 @click.option("--wifi", multiple=True, metavar="SSID:KEY", help="A Wi-Fi network for the bracelet; repeatable.")
 @click.option("--host", help="Where the bracelet reaches the broker, if not mqtt.public_host.")
 @click.option("--port", type=click.IntRange(1, 65535), help="And on which port.")
+@click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network.")
+@click.option("--apn-user", metavar="USER:PASSWORD", help="For an access point that asks for them (PAP).")
+@click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well; without it, SMS alone there.")
 @click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not sms.number.")
 @data_option
 @json_option
@@ -53,6 +72,9 @@ def add(
     wifi: tuple[str, ...],
     host: str | None,
     port: int | None,
+    apn: str | None,
+    apn_user: str | None,
+    apn_roaming: bool,
     sms: str | None,
     data: Path,
     as_json: bool,
@@ -68,11 +90,12 @@ def add(
     """
     relay = Relay(DataDir(data).require())
     if answer_file is not None:
-        if code_name is not None or offer_file is not None or wifi or host or port or sms:
+        if code_name is not None or offer_file is not None or wifi or host or port or sms or apn:
             raise click.UsageError("--answer stands alone: name, network and numbers were given with the offer")
         _complete(relay, answer_file, as_json)
     elif code_name is not None and offer_file is not None:
-        _offer(relay, code_name, offer_file, _networks(wifi), host, port, sms, as_json)
+        access = _access_point(apn, apn_user, apn_roaming)
+        _offer(relay, code_name, offer_file, _networks(wifi), access, host, port, sms, as_json)
     else:
         raise click.UsageError("give CODE_NAME with --offer FILE for a new bracelet, or --answer FILE to complete one")
 
@@ -82,6 +105,7 @@ def _offer(
     code_name: str,
     file: Path,
     wifi: list[tuple[str, str]],
+    apn: dict[str, str | bool] | None,
     host: str | None,
     port: int | None,
     sms: str | None,
@@ -109,6 +133,7 @@ def _offer(
         ca_der=relay.ca_der(),
         sms=sms or relay.config.sms.number,
         wifi=wifi,
+        apn=apn,
     )
     try:
         write_private(file, json.dumps(offer, indent=1).encode() + b"\n")
@@ -141,7 +166,10 @@ def _complete(relay: Relay, file: Path, as_json: bool) -> None:
 @json_option
 @errors_in_words
 def list_(data: Path, as_json: bool) -> None:
-    """All bracelets, revoked ones too."""
+    """All bracelets, revoked ones too, and what their newest heartbeats say.
+
+    A crash number stands for the type and place of an error: `hwsim crash NUMBER` finds them in the firmware.
+    """
     entries = Relay(DataDir(data).require()).registry.list()
     if as_json:
         click.echo(json.dumps([_plain(entry) for entry in entries]))
@@ -150,24 +178,55 @@ def list_(data: Path, as_json: bool) -> None:
         click.echo("No bracelets. Add one: relay bracelet add CODE_NAME --offer FILE")
         return
     width = max(9, *(len(entry.code_name) for entry in entries))
-    click.echo(f"{'key id':<8}  {'state':<8}  {'code name':<{width}}  since (UTC)")
+    click.echo(
+        f"{'key id':<8}  {'state':<8}  {'code name':<{width}}  {'since (UTC)':<16}  {'heard (UTC)':<16}  "
+        f"{'battery':<7}  {'network':<9}  {'signal':<8}  state of health"
+    )
     for entry in entries:
         since = entry.revoked_ms or entry.completed_ms or entry.offered_ms
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(since / 1000))
-        click.echo(f"{entry.kid}  {entry.state:<8}  {entry.code_name:<{width}}  {when}")
+        line = f"{entry.kid}  {entry.state:<8}  {entry.code_name:<{width}}  {_utc(since)}  {_heard(entry.heard)}"
+        click.echo(line.rstrip())
+
+
+@bracelet.command()
+@click.argument("kid", metavar="KEY_ID")
+@click.option("--heartbeat", "heartbeat_s", type=_range("heartbeat_s"), metavar="S", help="Seconds between heartbeats.")
+@click.option("--hold", "hold_ms", type=_range("hold_ms"), metavar="MS", help="How long a hold must be to raise.")
+@click.option("--check-in", "check_in_min", type=_range("check_in_min"), metavar="MIN", help="Check-in timer; 0: off.")
+@data_option
+@json_option
+@errors_in_words
+def configure(kid: str, data: Path, as_json: bool, **options: int | None) -> None:
+    """Change settings of a bracelet that is in use; what isn't named stays as it is.
+
+    KEY_ID as `relay bracelet list` shows it. A heartbeat confirms that it was told.
+    """
+    relay = Relay(DataDir(data).require())
+    settings = {name: value for name, value in options.items() if value is not None}
+    if not settings:
+        raise click.UsageError("name at least one of --heartbeat, --hold, --check-in")
+    asked = Desk(relay.store, relay.registry).configure(kid, settings, now=time.time())
+    running = running_relay(relay.data) is not None
+    if as_json:
+        click.echo(json.dumps({"kid": kid, "settings": asked.settings, "relay_running": running}))
+    else:
+        click.echo(f"{kid}: is told until it has confirmed it.{'' if running else NOT_RUNNING}")
 
 
 @bracelet.command()
 @click.argument("kid", metavar="KEY_ID")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--now", "at_once", is_flag=True, help="Don't wait for the bracelet to confirm that it is wiped.")
 @data_option
 @json_option
 @errors_in_words
-def revoke(kid: str, yes: bool, data: Path, as_json: bool) -> None:
-    """End a bracelet that is lost, seized or broken. There is no way back: the wearer gets a new one.
+def revoke(kid: str, yes: bool, at_once: bool, data: Path, as_json: bool) -> None:
+    """Wipe and end a bracelet that is lost, seized or broken. There is no way back: the wearer gets a new one.
 
-    Nothing it sends is accepted from then on, and it can't connect to the broker. KEY_ID as `relay bracelet list` shows
-    it.
+    Its alarms are refused from then on. It is told to erase its keys, settings and undelivered messages, again and
+    again, and may connect until a last heartbeat confirms that it did; then its keys are deleted here and its account
+    is closed. With --now, also later, that is done without waiting: then it can't be told any more. KEY_ID as
+    `relay bracelet list` shows it.
     """
     relay = Relay(DataDir(data).require())
     entry = relay.registry.get(kid)
@@ -177,10 +236,16 @@ def revoke(kid: str, yes: bool, data: Path, as_json: bool) -> None:
             abort=True,
             err=True,
         )
-    entry = relay.registry.revoke(kid, now=time.time())
+    if at_once:
+        relay.registry.revoke(kid, now=time.time())
+    else:
+        Desk(relay.store, relay.registry).revoke(kid, now=time.time())
+    entry = relay.registry.get(kid)
     told = tell_running_relay(relay.data)
     if as_json:
         click.echo(json.dumps({**_plain(entry), "relay_told": told}))
+    elif entry.state == "revoking":
+        click.echo(f"{entry.kid}: is told to wipe itself, until it confirms it.{'' if told else NOT_RUNNING}")
     else:
         click.echo(f"{entry.kid}: revoked.{_told(told)}")
 
@@ -197,6 +262,23 @@ def _networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
     return networks
 
 
+def _access_point(name: str | None, user: str | None, roaming: bool) -> dict[str, str | bool] | None:
+    """For the offer. The name by 3GPP TS 23.003, 9.1; as the firmware takes it."""
+    if name is None:
+        if user is not None or roaming:
+            raise click.UsageError("--apn-user and --apn-roaming belong to --apn NAME")
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,100}", name):
+        raise click.BadParameter("a name has letters, digits, hyphens and dots", param_hint="--apn")
+    access: dict[str, str | bool] = {"name": name, "roaming": roaming}
+    if user is not None:
+        login, colon, password = user.partition(":")
+        if not (colon and login and password):
+            raise click.BadParameter("is USER:PASSWORD", param_hint="--apn-user")
+        access.update(user=login, password=password)
+    return access
+
+
 def _read_answer(file: Path) -> Mapping[str, Any]:
     try:
         answer = json.loads(file.read_bytes()[:4096])
@@ -207,8 +289,35 @@ def _read_answer(file: Path) -> Mapping[str, Any]:
     return answer
 
 
+def _utc(ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(ms / 1000))
+
+
+def _heard(heard: Heard | None) -> str:
+    """The columns about the newest heartbeat."""
+    if heard is None:
+        return "never"
+    network = "-" if heard.registration is None else REGISTRATIONS[heard.registration]
+    signal = "-" if heard.signal in (None, UNKNOWN_DBM) else f"-{heard.signal} dBm"
+    words = []
+    if heard.lost_ms is not None:
+        words.append(f"connection lost {_utc(heard.lost_ms)}")
+    if heard.last:
+        words.append("battery ends")
+    if heard.pending:
+        words.append(f"{heard.pending} unanswered")
+    if heard.mode:
+        words.append("safe mode")
+    if heard.resets and heard.resets > 1:
+        words.append(f"{heard.resets} starts")
+    if heard.crash:
+        words.append(f"crash {heard.crash}")
+    health = ", ".join(words) or "good"
+    return f"{_utc(heard.at_ms)}  {f'{heard.battery} %':<7}  {network:<9}  {signal:<8}  {health}"
+
+
 def _plain(entry: Entry) -> dict[str, Any]:
-    return entry._asdict()
+    return {**entry._asdict(), "heard": None if entry.heard is None else entry.heard._asdict()}
 
 
 def _told(told: bool) -> str:

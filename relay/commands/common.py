@@ -29,6 +29,9 @@ data_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
 
 
+NOT_RUNNING = os.linesep + "No relay is running on this folder; it is sent as soon as one does."
+
+
 class Failure(click.ClickException):
     """An error of the user's world: one or more sentences, exit status 1, no traceback."""
 
@@ -49,12 +52,13 @@ def errors_in_words(command: F) -> F:
         from relay.broker import BrokerError
         from relay.config import ConfigError
         from relay.datadir import DataDirError
+        from relay.downlink import CommandError
         from relay.registry import RegistryError
         from relay.store import AtRestError, StoreError
 
         try:
             return command(*args, **kwargs)
-        except (BrokerError, ConfigError, DataDirError, RegistryError, StoreError) as error:
+        except (BrokerError, CommandError, ConfigError, DataDirError, RegistryError, StoreError) as error:
             raise Failure(str(error)) from None
         except AtRestError as error:
             raise Failure(f"{error}; is keys/store.key the one that this database was made with?") from None

@@ -12,14 +12,15 @@ from typing import Any
 
 import click
 
-from relay import log, rebroadcast
+from relay import case_document, log, rebroadcast
 from relay.assembly import Relay
 from relay.commands.common import data_option, errors_in_words
 from relay.datadir import DataDir
 from relay.ingest.mqtt import Message, MqttLink
 
-FILTERS = ("r/+/alarm",)
+FILTERS = ("r/+/alarm", "r/+/case")
 _COLOURS = {"Alert": "red", "Update": "yellow", "Cancel": "green"}
+_DRILL_COLOUR = "blue"
 
 
 @click.command()
@@ -28,7 +29,7 @@ _COLOURS = {"Alert": "red", "Update": "yellow", "Cancel": "green"}
 @click.option("--count", type=click.IntRange(min=1), help="End after this many alarms.")
 @errors_in_words
 def watch(data: Path, as_json: bool, count: int | None) -> None:
-    """Show alarms as they are rebroadcast, each checked before it is shown.
+    """Show alarms as they are rebroadcast, and what becomes of them, each checked before it is shown.
 
     Connects to the broker as a subscriber would, with the account in the data folder. What is not genuine is shown as
     refused, with the reason. Ends on Ctrl-C.
@@ -82,6 +83,9 @@ class _Watcher:
         if self.finished:
             return
         self._shown.append(message)
+        if message.topic.endswith("/case"):
+            self._show_case(message)
+            return
         report = rebroadcast.check(message.octets, self._relay_key)
         if self._as_json:
             findings = [finding.code for finding in report.findings]
@@ -98,26 +102,48 @@ class _Watcher:
             self._left -= 1
 
 
+    def _show_case(self, message: Message) -> None:
+        """What became of an alarm. It isn't counted: it is none."""
+        document = case_document.check(message.octets, self._relay_key)
+        if self._as_json:
+            found = {"findings": ["not_genuine"]} if document is None else {"document": document}
+            click.echo(json.dumps({"genuine": document is not None, **found}))
+            sys.stdout.flush()
+        elif document is None:
+            said = f"{time.strftime('%H:%M:%S')}  REFUSED  not this relay's word about an alarm"
+            click.secho(said, fg="magenta", err=True)
+        else:
+            said = f"{document['at'][11:19]} UTC  {document['state'].upper()}  {document['alarm']}"
+            click.echo(click.style(said, fg="cyan", bold=True))
+
+
 def describe(document: dict[str, Any]) -> str:
     """One alarm message in a line or two, for people."""
     kind = document["msg_type"]
     flags = [name for name in ("drill", "cancel", "duress") if document["flags"][name]]
-    head = f"{document['received'][11:19]} UTC  {kind.upper():<6}  {document['alarm']}  {document['cause']}"
-    if document["status"] != "Actual":
+    drill = document["status"] != "Actual"  # says so first, and never in an alarm's colour
+    word = f"DRILL {kind}" if drill else kind
+    head = f"{document['received'][11:19]} UTC  {word.upper():<6}  {document['alarm']}  {document['cause']}"
+    if drill:
         head += f"  ({document['status']}: nobody is in danger)"
     if flags:
         head += "  [" + ", ".join(flags) + "]"
     if "duress" in flags:
-        head += "  called off UNDER DURESS: treat as an alarm"
+        head += "  called off UNDER DURESS: treat as an alarm" if "cancel" in flags else "  UNDER DURESS"
+    if document["flags"]["strap"] == "open" and document["cause"] != "strap":
+        head += "  strap open"
+    if document["flags"]["doubtful"]:
+        head += "  position doubtful: it jumped, perhaps it is spoofed"
+    if document["flags"]["last"]:
+        head += "  LAST message: the battery ends"
     parts = [
         _position(document["position"]),
         _cell(document["cell"]),
         f"battery {document['battery']} %",
         _delay(document),
     ]
-    return (
-        click.style(head, fg=_COLOURS.get(kind), bold=True) + "\n          " + ", ".join(part for part in parts if part)
-    )
+    colour = _DRILL_COLOUR if drill else _COLOURS.get(kind)
+    return click.style(head, fg=colour, bold=True) + "\n          " + ", ".join(part for part in parts if part)
 
 
 def _position(position: dict[str, Any] | None) -> str:

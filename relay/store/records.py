@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
@@ -39,6 +39,11 @@ def add_alarms(store: Store, connection: Connection, rows: Sequence[tuple[Any, .
 def put_heartbeats(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """The newest heartbeat of each bracelet; an older one that comes late changes nothing."""
     store.many(connection, _HEARTBEAT[store.engine.dialect.name], rows)
+
+
+def mark_lost(store: Store, connection: Connection, rows: Sequence[tuple[int, int]]) -> None:
+    """The connections of these bracelets have ended: (now_ms, kid). Of one that was never heard nothing is known."""
+    store.many(connection, _LOST, rows)
 
 
 def count_refusals(store: Store, connection: Connection, counts: Mapping[tuple[str, str], int], now_ms: int) -> None:
@@ -85,5 +90,8 @@ def _count_refusal(dialect: Any) -> ClauseElement:
 
 _ALARM = insert(schema.alarm).values(values(schema.alarm))
 _AUDIT = insert(schema.audit).values(values(schema.audit, "id"))
+_LOST = (
+    update(schema.heartbeat).values(lost_ms=bindparam("now_ms")).where(schema.heartbeat.c.kid == bindparam("number"))
+)
 _HEARTBEAT = {"sqlite": _put_heartbeat(sqlite), "postgresql": _put_heartbeat(postgresql)}
 _REFUSAL = {"sqlite": _count_refusal(sqlite), "postgresql": _count_refusal(postgresql)}

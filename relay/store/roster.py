@@ -6,11 +6,11 @@ that in every transaction and calls `forget` when it moved, or when a transactio
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
 
-from relay.store import chains, schema
+from relay.store import chains, commands, schema
 from relay.store.chains import Replacement, StoredChain
 from relay.store.database import Store
 from relay.verify.ratchet import MAX_STEPS
@@ -21,18 +21,18 @@ STEPS_A_SECOND = 500
 
 
 class Bracelet:
-    """One bracelet as the pipeline needs it. `chains` and `heartbeat_digest` are what is on disk."""
+    """One bracelet as the pipeline needs it. `chains` is what is on disk."""
 
     __slots__ = (
         "_steps",
         "_steps_at",
         "chains",
-        "heartbeat_digest",
         "hex",
         "kid",
         "kid_octets",
         "public",
         "revoked",
+        "revoking",
     )
 
     def __init__(self, kid: int, *, public: bytes, revoked: bool, chains: dict[str, StoredChain | None]) -> None:
@@ -41,8 +41,8 @@ class Bracelet:
         self.hex = f"{kid:08x}"
         self.public = public
         self.revoked = revoked
+        self.revoking = False  # to be wiped: of its messages only heartbeats count
         self.chains = chains
-        self.heartbeat_digest = b""
         self._steps = float(STEPS_AT_ONCE)
         self._steps_at = 0.0
 
@@ -93,17 +93,19 @@ class Roster:
         """Whether the registry is still the one that this roster was read from."""
         return self._version is None or self._version == version(connection)
 
-    def moved(self, replacements: Iterable[Replacement], heartbeats: Mapping[int, bytes]) -> None:
-        """These chain states and heartbeat digests are on disk now."""
+    def moved(self, replacements: Iterable[Replacement]) -> None:
+        """These chain states are on disk now."""
         for new in replacements:
             self._bracelets[new.kid].chains[new.name] = StoredChain(new.version + 1, new.state)
-        for kid, digest in heartbeats.items():
-            self._bracelets[kid].heartbeat_digest = digest
 
     def trim(self) -> None:
         """Drop those beyond the capacity. Not done while a batch is in work: it may need more than that at once."""
         while len(self._bracelets) > self._capacity:
             self._bracelets.popitem(last=False)
+
+    def drop(self, kid: int) -> None:
+        """One bracelet's chains were moved by somebody else; it is read again when needed."""
+        self._bracelets.pop(kid, None)
 
     def forget(self) -> None:
         """Drop everything; it is read again when needed."""
@@ -113,14 +115,13 @@ class Roster:
     def _read(self, connection: Connection, kids: list[int]) -> dict[int, Bracelet]:
         bracelets: dict[int, Bracelet] = {}
         stored = chains.read(connection, self._store.box, kids)
-        table, beat = schema.bracelet.c, schema.heartbeat.c
+        table = schema.bracelet.c
         query = select(table.kid, table.public, table.state).where(table.kid.in_(kids), table.state != "offered")
         for kid, public, state in connection.execute(query):
             mine = {name: stored.get((kid, name)) for name in (chains.ALARM, chains.HEARTBEAT, chains.DOWN)}
             bracelets[kid] = Bracelet(kid, public=public, revoked=state == "revoked", chains=mine)
-        for kid, digest in connection.execute(select(beat.kid, beat.digest).where(beat.kid.in_(kids))):
-            if kid in bracelets:
-                bracelets[kid].heartbeat_digest = digest
+        for kid in commands.revoking(connection, bracelets):
+            bracelets[kid].revoking = True
         self._bracelets.update(bracelets)
         return bracelets
 

@@ -73,7 +73,17 @@ heartbeat = Table(
     Column("flags", SmallInteger, nullable=False),
     Column("battery", SmallInteger, nullable=False),
     Column("pending", Integer, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
+    # NULL where the bracelet's firmware does not report it; see relay.verify.payload.
+    Column("down", BigInteger),
+    Column("registration", SmallInteger),
+    Column("signal", SmallInteger),  # -dBm
+    Column("operator", Integer),
+    Column("link", SmallInteger),
+    Column("reset_cause", SmallInteger),
+    Column("resets", SmallInteger),
+    Column("crash", BigInteger),
+    Column("mode", SmallInteger),
+    Column("lost_ms", BigInteger),  # its last will came, and no heartbeat since
 )
 
 alarm_case = Table(
@@ -144,6 +154,38 @@ outbox_attempt = Table(
     Column("result", Text, nullable=False),
 )
 Index("outbox_attempt_by_delivery", outbox_attempt.c.alarm_id, outbox_attempt.c.channel, outbox_attempt.c.step)
+
+# What an operator wants a bracelet to be told, until its heartbeat says that it was. `body` is the message's plaintext.
+command = Table(
+    "command",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kid", BigInteger, ForeignKey("bracelet.kid"), nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("case_id", BigInteger, ForeignKey("alarm_case.id")),  # of an acceptance or a closing
+    Column("body", LargeBinary, nullable=False),
+    Column("requested_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("counter", BigInteger),  # of the down chain, once it is sealed; then octets are there too
+    Column("octets", LargeBinary),  # the sealed message, sent again and again as it is
+    Column("sent_ms", BigInteger),
+    Column("done_ms", BigInteger),
+    Column("result", Text),
+    CheckConstraint("result IN ('arrived', 'superseded', 'expired', 'given up')", name="command_result"),
+)
+Index("command_unfinished", command.c.kid, sqlite_where=UNFINISHED, postgresql_where=UNFINISHED)
+Index("command_by_case", command.c.case_id)
+Index("command_by_counter", command.c.kid, command.c.counter)
+
+# The number from which a bracelet last sent an SMS, to answer it there later.
+sms_sender = Table(
+    "sms_sender",
+    metadata,
+    Column("kid", BigInteger, ForeignKey("bracelet.kid"), primary_key=True, autoincrement=False),
+    Column("heard_ms", BigInteger, nullable=False),
+    Column("number_sealed", LargeBinary, nullable=False),
+)
 
 refusal = Table(
     "refusal",

@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
 
+from relay.verify.down import Body, Kind
+from relay.verify.down import parse as parse_down
 from relay.verify.keys import LABEL
-from relay.verify.payload import Alarm, Heartbeat, decode, decode_exactly, parse_alarm, parse_heartbeat
+from relay.verify.payload import Alarm, Heartbeat, decode_exactly, parse_alarm, parse_heartbeat
 from relay.verify.ratchet import ChainState, advance
 from relay.verify.reasons import Reason, Refused
 
@@ -30,7 +32,6 @@ _BYTES = 0x40  # a CBOR byte string; its length is added
 _HEADER_BEFORE_KID = bytes((0xA3, 1, ALG_AES_CCM_16_64_128, 4, _BYTES | 4))
 _KID, _PARTIAL_IV = slice(5, 9), slice(11, None)
 SIGN_HEADER = cbor2.dumps({1: ALG_ED25519})
-RECEIPT_KIND = 0
 
 
 class Envelope(NamedTuple):
@@ -121,15 +122,16 @@ def open_heartbeat(envelope: Envelope, state: ChainState, now: int) -> OpenedHea
     return OpenedHeartbeat(parse_heartbeat(decrypt(key, envelope)), state)
 
 
-def open_receipt(envelope: Envelope, state: ChainState, now: int) -> tuple[int, ChainState]:
-    """What a bracelet reads from a receipt: the alarm counter that it confirms. For tests and benchmarks."""
+def open_down(envelope: Envelope, state: ChainState, now: int) -> tuple[Body, ChainState]:
+    """What a bracelet reads from a message of the down chain. For tests and benchmarks."""
     key, state = advance(state, envelope.counter, now)
-    plaintext = decrypt(key, envelope)
-    receipt = decode(plaintext)
-    if type(receipt) is not list or len(receipt) != 3 or receipt[:2] != [1, RECEIPT_KIND]:
-        raise Refused(Reason.BAD_PAYLOAD)
-    counter = receipt[2]
-    if type(counter) is not int or cbor2.dumps([1, RECEIPT_KIND, counter]) != plaintext:
+    return parse_down(decrypt(key, envelope)), state
+
+
+def open_receipt(envelope: Envelope, state: ChainState, now: int) -> tuple[int, ChainState]:
+    """The alarm counter that a receipt confirms. For tests and benchmarks."""
+    (kind, counter), state = open_down(envelope, state, now)
+    if kind != Kind.RECEIPT or not isinstance(counter, int):
         raise Refused(Reason.BAD_PAYLOAD)
     return counter, state
 

@@ -14,13 +14,14 @@ VERSION = 1
 UINT16 = 65535
 UINT32 = 4294967295
 
-DRILL, CANCEL, DURESS = 1, 2, 4
+DRILL, CANCEL, DURESS, LAST, DOUBTFUL = 1, 2, 4, 128, 256
+FLAGS = 511
 TIME_QUALITIES = ("unknown", "saved", "network", "gnss")
 STRAPS = ("none", "closed", "open", "reserved")
 
 Ranges = tuple[tuple[int, int], ...]
 
-HEAD: Ranges = ((VERSION, VERSION), (0, 127), (0, 23), (0, UINT16), (0, UINT32), (0, 100))
+HEAD: Ranges = ((VERSION, VERSION), (0, FLAGS), (0, 23), (0, UINT16), (0, UINT32), (0, 100))
 FIX: Ranges = (
     (-900000000, 900000000),
     (-1800000000, 1800000000),
@@ -31,7 +32,13 @@ FIX: Ranges = (
     (0, 359),
 )
 CELL: Ranges = ((0, 999), (0, 999), (0, UINT16), (0, 268435455))
-HEARTBEAT: Ranges = ((VERSION, VERSION), (0, 127), (0, UINT32), (0, 100), (0, UINT16))
+HEARTBEAT: Ranges = ((VERSION, VERSION), (0, FLAGS), (0, UINT32), (0, 100), (0, UINT16))
+REGISTRATIONS = ("none", "home", "searching", "denied", "unknown", "roaming")  # 3GPP TS 27.007, 7.2
+UNKNOWN_DBM = 255
+NETWORK: Ranges = ((0, 5), (0, UNKNOWN_DBM), (0, 999999), (0, 2))
+HEALTH: Ranges = ((0, 5), (0, 255), (0, UINT32), (0, 1))
+DOWN: Ranges = ((0, UINT32),)
+MORE_BEAT = (DOWN, NETWORK, HEALTH)
 FIX_LENGTHS = (0, 4, 5, 6, 7)  # altitude, speed and heading are left out from the end
 
 
@@ -93,6 +100,16 @@ class Alarm(NamedTuple):
     def strap(self) -> str:
         return STRAPS[self.flags >> 5 & 3]
 
+    @property
+    def last(self) -> bool:
+        """The battery is about to end: nothing more may come."""
+        return bool(self.flags & LAST)
+
+    @property
+    def doubtful(self) -> bool:
+        """The position follows an implausible jump."""
+        return bool(self.flags & DOUBTFUL)
+
     def encode(self) -> bytes:
         """The payload's octets."""
         items: list[Any] = [VERSION, *self[:5]]
@@ -103,17 +120,51 @@ class Alarm(NamedTuple):
         return cbor2.dumps(items)
 
 
+class Network(NamedTuple):
+    """What the bracelet sees of its networks. `registration` is <stat> of 3GPP TS 27.007, 7.2; `signal` is in -dBm,
+    255 unknown; `operator` is mcc * 1000 + mnc, 0 unknown; `link` is 0 none, 1 Wi-Fi, 2 PPP."""
+
+    registration: int
+    signal: int
+    operator: int
+    link: int
+
+
+class Health(NamedTuple):
+    """How the bracelet fares. `cause` of its last reset, `resets` since the last heartbeat (255: or more), `crash`: the
+    number of its last error (`hwsim crash` finds the place), `mode` 1: safe."""
+
+    cause: int
+    resets: int
+    crash: int
+    mode: int
+
+
 class Heartbeat(NamedTuple):
-    """A sign of life. It has no position, on purpose."""
+    """A sign of life. It has no position, on purpose. `down` is the lowest counter of the down chain that has not come
+    and still can. Of the last three each needs the one before it; older firmware sends none of them."""
 
     flags: int
     time: int
     battery: int
     pending: int
+    down: int | None = None
+    network: Network | None = None
+    health: Health | None = None
+
+    @property
+    def will(self) -> bool:
+        """Whether it is no sign of life but the last will: sealed when a connection began, sent by the broker when that
+        connection ended without a goodbye."""
+        return self.network is not None and self.network.link == 0
+
+    def fields(self) -> list[Any]:
+        """The items behind the version, as they are on the wire."""
+        return [list(item) if isinstance(item, tuple) else item for item in self if item is not None]
 
     def encode(self) -> bytes:
         """The heartbeat's octets."""
-        return cbor2.dumps([VERSION, *self])
+        return cbor2.dumps([VERSION, *self.fields()])
 
 
 def decode(octets: bytes) -> Any:
@@ -158,9 +209,19 @@ def parse_alarm(octets: bytes, counter: int) -> Alarm:
 def parse_heartbeat(octets: bytes) -> Heartbeat:
     """The heartbeat in `octets`, or Refused."""
     items = _list(octets)
-    if len(items) != len(HEARTBEAT) or not _within(items, HEARTBEAT):
+    more = items[len(HEARTBEAT) :]
+    if not len(HEARTBEAT) <= len(items) <= len(HEARTBEAT) + len(MORE_BEAT) or not _within(items[:5], HEARTBEAT):
         raise Refused(Reason.BAD_PAYLOAD)
-    return Heartbeat(*items[1:])
+    if more and not _within(more[:1], DOWN):
+        raise Refused(Reason.BAD_PAYLOAD)
+    for item, ranges in zip(more[1:], MORE_BEAT[1:], strict=False):
+        if type(item) is not list or len(item) != len(ranges) or not _within(item, ranges):
+            raise Refused(Reason.BAD_PAYLOAD)
+    flags, time, battery, pending = items[1:5]
+    down = more[0] if more else None
+    network = Network(*more[1]) if len(more) > 1 else None
+    health = Health(*more[2]) if len(more) > 2 else None
+    return Heartbeat(flags, time, battery, pending, down, network, health)
 
 
 def _list(octets: bytes) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Sealing: receipts that the relay sends down, and, for tests and the load generator, what a bracelet sends up.
+"""Sealing: what the relay sends down (`relay.verify.down`), and for tests and load what a bracelet sends up.
 
 `Sealer` is a bracelet's cryptography without the bracelet. It keeps its chains in memory only and signs without
 hedging, so it is no model for firmware; firmware/tocsin is that.
@@ -8,9 +8,9 @@ import cbor2
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
+from relay.verify import down
 from relay.verify.envelope import (
     KEY_OCTETS,
-    RECEIPT_KIND,
     SIGN_HEADER,
     SIGNATURE_OCTETS,
     TAG_OCTETS,
@@ -34,7 +34,7 @@ def seal(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[
 
 def seal_receipt(kid: bytes, counter: int, chain_key: bytes, alarm_counter: int) -> tuple[bytes, bytes]:
     """A receipt for the alarm message `alarm_counter`, as message `counter` of the down chain."""
-    return seal(kid, counter, chain_key, cbor2.dumps([1, RECEIPT_KIND, alarm_counter]))
+    return seal(kid, counter, chain_key, down.about(down.Kind.RECEIPT, alarm_counter))
 
 
 class Sealer:

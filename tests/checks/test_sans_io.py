@@ -11,11 +11,11 @@ from .sans_io import check, main
 
 CORES = [
     *(f"firmware/tocsin/{name}.py" for name in (
-        "alarm", "delivery", "gesture", "nmea", "at", "pdu", "cbor", "cose", "envelope", "ratchet", "chains", "clock",
-        "crypto/*", "links/mqtt_codec",
+        "alarm", "delivery", "gesture", "strap", "checkin", "nmea", "at", "pdu", "cbor", "cose", "envelope",
+        "ratchet", "chains", "clock", "crypto/*", "links/mqtt_codec",
     )),
     *(f"relay/{name}.py" for name in (
-        "verify/*", "cases/*", "rebroadcast", "receipt", "pipeline", "outbox",
+        "verify/*", "cases/*", "rebroadcast", "case_document", "receipt", "downlink", "pipeline", "outbox",
         "ingest/at", "ingest/pdu", "ingest/lanes", "ingest/ratelimit",
     )),
 ]  # fmt: skip

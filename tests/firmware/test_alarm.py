@@ -1,5 +1,6 @@
 """The life of an alarm: when a hold is an Alert, an Update, a cancel; when Updates are due."""
 
+import pytest
 from tocsin.alarm import ALERT, CANCEL, UPDATE, Alarm, next_update
 
 
@@ -10,7 +11,7 @@ def due(alarm, now, news, placed):
 
 def raised(at=0, news=0, time=1767225600):
     alarm = Alarm()
-    assert alarm.gesture("hold", at) == ALERT
+    assert alarm.decide("hold", at) == ALERT
     alarm.sealed(ALERT, 7, time, at, news, True)
     return alarm
 
@@ -28,6 +29,19 @@ def slots(until):
 def test_updates_with_news_all_the_time():
     minutes = [60 * n for n in range(2, 12)]
     assert slots(3_000_000) == [20, 40, 60, *minutes, 1260, 1860, 2460]
+
+
+@pytest.mark.parametrize("stretch", [2, 4])
+def test_with_a_low_battery_updates_are_as_many_times_fewer(stretch):
+    alarm = raised()
+    alarm.stretch = stretch
+    alarm.sealed(UPDATE, 8, 0, 1000, 1, True)
+    seen = []
+    for now in range(0, 3_000_001 * stretch, 1000):
+        if due(alarm, now, now, True):
+            alarm.sealed(UPDATE, 8, 0, now, now, True)
+            seen.append(now // 1000)
+    assert seen == [stretch * second for second in slots(3_000_000)]
 
 
 def test_slots_lie_ahead():
@@ -63,22 +77,22 @@ def test_the_first_position_does_not_wait_for_a_slot():
 
 def test_hold_again_soon_is_an_update_later_an_alert():
     alarm = raised(at=1000)
-    assert alarm.gesture("hold", 31_000) == UPDATE
-    assert alarm.gesture("hold", 31_001) == ALERT
+    assert alarm.decide("hold", 31_000) == UPDATE
+    assert alarm.decide("hold", 31_001) == ALERT
 
 
 def test_cancel_only_in_its_window_else_it_raises():
     alarm = raised(at=1000)
-    assert alarm.gesture("cancel", 31_000) == CANCEL
-    assert alarm.gesture("cancel", 31_001) == ALERT
-    assert Alarm().gesture("cancel", 0) == ALERT
+    assert alarm.decide("cancel", 31_000) == CANCEL
+    assert alarm.decide("cancel", 31_001) == ALERT
+    assert Alarm().decide("cancel", 0) == ALERT
 
 
 def test_after_a_cancel_a_hold_raises_anew_and_no_update_follows():
     alarm = raised()
     alarm.sealed(CANCEL, 8, 0, 5000, 0, True)
-    assert alarm.gesture("hold", 6000) == ALERT
-    assert alarm.gesture("cancel", 6000) == ALERT
+    assert alarm.decide("hold", 6000) == ALERT
+    assert alarm.decide("cancel", 6000) == ALERT
     assert not due(alarm, 10_000_000, 99, True)
     assert alarm.deadline(99, True) is None
 
@@ -96,9 +110,9 @@ def test_state_survives_a_reset():
     alarm.receipt(7, 7)
     again = Alarm()
     again.restore(alarm.state(), 500, 1100)
-    assert again.state() == alarm.state() == [7, 1000, 0, 1]
+    assert again.state() == alarm.state() == [7, 1000, 0, 1, 0, 0, 0]
     assert again.active
-    assert again.gesture("hold", 500) == ALERT  # 100 s have passed
+    assert again.decide("hold", 500) == ALERT  # 100 s have passed
     assert due(again, 5500, 1, True)
     fresh = Alarm()
     fresh.restore([], 0, 0)
@@ -108,5 +122,5 @@ def test_state_survives_a_reset():
 def test_reset_with_unknown_time_counts_as_just_raised():
     again = Alarm()
     again.restore([7, 0, 0, 0], 500, 1100)
-    assert again.gesture("hold", 500) == UPDATE
+    assert again.decide("hold", 500) == UPDATE
     assert again.deadline(1, True) == 5500

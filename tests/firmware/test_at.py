@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin.at import LINE_MAX, LINES_MAX, Command, Engine, fields, registration
+from tocsin.at import LINE_MAX, LINES_MAX, REGISTERED, Command, Engine, fields, registration, signal, sim
 
 
 def exchange(command, *parts):
@@ -128,22 +128,49 @@ def test_fields():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("+CREG: 1", (True, None, None)),
-        ("+CREG: 5", (True, None, None)),
-        ("+CREG: 0,1", (True, None, None)),
-        ("+CREG: 0,2", (False, None, None)),
-        ("+CREG: 0", (False, None, None)),
-        ('+CREG: 2,1,"00C3","0012A3"', (True, 0xC3, 0x12A3)),
-        ('+CREG: 1,"00C3","0012A3"', (True, 0xC3, 0x12A3)),
-        ('+CREG: 1,"00C3","0012A3",7', (True, 0xC3, 0x12A3)),
-        ("+CREG: 2,5,00C3,12A3,7", (True, 0xC3, 0x12A3)),
-        ("+CREG: 5,00C3,12A3", (True, 0xC3, 0x12A3)),
-        ('+CREG: 2,1,"zz","12A3"', (True, None, None)),
-        ("+CREG:", (False, None, None)),
+        ("+CREG: 1", (1, None, None)),
+        ("+CREG: 5", (5, None, None)),
+        ("+CREG: 0,1", (1, None, None)),
+        ("+CREG: 0,2", (2, None, None)),
+        ("+CREG: 0", (0, None, None)),
+        ("+CREG: 0,3", (3, None, None)),
+        ('+CREG: 2,1,"00C3","0012A3"', (1, 0xC3, 0x12A3)),
+        ('+CREG: 1,"00C3","0012A3"', (1, 0xC3, 0x12A3)),
+        ('+CREG: 1,"00C3","0012A3",7', (1, 0xC3, 0x12A3)),
+        ("+CREG: 2,5,00C3,12A3,7", (5, 0xC3, 0x12A3)),
+        ("+CREG: 5,00C3,12A3", (5, 0xC3, 0x12A3)),
+        ('+CREG: 2,1,"zz","12A3"', (1, None, None)),
+        ("+CREG:", (4, None, None)),
+        ("+CREG: x", (4, None, None)),
+        ("+CREG: 0,99", (4, None, None)),
     ],
 )
 def test_registration_in_the_ways_of_different_makers(line, expected):
     assert registration(line) == expected
+
+
+@pytest.mark.parametrize(("stat", "registered"), list(enumerate([0, 1, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0])))
+def test_on_lte_some_modems_are_registered_for_sms_only(stat, registered):
+    """<stat> 6, 7, 9 and 10 of 3GPP TS 27.007, 7.2: messages can be sent."""
+    for line in (f"+CREG: {stat}", f"+CREG: 2,{stat}", f'+CREG: 2,{stat},"00C3","0012A3",7'):
+        assert (registration(line)[0] in REGISTERED) == bool(registered)
+
+
+@pytest.mark.parametrize(
+    ("line", "dbm"),
+    [("+CSQ: 0,99", 113), ("+CSQ: 31,0", 51), ("+CSQ: 20,99", 73), ("+CSQ: 99,99", 255), ("+CSQ: 32,0", 255),
+     ("+CSQ: 199,99", 255), ("+CSQ: -1,0", 255), ("+CSQ:", 255), ("+CSQ: ,", 255), ('+CSQ: "7",1', 99)],
+)  # fmt: skip
+def test_signal(line, dbm):
+    assert signal(line) == dbm
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+def test_any_line_has_a_registration_and_a_signal_that_fit_the_wire(text):
+    state, lac, cid = registration("+CREG: " + text)
+    assert 0 <= state <= 5
+    assert lac is None or (0 <= lac <= 0xFFFF and 0 <= cid <= 0xFFFFFFF)
+    assert 51 <= signal("+CSQ: " + text) <= 255
 
 
 PIECES = st.sampled_from(
@@ -215,3 +242,30 @@ def test_a_restart_ends_the_command_in_flight():
     engine.start(command, 0)
     assert engine.restarted() == [("done", command)]
     assert (command.ok, command.result, engine.deadline()) == (False, "restarted", None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (b"+CPIN: READY\r\n\r\nOK", "ready"),
+        (b"+CPIN: SIM PIN\r\n\r\nOK", "locked"),
+        (b"+CME ERROR: 10", "missing"),
+        (b"+CME ERROR: 12", "locked"),
+        (b"+CME ERROR: 13", "failed"),
+        (b"ERROR", "failed"),
+    ],
+)
+def test_the_state_of_the_sim(answer, state):
+    command = Command("AT+CPIN?", "+CPIN:")
+    exchange(command, b"\r\n" + answer + b"\r\n")
+    assert sim(command) == state
+
+
+@pytest.mark.parametrize("result", ["CONNECT", "CONNECT 115200", "NO CARRIER", "BUSY", "ERROR"])
+def test_dialling_ends_with_what_else_comes_unasked(result):
+    command = Command("ATD*99***1#")
+    exchange(command, b"\r\n" + result.encode() + b"\r\n")
+    assert command.result == result
+    other = Command("AT+CSQ", "+CSQ:")
+    exchange(other, b"\r\nNO CARRIER\r\n")
+    assert other.result is None

@@ -114,14 +114,14 @@ def test_forged_replayed_and_foreign_receipts_are_refused_and_the_real_one_is_fe
     foreign = second.replace(bytes.fromhex(bench.kid), b"\0\0\0\0")
     for bad in (first, bytes(forged), second[:-1], b"", b"\x80", os.urandom(28), bytes(300), foreign):
         bench.broker.publish(topic, bad)
-        world.expect("firmware", "refused", within=2, what="receipt")
+        world.expect("firmware", "refused", within=2, what="down")
         bench.phone.send(PHONE, bad[:140] or b"\0")
-        world.expect("firmware", "refused", within=10, what="receipt")
+        world.expect("firmware", "refused", within=10, what="down")
     start = world.now_us
     bench.broker.publish(topic, second)
     world.expect("firmware", "receipt", within=2)
     bench.broker.publish(topic, second)
-    world.expect("firmware", "refused", within=2, what="receipt", reason="ratchet:_replay")
+    world.expect("firmware", "refused", within=2, what="down", reason="ratchet:_replay")
     world.run(2)
     assert len([ms for ms in bench.bracelet.haptic.felt_since(start) if ms > 100]) == 3
 

@@ -37,7 +37,7 @@ def test_tap_tap_hold_is_cancel():
     )
 
 
-@pytest.mark.parametrize("taps", [0, 1, 3, 4, 7])
+@pytest.mark.parametrize("taps", [0, 1, 4, 7])
 def test_any_other_number_of_taps_before_a_hold_raises(taps):
     edges = []
     for n in range(taps):

@@ -59,9 +59,10 @@ def nor():
 
 def record():
     r = Record([20, bytes(32)], [40, bytes(range(32))], (3, b"k" * 32, {1: b"a" * 29, 2: b"b" * 29}))
-    r.alarm = [17, 1767225600, 0, 1]
+    r.alarm = [17, 1767225600, 0, 1, 2, 0, 0]
     r.messages = [[17, 17, 0, bytes(140)], [18, 17, 1, b"x"]]
     r.time, r.acked = 1767225601, 17
+    r.extra = [1767227400, 30, {1: 600}, 7, 1]
     return r
 
 
@@ -74,6 +75,28 @@ def full():
 
 def test_record_round_trip():
     assert vars(decode(b"".join(record().encode()))) == vars(record())
+
+
+VERSION_1 = (
+    "88018214582000000000000000000000000000000000000000000000000000000000000000008218285820000102030405060708090a0b0c0d"
+    "0e0f101112131415161718191a1b1c1d1e1f840358206b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b01581d61"
+    "6161616161616161616161616161616161616161616161616161616184111a6955b90000018184111100467365616c65641a6955b90111"
+)
+
+
+def test_a_record_of_the_first_version_is_read_and_written_as_the_second():
+    old = decode(bytes.fromhex(VERSION_1))
+    assert (old.alarm, old.messages, old.acked) == ([17, 1767225600, 0, 1], [[17, 17, 0, b"sealed"]], 17)
+    assert old.extra == [0, 0, {}, 0, 0]
+    old.alarm = [*old.alarm, 0, 0, 0]
+    assert vars(decode(b"".join(old.encode()))) == vars(old)
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_record_of_the_first_version_cut_short_is_refused(at):
+    content = bytes.fromhex(VERSION_1)
+    with pytest.raises(ValueError):
+        decode(bytes([0x80 + at]) + content[1:])
 
 
 def test_a_full_record_fits(nor):

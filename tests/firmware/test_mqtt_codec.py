@@ -12,6 +12,13 @@ def test_connect():
     )
 
 
+def test_connect_with_a_will():
+    """MQTT 3.1.1, 3.1.2.3: will flag, will QoS 1, not retained; 3.1.3: the will stands before user and password."""
+    assert codec.connect("c", "u", "pw", 60, ("b/0a/x/hb", b"\x83\x00")) == (
+        b"\x10\x23\x00\x04MQTT\x04\xcc\x00\x3c\x00\x01c\x00\x09b/0a/x/hb\x00\x02\x83\x00\x00\x01u\x00\x02pw"
+    )
+
+
 def test_publish_subscribe_puback():
     assert codec.publish("t", b"xy", 258) == b"\x32\x07\x00\x01t\x01\x02xy"
     assert codec.publish("t", b"xy", 258, again=True)[0] == 0x3A

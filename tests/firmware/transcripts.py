@@ -3,7 +3,7 @@ what is right, and MicroPython, where it has to come out the same, octet by octe
 
 from hashlib import sha256
 
-from tocsin import alarm, at, chains, clock, delivery, gesture, journal, nmea, pdu
+from tocsin import alarm, at, chains, checkin, clock, delivery, gesture, journal, nmea, pdu, strap
 from tocsin.links import dns, mqtt_codec
 
 
@@ -132,14 +132,48 @@ def play_alarm(dice):
     for news in range(400):
         now += dice(40000)
         if not dice(12):
-            kind = newest.gesture(("hold", "cancel")[dice(2)], now)
+            what = ("hold", "cancel", "duress", "drill", "strap", "check_in")[dice(6)]
+            kind = newest.decide(what, now)
         elif now >= (newest.deadline(news // 3, bool(dice(2))) or now + 1):
-            kind = alarm.UPDATE
+            kind, what = alarm.UPDATE, None
         else:
             continue
-        newest.sealed(kind, counter, now // 1000, now, news // 3, bool(dice(2)))
+        print(newest.flags(kind, what), newest.cause_of(kind, what))
+        newest.sealed(kind, counter, now // 1000, now, news // 3, bool(dice(2)), what)
         counter += 1
         print(now, kind, newest.state(), newest.deadline(news, True), newest.receipt(dice(counter), dice(counter)))
+
+
+def play_strap(dice):
+    worn = strap.Strap(bool(dice(2)))
+    now, closed = 0, False
+    for _ in range(400):
+        now += (20, 300, 2000, 9000)[dice(4)]
+        closed = bool(dice(2)) if not dice(3) else closed
+        if not dice(15):
+            worn.allow(now)
+        print(now, closed, worn.sample(closed, now), worn.state, worn.allowed(now), worn.deadline())
+
+
+def play_check_in(dice):
+    timer = checkin.CheckIn()
+    now, seconds = 0, 1700000000
+    for _ in range(400):
+        step = (1000, 20000, 60000, 900000)[dice(4)]
+        now, seconds = now + step, seconds + step // 1000
+        told = seconds if dice(3) else 0
+        kind = dice(12)
+        if kind == 0:
+            timer.start(1 + dice(60), now)
+        elif kind == 1:
+            timer.stop()
+        elif kind == 2:
+            again = checkin.CheckIn()
+            again.restore(timer.state(now, told), 500, told)
+            timer, now = again, 500
+        elif kind == 3:
+            timer.clock(now, told)
+        print(now, timer.time(now), timer.deadline(), timer.state(now, told))
 
 
 def play_delivery(dice):
@@ -205,7 +239,7 @@ def play_journal(dice):
         record = journal.Record(
             stored, [n, dice.octets(32)], (n, dice.octets(32), {k: dice.octets(29) for k in range(n % 5)})
         )
-        record.alarm = [n, n, 0, 1] if n % 2 else []
+        record.alarm = [n, n, 0, 1, 0, 0, 0] if n % 2 else []
         record.messages = [[n, n, 0, dice.octets(140)]] * (n % 4)
         book.save(record.encode())
         sender.reserved(stored)
@@ -215,7 +249,7 @@ def play_journal(dice):
 
 
 def main():
-    for play in (play_nmea, play_at, play_codecs, play_gestures, play_alarm, play_delivery):
+    for play in (play_nmea, play_at, play_codecs, play_gestures, play_alarm, play_strap, play_check_in, play_delivery):
         print(play.__name__)
         play(Dice(7))
     play_journal(Dice(8))

@@ -10,22 +10,23 @@ from hwsim import bench_speed, cli
 
 
 def test_exchanges_and_events_are_the_same_each_time_and_few():
-    first = bench_speed.measure(idle_s=120, rounds=1)
-    second = bench_speed.measure(idle_s=120, rounds=1)
+    first = bench_speed.measure(idle_s=3600, rounds=1)
+    second = bench_speed.measure(idle_s=3600, rounds=1)
     for name in bench_speed.TARGETS:
         counted = [(speed.exchanges, speed.one_way, speed.events) for speed in (first[name], second[name])]
         assert counted[0] == counted[1]
-    # What modem, battery and broker need, and one for the receiver's sentences of up to eight seconds. What costs time.
-    assert first["idle"].exchanges < 0.8
+    # At peace only the duties; in an alarm what modem, battery and broker need, and one for the receiver's sentences of
+    # up to eight seconds. What costs time.
+    assert first["idle"].exchanges < 0.2
     assert first["alarm"].exchanges < 1.2
-    assert first["idle"].one_way < 0.3
+    assert first["idle"].one_way < 0.1
 
 
 def test_the_command_prints_both_situations(monkeypatch):
     monkeypatch.setattr(bench_speed, "ROUNDS", 1)
     monkeypatch.setattr(bench_speed, "TARGETS", {"idle": 1, "alarm": 1})
     monkeypatch.setattr(bench_speed, "ALARM_S", 60)
-    done = CliRunner().invoke(cli.main, ["bench-speed", "--seconds", "60", "--json"])
+    done = CliRunner().invoke(cli.main, ["bench-speed", "--seconds", "3600", "--json"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output)
     for speed in report.values():

@@ -170,3 +170,52 @@ def test_a_press_bounces_if_told_to(world, firmware):
     levels = [event.detail["level"] for event in world.trace if event.what == "edge"]
     assert len(levels) > 6
     assert levels[-1] == 1
+
+
+@pytest.mark.parametrize(("away_s", "found_s"), [(900, 4), (5 * 3600, 34)])
+def test_a_receiver_with_a_backup_supply_starts_hot_for_four_hours(world, firmware, away_s, found_s):
+    bracelet = world.bracelet(firmware=firmware("import time\ntime.sleep(100000)"), track=Track.still(1, 2))
+    bracelet.boot()
+    bracelet.gnss.power(True)
+    world.run(40)
+    assert bracelet.gnss.fix
+    bracelet.gnss.power(False)
+    world.run(away_s)
+    bracelet.gnss.power(True)
+    world.run(found_s / 2)
+    assert not bracelet.gnss.fix or found_s == 4
+    world.run(found_s / 2)
+    assert bracelet.gnss.fix
+
+
+def test_without_any_supply_the_receiver_forgets(world, firmware):
+    bracelet = world.bracelet(firmware=firmware("import time\ntime.sleep(100000)"), track=Track.still(1, 2))
+    bracelet.boot()
+    bracelet.gnss.power(True)
+    world.run(40)
+    bracelet.power_cut()
+    bracelet.boot()
+    bracelet.gnss.power(True)
+    world.run(20)
+    assert not bracelet.gnss.fix
+
+
+def test_the_strap_tells_its_contact_and_chatters_only_while_closed(world, basic):
+    device = world.bracelet(firmware=basic)
+    strap, pin = device.strap, device.board["strap"]["pin"]
+    assert device.level(pin) == 1  # open: the pull-up
+    strap.close()
+    assert device.level(pin) == 0
+    strap.chatter(5)
+    levels = set()
+    for _ in range(500):
+        world.run(0.01)
+        levels.add(device.level(pin))
+    assert levels == {0, 1}
+    world.run(2)
+    assert device.level(pin) == 0
+    strap.chatter(5)
+    strap.open()
+    world.run(7)
+    assert device.level(pin) == 1
+    assert [event.what for event in world.trace if event.who == "strap"] == ["closed", "open"]

@@ -24,4 +24,4 @@ def test_the_example_passes_as_it_stands(tmp_path):
         check=False,
     )
     assert "1 passed" in done.stdout, done.stdout
-    assert re.search(r"firmware +raised +counter=0", done.stdout)
+    assert re.search(r"firmware +raised +by=hold +counter=0", done.stdout)

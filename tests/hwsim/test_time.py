@@ -85,7 +85,7 @@ def test_deep_sleep_keeps_rtc_memory_and_wakes_by_any_of_two_pins(world, firmwar
         """
 if machine.reset_cause() != machine.DEEPSLEEP_RESET:
     RTC().memory(b"kept")
-    esp32.wake_on_ext1((Pin(32), Pin(33)), esp32.WAKEUP_ALL_LOW)
+    esp32.wake_on_ext1((Pin(27), Pin(33)), esp32.WAKEUP_ALL_LOW)
     Pin(33, Pin.IN, Pin.PULL_UP)
     machine.deepsleep(60000)
 """,

@@ -96,8 +96,10 @@ def alarms(root: bytes) -> list[dict[str, Any]]:
         ("a cell instead of a position", 24, [16, 0, 4, 1767225680, 86], [CELL]),
         ("a position and a cell", 255, [24, 0, 5, 1767225700, 85], [*FIX[:4], CELL]),
         ("drill, cancelled", 256, [27, 0, 6, 1767225720, 85], FIX),
-        ("the largest counter and the longest items", 2**24 - 1, [127, 23, 65535, 2**32 - 1, 100], FAR[:6]),
-        ("a stale position gives way to the cell", 2**24 - 1, [127, 23, 65535, 2**32 - 1, 100], [BIG_CELL]),
+        ("a strap cut, the position doubtful", 257, [344, 1, 0, 1767225740, 85], FIX),
+        ("a check-in missed, the battery ends", 258, [184, 2, 0, 1767225760, 1], FIX[:4]),
+        ("the largest counter and the longest items", 2**24 - 1, [511, 23, 65535, 2**32 - 1, 100], FAR[:6]),
+        ("a stale position gives way to the cell", 2**24 - 1, [511, 23, 65535, 2**32 - 1, 100], [BIG_CELL]),
     ]
     out = []
     for name, counter, head, where in table:
@@ -120,7 +122,17 @@ def alarms(root: bytes) -> list[dict[str, Any]]:
 
 def heartbeats(root: bytes) -> list[dict[str, Any]]:
     out = []
-    for counter, fields in enumerate(([0, 0, 0, 0], [24, 1767225600, 55, 1], [127, 2**32 - 1, 100, 65535])):
+    table: list[list[Any]] = [
+        [0, 0, 0, 0],
+        [24, 1767225600, 55, 1],
+        [511, 2**32 - 1, 100, 65535],
+        [24, 1767225600, 55, 1, 0],
+        [56, 1767225600, 55, 0, 7, [1, 73, 262001, 1]],
+        [56, 1767225600, 55, 0, 7, [5, 255, 0, 0]],
+        [152, 1767225600, 2, 0, 24, [1, 73, 262001, 1], [3, 1, 305419896, 0]],
+        [511, 2**32 - 1, 100, 65535, 2**32 - 1, [5, 255, 999999, 2], [5, 255, 2**32 - 1, 1]],
+    ]
+    for counter, fields in enumerate(table):
         chain_key = step(root, counter)
         message = encrypt(counter, chain_key, cbor2.dumps([1, *fields]))
         out.append(
@@ -135,6 +147,30 @@ def receipts(root: bytes) -> list[dict[str, Any]]:
     for counter, confirms in enumerate((0, 1, 23, 24, 255, 256, 65536, 2**24 - 1)):
         message = encrypt(counter, step(root, counter), cbor2.dumps([1, 0, confirms]))
         out.append({"counter": counter, "confirms": confirms, "message": message.hex()})
+    return out
+
+
+def commands(root: bytes) -> list[dict[str, Any]]:
+    """On the down chain behind the receipts, in the order of their counters: kind and content as both sides name
+    them."""
+    table: list[tuple[str, Any, list[Any]]] = [
+        ("accept", 0, [1, 1, 0]),
+        ("accept", 2**24 - 1, [1, 1, 2**24 - 1]),
+        ("close", 23, [1, 2, 23]),
+        ("configure", {}, [1, 3, {}]),
+        ("configure", {"heartbeat_s": 60}, [1, 3, {1: 60}]),
+        ("configure", {"hold_ms": 10000, "check_in_min": 0}, [1, 3, {2: 10000, 3: 0}]),
+        (
+            "configure",
+            {"heartbeat_s": 86400, "hold_ms": 1000, "check_in_min": 1440},
+            [1, 3, {1: 86400, 2: 1000, 3: 1440}],
+        ),
+        ("revoke", None, [1, 4]),
+    ]
+    out = []
+    for counter, (kind, content, body) in enumerate(table, 8):
+        message = encrypt(counter, step(root, counter), cbor2.dumps(body))
+        out.append({"counter": counter, "kind": kind, "content": content, "message": message.hex()})
     return out
 
 
@@ -192,6 +228,7 @@ def vectors() -> dict[str, Any]:
         "alarms": alarms(roots["alarm"]),
         "heartbeats": heartbeats(roots["heartbeat"]),
         "receipts": receipts(roots["down"]),
+        "commands": commands(roots["down"]),
         "refused": refused(roots),
     }
 

@@ -1,12 +1,15 @@
 # hwsim: no-float
-"""The battery's charge, from its voltage by the board's table."""
+"""The battery's charge, from its voltage by the board's table; and when it is about to end."""
 
 import asyncio
 
 from machine import ADC, Pin
 
 PERIOD_MS = 60000
+PERIOD_LOW_MS = 10000
 SAMPLES = 8
+LOW, VERY_LOW, ENDING = 15, 5, 2  # %: from here on an alarm's Updates are fewer, are few, and one says it is the last
+RECOVERED = 5  # %: it is being charged
 
 
 def percent(millivolts, table):
@@ -22,12 +25,21 @@ def percent(millivolts, table):
 
 
 class Battery:
-    def __init__(self, board):
+    """`on_ending()` once when it begins to end."""
+
+    def __init__(self, board, on_ending):
         self._adc = ADC(Pin(board["pin"]), atten=ADC.ATTN_11DB)
         self._num = board.get("divider_num", 1)
         self._den = board.get("divider_den", 1)
         self._table = board["table"]
+        self._on_ending = on_ending
         self.percent = self._measure()
+        self.ending = self.percent <= ENDING  # one that starts so has said it before, or says it with what it sends
+
+    @property
+    def stretch(self):
+        """How many times longer the pauses between an alarm's Updates become, so that it lasts."""
+        return 1 if self.percent > LOW else 2 if self.percent > VERY_LOW else 4
 
     def _measure(self):
         total = 0
@@ -35,7 +47,17 @@ class Battery:
             total += self._adc.read_uv() // 1000
         return percent(total * self._num // self._den // SAMPLES, self._table)
 
+    def look(self):
+        """Measure, and say so if it is about to end."""
+        before, self.percent = self.percent, self._measure()
+        # Twice in a row: a modem that transmits pulls the voltage down for a moment.
+        if not self.ending and self.percent <= ENDING and before <= ENDING:
+            self.ending = True
+            self._on_ending()
+        elif self.ending and self.percent > RECOVERED:
+            self.ending = False
+
     async def run(self):
         while True:
-            self.percent = self._measure()
-            await asyncio.sleep_ms(PERIOD_MS)
+            self.look()
+            await asyncio.sleep_ms(PERIOD_MS if self.percent > VERY_LOW else PERIOD_LOW_MS)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from esp32 import wake_on_ext0
 from machine import Pin
 
 from tocsin import aio
@@ -12,7 +13,8 @@ IDLE_MS = 5000  # look at the pin this often even without an interrupt: one that
 
 
 class Button:
-    """`on_edge(down)` for every debounced edge and `on_time()` while it is held, `on_alive()` now and then."""
+    """`on_edge(down)` for every debounced edge, `on_time()` while it is held, `on_alive()` now and then. What on_time()
+    returns is in how many milliseconds it wants to be called again although the button rests, or None."""
 
     def __init__(self, board, on_edge, on_time, on_alive):
         self._pin = Pin(board["pin"], Pin.IN, Pin.PULL_UP if board.get("active_low", True) else Pin.PULL_DOWN)
@@ -25,6 +27,10 @@ class Button:
 
     def _interrupt(self, pin):
         self._flag.set()
+
+    def arm_wake(self):
+        """A press ends the next deep sleep. ValueError when its pin is none of the RTC's."""
+        wake_on_ext0(self._pin, self._pressed)
 
     async def run(self):
         down = False
@@ -42,4 +48,5 @@ class Button:
                 self._on_time()
                 self._on_alive()
                 await asyncio.sleep_ms(SAMPLE_MS)
-            await aio.wait(self._flag, IDLE_MS)
+            ms = self._on_time()
+            await aio.wait(self._flag, IDLE_MS if ms is None else max(min(ms, IDLE_MS), 1))

@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""The GNSS receiver on its UART: octets to fixes, and a power cycle when it has gone silent.
+"""The GNSS receiver on its UART: octets to fixes, on and off, and a power cycle when it has gone silent.
 
 Keeps exactly one fix, the newest, in memory; never a track.
 """
@@ -22,7 +22,8 @@ class Gnss:
     def __init__(self, board, clock, on_time, on_fix):
         self._uart = UART(board["uart"], baudrate=board.get("baud", 9600), tx=board["tx"], rx=board["rx"], rxbuf=RXBUF)
         self._power_on = 0 if board.get("power_active_low") else 1
-        self._power = Pin(board["power"], Pin.OUT, value=self._power_on) if "power" in board else None
+        self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
+        self.on = self._power is None  # without a switch it always is
         self._clock = clock
         self._on_time = on_time
         self._on_fix = on_fix
@@ -30,6 +31,20 @@ class Gnss:
         self._fixed_at = 0
         self._heard_at = clock.ms()
         self.count = 0  # of fixes so far: tells whether there is a newer one
+
+    def switch(self, on):
+        """Give it its supply, or take it."""
+        if self._power is not None and on != self.on:
+            self.on = on
+            self._heard_at = self._clock.ms()
+            self._power.value(self._power_on if on else 1 - self._power_on)
+
+    def remember(self, fix):
+        """What fix() said before the processor slept, its age told anew."""
+        lat, lon, accuracy, age, altitude, speed, heading = fix
+        self._fix = nmea.Fix(lat, lon, speed, heading)
+        self._fix.accuracy, self._fix.altitude = accuracy, altitude
+        self._fixed_at = self._clock.ms() - age * 1000
 
     def fix(self):
         """(lat, lon, accuracy, age s, altitude, speed, heading) of the last fix, or None."""
@@ -63,7 +78,7 @@ class Gnss:
         """Power the receiver off and on when nothing at all comes from it."""
         while True:
             await asyncio.sleep_ms(SILENT_MS // 2)
-            if self._clock.ms() - self._heard_at > SILENT_MS:
+            if self.on and self._clock.ms() - self._heard_at > SILENT_MS:
                 log.event("gnss", silent=1)
                 self._heard_at = self._clock.ms()
                 if self._power:

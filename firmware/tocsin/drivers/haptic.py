@@ -19,6 +19,15 @@ PATTERNS = {
     "updated": ((80, 200),),
     "cancelled": ((90, 300), (0, 150), (60, 80), (0, 150), (90, 300)),
     "heard": ((100, 120), (0, 120), (100, 120), (0, 120), (100, 120)),
+    "accepted": ((40, 90), (0, 90), (55, 90), (0, 90), (70, 90), (0, 90), (85, 90), (0, 90), (100, 300)),
+    "closed": ((70, 250), (0, 150), (45, 250), (0, 150), (25, 250)),
+    "drill_armed": ((60, 40), (0, 100), (60, 40)),
+    "drill": ((100, 350), (0, 150), (100, 350)),
+    "may_open": ((90, 300), (0, 150), (60, 80)),
+    "worn": ((60, 80), (0, 150), (90, 300)),
+    "check_in": ((60, 80), (0, 150), (60, 80), (0, 150), (90, 300)),
+    "check_in_off": ((90, 300), (0, 150), (60, 80), (0, 150), (60, 80)),
+    "reminder": ((30, 300), (50, 300), (70, 300), (50, 300), (30, 300)),
     "fault": ((100, 50), (0, 50)) * 6,
 }
 PAUSE_MS = 250  # between two patterns
@@ -32,6 +41,10 @@ class Haptic:
         self._waiting = []
         self._current = None  # what plays now
         self._wake = asyncio.Event()
+
+    def busy(self):
+        """Is something felt, or about to be?"""
+        return self._current is not None or bool(self._waiting)
 
     def play(self, name):
         if name.startswith("tick"):

@@ -3,7 +3,9 @@
 
 One task (reader) reads, one (run) talks; nothing cancels an exchange. A modem that stops answering is switched off
 and on again; one that restarted by itself, and so forgot how it was set up, is set up anew. Received messages are
-handed over first and deleted from the SIM after that.
+handed over first and deleted from the SIM after that. Where there is a power key it is off while nobody wants it.
+
+In data mode the line is PPP's (links/ppp.py): then nobody here reads or talks, until a message must go out.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ SMS_TIMEOUT_MS = 60000
 PROBES = 3  # unanswered in a row: it hangs, or is off
 BOOT_MS = 20000
 INBOX_MAX = 16
+DIAL_MS = 15000
+GUARD_MS = 1100  # of silence before and after "+++": a second, with a margin
 INDICATIONS = ["2", "1"]  # of AT+CNMI: a received message is stored, and its place told
 INIT = (  # (command, must it work)
     ("ATE0", True),
@@ -72,10 +76,23 @@ class Modem:
         self._drain = True
         self._anew = False  # it has started since it was set up
         self._outbox = None  # (number, octets, on_result)
+        self._ours = asyncio.Event()  # the line is not PPP's
+        self._ours.set()
+        self.data = None  # the Ppp that may have the line
+        self._wanted = False
+        self.resting = False  # off, or as near to it as it can be brought
         self._network = None  # (mcc, mnc)
         self._area = None  # (lac, cell id)
+        self._sim = "ready"  # as it was last said
         self.cell = None  # (mcc, mnc, lac, cell id)
         self.registered = False
+        self.stat = at.NONE  # registration, as on the wire
+        self.signal = at.UNKNOWN_DBM
+
+    @property
+    def operator(self):
+        """mcc * 1000 + mnc of the network it is registered with, 0 unknown."""
+        return self._network[0] * 1000 + self._network[1] if self._network else 0
 
     def send(self, number, octets, on_result):
         """Send an SMS; on_result(ok) when the network took it or it failed. One at a time: False while one is under
@@ -86,11 +103,23 @@ class Modem:
         self._wake.set()
         return True
 
+    def switch(self, on):
+        """Is it wanted? It takes seconds until it is `registered`, or `resting`."""
+        if on != self._wanted:
+            self._wanted = on
+            self.resting = False
+            self._wake.set()
+
+    def look(self):
+        """Something has changed for it."""
+        self._wake.set()
+
     # -- the one that reads ---------------------------------------------------------------------------------------
 
     async def reader(self):
         stream = asyncio.StreamReader(self._uart)
         while True:
+            await self._ours.wait()
             data = await stream.read(256)
             if data:
                 self._handle(self._engine.feed(data, self._clock.ms()))
@@ -99,6 +128,8 @@ class Modem:
     def _handle(self, events):
         for event in events:
             if event[0] == "done":
+                if event[1].result.startswith("CONNECT"):
+                    self._ours.clear()  # at once: what follows is not for us
                 self._done.set()
             elif len(event) == 3:
                 if event[1].startswith("+CMT:"):
@@ -130,12 +161,16 @@ class Modem:
 
     async def run(self):
         self._engine = at.Engine()  # should this be a restart, nobody waits for the command in flight any more
+        self._ours.set()
         try:
             while True:
+                if not self._wanted:
+                    await self._rest()
                 try:
                     await self._start()
                     await self._serve()
-                    log.event("modem", restarted=1)
+                    if self._wanted:
+                        log.event("modem", restarted=1)
                     self._down()
                 except Lost:
                     log.event("modem", lost=1)
@@ -144,7 +179,19 @@ class Modem:
         finally:
             self._down()
 
+    async def _rest(self):
+        """Switch it off, until it is wanted."""
+        self._down()
+        if self._key and (self._status.value() if self._status else await self._answers(1)):
+            await self._press(self._key_ms)
+            log.event("modem", off=1)
+        self.resting = True
+        while not self._wanted:
+            self._wake.clear()
+            await self._wake.wait()
+
     def _down(self):
+        self.stat, self.signal = at.NONE, at.UNKNOWN_DBM
         self._state(False)
         if self._outbox:
             on_result = self._outbox[2]
@@ -154,7 +201,7 @@ class Modem:
     async def _ask(self, text, expect=None, data=None, ms=5000):
         """One exchange; its Command when it is over. Raises Lost when there was no answer and there is none to AT."""
         command = await self._exchange(text, expect, data, ms)
-        if command.result == "timeout" and not await self._answers(PROBES):
+        if command.result == "timeout" and not await self._alive():
             raise Lost
         return command
 
@@ -177,6 +224,18 @@ class Modem:
                 return True
         return False
 
+    async def _alive(self):
+        """Does it answer? If not it may be in data mode, from before a reset of this chip, say."""
+        return await self._answers(PROBES) or (self.data is not None and await self._escape())
+
+    async def _escape(self):
+        """Out of data mode, and the session over. False: it doesn't answer."""
+        await asyncio.sleep_ms(GUARD_MS)
+        self._uart.write(b"+++")
+        await asyncio.sleep_ms(GUARD_MS)
+        # The first answer may be an error: to a modem in command mode the pluses are the begin of a line.
+        return await self._answers(2) and (await self._exchange("ATH")).ok
+
     async def _press(self, ms):
         if self._key:
             self._key.value(self._key_on)
@@ -195,7 +254,7 @@ class Modem:
 
     async def _start(self):
         # It may be running already: a reset of this chip doesn't reach the modem.
-        if (self._status and not self._status.value()) or not await self._answers(PROBES):
+        if (self._status and not self._status.value()) or not await self._alive():
             await self._press(self._key_ms)
             if not await self._answers(BOOT_MS // 1000):
                 raise Lost
@@ -213,7 +272,7 @@ class Modem:
         """Until it has to be set up anew."""
         polled = timed = None
         registered = self.registered
-        while not self._anew:
+        while self._wanted and not self._anew:
             now = self._clock.ms()
             if self.registered and not registered:
                 polled = None  # it has just come into a network: ask for its time and place
@@ -224,6 +283,9 @@ class Modem:
                 await self._fetch(self._inbox.pop(0))
             elif self._drain:
                 await self._drain_sim()
+            elif self.data and self.data.wanted and self.data.possible:
+                await self._carry()
+                polled = None
             elif polled is None or now - polled >= POLL_MS:
                 polled = now
                 await self._poll()
@@ -232,6 +294,31 @@ class Modem:
             else:
                 self._wake.clear()
                 await aio.wait(self._wake, polled + POLL_MS - now)
+
+    def _needed(self):
+        """Must the line be ours?"""
+        return bool(self._outbox) or not self._wanted
+
+    async def _carry(self):
+        """A data session, until it is over or the line is needed."""
+        command = await self._ask("AT+CGATT?", "+CGATT:")
+        if not (command.ok and command.lines and at.fields(command.lines[0])[0] == "1"):
+            self.data.refused("attach")
+            return
+        await self._ask('AT+CGDCONT=1,"IP","%s"' % self.data.name)
+        command = await self._ask("ATD*99***1#", ms=DIAL_MS)
+        if not command.result.startswith("CONNECT"):
+            self.data.refused("dial")
+            return
+        try:
+            await self.data.carry(self._uart, self._needed)
+        finally:
+            self._engine = at.Engine()
+            self._ours.set()
+        self._drain = True  # what came meanwhile was told to nobody
+        if not await self._escape():
+            raise Lost
+        await self._check()
 
     async def _send_one(self):
         number, octets, on_result = self._outbox
@@ -272,14 +359,26 @@ class Modem:
         except ValueError:
             log.event("refused", what="sms", reason="pdu")
 
-    async def _poll(self):
+    async def _check(self):
+        """Is it still set up? If it restarted without a word, nobody would hear of a message that comes."""
         command = await self._ask("AT+CNMI?", "+CNMI:")
         if command.ok and command.lines and at.fields(command.lines[0])[:2] != INDICATIONS:
-            self._anew = True  # it restarted without a word: nobody would hear of a message that comes
+            self._anew = True
+
+    async def _poll(self):
+        await self._check()
+        if self._anew:
             return
         command = await self._ask("AT+CREG?", "+CREG:")
         if command.ok and command.lines:
             self._register(command.lines[-1])
+        if not self.registered:
+            sim = at.sim(await self._ask("AT+CPIN?", "+CPIN:"))
+            if sim != self._sim:
+                self._sim = sim
+                log.event("sim", state=sim)
+        command = await self._ask("AT+CSQ", "+CSQ:")
+        self.signal = at.signal(command.lines[0]) if command.ok and command.lines else at.UNKNOWN_DBM
         if self.registered and self._network is None:
             command = await self._ask("AT+COPS?", "+COPS:")
             values = at.fields(command.lines[0]) if command.ok and command.lines else ()
@@ -288,7 +387,8 @@ class Modem:
                 self._place()
 
     def _register(self, line):
-        registered, lac, cid = at.registration(line)
+        self.stat, lac, cid = at.registration(line)
+        registered = self.stat in at.REGISTERED
         if not registered:
             self._network = self._area = None
         elif lac is not None:

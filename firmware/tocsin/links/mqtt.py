@@ -22,6 +22,7 @@ KEEPALIVE_S = 60
 PAUSE_MS = 2000
 PAUSE_MAX_MS = 300000
 PAUSE_URGENT_MS = 30000
+BYE_MS = 300  # for the DISCONNECT to get away
 OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
 AGAIN_MAX = 64
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
@@ -57,21 +58,32 @@ class Mqtt:
         self._wake = asyncio.Event()  # the network or the clock changed
         self._written = asyncio.Event()  # there is something in _out
         self._broken = asyncio.Event()
-        self._network = False
+        self._network = None  # the link that is up
+        self._outcome = None  # of the attempt to connect: what it raised
         self._ping_at = None
         self._sent_at = 0
+        self.will = lambda: None  # () -> (topic, octets) that the broker sends when this connection is lost, or None
         self.urgent = False  # messages wait: try again sooner
         self.up = False
 
-    def network(self, up):
-        self._network = up
-        self.kick()
-        if not up:
+    def network(self, link):
+        """The name of the link to use, or None. On another link everything begins anew, at once."""
+        if link != self._network:
+            self._network = link
             self._broken.set()
+        self.kick()
 
     def kick(self):
         """Something changed for the better: don't wait out the pause."""
         self._wake.set()
+
+    async def close(self):
+        """Say goodbye, so that the broker doesn't take the silence for a loss, and connect no more."""
+        self._network = None
+        if self.up:
+            self._write(codec.DISCONNECT)
+            await asyncio.sleep_ms(BYE_MS)
+        self._broken.set()
 
     def publish(self, token, topic, octets):
         """Hand over a message. False when there is no connection; else on_result(token, ...) follows.
@@ -123,13 +135,21 @@ class Mqtt:
             await aio.wait(self._wake, pause - (pause >> 1) * self._random_byte() // 255)
 
     async def _session(self):
+        link = self._network
         self._broken.clear()
+        self._outcome = None
         self._waiting = {}
         self._out = []
         tasks = []
         self._socket = None
         try:
-            await asyncio.wait_for_ms(self._connect(), CONNECT_MS)
+            tasks = [asyncio.create_task(self._attempt())]
+            await aio.wait(self._broken, CONNECT_MS)
+            if self._outcome is not True:  # failed, or too late, or on a link that is no more
+                raise self._outcome or OSError(110)  # ETIMEDOUT
+            self._broken.clear()
+            if self._network != link:
+                return
             tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._send())]
             self.up = True
             self._on_state(True)
@@ -160,6 +180,14 @@ class Mqtt:
                 pass
             self._socket = None
 
+    async def _attempt(self):
+        try:
+            await self._connect()
+            self._outcome = True
+        except Exception as error:
+            self._outcome = error
+        self._broken.set()
+
     async def _connect(self):
         # Asked anew each time: a false address, from a portal's name server say, must not outlive the attempt.
         address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
@@ -181,7 +209,7 @@ class Mqtt:
             self._socket.setblocking(False)
             self._stream = asyncio.StreamReader(self._socket)
             # The first write does the handshake.
-            self._stream.write(codec.connect(self._client, self._user, self._password, KEEPALIVE_S))
+            self._stream.write(codec.connect(self._client, self._user, self._password, KEEPALIVE_S, self.will()))
             await self._stream.drain()
         except OSError as error:
             if error.args and isinstance(error.args[0], int) and error.args[0] < _TLS_ERROR:

@@ -26,10 +26,12 @@ def _packet(first, body):
     return head + body
 
 
-def connect(client, user, password, keepalive):
-    """A persistent session (clean session 0) without a last will."""
-    body = b"\x00\x04MQTT\x04\xc0" + keepalive.to_bytes(2, "big") + _text(client) + _text(user) + _text(password)
-    return _packet(0x10, body)
+def connect(client, user, password, keepalive, will=None):
+    """A persistent session (clean session 0). `will`: (topic, payload), to be published with QoS 1, not retained."""
+    flags = b"\xcc" if will else b"\xc0"
+    left = _text(will[0]) + _text(will[1]) if will else b""
+    body = b"\x00\x04MQTT\x04" + flags + keepalive.to_bytes(2, "big")
+    return _packet(0x10, body + _text(client) + left + _text(user) + _text(password))
 
 
 def publish(topic, payload, packet_id, again=False):

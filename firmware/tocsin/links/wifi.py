@@ -30,6 +30,11 @@ class Wifi:
         """Somebody needs a network now: don't wait out the pause between two rounds."""
         self._hurry.set()
 
+    def stop(self):
+        """The radio off, for good: the processor is about to sleep."""
+        self._networks = ()
+        self._wlan.active(False)
+
     def name_server(self):
         """The address of the network's name server."""
         return self._wlan.ifconfig()[3]

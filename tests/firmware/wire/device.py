@@ -132,6 +132,10 @@ def scan(state, counter, budget):
     return [calls, list(chain.state()) == state]
 
 
+def missing(state):
+    return ReceiveChain(*state).missing()
+
+
 def call(name, *arguments):
     if "." not in name:
         return globals()[name](*arguments)

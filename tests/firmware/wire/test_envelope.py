@@ -11,8 +11,9 @@ import cbor2
 import pytest
 
 from relay import verify
+from relay.verify import down
 from relay.verify.payload import parse_alarm
-from relay.verify.seal import seal_receipt
+from relay.verify.seal import seal, seal_receipt
 
 from .interpreter import ROOT, Device, Refused
 
@@ -78,6 +79,20 @@ def test_device_opens_the_vectors(device: Device, vectors: Vectors) -> None:
     assert [result for result, _ in results] == [["receipt", case["confirms"]] for case in found["receipts"]]
 
 
+def test_device_opens_the_commands(device: Device, vectors: Vectors) -> None:
+    found = vectors("envelope")
+    keys = unhex(found["keys"])
+    everything = [*found["receipts"], *found["commands"]]
+    results = device.call(
+        "receive", keys["kid"], [0, keys["down_root"], {}], [bytes.fromhex(case["message"]) for case in everything]
+    )
+    for case, (result, _) in zip(found["commands"], results[len(found["receipts"]) :], strict=True):
+        content = case["content"]
+        if case["kind"] == "configure":
+            content = {down.SETTINGS[name].key: value for name, value in content.items()}
+        assert result == [case["kind"], content]
+
+
 def test_relay_opens_the_vectors(vectors: Vectors) -> None:
     found = vectors("envelope")
     keys = unhex(found["keys"])
@@ -91,7 +106,7 @@ def test_relay_opens_the_vectors(vectors: Vectors) -> None:
     for case in found["heartbeats"]:
         state = verify.ChainState(case["counter"], bytes.fromhex(case["chain_key"]))
         opened_heartbeat = verify.open_heartbeat(verify.parse(bytes.fromhex(case["message"])), state, now=0)
-        assert list(opened_heartbeat.heartbeat) == case["fields"]
+        assert opened_heartbeat.heartbeat.fields() == case["fields"]
 
 
 def test_relay_refuses_the_vectors_for_the_reason_they_name(vectors: Vectors) -> None:
@@ -161,10 +176,13 @@ def test_relay_opens_the_devices_heartbeats(device: Device) -> None:
     rng = random.Random(10)
     kid, chain = rng.randbytes(4), verify.ChainState(0, rng.randbytes(32))
     for _ in range(300):
-        fields = [rng.randrange(128), rng.getrandbits(32), rng.randint(0, 100), rng.randrange(65536)]
+        fields = [rng.randrange(512), rng.getrandbits(32), rng.randint(0, 100), rng.randrange(65536)]
+        network = [rng.randrange(6), rng.randrange(256), rng.randrange(1000000), rng.randrange(3)]
+        health = [rng.randrange(6), rng.randrange(256), rng.getrandbits(32), rng.randrange(2)]
+        fields = [*fields, rng.getrandbits(32), network, health][: rng.randint(4, 7)]
         octets, next_key = device.call("tocsin.envelope.seal_heartbeat", kid, chain.next, chain.key, fields)
         opened = verify.open_heartbeat(verify.parse(octets), chain, now=0)
-        assert list(opened.heartbeat) == fields
+        assert opened.heartbeat.fields() == fields
         assert opened.state == verify.ChainState(chain.next + 1, next_key)
         chain = opened.state
 
@@ -183,6 +201,32 @@ def test_device_opens_the_relays_receipts(device: Device) -> None:
         results = device.call("receive", kid, [start, root, {}], messages)
         assert [result for result, _ in results] == [["receipt", confirmed] for confirmed in confirms]
         assert results[-1][1] == [counter, key, {}]
+
+
+def test_device_opens_the_relays_commands(device: Device) -> None:
+    rng = random.Random(16)
+    for _ in range(20):
+        kid, key = rng.randbytes(4), rng.randbytes(32)
+        root, counter = key, rng.choice([0, rng.randrange(70000)])
+        start, messages, wanted = counter, [], []
+        for _ in range(20):
+            settings = {name: rng.randint(s.low, s.high) for name, s in down.SETTINGS.items() if rng.random() < 0.6}
+            alert = rng.choice([rng.randrange(300), rng.randrange(2**24)])
+            body, expected = rng.choice(
+                [
+                    (down.about(down.Kind.ACCEPT, alert), ["accept", alert]),
+                    (down.about(down.Kind.CLOSE, alert), ["close", alert]),
+                    (down.configure(settings), ["configure", {down.SETTINGS[n].key: v for n, v in settings.items()}]),
+                    (down.revoke(), ["revoke", None]),
+                ]
+            )
+            assert down.parse(body)[0].name.lower() == expected[0]
+            message, key = seal(kid, counter, key, body)
+            messages.append(message)
+            wanted.append(expected)
+            counter += 1
+        results = device.call("receive", kid, [start, root, {}], messages)
+        assert [result for result, _ in results] == wanted
 
 
 def expected_payload(head: tuple[int, ...], fix: tuple[Any, ...] | None, cell: Any, counter: int) -> list[Any]:
@@ -208,7 +252,7 @@ def expected_payload(head: tuple[int, ...], fix: tuple[Any, ...] | None, cell: A
 
 def extremes() -> list[tuple[Any, ...]]:
     """Every field at its shortest and at its longest, in every combination."""
-    heads = list(itertools.product((0, 127), (0, 23), (0, 65535), (0, 2**32 - 1), (0, 100)))
+    heads = list(itertools.product((0, 511), (0, 23), (0, 65535), (0, 2**32 - 1), (0, 100)))
     tails = [(None, None, None)]
     for altitude, speed, heading in ((0, 0, 0), (-32768, 255, 359)):
         tails += [(altitude, None, None), (altitude, speed, None), (altitude, speed, heading)]
@@ -239,7 +283,9 @@ def test_every_worst_case_fits_one_sms(device: Device) -> None:
     )
     lengths = [len(octets) for octets, _ in sealed]
     assert LIMIT - 5 < max(lengths) <= LIMIT
-    heartbeats = itertools.product((0, 127), (0, 2**32 - 1), (0, 100), (0, 65535))
+    heartbeats = itertools.product(
+        (0, 511), (0, 2**32 - 1), (0, 100), (0, 65535), (0, 2**32 - 1), [[5, 255, 999999, 2]], [[5, 255, 2**32 - 1, 1]]
+    )
     calls = [
         ("tocsin.envelope.seal_heartbeat", bytes(4), counter, bytes(32), list(fields))
         for fields in heartbeats
@@ -279,7 +325,7 @@ def test_a_broken_sensor_does_not_keep_an_alarm_from_being_raised(device: Device
 
 @pytest.mark.parametrize(
     ("flags", "cause", "seq", "counter"),
-    [(128, 0, 0, 0), (-1, 0, 0, 0), (0, 24, 0, 0), (0, 0, 65536, 0), (0, 0, 0, 2**24), (True, 0, 0, 0)],
+    [(512, 0, 0, 0), (-1, 0, 0, 0), (0, 24, 0, 0), (0, 0, 65536, 0), (0, 0, 0, 2**24), (True, 0, 0, 0)],
 )
 def test_mistakes_of_the_caller_are_refused(device: Device, flags: int, cause: int, seq: int, counter: int) -> None:
     with pytest.raises(Refused):

@@ -182,11 +182,15 @@ def test_noise_never_does_more_than_be_refused(device: Device) -> None:
         assert state == [0, root, {}]
 
 
-def test_what_is_no_receipt_is_refused(device: Device) -> None:
+def test_what_the_relay_never_says_is_refused(device: Device) -> None:
     """Sealed with the right key, but not in the grammar: other versions, kinds, types and lengths."""
     bodies: list[Any] = [
         [2, 0, 5],
-        [1, 1, 5],
+        [1, 5, 5],
+        [1, 4, 5],
+        [1, 1],
+        [1, 3, 5],
+        [1, -1, 5],
         [1, 0],
         [1, 0, 5, 6],
         [1, 0, -1],
@@ -205,3 +209,12 @@ def test_what_is_no_receipt_is_refused(device: Device) -> None:
         ((result, _),) = device.call("receive", KID, [0, bytes(32), {}], [message])
         assert isinstance(result, str)
         assert result.startswith("down: ")
+
+
+def test_what_is_missing_is_the_lowest_that_can_still_come(device: Device) -> None:
+    root = bytes(range(32))
+    messages = receipts(root, 80)
+    for order, expected in (([], 0), ([0], 1), ([0, 1], 2), ([1], 0), ([0, 2, 4], 1), ([4, 0, 1], 2), ([70], 6)):
+        results = device.call("receive", KID, [0, root, {}], [messages[number] for number in order])
+        state = results[-1][1] if results else [0, root, {}]
+        assert device.call("missing", state) == expected, order

@@ -76,7 +76,7 @@ def test_a_journal_that_confirms_before_it_has_written_is_found(broken):
 def test_a_journal_that_takes_a_counter_twice_is_found(broken):
     folder = broken(
         "journal.py",
-        ("VERSION = 1\n", "VERSION = 1\n_first = []\n"),
+        ("VERSION = 2  #", "_first = []\nVERSION = 2  #"),
         ("        for items in (self.alarm_tx,", "        for items in ((_first or [self.alarm_tx])[0],"),
         ("        skipped = {}\n", "        _first.append(alarm_tx)\n        skipped = {}\n"),
     )

@@ -52,7 +52,7 @@ def test_a_good_one(tmp_path):
         ("seconds = 100", 'seconds = "long"', 3, "seconds Input should be a valid number"),
         ("at = 60", "at = 600", 16, "event 1: at is after the end"),
         ("at = 60", "at = -1", 16, "event 1: at must be given"),
-        ('do = "press"', 'do = "fly"', 17, 'no action "fly"; there are press'),
+        ('do = "press"', 'do = "fly"', 17, 'no action "fly"; there are '),
         ('do = "press"', 'do = "press"\nfor = 3', 18, 'press has no argument "for" (arguments: for_s)'),
         ('do = "press"', 'do = "press"\nfor_s = 300', 18, "for_s is 0.02 to 60 s, not 300"),
         ('do = "press"', 'do = "net_loss"\npercent = 1.5', 18, "percent is a whole number, not 1.5"),

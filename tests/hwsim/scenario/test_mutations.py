@@ -16,6 +16,22 @@ from hwsim.world.bracelet import FIRMWARE
 
 # (scenario, file, text, what stands there instead, the expectation that fails, what is found)
 MUTATIONS = {
+    "a closed alarm goes on": (
+        "relay_closes_the_alarm", "alarm.py",
+        "        self.closed = True\n", "        pass\n",
+        "no alarm from 302 s until 1400 s", "",
+    ),
+    "a replayed command is taken": (
+        "command_replayed_by_the_broker", "ratchet.py",
+        "            del self._skipped[counter]\n        else:\n            self._advance(counter)\n",
+        "            del self._skipped[counter]\n        else:\n            self._restart()\n",
+        "firmware accept: 1 times", "",
+    ),
+    "a wipe that has begun is not finished": (
+        "bracelet_seized_and_revoked", "app.py",
+        "        if wipe.begun():\n", "        if wipe is None:\n",
+        "wiped and blank at the end", "",
+    ),
     "an accepted SMS counts as delivered": (
         "sms_lost_in_the_network", "delivery.py",
         "            message.sms.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, message.sms)\n",
@@ -40,7 +56,7 @@ MUTATIONS = {
         "broker publish: 0 times", "first at",
     ),
     "a broker that is not ours is waited for": (
-        "captive_wifi_in_a_hotel", "app.py",
+        "captive_wifi_in_a_hotel", "bracelet.py",
         "        self._genuine = False\n", "        self._genuine = True\n",
         "alarm 1 delivered by sms within 15 s", "by sms",
     ),
@@ -60,7 +76,7 @@ MUTATIONS = {
         "alarm 1 delivered by sms within 30 s", "",
     ),
     "networks are looked for as rarely as without an alarm": (
-        "dragged_past_an_open_cafe", "app.py",
+        "dragged_past_an_open_cafe", "bracelet.py",
         "            self._wifi.urgent = self._mqtt.urgent = bool(self._delivery.queue)\n", "",
         "always: every alarm delivered", "never reached the relay",
     ),
@@ -72,17 +88,86 @@ MUTATIONS = {
     ),
     "two taps before a hold mean nothing": (
         "pressed_by_accident_and_called_back", "gesture.py",
-        '            events.append(("cancel",) if self._taps == 2 else ("hold",))\n',
-        '            events.append(("hold",))\n',
+        '_BEFORE_HOLD = {2: "cancel", 3: "duress"}\n', "_BEFORE_HOLD = {}\n",
         "subscriber got: alert, cancel", "alert, update",
+    ),
+    "a cut strap means nothing": (
+        "bracelet_torn_off", "wearer.py",
+        '                self._on_want("strap")\n', "                pass\n",
+        "alarm 1 says", "no such message",
+    ),
+    "the strap may be opened for ever": (
+        "may_open_but_not_for_ever", "strap.py",
+        "ALLOWED_MS = 60000", "ALLOWED_MS = 6000000",
+        "1 alarms raised", "0",
+    ),
+    "a contact that chatters is cut": (
+        "strap_chatters_on_the_bike", "strap.py",
+        "OPEN_MS = 400", "OPEN_MS = 100",
+        "felt until 3800 s: worn", "raised",
+    ),
+    "that the strap was worn is forgotten": (
+        "torn_off_as_it_resets", "state.py",
+        "self.worn = bool(record.extra[4])", "self.worn = False",
+        "1 alarms raised", "0",
+    ),
+    "a cancel under duress ends the alarm": (
+        "forced_to_call_it_back", "alarm.py",
+        "            self.hushed = counter\n", "            self.cancelled = True\n",
+        "10 or more Updates of alarm 1", "",
+    ),
+    "a missed check-in means nothing": (
+        "check_in_missed", "wearer.py",
+        '                self._on_want("check_in")\n', "                pass\n",
+        "1 alarms raised", "0",
+    ),
+    "a drill is a drill for ever": (
+        "grabbed_during_a_drill", "alarm.py",
+        '        if not fresh or (what == "hold" and self.drill):\n', "        if not fresh:\n",
+        "alarm 2 says", "no such message",
+    ),
+    "taps alone arm a drill": (
+        "hits_it_four_times_and_then_holds", "gesture.py",
+        "                if self._half and self._taps:\n", "                if self._taps:\n",
+        "alarm 1 says", "Exercise",
     ),
     "a short hold raises": (
         "let_go_before_the_long_pulse", "gesture.py",
         "        if held >= self.hold_ms:\n", "        if held >= 2500:\n",
         "0 alarms raised", "1",
     ),
+    "starts are not counted": (
+        "boots_again_and_again", "boots.py",
+        "        self._starts = min(self._starts + 1, _MOST)\n", "        self._starts = 0\n",
+        "firmware boot mode=safe", "never",
+    ),
+    "safe mode never ends": (
+        "boots_again_and_again", "app.py",
+        "            self.starts.lived()\n            machine.reset()\n", "            pass\n",
+        "alarm 2: position known", "cell known",
+    ),
+    "no second file of settings": (
+        "settings_file_damaged", "settings.py",
+        "    for path in (SETTINGS, SETTINGS + COPY):\n", "    for path in (SETTINGS,):\n",
+        "alarm 1 delivered by mqtt", "never reached the relay",
+    ),
+    "the last Update by SMS waits for its turn": (
+        "battery_dies_during_the_alarm", "delivery.py",
+        "    def hurry(self):\n", "    def hurry(self):\n        return\n\n    def unused(self):\n",
+        "sms centre accepted sender=modem: 1 times from 1805 s", "never",
+    ),
+    "Updates are not thinned when the battery is low": (
+        "battery_dies_during_the_alarm", "bracelet.py",
+        "        self._alarm.stretch = self._delivery.stretch = self._battery.stretch\n", "",
+        "firmware update: 1 to 4 times", "",
+    ),
+    "nothing is left with the broker": (
+        "wifi_dies_and_the_broker_tells", "links/mqtt_codec.py",
+        '    flags = b"\\xcc" if will else b"\\xc0"\n', '    will = None\n    flags = b"\\xc0"\n',
+        "relay lost", "never",
+    ),
     "the first message waits for satellites": (
-        "grabbed_indoors_without_a_fix", "app.py",
+        "grabbed_indoors_without_a_fix", "bracelet.py",
         "        while self._wanted:\n", "        while self._wanted and self._gnss.count:\n",
         "alarm 1 delivered by mqtt", "",
     ),

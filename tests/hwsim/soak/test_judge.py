@@ -26,11 +26,17 @@ def pulses(at_s, count, ms):
     return [Pulse(start, start + ms * 1000, ms, 100) for start in starts]
 
 
+def tapped(end_s, count):
+    """Quick taps, the last of them over then."""
+    return [Span(end_s * S - n * 500_000 - 100_000, end_s * S - n * 500_000) for n in reversed(range(count))]
+
+
 def document(counter, seq, at_s, **changes):
     position = {"lat_e7": 480_000_000, "lon_e7": 110_000_000, "accuracy_m": 5, "age_s": 1}
     whole = {
         "counter": counter, "seq": seq, "msg_type": "Update" if seq else "Alert", "sent_unix": START + at_s,
-        "time_quality": "gnss", "position": position,
+        "time_quality": "gnss", "position": position, "status": "Actual", "cause": "button",
+        "flags": {"duress": False},
     }  # fmt: skip
     return whole | changes
 
@@ -41,6 +47,7 @@ def good():
         holds=[Span(100 * S, 104 * S)],
         armed=[Span(1 * S)],
         raised={7: 103 * S},
+        by={7: "hold", 8: "time"},
         updates={8: 123 * S},
         sent={(7, "mqtt"): 103 * S, (8, "mqtt"): 123 * S},
         links={"mqtt": [Span(10 * S)], "sms": [Span(10 * S)]},
@@ -101,6 +108,27 @@ WRONG = {
     "wrong kind": (evidence(documents=[document(7, 0, 103, msg_type="Update")]), "kind as it was felt"),
     "out of nothing": (evidence(documents=[document(7, 0, 103), document(9, 0, 103)]), "nobody raised it"),
     "without a hold": (fact(holds=[Span(100 * S, 102 * S)]), "nobody raised it"),
+    "a drill nobody made": (evidence(documents=[document(7, 0, 103, status="Exercise")]), "a drill is a drill"),
+    "a drill that looks real": (fact(by={7: "drill", 8: "time"}), "a drill is a drill"),
+    "duress that is not told": (
+        lambda e: replace(
+            fact(cancels={8: 123 * S}, holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)])(e),
+            documents=[document(7, 0, 103), document(8, 1, 123, msg_type="Cancel")],
+        ),
+        "duress as it was pressed",
+    ),
+    "forced, and then given up": (
+        lambda e: replace(
+            fact(
+                cancels={8: 123 * S}, dropped={7: 200 * S},
+                holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)],
+            )(e),
+            stored=[8],
+        ),
+        "nothing is lost",
+    ),
+    "a strap that was closed": (fact(by={7: "strap", 8: "time"}), "nobody raised it"),
+    "a timer that did not run": (fact(by={7: "check_in", 8: "time"}), "nobody raised it"),
     "for nothing": (fact(holds=[Span(100 * S, 104 * S), Span(200 * S, 204 * S)]), "a hold raises"),
     "not at once": (fact(sent={(7, "mqtt"): 105 * S}, receipts={7: 106 * S}), "mqtt in time"),
     "no SMS": (fact(receipts={7: 134 * S}), "sms in time"),
@@ -144,6 +172,14 @@ def test_one_thing_wrong_breaks_its_rule(name):
         "a pulse cut short by a reset": fact(
             armed=[Span(1 * S, 300 * S + 700_000)], pulses=pulses(300, 1, 700), links={}
         ),
+        "the strap raised it": fact(
+            holds=[], by={7: "strap", 8: "time"}, strap_open=[Span(0, 10 * S), Span(102 * S)]
+        ),
+        "the timer raised it": fact(holds=[], by={7: "check_in", 8: "time"}, check_in=[Span(10 * S, 103 * S)]),
+        "forced to call it back, and it says so": lambda e: replace(
+            fact(cancels={8: 123 * S}, holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)])(e),
+            documents=[document(7, 0, 103), document(8, 1, 123, flags={"duress": True})],
+        ),
         "a tick that a write to flash made longer": fact(pulses=pulses(300, 1, 120)),
         "an Alert gave way to its own cancel": lambda e: replace(
             e, stored=[8], copies={("c0ffee01", 8): 1}, documents=[document(8, 1, 123, msg_type="Cancel")],
@@ -167,22 +203,27 @@ def test_facts_are_read_from_the_trace():
             event(0, "bracelet", "power on"),
             event(1, "firmware", "armed"),
             event(2, "button", "pressed"),
-            event(5, "firmware", "raised", counter=7, octets=120),
+            event(5, "firmware", "raised", by="hold", counter=7, octets=120),
             event(6, "button", "released"),
             event(7, "haptic", "pulse", ms=700, strength=100),
-            event(8, "firmware", "update", counter=8, octets=120),
+            event(8, "firmware", "update", by="cancel", counter=8, octets=120),
             event(8, "firmware", "cancelled"),
             event(8, "firmware", "link", path="sms", up=1),
             event(8, "firmware", "published", counter=7, path="sms"),
             event(9, "firmware", "published", counter=7, path="sms"),
             event(9, "firmware", "receipt", counter=7, path="sms"),
             event(9, "firmware", "delivered", counter=7),
+            event(9, "strap", "closed"),
+            event(9, "firmware", "check_in", state="start"),
+            event(10, "firmware", "check_in", state="remind"),
             event(10, "firmware", "restarted", task="mqtt", reason="TypeError"),
             event(11, "bracelet", "console", text="Traceback"),
             event(12, "bracelet", "power cut"),
             event(20, "bracelet", "power on"),
             event(21, "firmware", "armed"),
-            event(30, "firmware", "raised", counter=7, octets=120),
+            event(30, "firmware", "raised", by="strap", counter=7, octets=120),
+            event(30, "strap", "open"),
+            event(35, "firmware", "check_in", state="missed"),
             event(40, "bracelet", "stuck"),
             event(80, "bracelet", "watchdog"),
         ]
@@ -190,6 +231,9 @@ def test_facts_are_read_from_the_trace():
     assert read.holds == [Span(2 * S, 6 * S)]
     assert read.armed == [Span(1 * S, 12 * S), Span(21 * S, 40 * S)]
     assert read.updates == {8: 8 * S}
+    assert read.by == {7: "strap", 8: "cancel"}
+    assert read.strap_open == [Span(0, 9 * S), Span(30 * S)]
+    assert read.check_in == [Span(9 * S, 35 * S)]
     assert read.cancels == {8: 8 * S}
     assert read.reused == [(30 * S, 7)]
     assert read.receipts == {7: 9 * S}

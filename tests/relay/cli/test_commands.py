@@ -12,8 +12,11 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nacl.bindings import crypto_sign_seed_keypair
 
+from relay.assembly import Relay
 from relay.cli import COMMANDS, main
 from relay.datadir import DataDir
+from relay.pipeline import Pipeline
+from tests.relay import support
 
 
 def relay(*arguments: str | Path, input: str | None = None, env: dict[str, str] | None = None) -> Result:
@@ -77,7 +80,7 @@ def test_the_folder_can_come_from_the_environment(folder: Path) -> None:
 
 def test_a_bracelet_from_offer_to_revocation(folder: Path, tmp_path: Path) -> None:
     offer_file, answer_file = tmp_path / "offer.json", tmp_path / "answer.json"
-    wifi = ("--wifi", "home:12345678", "--wifi", "open:")
+    wifi = ("--wifi", "home:12345678", "--wifi", "open:", "--apn", "data.example", "--apn-user", "me:secret")
     options = ("--host", "relay.example", "--port", "8884", "--sms", "+10000000009", "--json", "--data", folder)
     done = relay("bracelet", "add", "eins", "--offer", offer_file, *wifi, *options)
     assert json.loads(done.stdout)["state"] == "offered"
@@ -87,6 +90,7 @@ def test_a_bracelet_from_offer_to_revocation(folder: Path, tmp_path: Path) -> No
     assert offer["mqtt"]["port"] == 8884
     assert offer["sms"] == "+10000000009"
     assert offer["wifi"] == [["home", "12345678"], ["open", ""]]
+    assert offer["apn"] == {"name": "data.example", "roaming": False, "user": "me", "password": "secret"}
 
     public, _ = crypto_sign_seed_keypair(bytes(range(32)))
     x25519 = X25519PrivateKey.generate().public_key().public_bytes_raw()
@@ -100,11 +104,45 @@ def test_a_bracelet_from_offer_to_revocation(folder: Path, tmp_path: Path) -> No
     (entry,) = json.loads(relay("bracelet", "list", "--json", "--data", folder).stdout)
     assert (entry["kid"], entry["code_name"], entry["state"]) == (offer["kid"], "eins", "active")
     assert relay("bracelet", "revoke", offer["kid"], "--data", folder, input="n\n").exit_code == 1
-    assert relay("bracelet", "revoke", offer["kid"], "--data", folder, input="y\n").exit_code == 0
+    done = relay("bracelet", "revoke", offer["kid"], "--data", folder, input="y\n")
+    assert done.exit_code == 0
+    assert "is told to wipe itself" in done.stdout
+    assert "revoking" in relay("bracelet", "list", "--data", folder).stdout
+    assert relay("bracelet", "revoke", offer["kid"], "--data", folder, "--yes").exit_code == 1
+    assert relay("bracelet", "revoke", offer["kid"], "--data", folder, "--yes", "--now").exit_code == 0
     assert "revoked" in relay("bracelet", "list", "--data", folder).stdout
     again = relay("bracelet", "add", "--answer", answer_file, "--data", folder)
     assert again.exit_code == 1
     assert "answered or revoked before" in again.stderr
+
+
+def test_an_alarm_is_accepted_and_closed_and_a_setting_changed_without_a_running_relay(folder: Path) -> None:
+    data = Relay(DataDir(folder))
+    document, bracelet = support.answer(
+        data.registry.offer("eins", now=support.NOW, host="relay.example", port=8883, ca_der=b"der")
+    )
+    data.registry.complete(document, now=support.NOW)
+    octets = bracelet.alarm()
+    (item,) = Pipeline(data.store, data.keys).process([bracelet.by_mqtt(octets)], support.NOW).items
+    assert item.receipt is not None
+    alarm = f"{bracelet.kid}-0"
+    done = relay("accept", alarm, "--data", folder)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{alarm}: accepted.")
+    assert "No relay is running" in done.stdout
+    assert relay("accept", alarm, "--data", folder).exit_code == 1
+    done = relay("close", alarm, "--data", folder, "--json")
+    assert json.loads(done.stdout) == {"alarm": alarm, "state": "closed", "relay_running": False}
+    done = relay("accept", alarm, "--data", folder)
+    assert done.exit_code == 1
+    assert "was closed already" in done.stderr
+    done = relay("close", "nonsense", "--data", folder)
+    assert done.exit_code == 1
+    assert "KEY_ID-COUNTER" in done.stderr
+    options = ("--heartbeat", "600", "--check-in", "0", "--json", "--data", folder)
+    done = relay("bracelet", "configure", bracelet.kid, *options)
+    assert json.loads(done.stdout)["settings"] == {"heartbeat_s": 600, "check_in_min": 0}
+    data.store.close()
 
 
 def test_an_offer_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
@@ -123,8 +161,14 @@ def test_an_offer_is_never_overwritten(folder: Path, tmp_path: Path) -> None:
         (("add",), 2, "give CODE_NAME with --offer FILE"),
         (("add", "eins", "--offer", "o", "--wifi", "home"), 2, "is SSID:KEY"),
         (("add", "eins", "--offer", "o", "--sms", "0123"), 2, "a number is +"),
+        (("add", "eins", "--offer", "o", "--apn", 'a"b'), 2, "letters, digits, hyphens and dots"),
+        (("add", "eins", "--offer", "o", "--apn", "a.b", "--apn-user", "me"), 2, "is USER:PASSWORD"),
+        (("add", "eins", "--offer", "o", "--apn-roaming"), 2, "belong to --apn NAME"),
         (("revoke", "nonsense", "--yes"), 1, "8 lower-case hexadecimal digits"),
         (("revoke", "00000001", "--yes"), 1, "there is no bracelet"),
+        (("configure", "00000001"), 2, "name at least one of"),
+        (("configure", "00000001", "--hold", "2000"), 1, "there is no bracelet"),
+        (("configure", "00000001", "--hold", "10"), 2, "is not in the range"),
     ],
 )
 def test_mistakes_are_named(folder: Path, arguments: tuple[str, ...], status: int, words: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from relay.downlink import Desk
 from tests.relay.service.rig import ROOT, TIMEOUT, Rig, eventually, rig
 
 
@@ -53,6 +55,27 @@ def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Pa
     changed = seen["document"] | {"battery": 79}
     file.write_text(json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
     assert verify(file) == (1, "NOT GENUINE")
+
+
+def test_watch_shows_what_becomes_of_an_alarm(on_broker: Rig) -> None:
+    bracelet = on_broker.bracelet()
+    on_broker.start_broker()
+    device = bracelet.connect()
+    on_broker.start()
+    human = start_watch(on_broker)
+    device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
+    device.next()
+    desk, alarm = Desk(on_broker.relay.store, on_broker.relay.registry), f"{bracelet.kid}-0"
+    desk.accept(alarm, now=time.time())
+    device.next()
+    desk.close(alarm, now=time.time())
+    device.next()
+    assert human.stdout is not None
+    lines = [human.stdout.readline() for _ in range(4)]
+    assert f"ALERT   {alarm}" in lines[0]
+    assert [line.split()[2:] for line in lines[2:]] == [["ACCEPTED", alarm], ["CLOSED", alarm]]
+    human.terminate()
+    human.communicate(timeout=TIMEOUT)
 
 
 def test_watch_shows_what_is_not_genuine_as_refused(on_broker: Rig) -> None:

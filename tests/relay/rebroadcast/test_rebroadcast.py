@@ -101,7 +101,9 @@ def test_the_document() -> None:
         "msg_type": "Update",
         "status": "Actual",
         "cause": "button",
-        "flags": {"drill": False, "cancel": False, "duress": False, "strap": "closed"},
+        "flags": {
+            "drill": False, "cancel": False, "duress": False, "last": False, "doubtful": False, "strap": "closed",
+        },
         "sent": "2026-01-01T00:01:10Z",
         "sent_unix": 1767225670,
         "time_quality": "network",
@@ -142,6 +144,20 @@ def test_unknown_time() -> None:
 def test_message_types(seq: int, flags: int, expected: str) -> None:
     """A cancel under duress is told in the flags, but nobody who reads only the type stands down."""
     assert message_type(ALARM._replace(seq=seq, flags=flags)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cause", "name"), [(0, "button"), (1, "strap"), (2, "check-in"), (3, "cause-3"), (23, "cause-23")]
+)
+def test_causes_have_names(cause: int, name: str) -> None:
+    assert json.loads(made(ALARM._replace(cause=cause)))["cause"] == name
+
+
+@pytest.mark.parametrize("flags", [1, 1 | 2, 1 | 4, 1 | 2 | 4, 1 | 128 | 256])
+@pytest.mark.parametrize("cause", [0, 1, 2])
+def test_a_drill_is_an_exercise_whatever_else_it_is(flags: int, cause: int) -> None:
+    assert json.loads(made(ALARM._replace(flags=flags, cause=cause)))["status"] == "Exercise"
+    assert json.loads(made(ALARM._replace(flags=flags & ~1, cause=cause)))["status"] == "Actual"
 
 
 # --- tampered with, by someone without the relay's key ---

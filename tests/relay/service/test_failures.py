@@ -69,7 +69,7 @@ def test_a_bracelet_added_and_revoked_while_the_relay_runs(embedded: Rig) -> Non
     device = bracelet.connect()
     device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
     device.next()
-    done = run_relay("bracelet", "revoke", bracelet.kid, "--yes", "--json", "--data", str(embedded.data.path))
+    done = run_relay("bracelet", "revoke", bracelet.kid, "--now", "--yes", "--json", "--data", str(embedded.data.path))
     assert json.loads(done.stdout) == json.loads(done.stdout) | {"state": "revoked", "relay_told": True}
     relay.wait_for("registry.reloaded", 2)
     eventually(lambda: not device.connected, "its connection is closed")

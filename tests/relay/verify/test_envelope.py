@@ -25,7 +25,18 @@ from relay.verify import (
     roots,
 )
 from relay.verify.envelope import MAX_ALARM_COUNTER, MAX_OCTETS, SIGN_HEADER
-from relay.verify.payload import CELL, FIX, HEAD, HEARTBEAT, parse_alarm, parse_heartbeat
+from relay.verify.payload import (
+    CELL,
+    FIX,
+    HEAD,
+    HEALTH,
+    HEARTBEAT,
+    NETWORK,
+    Health,
+    Network,
+    parse_alarm,
+    parse_heartbeat,
+)
 from relay.verify.seal import Sealer, seal
 
 KID = bytes.fromhex("c0ffee01")
@@ -81,7 +92,8 @@ def test_alarm_comes_back(alarm: Alarm) -> None:
 
 def test_heartbeat_comes_back() -> None:
     source, state = sealer(), ChainState(0, ROOTS.heartbeat)
-    for beat in (Heartbeat(0, 0, 0, 0), Heartbeat(127, 2**32 - 1, 100, 65535)):
+    full = (Network(5, 255, 999999, 2), Health(5, 255, 2**32 - 1, 1))
+    for beat in (Heartbeat(0, 0, 0, 0), Heartbeat(511, 2**32 - 1, 100, 65535, 2**32 - 1, *full)):
         opened = open_heartbeat(parse(source.heartbeat(beat)), state, 0)
         assert opened.heartbeat == beat
         state = opened.state
@@ -91,6 +103,8 @@ def test_flags() -> None:
     alarm = FULL._replace(flags=0b1010111)
     assert (alarm.drill, alarm.cancel, alarm.duress) == (True, True, True)
     assert (alarm.time_quality, alarm.strap) == ("network", "open")
+    assert (alarm.last, alarm.doubtful) == (False, False)
+    assert (FULL._replace(flags=128).last, FULL._replace(flags=256).doubtful) == (True, True)
     quiet = FULL._replace(flags=0)
     assert (quiet.drill, quiet.cancel, quiet.duress) == (False, False, False)
     assert (quiet.time_quality, quiet.strap) == ("unknown", "none")
@@ -309,7 +323,37 @@ def test_heartbeat_limits(place: int) -> None:
         octets = cbor2.dumps([*good[:place], value, *good[place + 1 :]])
         assert refusal(lambda octets=octets: parse_heartbeat(octets)) is Reason.BAD_PAYLOAD
     assert refusal(lambda: parse_heartbeat(cbor2.dumps(good[:4]))) is Reason.BAD_PAYLOAD
-    assert refusal(lambda: parse_heartbeat(cbor2.dumps([*good, 0]))) is Reason.BAD_PAYLOAD
+    assert refusal(lambda: parse_heartbeat(cbor2.dumps([*good, -1]))) is Reason.BAD_PAYLOAD
+
+
+@pytest.mark.parametrize(("item", "place"), [(item, place) for item in (6, 7) for place in range(4)])
+def test_limits_of_what_a_heartbeat_reports(item: int, place: int) -> None:
+    good: list[Any] = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0]]
+    low, high = (NETWORK, HEALTH)[item - 6][place]
+    for value in (low, high):
+        good[item][place] = value
+        assert parse_heartbeat(cbor2.dumps(good)).fields() == good[1:]
+    for bad in (low - 1, high + 1, None, 1.0, True, [1]):
+        good[item][place] = bad
+        assert refusal(lambda: parse_heartbeat(cbor2.dumps(good))) is Reason.BAD_PAYLOAD
+
+
+def test_what_a_heartbeat_leaves_out_it_leaves_out_from_the_end() -> None:
+    full = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0]]
+    for items in range(10):
+        octets = cbor2.dumps([*full, 0, 0][:items])
+        if 5 <= items <= 8:
+            assert parse_heartbeat(octets).encode() == octets
+        else:
+            assert refusal(lambda octets=octets: parse_heartbeat(octets)) is Reason.BAD_PAYLOAD
+    for wrong in ([*full[:5], full[6]], [*full[:6], full[6][:3]]):
+        refusal(lambda wrong=wrong: parse_heartbeat(cbor2.dumps(wrong)))
+
+
+def test_a_will_is_a_heartbeat_without_a_link() -> None:
+    assert Heartbeat(0, 0, 0, 0, 0, Network(1, 73, 262001, 0)).will
+    assert not Heartbeat(0, 0, 0, 0, 0, Network(1, 73, 262001, 1)).will
+    assert not Heartbeat(0, 0, 0, 0).will
 
 
 def test_every_reason_has_a_sentence() -> None:

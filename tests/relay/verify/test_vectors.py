@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 
 from relay.verify import (
@@ -19,7 +20,9 @@ from relay.verify import (
     Refused,
     RelayKeys,
     agree,
+    down,
     open_alarm,
+    open_down,
     open_heartbeat,
     open_receipt,
     parse,
@@ -27,8 +30,8 @@ from relay.verify import (
 )
 from relay.verify.envelope import nonce, shortest
 from relay.verify.keys import expand, extract, next_chain_key
-from relay.verify.payload import decode_exactly
-from relay.verify.seal import Sealer, seal_receipt
+from relay.verify.payload import Health, Network, decode_exactly
+from relay.verify.seal import Sealer, seal, seal_receipt
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -48,6 +51,11 @@ def alarm_of(items: list[Any]) -> Alarm:
     if cell is None:
         items.append(last)
     return Alarm(*items[1:6], fix=Fix(*items[6:]) if items[6:] else None, cell=cell)
+
+
+def heartbeat_of(items: list[Any]) -> Heartbeat:
+    network = Network(*items[5]) if len(items) > 5 else None
+    return Heartbeat(*items[:5], network=network, health=Health(*items[6]) if len(items) > 6 else None)
 
 
 def test_key_schedule() -> None:
@@ -80,7 +88,8 @@ def test_heartbeats() -> None:
     for case in ENVELOPE["heartbeats"]:
         state = ChainState(case["counter"], bytes.fromhex(case["chain_key"]))
         opened = open_heartbeat(parse(bytes.fromhex(case["message"])), state, 0)
-        assert opened.heartbeat == Heartbeat(*case["fields"])
+        assert opened.heartbeat == heartbeat_of(case["fields"])
+        assert opened.heartbeat.encode() == cbor2.dumps([1, *case["fields"]])
 
 
 def test_receipts() -> None:
@@ -93,6 +102,25 @@ def test_receipts() -> None:
         assert octets.hex() == case["message"]
         confirmed, state = open_receipt(parse(octets), state, 0)
         assert confirmed == case["confirms"]
+
+
+def test_commands() -> None:
+    state = ChainState(0, FIXED["down_root"])
+    for case in ENVELOPE["receipts"]:
+        _, state = open_receipt(parse(bytes.fromhex(case["message"])), state, 0)
+    made = {
+        "accept": lambda content: down.about(down.Kind.ACCEPT, content),
+        "close": lambda content: down.about(down.Kind.CLOSE, content),
+        "configure": down.configure,
+        "revoke": lambda _: down.revoke(),
+    }
+    for case in ENVELOPE["commands"]:
+        octets = bytes.fromhex(case["message"])
+        sealed, key = seal(FIXED["kid"], state.next, state.key, made[case["kind"]](case["content"]))
+        assert sealed == octets
+        (kind, content), state = open_down(parse(octets), state, 0)
+        assert (kind.name.lower(), content) == (case["kind"], case["content"])
+        assert state.key == key
 
 
 @pytest.mark.parametrize("case", ENVELOPE["refused"], ids=lambda case: case["name"])

@@ -1,0 +1,110 @@
+"""The wiring: /board.json, and what of it a second copy in NVS must make good.
+
+Without knowing its pins a bracelet can do nothing, and no pin can be guessed: on another board it may be an output that
+fights another, or drive the flash chip. So the wiring that a bracelet has lived with is kept a second time, in another
+partition, where a lost or damaged file doesn't reach it. There is nothing private in it. Both lost: to the bench.
+"""
+
+import json
+
+from tocsin import log, settings
+
+FILE = "/board.json"
+PIN_MAX = 39  # ESP32 data sheet, GPIO0 to GPIO39
+_KEPT = "board"  # in NVS
+_KEPT_MAX = 1900  # octets: within what NVS keeps in one piece
+_NEEDS = {  # what a section must have; those in _PINS are pins
+    "button": ("pin",), "strap": ("pin",), "led": ("pin",), "haptic": ("pin",), "battery": ("pin", "table"),
+    "gnss": ("uart", "tx", "rx"), "modem": ("uart", "tx", "rx"),
+}  # fmt: skip
+_NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms")
+_PINS = ("pin", "tx", "rx", "rts", "cts", "power", "power_key", "reset", "status")
+
+
+def usable(name, section):
+    """Does a section have what its driver can't do without, and are all its values of the right kind?"""
+    if not isinstance(section, dict):
+        return False
+    for key in _NEEDS[name]:
+        if key not in section:
+            return False
+    for key in section:
+        value = section[key]
+        if key == "table":
+            if not _is_table(value):
+                return False
+        elif key in _NUMBERS or key in _PINS:
+            if not _is_int(value) or value < 0 or (key in _PINS and value > PIN_MAX):
+                return False
+        elif not isinstance(value, bool):
+            return False
+    return True
+
+
+def _is_int(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_table(value):
+    """Rising pairs [millivolt, percent]."""
+    if not isinstance(value, list) or len(value) < 2:
+        return False
+    before = (-1, -1)
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:
+            return False
+        for n in (0, 1):
+            if not _is_int(pair[n]) or pair[n] <= before[n]:
+                return False
+        before = pair
+    return before[1] <= 100
+
+
+def choose(written, kept):
+    """{section: its keys}, each from the file if it is usable there, else from the copy; and the names of those."""
+    found, missed = {}, []
+    for name in _NEEDS:
+        if usable(name, written.get(name)):
+            found[name] = written[name]
+        elif usable(name, kept.get(name)):
+            found[name] = kept[name]
+            missed.append(name)
+    return found, missed
+
+
+def load():
+    """{section: its keys} of all that is known."""
+    found, missed = choose(settings.load(FILE), _kept())
+    for name in missed:
+        log.event("refused", what="board", reason=name)
+    return found
+
+
+def keep(found, lived):
+    """Keep it a second time: when nothing is kept yet, and when the bracelet has `lived` with it and it is another."""
+    try:
+        kept = _kept()
+        if found == kept or (kept and not lived):
+            return
+        octets = json.dumps(found).encode()
+        if len(octets) <= _KEPT_MAX:
+            nvs = _nvs()
+            nvs.set_blob(_KEPT, octets)
+            nvs.commit()
+    except (OSError, MemoryError):  # NVS is full or damaged, or the heap in pieces; the file is there
+        pass
+
+
+def _nvs():
+    import esp32  # not at the top: what is decided here runs in CPython too
+
+    return esp32.NVS("tocsin")
+
+
+def _kept():
+    buffer = bytearray(_KEPT_MAX)
+    try:
+        size = _nvs().get_blob(_KEPT, buffer)
+    except OSError:
+        return {}
+    return settings.parse(bytes(buffer[:size]))

@@ -1,0 +1,46 @@
+"""What comes down from the relay, on whatever path: opened one after the other, a little at a time.
+
+Whether it is genuine and new is decided in envelope.py and ratchet.py; what it does to the alarm in state.py.
+"""
+
+import asyncio
+
+from tocsin import log
+
+WAITING_MAX = 16
+
+
+class Downlink:
+    """on_down(kind, value, path, does it change anything, shall it be felt): see State.open."""
+
+    def __init__(self, state, on_down):
+        self._state = state
+        self._on_down = on_down
+        self._waiting = []  # (octets, path)
+        self._some = asyncio.Event()
+
+    def take(self, octets, path):
+        """Something came; it is opened later."""
+        if len(self._waiting) < WAITING_MAX:
+            self._waiting.append((octets, path))
+            self._some.set()
+        else:  # the relay answers a repeated message again
+            log.event("refused", what="down", reason="flood")
+
+    async def run(self):
+        while True:
+            self._some.clear()
+            while self._waiting:
+                octets, path = self._waiting.pop(0)
+                try:
+                    await self._open(octets, path)
+                except ValueError as error:
+                    why = str(error.args[0]).replace(" ", "_") if error.args else "ValueError"
+                    log.event("refused", what="down", reason=why)
+            await self._some.wait()
+
+    async def _open(self, octets, path):
+        while not self._state.scan(octets):
+            await asyncio.sleep_ms(0)
+        kind, value, news, feel = self._state.open(octets)
+        self._on_down(kind, value, path, news, feel)

@@ -1,0 +1,37 @@
+"""The strap's contact: a conductor through the strap, closed while it is worn; interrupt and samples."""
+
+import asyncio
+
+import esp32
+from machine import Pin
+
+from tocsin import aio
+
+SAMPLE_MS = 20  # while it moves
+IDLE_MS = 5000  # look at the pin this often even without an interrupt: one that was lost must not lose a cut
+
+
+class Contact:
+    """`on_sample(closed)` says in how many milliseconds it wants the next sample, or None while the contact rests."""
+
+    def __init__(self, board, on_sample):
+        # Not the chip's own pull-up, which would draw 70 uA through a closed strap: see board_configs/README.md.
+        self.pin = Pin(board["pin"], Pin.IN)
+        self._closed = 0 if board.get("closed_low", True) else 1
+        self._on_sample = on_sample
+        self._flag = asyncio.ThreadSafeFlag()
+        self.pin.irq(self._interrupt, Pin.IRQ_FALLING | Pin.IRQ_RISING)
+
+    def _interrupt(self, pin):
+        self._flag.set()
+
+    def arm_wake(self):
+        """Any change ends the next deep sleep. ValueError when its pin is none of the RTC's."""
+        esp32.wake_on_ext1((self.pin,), esp32.WAKEUP_ALL_LOW if self.pin.value() else esp32.WAKEUP_ANY_HIGH)
+
+    async def run(self):
+        while True:
+            if self._on_sample(self.pin.value() == self._closed) is None:
+                await aio.wait(self._flag, IDLE_MS)
+            else:
+                await asyncio.sleep_ms(SAMPLE_MS)

@@ -1,0 +1,94 @@
+"""Heartbeats: that the bracelet lives, and in what state; never where. And the last will, which is one that the broker
+sends in its place when a connection ends without a goodbye.
+"""
+
+import asyncio
+
+from tocsin import aio, log
+
+SOON_MS = 1000
+LEAST_MS = 60000  # between two, when connections come and go
+TOKEN = -1  # in place of a counter: only `acknowledged` waits for its PUBACK
+NO_LINK, WIFI, PPP = 0, 1, 2  # what the relay reads as its way: without any, it is a last will
+
+
+class Heartbeats:
+    """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start)."""
+
+    def __init__(self, state, clock, mqtt, topic, battery, modem, boots, every_s, random_byte):
+        self._state = state
+        self._clock = clock
+        self._mqtt = mqtt
+        self._topic = topic + "hb"
+        self._battery = battery
+        self._modem = modem
+        self._boots = boots
+        self._every_ms = every_s * 1000
+        self._sent_at = None
+        self._connected = False  # since the start
+        self.owed = False  # its time came without a connection
+        self.link = WIFI  # the link that is up
+        self._said = None  # what the last one reported of the starts
+        self._hurry = asyncio.Event()
+        self.told_at = None
+        # The first one soon after boot, but not of all bracelets at once after a power cut.
+        self.due = clock.ms() + 10000 + 200 * random_byte()
+
+    def begin(self, in_ms):
+        """After waking: the next one is due in so many ms."""
+        self.due = self._clock.ms() + in_ms
+
+    def every(self, seconds):
+        self._every_ms = seconds * 1000
+        self.due = min(self.due, self._clock.ms() + self._every_ms)
+        self._hurry.set()
+
+    def soon(self):
+        """Don't wait for the next one's time: it tells the relay that its command has arrived, or what has changed."""
+        self.due = min(self.due, self._clock.ms() + SOON_MS)
+        self._hurry.set()
+
+    def connected(self):
+        """There is a connection: the relay may hold the will of the one before for the last word."""
+        if self._connected:
+            self.due = min(self.due, max(self._clock.ms() + SOON_MS, (self._sent_at or 0) + LEAST_MS))
+        self._connected = True
+        if self.owed:
+            self.due = min(self.due, self._clock.ms() + SOON_MS)
+        self._hurry.set()
+
+    async def run(self):
+        while True:
+            now = self._clock.ms()
+            if now >= self.due:
+                self.due = now + self._every_ms
+                self.owed = not self._mqtt.up
+                if not self.owed:
+                    self.send(self.seal())
+            self._hurry.clear()
+            await aio.wait(self._hurry, self.due - now)
+
+    def seal(self, link=None):
+        """(counter, octets), or None. `link`: what it reports as its way, unless that is the one that is up."""
+        self._said = self._boots.report()
+        if link is None:  # one that is sent has a link, even if that has just been lost
+            link = self.link or WIFI
+        network = (self._modem.stat, self._modem.signal, self._modem.operator, link)
+        self._state.last = self._battery.ending
+        return self._state.heartbeat(self._battery.percent, network, self._said)
+
+    def send(self, sealed):
+        if sealed and self._mqtt.publish(TOKEN, self._topic, sealed[1]):
+            self._sent_at = self._clock.ms()
+            log.event("heartbeat", counter=sealed[0])
+
+    def will(self):
+        """(topic, octets) to leave with the broker, or None. Its counter is lower than that of every heartbeat of the
+        connection, so the relay opens it with a key that it has passed over, and only once."""
+        sealed = self.seal(NO_LINK)
+        return (self._topic, sealed[1]) if sealed else None
+
+    def acknowledged(self):
+        """The broker has the last one."""
+        self.told_at = self._clock.ms()
+        self._boots.told(self._said)

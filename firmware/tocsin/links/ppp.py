@@ -1,0 +1,89 @@
+"""Data over the mobile network: MicroPython's PPP on the modem's serial line, while drivers/modem.py lets it have that.
+
+Written for network.PPP of MicroPython >= 1.27: earlier ones can freeze when a session ends (its pull request 17656).
+It ends in the hard way, and without the line, because an orderly end waits for a peer that may be gone, and writes on
+a line that is the modem's again. A session that has died in the network looks as if it stood: links/route.py judges.
+"""
+
+import asyncio
+
+import network
+
+from tocsin import at, log
+
+UP_MS = 10000  # from CONNECT to an address
+LOOK_MS = 250
+
+
+class Ppp:
+    """`apn`: (name, user, key, may it be used abroad). on_state(True) when packets may pass; on_state(False) when a
+    session has ended or could not begin, on_state(False, True) when it only made room."""
+
+    def __init__(self, apn, modem, on_state):
+        self.name, self._user, self._key, self._abroad = apn
+        self._modem = modem
+        self._on_state = on_state
+        self._ppp = network.PPP(None)
+        self._name_server = None
+        self.wanted = False
+        self.up = False
+        modem.data = self
+
+    def want(self, on):
+        """Is a session to be dialled, or kept?"""
+        if on != self.wanted:
+            self.wanted = on
+            self._modem.look()
+
+    def stop(self):
+        """No session any more: the processor is about to sleep, and the modem to be switched off."""
+        self.want(False)
+
+    @property
+    def possible(self):
+        """Registered, and not in a foreign network that costs too much."""
+        return self._modem.registered and (self._abroad or self._modem.stat != at.ROAMING)
+
+    def name_server(self):
+        """The address of the network's name server."""
+        return self._name_server
+
+    def refused(self, reason):
+        """The network or the modem didn't let it begin."""
+        log.event("failed", path="ppp", reason=reason)
+        self._over(False)
+
+    def _over(self, yielded):
+        self.up = self.wanted = False
+        self._on_state(False, yielded)
+
+    async def carry(self, uart, needed):
+        """A session on `uart`, a modem in data mode, until it is no longer wanted, or `needed()` for something else."""
+        ppp = self._ppp
+        reason = None
+        try:
+            ppp.config(stream=uart)
+            if self._user:
+                ppp.connect(security=network.PPP.SEC_PAP, user=self._user, key=self._key or "")
+            else:
+                ppp.connect()
+            left = UP_MS // LOOK_MS
+            while self.wanted and left and ppp.status() > 0 and not ppp.isconnected() and not needed():
+                await asyncio.sleep_ms(LOOK_MS)
+                left -= 1
+            if ppp.isconnected():
+                self._name_server = ppp.ifconfig()[3]
+                self.up = True
+                self._on_state(True)
+                while self.wanted and ppp.isconnected() and not needed():
+                    await asyncio.sleep_ms(LOOK_MS)
+            if self.wanted and not needed():
+                reason = str(ppp.status())
+        except OSError as error:
+            reason = log.reason(error)
+        finally:
+            ppp.config(stream=None)
+            ppp.active(False)
+            if reason:
+                log.event("failed", path="ppp", reason=reason)
+            self._over(self.wanted and needed())

@@ -1,0 +1,102 @@
+# hwsim: no-float
+"""Which link carries data: Wi-Fi goes first, the mobile network's data (PPP) is dialled when it is needed. Pure.
+
+There is one serial line to the modem: while it carries data no SMS leaves or comes. So a session must prove itself, by
+a receipt for what waits or else by a connection to the broker, and is left when it doesn't; then the SMS has its turn.
+"""
+
+DIAL_AFTER_MS = 8000  # so long a message waits for Wi-Fi, and for a receipt after its SMS, before it is dialled
+PROVE_MS = 15000  # for a receipt, while something waits
+QUIET_MS = 30000  # for a connection to the broker, while nothing does
+AGAIN_MS = 2000  # after a session that was good, or had to make room
+BACKOFF_MS = 30000  # after one that was not: doubled each time
+BACKOFF_MAX_MS = 600000
+BACKOFF_WAITING_MS = 120000  # while something waits
+
+
+class Route:
+    """`wifi` is True, False, or None while that isn't known. `wanted`: a data session is to be dialled, or kept."""
+
+    def __init__(self):
+        self.wifi = None
+        self.wanted = False
+        self.at = None  # when step() may next say something else
+        self._up = False
+        self._good_at = 0  # of the session that is up: when it last proved itself, at first when it came up
+        self._proven = False
+        self._connected = False  # has it carried a connection to the broker?
+        self._tries = 0
+        self._over_at = -AGAIN_MS
+        self._yielded = False
+        self._texted_at = 0
+
+    def texted(self, now):
+        """The network took an SMS: its receipt would come by SMS as well."""
+        self._texted_at = now
+
+    def up(self, now):
+        """The session is there: packets may pass."""
+        self._up = True
+        self._good_at = now
+        self._connected = False
+
+    def heard(self, now):
+        """A receipt came by MQTT."""
+        if self._up:
+            self._good_at = now
+            self._proven = True
+
+    def over(self, now, yielded=False):
+        """The session has ended, or never began. `yielded`: for nothing but an SMS that needed the line."""
+        if self._proven:
+            self._tries = 0
+        elif not yielded:
+            self._tries = min(self._tries + 1, 8)
+        self._yielded = yielded
+        self._proven = self._up = self.wanted = False
+        self._over_at = now
+
+    def step(self, now, waiting, connected, owed):
+        """`waiting`: since when the oldest undelivered message waits, or None; `connected` to the broker; `owed`: a
+        heartbeat is overdue. Returns `wanted`."""
+        self.at = None
+        if self.wifi:
+            self.wanted = False
+        elif not self.wanted:
+            if not self._up:  # what is being left must be over first
+                self._consider(now, waiting, owed)
+        elif self._up:
+            self._judge(now, waiting, connected)
+        elif waiting is None and not owed:  # before it has begun
+            self.wanted = False
+        return self.wanted
+
+    def _consider(self, now, waiting, owed):
+        if waiting is not None:
+            self.at = max(waiting, self._texted_at) + DIAL_AFTER_MS
+        elif owed and self.wifi is False:
+            self.at = now
+        if self.at is not None:
+            self.at = max(self.at, self._not_before(waiting))
+            if now >= self.at:
+                self.wanted = True
+                self.at = None
+
+    def _not_before(self, waiting):
+        longest = BACKOFF_MAX_MS if waiting is None else BACKOFF_WAITING_MS
+        soon = self._yielded or not self._tries
+        return self._over_at + (AGAIN_MS if soon else min(BACKOFF_MS << (self._tries - 1), longest))
+
+    def _judge(self, now, waiting, connected):
+        if waiting is None and connected:
+            self._good_at = now
+            self._proven = True
+        if waiting is None:
+            self.at = self._good_at + QUIET_MS
+        elif self._connected and not connected:
+            self.at = now  # it did carry one, and an answer was overdue
+        else:
+            self.at = max(self._good_at, waiting) + PROVE_MS
+        self._connected = self._connected or connected
+        if now >= self.at:
+            self.wanted = self._proven = False

@@ -1,0 +1,99 @@
+"""The parts that a bracelet can do without to raise an alarm: each is imported and built by itself, so that one whose
+module, wiring or hardware is damaged keeps no other from working.
+
+Not for the button and the journal: without those there is nothing to be armed.
+"""
+
+from tocsin import log
+
+
+class Absent:
+    """Stands in for a part that is missing: it has nothing to say, and whatever it is asked to do is not done."""
+
+    up = registered = ending = on = False
+    resting = True
+    count = stat = operator = 0
+    percent = 100  # the wire has no "unknown": a measurement that is none becomes its limit
+    stretch = 1
+    signal = 255
+    cell = None
+
+    def __getattr__(self, name):
+        return _nothing
+
+
+def _nothing(*arguments, **named):
+    return None
+
+
+def _led():
+    from tocsin.drivers.led import Led
+
+    return Led
+
+
+def _haptic():
+    from tocsin.drivers.haptic import Haptic
+
+    return Haptic
+
+
+def _battery():
+    from tocsin.drivers.battery import Battery
+
+    return Battery
+
+
+def _gnss():
+    from tocsin.drivers.gnss import Gnss
+
+    return Gnss
+
+
+def _modem():
+    from tocsin.drivers.modem import Modem
+
+    return Modem
+
+
+def _wifi():
+    from tocsin.links.wifi import Wifi
+
+    return Wifi
+
+
+def _ppp():
+    from tocsin.links.ppp import Ppp
+
+    return Ppp
+
+
+def _strap():
+    from tocsin.drivers.strap import Contact
+
+    return Contact
+
+
+def _mqtt():
+    from tocsin.links.mqtt import Mqtt
+
+    return Mqtt
+
+
+_CLASSES = {
+    "led": _led, "haptic": _haptic, "battery": _battery, "gnss": _gnss, "modem": _modem, "wifi": _wifi, "mqtt": _mqtt,
+    "strap": _strap, "ppp": _ppp,
+}  # fmt: skip
+
+
+def build(name, *arguments):
+    """The part, or an Absent when it can't be built, whatever the reason."""
+    try:
+        return _CLASSES[name]()(*arguments)
+    except Exception as error:
+        log.event("missing", part=name, reason=log.reason(error))
+        return Absent()
+
+
+def present(part):
+    return not isinstance(part, Absent)

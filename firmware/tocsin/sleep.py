@@ -1,0 +1,188 @@
+"""Puts the bracelet to sleep when power.py says so, and takes up after it where it left off.
+
+Deep sleep ends like a reset, so whatever is to be known afterwards goes through the clock's memory (rest.py) or is in
+the journal. What may be switched off is switched off here as well: receiver, modem, radio.
+"""
+
+import asyncio
+import time
+
+import machine
+
+from tocsin import boots, log, power, rest
+from tocsin.search import SETTLED, Search
+
+LOOK_MS = 500
+LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
+OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
+MODEM_MS = 30000  # for that, from switching it on
+BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
+_ITEMS = 8
+
+
+class Parts:
+    """What is looked at, switched and remembered. touched(): does the wearer do something, or feel something; linked():
+    is there a data link, None while that isn't known."""
+
+    def __init__(self, clock, state, wearer, battery, gnss, modem, ppp, wifi, mqtt, heartbeats, touched, linked):
+        self.clock = clock
+        self.state = state
+        self.wearer = wearer
+        self.battery = battery
+        self.gnss = gnss
+        self.modem = modem
+        self.ppp = ppp
+        self.wifi = wifi
+        self.mqtt = mqtt
+        self.heartbeats = heartbeats
+        self.touched = touched
+        self.linked = linked
+
+
+class Sleep:
+
+    def __init__(self, parts):
+        self._parts = parts
+        self._clock = parts.clock
+        self._offline = 0  # duties in a row without Wi-Fi
+        self._search = Search()
+        self._searching = False
+        self._search_until = 0
+        self._heartbeat_in = 0  # ms after waking
+        mode = power.SETTLING
+        items = self._taken()
+        self.woken = machine.reset_cause() == machine.DEEPSLEEP_RESET and items is not None
+        if self.woken:
+            self._resume(items)
+            by_timer = machine.wake_reason() == machine.TIMER_WAKE
+            log.event("woke", by="timer" if by_timer else "touch")
+            mode = power.woken(by_timer, parts.state.alarm.active, bool(parts.state.delivery.queue))
+            parts.heartbeats.begin(self._heartbeat_in)
+        self._power = power.Power(mode, self._clock.ms())
+        self._began = self._clock.ms()
+
+    # -- the clock's memory ---------------------------------------------------------------------------------------
+
+    def _taken(self):
+        """What is in it. It is emptied at once: see rest.py."""
+        memory = machine.RTC()
+        items = rest.unpack(boots.others(memory), _ITEMS)
+        boots.keep_others(memory, b"")
+        return items
+
+    def _resume(self, items):
+        slept_at, chains, fix, cell, search, heartbeat_in, offline, told = items
+        slept = max(int(time.time()) - slept_at, 0)
+        parts = self._parts
+        parts.state.resume(chains)
+        if fix:
+            fix[3] = min(fix[3] + slept, 65535)
+            parts.gnss.remember(fix)
+        if cell:
+            parts.modem.cell = tuple(cell)
+        if told is not None:
+            parts.state.alarm.woke(told + slept * 1000, (0, parts.modem.cell), self._clock.ms())
+        self._search = Search(*search)
+        self._heartbeat_in = max(heartbeat_in - slept * 1000, 0)
+        self._offline = offline
+
+    def _remember(self, now):
+        parts = self._parts
+        fix, cell = parts.gnss.fix(), parts.modem.cell
+        boots.keep_others(
+            machine.RTC(),
+            rest.pack([
+                int(time.time()), parts.state.rest(), list(fix) if fix else None, list(cell) if cell else None,
+                self._search.state(), max(parts.heartbeats.due - now, 0), self._offline,
+                parts.state.alarm.told_ago(now),
+            ]),
+        )  # fmt: skip
+
+    # -- while it is awake ----------------------------------------------------------------------------------------
+
+    async def run(self):
+        while True:
+            now = self._clock.ms()
+            before = self._power.mode
+            mode = self._power.step(self._facts(now), now)
+            if mode not in (before, power.ASLEEP):
+                log.event("power", mode=mode)
+            self._switch(now)
+            if mode == power.ASLEEP:
+                await self._go_to_sleep()
+            await asyncio.sleep_ms(LOOK_MS)
+
+    def _facts(self, now):
+        parts = self._parts
+        facts = power.Facts()
+        facts.touched = parts.touched()
+        facts.raised_ms = parts.state.alarm.age(now)
+        facts.waiting = bool(parts.state.delivery.queue)
+        facts.done = self._told(now) and not self._searching
+        return facts
+
+    def _told(self, now):
+        """Is the heartbeat out, and all taken that waited for us; or is there no way for that now?"""
+        told_at, linked = self._parts.heartbeats.told_at, self._parts.linked()
+        if told_at is not None:
+            return now - told_at >= LINGER_MS
+        if linked or linked is None:
+            return False
+        return not self._modem_due() or now - self._began >= MODEM_MS
+
+    def _modem_due(self):
+        return self._offline % OFFLINE_EVERY == 0
+
+    def _switch(self, now):
+        """Receiver and modem: all on while it matters, else as little as will do."""
+        parts, mode = self._parts, self._power.mode
+        if mode in (power.SETTLING, power.ATTENTIVE, power.ALARM):
+            parts.gnss.switch(True)
+            parts.modem.switch(True)
+            self._searching = mode == power.SETTLING and parts.gnss.count < SETTLED
+            if parts.gnss.count and parts.gnss.on:
+                self._search.ended(int(time.time()), True)
+            return
+        offline = parts.linked() is False
+        parts.modem.switch(mode == power.VIGIL or parts.ppp.up or (offline and self._modem_due()))
+        seconds = int(time.time())
+        if self._searching:
+            if parts.gnss.count >= SETTLED or now >= self._search_until:
+                self._searching = False
+                self._search.ended(seconds, parts.gnss.count > 0)
+                parts.gnss.switch(False)
+        elif not parts.gnss.on and now - self._began < BEGIN_MS and (mode == power.VIGIL or self._search.due(seconds)):
+            self._searching = True
+            self._search_until = now + self._search.limit_ms(seconds)
+            self._search.began(seconds)
+            parts.gnss.switch(True)
+
+    # -- going to sleep -------------------------------------------------------------------------------------------
+
+    async def _go_to_sleep(self):
+        """Switch everything off and sleep; a touch on the way calls it off while that is still possible."""
+        parts = self._parts
+        if parts.ppp.up:  # while there is still a way for the goodbye
+            await parts.mqtt.close()
+        parts.ppp.stop()
+        parts.modem.switch(False)
+        while not parts.modem.resting:
+            if parts.touched():
+                return
+            await asyncio.sleep_ms(LOOK_MS)
+        parts.gnss.switch(False)
+        parts.battery.look()
+        await parts.mqtt.close()
+        parts.wifi.stop()
+        # From here on a touch is not lost: a level that is already there wakes the chip at once.
+        now = self._clock.ms()
+        self._offline = 0 if parts.heartbeats.told_at is not None else self._offline + 1
+        state = parts.state
+        due = [parts.heartbeats.due, state.alarm.next_at(), parts.wearer.due()]
+        ms = power.sleep_ms(now, due, bool(state.delivery.queue))
+        if state.dirty is not None:
+            state.persist()
+        self._remember(now)
+        log.event("asleep", ms=ms)
+        parts.wearer.arm_wake()
+        machine.deepsleep(ms)

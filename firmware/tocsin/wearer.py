@@ -1,0 +1,145 @@
+"""The wearer's side of the bracelet: button, strap and check-in timer, and what their patterns ask for.
+
+What they mean is decided in gesture.py, strap.py and checkin.py; this module runs them, plays what is felt at once, and
+hands on what concerns an alarm: on_want(what), with one of alarm.CAUSES.
+"""
+
+import asyncio
+
+import machine
+
+from tocsin import aio, alarm, checkin, envelope, gesture, log, parts, strap
+from tocsin.drivers.button import Button
+
+BOOT_MS = 300  # at least, from a press that ends deep sleep to this firmware's start
+FIRST_MS = 500  # a button that is down by then was down before
+CHECK_IN, CHECK_OUT, DRILL, REMOVE = 2, 3, gesture.DRILL_TAPS, 5  # taps after a half hold
+
+
+class Wearer:
+    def __init__(self, board, state, clock, haptic, on_want, on_alive):
+        self._state = state
+        self._clock = clock
+        self._haptic = haptic
+        self._on_want = on_want
+        self.gestures = gesture.Gestures()
+        woken = machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() == machine.PIN_WAKE
+        self._early = BOOT_MS if woken else 0  # a press that woke it began so long before this start
+        self.button = Button(board["button"], self._on_edge, self._on_button_time, on_alive)
+        self.contact = parts.build("strap", board["strap"], self._on_strap) if "strap" in board else parts.Absent()
+        if parts.present(self.contact):
+            state.strap = strap.Strap(state.worn)
+        self._timer = asyncio.Event()
+
+    def start(self, start):
+        """Begin with Supervisor.start."""
+        start("button", self.button.run, vital=True)
+        if parts.present(self.contact):
+            start("strap", self.contact.run)
+        start("check_in", self._watch)
+
+    def clock_changed(self):
+        """The time is better known than before."""
+        self._state.check_in.clock(self._clock.ms(), self._clock.time())
+        self._timer.set()
+
+    def busy(self, now):
+        """Is a pattern half done, a drill or a removal announced, a contact not at rest? Then it should stay awake."""
+        moving = self._state.strap
+        allowed = moving is not None and (moving.deadline() is not None or (moving.worn and moving.allowed(now)))
+        return self.gestures.busy(now) or allowed
+
+    def due(self):
+        """When the check-in timer has something to say, in ms, or None."""
+        return self._state.check_in.deadline()
+
+    def arm_wake(self):
+        """Button and strap end the next deep sleep: two sources, since each has one level (ext0, ext1). ValueError when
+        one of them can't."""
+        self.button.arm_wake()
+        if parts.present(self.contact):
+            self.contact.arm_wake()
+
+    # -- the button -------------------------------------------------------------------------------------------------
+
+    def _on_edge(self, down):
+        now = self._clock.ms()
+        if down:
+            log.event("pressed")
+            if now > FIRST_MS:
+                self._early = 0
+        self._on_gestures(self.gestures.edge(down, now - self._early if down else now))
+
+    def _on_button_time(self):
+        """Milliseconds until it wants to be asked again, or None."""
+        now = self._clock.ms()
+        self._on_gestures(self.gestures.time(now))
+        at = self.gestures.deadline()
+        return None if at is None else at - now
+
+    def _on_gestures(self, events):
+        for event in events:
+            if event[0] == "tick":
+                self._haptic.play("tick%d" % event[1])
+            elif event[0] == "taps":
+                self._on_taps(event[1])
+            elif event[0] in alarm.CAUSES:
+                self._on_want(event[0])
+
+    def _on_taps(self, taps):
+        now = self._clock.ms()
+        if taps == DRILL:
+            log.event("drill", armed=1)
+            self._haptic.play("drill_armed")
+        elif taps == REMOVE and self._state.strap:
+            log.event("strap", state="may_open")
+            self._state.strap.allow(now)
+            self._haptic.play("may_open")
+        elif taps == CHECK_IN:
+            minutes = self._state.settings.get(envelope.CHECK_IN, checkin.MINUTES)
+            if not minutes:  # the relay has switched it off: not felt, since nothing will be watched
+                return
+            self._state.check_in.start(minutes, now)
+            self._check_in_changed("start")
+            self._haptic.play("check_in")
+        elif taps == CHECK_OUT and self._state.check_in.minutes:
+            self._state.check_in.stop()
+            self._check_in_changed("stop")
+            self._haptic.play("check_in_off")
+
+    # -- the strap --------------------------------------------------------------------------------------------------
+
+    def _on_strap(self, closed):
+        """A sample of the contact. Milliseconds until it wants the next one, or None."""
+        now = self._clock.ms()
+        event = self._state.strap.sample(closed, now)
+        if event:
+            log.event("strap", state=event)
+            self._state.dirty = now
+            if event == "cut":
+                self._on_want("strap")
+            elif event == "worn":
+                self._haptic.play("worn")
+        at = self._state.strap.deadline()
+        return None if at is None else at - now
+
+    # -- the check-in timer -----------------------------------------------------------------------------------------
+
+    def _check_in_changed(self, what):
+        log.event("check_in", state=what)
+        self._state.dirty = self._clock.ms()
+        self._timer.set()
+
+    async def _watch(self):
+        check_in = self._state.check_in
+        while True:
+            self._timer.clear()
+            event = check_in.time(self._clock.ms())
+            if event:
+                log.event("check_in", state=event)
+            if event == "remind":
+                self._haptic.play("reminder")
+            elif event == "missed":
+                self._on_want("check_in")
+            at = check_in.deadline()
+            await aio.wait(self._timer, None if at is None else at - self._clock.ms())

@@ -1,0 +1,72 @@
+"""From the number of a crash in a heartbeat back to the type of the error and its place in the firmware.
+
+The number is CRC-32 of "<type>:<file>:<line>" (firmware/tocsin/crash.py), so that nothing private can be in it. There
+are few types and few thousand lines: all are tried. It has to be the same firmware, to the line.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from hwsim.world.bracelet import FIRMWARE
+
+PACKAGE = "tocsin"
+# What MicroPython itself raises (py/objexcept.h, and extmod/asyncio/core.py).
+BUILTIN = (
+    "ArithmeticError AssertionError AttributeError CancelledError EOFError Exception GeneratorExit ImportError "
+    "IndentationError IndexError KeyError KeyboardInterrupt LookupError MemoryError NameError NotImplementedError "
+    "OSError OverflowError RuntimeError StopAsyncIteration StopIteration SyntaxError SystemExit TimeoutError TypeError "
+    "UnicodeError ValueError ViperTypeError ZeroDivisionError"
+).split()
+
+
+class Place(NamedTuple):
+    """Where an error came from. `line` is 0, and `file` empty, when it came from outside our code."""
+
+    type: str
+    file: str
+    line: int
+    source: str
+
+
+def find(number: int, firmware: Path = FIRMWARE) -> list[Place]:
+    """Every type and place of this number: one, or none when it is of another version of the firmware."""
+    return [place for place in _places(firmware) if zlib.crc32(_text(place).encode()) == number]
+
+
+def _text(place: Place) -> str:
+    return f"{place.type}:{place.file}:{place.line or ''}"
+
+
+def _places(firmware: Path) -> Iterator[Place]:
+    sources = {file.relative_to(firmware).as_posix(): file.read_text() for file in firmware.glob(f"{PACKAGE}/**/*.py")}
+    if not sources:
+        raise click.UsageError(f"{firmware}: there is no folder {PACKAGE} with modules in it")
+    types = set(BUILTIN)
+    for source in sources.values():
+        types |= {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef) and node.bases}
+    for kind in sorted(types):
+        yield Place(kind, "", 0, "")
+        for name, source in sorted(sources.items()):
+            for line, text in enumerate(source.splitlines(), 1):
+                yield Place(kind, name, line, text.strip())
+
+
+def main(number: int, firmware: Path, as_json: bool) -> int:
+    """0 when it was found, 1 when not."""
+    found = find(number, firmware)
+    if as_json:
+        click.echo(json.dumps([place._asdict() for place in found]))
+    for place in [] if as_json else found:
+        where = f"{place.file}:{place.line}: {place.source}" if place.file else "outside our own code"
+        click.echo(f"{place.type} at {where}")
+    if not found and not as_json:
+        click.echo(f"{number} is nowhere in {firmware}: is it the version that runs on the bracelet?", err=True)
+    return 0 if found else 1

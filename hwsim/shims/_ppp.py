@@ -1,0 +1,149 @@
+"""`network.PPP` on a UART, as MicroPython has it on the ESP32 since 1.26 (ports/esp32/network_ppp.c).
+
+Not modelled: PPP's own frames (some plain ones pass in their place, see world/modem_data.py); that lwIP has one name
+server for both interfaces, the one told last; how long an orderly end takes.
+"""
+
+from binascii import hexlify
+
+import _hw
+import uerrno
+
+
+class PPP:
+    SEC_NONE = 0
+    SEC_PAP = 1
+    SEC_CHAP = 2
+
+    _INACTIVE, _ACTIVE, _ERROR, _CONNECTING, _CONNECTED = 0, 1, 2, 3, 4
+    _PEER_GONE, _AUTH_FAILED = 6, 7  # PPPERR_CONNECT, PPPERR_AUTHFAIL of lwIP's ppp.h
+
+    def __init__(self, stream):
+        self._check(stream)
+        self._stream = stream
+        self._state = PPP._INACTIVE
+        self._error = 0
+        self._addresses = None
+        self._in = b""
+
+    @staticmethod
+    def _check(stream):
+        if stream is not None and not (hasattr(stream, "read") and hasattr(stream, "write")):
+            raise OSError("stream operation not supported")
+
+    def _listen(self, on):
+        if self._stream is not None:
+            if on:
+                self._stream.irq(self.poll, self._stream.IRQ_RXIDLE)
+            else:
+                self._stream.irq(None)
+
+    def active(self, on=None):
+        if on is None:
+            return self._state >= PPP._ACTIVE
+        if on and self._state < PPP._ACTIVE:
+            self._state = PPP._ACTIVE
+            self._listen(True)
+        elif not on and self._state >= PPP._ACTIVE:
+            self._listen(False)
+            self._end(PPP._INACTIVE)
+        return self._state >= PPP._ACTIVE
+
+    def _end(self, state):
+        self._state = state
+        self._addresses = None
+        self._in = b""
+        _hw.post("ppp", "down")
+
+    def connect(self, *, security=SEC_NONE, user=None, key=None):
+        self.active(True)
+        if self._state in (PPP._CONNECTING, PPP._CONNECTED):
+            raise OSError(uerrno.EALREADY)
+        if security not in (PPP.SEC_NONE, PPP.SEC_PAP, PPP.SEC_CHAP):
+            raise ValueError("invalid auth")
+        self._login = b""
+        if security != PPP.SEC_NONE:
+            if not (isinstance(user, str) and isinstance(key, str)):
+                raise TypeError("can't convert to str implicitly")
+            self._login = b" " + hexlify(user.encode()) + b" " + hexlify(key.encode())
+        _hw.post("ppp", "connect")
+        self._state = PPP._CONNECTING
+        self.poll()
+
+    def disconnect(self):
+        if self._state in (PPP._CONNECTING, PPP._CONNECTED):
+            self._listen(False)
+            self._end(PPP._INACTIVE)
+
+    def poll(self, source=None):
+        if self._state <= PPP._ERROR:
+            return -uerrno.EPERM
+        total = 0
+        while self._state > PPP._ERROR and self._stream is not None:
+            data = self._stream.read(256)
+            if not data:
+                break
+            total += len(data)
+            self._take(data)
+        return total
+
+    def _take(self, data):
+        frames = (self._in + data).split(b"~")
+        self._in = frames.pop()[-256:]
+        for frame in frames:
+            if frame == b"req" and self._stream is not None:
+                self._stream.write(b"~conf" + self._login + b"~")
+            elif frame.startswith(b"ack ") and self._state == PPP._CONNECTING:
+                self._addresses = frame.decode().split(" ")[1:]
+                self._state = PPP._CONNECTED
+                _hw.post("ppp", "up")
+            elif frame in (b"nak", b"term"):
+                self._end(PPP._ERROR)
+                self._error = PPP._AUTH_FAILED if frame == b"nak" else PPP._PEER_GONE
+
+    def isconnected(self):
+        _hw.tick()
+        return self._state == PPP._CONNECTED
+
+    def status(self):
+        _hw.tick()
+        return -self._error if self._state == PPP._ERROR else self._state
+
+    def config(self, *args, **settings):
+        if args and settings:
+            raise TypeError("either pos or kw args are allowed")
+        if settings:
+            if "stream" in settings:
+                self._check(settings["stream"])
+                if self._state >= PPP._ACTIVE:
+                    self._listen(False)
+                self._stream = settings["stream"]
+                if self._state >= PPP._ACTIVE:
+                    self._listen(True)
+            return None
+        if len(args) != 1:
+            raise TypeError("can query only one param")
+        if args[0] == "stream":
+            return self._stream
+        if args[0] == "ifname":
+            return "pp1" if self._state >= PPP._ACTIVE else None
+        raise ValueError("unknown config param")
+
+    def ifconfig(self, addresses=None):
+        _hw.tick()
+        if self._state < PPP._ACTIVE:
+            return (None,) * 4
+        address, peer, name_server = self._addresses or ("0.0.0.0",) * 3
+        return address, peer, "255.255.255.255" if self._addresses else "0.0.0.0", name_server
+
+    def ipconfig(self, param=None, **settings):
+        if settings:
+            raise TypeError("setting properties not supported")
+        if self._state < PPP._ACTIVE:
+            raise ValueError("PPP not active")
+        address, peer, mask, _ = self.ifconfig()
+        if param == "addr4":
+            return address, mask
+        if param == "gw4":
+            return peer
+        raise ValueError("unexpected key")

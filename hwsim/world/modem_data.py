@@ -1,0 +1,177 @@
+"""A modem's packet data: contexts, dialling, data mode and the way back (3GPP TS 27.007, 10; ITU-T V.250, 6.3).
+
+In data mode the serial line belongs to PPP. PPP itself (RFC 1661, 1332) is not modelled: in its place a few frames in
+plain text pass between octets 0x7E, enough that a link comes up only where both ends really have the line, and that
+octets which somebody else reads are missing. What the firmware then sends and receives goes through `uplink.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hwsim.world.clock import Timer
+
+if TYPE_CHECKING:
+    from hwsim.world.modem import Modem
+
+DIAL_US = 900_000  # until the network has let it in
+GUARD_US = 1_000_000  # of silence before and after "+++" (the usual value of S12, 50 fiftieths of a second)
+REQUEST_US = 1_000_000  # between two attempts of the modem to begin with PPP
+REQUESTS = 10  # unanswered: it gives up
+ADDRESS, PEER, NAME_SERVER = "10.64.0.2", "10.64.64.64", "10.64.64.53"
+_FLAG = b"~"
+_KEPT = 512  # octets of a frame at most
+
+
+class PacketData:
+    """`apn` and `login` are what the operator expects; `up`, `delay_us` and `loss` are how packets then fare."""
+
+    def __init__(self, modem: Modem, after: Callable[[int, Callable[[], object]], Timer]) -> None:
+        self._modem = modem
+        self._after = after
+        self.apn = "internet"
+        self.login: tuple[str, str] | None = None  # (user, password) asked for by PAP (RFC 1334)
+        self._up = True
+        self.delay_us = 60_000  # one way
+        self.loss = 0.0  # part of the packets that need a second try
+        self.says_goodbye = False  # a session that ends is ended in PPP as well, not only by NO CARRIER
+        self.on_change: list[Callable[[], object]] = []
+        self._silence: Timer | None = None
+        self._asking: Timer | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """What it doesn't keep without its supply."""
+        self._stop()
+        self.contexts: dict[int, str] = {}  # context: access point name
+        self.wanted: str | None = None  # the name it dials
+        self.open = False  # the network has it
+        self.online = False  # the serial line carries data
+        self.negotiated = False
+        self._frame = b""
+        self._still = False
+        self._pluses = 0
+        self._buffered: list[str] = []
+        self._changed()
+
+    @property
+    def up(self) -> bool:
+        """Whether packets pass. False is silent: nobody is told."""
+        return self._up
+
+    @up.setter
+    def up(self, up: bool) -> None:
+        if up != self._up:
+            self._up = up
+            self._modem.note("packets pass" if up else "packets are lost")
+            self._changed()
+
+    @property
+    def passes(self) -> bool:
+        return self.negotiated and self.open and self._up and not self._modem.mute
+
+    def _changed(self) -> None:
+        for call in self.on_change:
+            call()
+
+    def _stop(self) -> None:
+        for timer in (self._silence, self._asking):
+            if timer:
+                timer.cancel()
+
+    # -- the network's side
+
+    @property
+    def admitted(self) -> bool:
+        return self._modem.registered and self._modem.data and self.wanted == self.apn
+
+    def connected(self) -> None:
+        """The network let it in: data mode begins."""
+        if not self.open:
+            self._modem.note("data session")
+        self.open = self.online = True
+        self._frame, self._still, self._pluses = b"", False, 0
+        self._silence = self._after(GUARD_US, self._quiet)
+        self._request(REQUESTS)
+
+    def refresh(self) -> None:
+        """Registration or service have changed."""
+        if self.open and not (self._modem.registered and self._modem.data):
+            self.lose()
+
+    def lose(self) -> None:
+        """The network ends the session."""
+        if self.open:
+            if self.online and self.says_goodbye:
+                self._say(b"term")
+            self.hang_up()
+            self._command_mode("NO CARRIER")
+
+    def hang_up(self) -> None:
+        if self.open:
+            self._modem.note("data session over")
+        self.open = self.negotiated = False
+        self._changed()
+
+    def _command_mode(self, line: str) -> None:
+        self.online = False
+        self._stop()
+        buffered, self._buffered = self._buffered, []
+        for text in (line, *buffered):
+            self._modem.say(text)
+
+    # -- the serial line in data mode
+
+    def hold(self, line: str) -> None:
+        """An unsolicited line in data mode: a message's is kept until that ends, with +CNMI=2 (27.005, 3.4.1)."""
+        if line.startswith("+CMTI") and self._modem.cnmi[0] == 2:
+            self._buffered.append(line)
+
+    def feed(self, data: bytes) -> None:
+        """Octets from the other end."""
+        pluses = self._pluses + len(data)
+        if data.strip(b"+") == b"" and (self._still or self._pluses) and pluses <= 3:
+            self._pluses = pluses
+        else:
+            self._pluses = 0
+            self._take(data)
+        self._still = False
+        if self.online:
+            if self._silence:
+                self._silence.cancel()
+            self._silence = self._after(GUARD_US, self._quiet)
+
+    def _quiet(self) -> None:
+        self._still = True
+        escaped, self._pluses = self._pluses == 3, 0
+        if escaped:
+            self._command_mode("OK")
+
+    def _request(self, left: int) -> None:
+        if self.negotiated:
+            return
+        if left:
+            self._say(b"req")
+            self._asking = self._after(REQUEST_US, lambda: self._request(left - 1))
+        else:
+            self.lose()
+
+    def _say(self, frame: bytes) -> None:
+        self._modem.write(_FLAG + frame + _FLAG)
+
+    def _take(self, data: bytes) -> None:
+        *frames, self._frame = (self._frame + data).split(_FLAG)
+        self._frame = self._frame[-_KEPT:]
+        for frame in frames:
+            if frame.startswith(b"conf"):
+                self._configure(frame.decode("ascii", "replace").split()[1:])
+
+    def _configure(self, login: list[str]) -> None:
+        if self.login is not None and login != [word.encode().hex() for word in self.login]:
+            self._say(b"nak")
+            self.lose()
+            return
+        self.negotiated = True
+        self._say(f"ack {ADDRESS} {PEER} {NAME_SERVER}".encode())
+        self._changed()

@@ -1,0 +1,61 @@
+"""The JSON document in which the relay tells subscribers what became of an alarm: accepted by a person, or closed.
+
+It rests on the relay's word alone, and is signed by it as rebroadcasts are (`relay.rebroadcast`), under a label of its
+own.
+"""
+
+import base64
+import json
+from typing import Any
+
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import CryptoError
+
+from relay.rebroadcast import b64, canonical, iso
+from relay.store.schema import COUNTERS
+from relay.verify.envelope import SIGNATURE_OCTETS
+from relay.verify.keys import RelayKeys
+
+LABEL = b"TCN1 case\x00"
+STATES = ("accepted", "closed")
+MAX_OCTETS = 2048
+_FIELDS = {"tocsin", "type", "kid", "alarm", "state", "at", "relay", "relay_key", "signature"}
+
+__all__ = ["STATES", "build", "check", "iso", "topic"]
+
+
+def topic(kid: int) -> str:
+    """Where it is told what became of a bracelet's alarms."""
+    return f"r/{kid:08x}/case"
+
+
+def build(keys: RelayKeys, case_id: int, state: str, at_ms: int) -> bytes:
+    """The signed document; the same arguments always give the same octets."""
+    kid, counter = divmod(case_id, COUNTERS)
+    document: dict[str, Any] = {
+        "tocsin": 1,
+        "type": "case",
+        "kid": f"{kid:08x}",
+        "alarm": f"{kid:08x}-{counter}",
+        "state": state,
+        "at": iso(at_ms),
+        "relay": keys.id.hex(),
+        "relay_key": b64(keys.public),
+    }
+    return canonical(document | {"signature": b64(keys.sign(LABEL + canonical(document)))})
+
+
+def check(octets: bytes, relay_key: bytes) -> dict[str, Any] | None:
+    """The document, if it is this relay's; else None."""
+    try:
+        document = json.loads(octets[: MAX_OCTETS + 1])
+        if set(document) != _FIELDS or canonical(document) != octets or document["state"] not in STATES:
+            return None
+        text = document.pop("signature")
+        signature = base64.b64decode(text + "==", altchars=b"-_", validate=True)
+        if len(signature) != SIGNATURE_OCTETS or b64(signature) != text:
+            return None
+        crypto_sign_open(signature + LABEL + canonical(document), relay_key)
+    except (ValueError, TypeError, CryptoError):
+        return None
+    return document if document["type"] == "case" else None

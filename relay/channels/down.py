@@ -1,0 +1,66 @@
+"""Commands on their way to bracelets: what `relay.downlink` says is due, by MQTT and where it must be by SMS too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from relay.downlink import Downlink, Outbound
+from relay.ingest.sms import Outgoing
+
+LOOK_S = 0.5  # how often it is looked whether an operator wants something
+BUSY = 40_000  # messages on their way to the broker; it has 65,535 message ids
+
+
+class Mqtt(Protocol):
+    """The MQTT connection, as far as this channel needs it."""
+
+    @property
+    def outstanding(self) -> int: ...
+    def publish(self, topic: str, octets: bytes, now: float) -> int | None: ...
+
+
+class Sms(Protocol):
+    """The modem, as far as this channel needs it."""
+
+    def send(self, message: Outgoing, now: float) -> bool: ...
+
+
+class Commands:
+    """`note(command, path)` is called for each that was handed to a path."""
+
+    def __init__(
+        self, downlink: Downlink, mqtt: Mqtt, sms: Sms | None, note: Callable[[Outbound, str], Any]
+    ) -> None:
+        self._downlink = downlink
+        self._mqtt = mqtt
+        self._sms = sms
+        self._note = note
+        self.look_at = 0.0
+
+    def send(self, wall: float, now: float) -> None:
+        """Send what is due. Raises what the store raises."""
+        if now < self.look_at:
+            return
+        self.look_at = now + LOOK_S
+        for command in self._downlink.due(wall):
+            paths = []
+            if self._mqtt.outstanding < BUSY and self._mqtt.publish(command.topic, command.octets, now) is not None:
+                paths.append("mqtt")
+                if command.document is not None:
+                    self._mqtt.publish(*command.document, now)
+            number, sms = command.number, self._sms
+            if number is not None and sms is not None and sms.send(Outgoing(number, command.octets, command), now):
+                paths.append("sms")
+            for path in paths:
+                self._note(command, path)
+            if paths:
+                self._downlink.sent(command, wall)
+
+
+def whose(tag: object) -> tuple[str, dict[str, Any]]:
+    """What an SMS was and whose, for the log, by the tag that it was sent with."""
+    if isinstance(tag, Outbound):
+        return "command", {"kid": tag.kid, "counter": tag.counter, "command": tag.kind.name.lower()}
+    kid, counter = tag if isinstance(tag, tuple) else (None, None)
+    return "receipt", {"kid": kid, "counter": counter}

@@ -1,0 +1,56 @@
+"""`relay accept|close`: what an operator says about an alarm, and the wearer feels."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from relay.assembly import Relay
+from relay.commands.common import NOT_RUNNING, data_option, errors_in_words, json_option, running_relay
+from relay.datadir import DataDir
+from relay.downlink import Asked, Desk
+
+alarm_argument = click.argument("alarm", metavar="ALARM")
+
+
+@click.command()
+@alarm_argument
+@data_option
+@json_option
+@errors_in_words
+def accept(alarm: str, data: Path, as_json: bool) -> None:
+    """Tell the wearer that a person has accepted this alarm and acts on it.
+
+    ALARM as `relay watch` shows it: KEY_ID-COUNTER. The wearer feels five rising pulses, other than those that say that
+    the relay has it. Say it when it is true: somebody's hope rests on it. Exit status 1 when there is no such alarm, or
+    when somebody has accepted or closed it before.
+    """
+    relay = Relay(DataDir(data).require())
+    _tell(relay, Desk(relay.store, relay.registry).accept(alarm, now=time.time()), "accepted", as_json)
+
+
+@click.command()
+@alarm_argument
+@data_option
+@json_option
+@errors_in_words
+def close(alarm: str, data: Path, as_json: bool) -> None:
+    """Tell the bracelet that this alarm is over: it sends no more Updates of it.
+
+    ALARM as `relay watch` shows it: KEY_ID-COUNTER. There is no way back, but a new hold raises a new alarm. Exit
+    status 1 when there is no such alarm, or when it was closed before.
+    """
+    relay = Relay(DataDir(data).require())
+    _tell(relay, Desk(relay.store, relay.registry).close(alarm, now=time.time()), "closed", as_json)
+
+
+def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:
+    running = running_relay(relay.data) is not None
+    if as_json:
+        click.echo(json.dumps({"alarm": asked.alarm, "state": word, "relay_running": running}))
+    else:
+        end = "" if running else NOT_RUNNING
+        click.echo(f"{asked.alarm}: {word}. The bracelet is told until it has confirmed it.{end}")

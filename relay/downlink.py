@@ -1,0 +1,233 @@
+"""What the relay tells bracelets beside receipts: a person has accepted the alarm, it is closed, settings, revocation.
+
+`Desk` is the operator's side: it writes down what is wanted, in any process. `Downlink` is the running relay's: it
+seals what was asked for, in the transaction that moves the down chain, and says what is to be sent now. Nothing here
+sends. A command is sent again until a heartbeat shows that it arrived: at growing intervals, and whenever a heartbeat
+shows that it didn't.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, select, update
+
+from relay import case_document, receipt, registry
+from relay.registry import Registry, RegistryError
+from relay.store import chains, commands, records, schema
+from relay.store.chains import Replacement
+from relay.store.database import StaleState, Store
+from relay.store.schema import COUNTERS
+from relay.verify import down
+from relay.verify.down import Kind
+from relay.verify.keys import RelayKeys
+from relay.verify.ratchet import ChainState
+from relay.verify.seal import seal
+
+AGAIN_S = (60, 600, 3600, 21600)  # after each attempt; the last one for ever
+LEASE_S = 5  # from taking a command until it is taken again if nothing was sent
+SMS_ATTEMPTS = 4
+DAY_MS = 86_400_000
+EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS}  # a wipe never does
+_ALARM = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,7})")
+_T = schema.command.c
+_SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE: "bracelet.configured"}
+
+
+class CommandError(Exception):
+    """What an operator asks for makes no sense now; the message says why and what to do."""
+
+
+class Asked(NamedTuple):
+    """A command as it was asked for."""
+
+    kid: str
+    kind: Kind
+    alarm: str | None = None
+    settings: dict[str, int] | None = None
+
+
+class Outbound(NamedTuple):
+    """A sealed command that is to be sent now, by MQTT and, when there is a number, by SMS too. `document` is to be
+    published for the subscribers when it is sent for the first time."""
+
+    id: int
+    kid: str
+    kind: Kind
+    counter: int
+    octets: bytes
+    number: str | None
+    document: tuple[str, bytes] | None
+
+    @property
+    def topic(self) -> str:
+        return receipt.topic(self.kid)
+
+    def __repr__(self) -> str:
+        return f"Outbound({self.kid}, {self.kind.name}, {self.counter})"
+
+
+class Desk:
+    """An operator's requests. Each is on disk when the call returns; a running relay takes it up within a second."""
+
+    def __init__(self, store: Store, registry: Registry, actor: str = "operator") -> None:
+        self.store = store
+        self.registry = registry
+        self.actor = actor
+
+    def accept(self, alarm: str, *, now: float) -> Asked:
+        """A person has accepted this alarm ("<key id>-<counter>"): the wearer will feel it."""
+        return self._about(Kind.ACCEPT, alarm, int(now * 1000))
+
+    def close(self, alarm: str, *, now: float) -> Asked:
+        """This alarm is over: the bracelet stops its Updates."""
+        return self._about(Kind.CLOSE, alarm, int(now * 1000))
+
+    def configure(self, kid: str, settings: Mapping[str, int], *, now: float) -> Asked:
+        """Change these settings (relay.verify.down.SETTINGS) of a bracelet."""
+        if not settings:
+            raise CommandError("name at least one setting")
+        try:
+            down.configure(settings)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        number, now_ms = self._number(kid), int(now * 1000)
+        with self.store.write() as connection:
+            _may_command(connection, number)
+            before = commands.unfinished(connection, number, Kind.CONFIGURE)
+            merged: dict[str, int] = {}
+            for row in before:  # what it was not told for certain is said again
+                merged |= commands.settings_of(row.body)
+            merged |= settings
+            commands.finish(connection, [row.id for row in before], "superseded", now_ms)
+            commands.add(connection, number, Kind.CONFIGURE, down.configure(merged), now_ms)
+            records.write_audit(
+                self.store, connection, [(now_ms, self.actor, _SAID[Kind.CONFIGURE], number, None)]
+            )
+        return Asked(kid, Kind.CONFIGURE, settings=merged)
+
+    def revoke(self, kid: str, *, now: float) -> Asked | None:
+        """Have a bracelet wiped. Its alarms are refused from now on, but its heartbeats are taken and it may connect
+        until one of them confirms the wipe. None when it was never completed: then it is revoked for good at once."""
+        entry = self.registry.get(kid)
+        if entry.state == "offered":
+            self.registry.revoke(kid, now=now)
+            return None
+        number, now_ms = self._number(kid), int(now * 1000)
+        with self.store.write() as connection:
+            _may_command(connection, number)
+            before = [row.id for row in commands.unfinished(connection, number)]
+            commands.finish(connection, before, "superseded", now_ms)
+            commands.add(connection, number, Kind.REVOKE, down.revoke(), now_ms)
+            registry.changed(self.store, connection, self.actor, "bracelet.revoking", number, now_ms)
+        return Asked(kid, Kind.REVOKE)
+
+    def _number(self, kid: str) -> int:
+        return int(self.registry.get(kid).kid, 16)
+
+    def _about(self, kind: Kind, alarm: str, now_ms: int) -> Asked:
+        found = _ALARM.fullmatch(alarm)
+        if found is None:
+            raise CommandError("an alarm is named KEY_ID-COUNTER, like c0ffee01-12; `relay watch` shows it")
+        kid, counter = int(found[1], 16), int(found[2])
+        case_id = records.alarm_id(kid, counter)
+        with self.store.write() as connection:
+            query = select(schema.alarm_case.c.id).where(schema.alarm_case.c.id == case_id)
+            if counter >= COUNTERS or connection.execute(query).first() is None:
+                raise CommandError(f"there is no alarm {alarm}; `relay watch` shows them")
+            _may_command(connection, kid)
+            said = {row.kind: row for row in connection.execute(select(schema.command).where(_T.case_id == case_id))}
+            for other in (Kind.CLOSE, kind):
+                if int(other) in said:
+                    word = "closed" if other == Kind.CLOSE else "accepted"
+                    raise CommandError(f"{alarm} was {word} already, at {_utc(said[int(other)].requested_ms)} UTC")
+            # The wearer who is told that it is over need not be told that somebody has it.
+            commands.finish(connection, [row.id for row in said.values()], "superseded", now_ms)
+            commands.add(connection, kid, kind, down.about(kind, counter), now_ms, case_id)
+            records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[kind], kid, case_id)])
+        return Asked(found[1], kind, alarm)
+
+
+class Downlink:
+    """The running relay's side. `moved` is told each bracelet whose down chain was moved behind the pipeline's back."""
+
+    def __init__(self, store: Store, keys: RelayKeys, moved: Callable[[int], None]) -> None:
+        self.store = store
+        self.keys = keys
+        self._moved = moved
+
+    def due(self, now: float, limit: int = 50) -> list[Outbound]:
+        """Commands to send now, sealed. What isn't reported by `sent` comes again in a few seconds."""
+        now_ms = int(now * 1000)
+        query = select(schema.command).where(_T.done_ms.is_(None), _T.due_ms <= now_ms).order_by(_T.id).limit(limit)
+        with self.store.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:
+                return []
+        outbound, sealed = [], []
+        try:
+            with self.store.write() as connection:
+                for row in connection.execute(query.with_for_update(skip_locked=True)).all():
+                    if now_ms - row.requested_ms > EXPIRES_MS.get(Kind(row.kind), now_ms):
+                        commands.finish(connection, [row.id], "expired", now_ms)
+                        continue
+                    found = self._sealed(connection, row)
+                    if found is None:
+                        commands.finish(connection, [row.id], "given up", now_ms)
+                        continue
+                    if row.counter is None:
+                        sealed.append(row.kid)
+                    lease = {"counter": found[0], "octets": found[1], "due_ms": now_ms + LEASE_S * 1000}
+                    connection.execute(update(schema.command).where(_T.id == row.id).values(lease))
+                    outbound.append(self._outbound(connection, row, *found))
+        except StaleState:  # another process sealed something for the same bracelet: both are right, one comes later
+            return []
+        for kid in sealed:
+            self._moved(kid)
+        return outbound
+
+    def sent(self, command: Outbound, now: float) -> None:
+        """It left, on one path at least."""
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            attempts = connection.execute(select(_T.attempts).where(_T.id == command.id)).scalar_one()
+            again = now_ms + AGAIN_S[min(attempts, len(AGAIN_S) - 1)] * 1000
+            change = {"attempts": attempts + 1, "sent_ms": now_ms, "due_ms": again}
+            connection.execute(update(schema.command).where(_T.id == command.id).values(change))
+
+    def _sealed(self, connection: Connection, row: Row[Any]) -> tuple[int, bytes] | None:
+        """Counter and octets of a command; None when this bracelet has no chain any more."""
+        if row.counter is not None:
+            return row.counter, row.octets
+        stored = chains.read(connection, self.store.box, [row.kid]).get((row.kid, chains.DOWN))
+        if stored is None:
+            return None
+        number = stored.state.next
+        octets, key = seal(row.kid.to_bytes(4, "big"), number, stored.state.key, row.body)
+        chains.replace(
+            self.store, connection, [Replacement(row.kid, chains.DOWN, stored.version, ChainState(number + 1, key))]
+        )
+        return number, octets
+
+    def _outbound(self, connection: Connection, row: Row[Any], counter: int, octets: bytes) -> Outbound:
+        number = document = None
+        if row.attempts < SMS_ATTEMPTS:
+            number = commands.sms_number(self.store, connection, row.kid, row.case_id)
+        if row.case_id is not None and row.sent_ms is None:
+            state = "closed" if row.kind == Kind.CLOSE else "accepted"
+            said = case_document.build(self.keys, row.case_id, state, row.requested_ms)
+            document = case_document.topic(row.kid), said
+        return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number, document)
+
+
+def _may_command(connection: Connection, kid: int) -> None:
+    state = connection.execute(select(schema.bracelet.c.state).where(schema.bracelet.c.kid == kid)).scalar_one()
+    if state != "active":
+        raise RegistryError(f"this bracelet is {state}: it can't be told anything")
+    if commands.revoking(connection, [kid]):
+        raise RegistryError("this bracelet is being revoked; it will be told nothing else")
+
+
+def _utc(ms: int) -> str:
+    return case_document.iso(ms)[:16].replace("T", " ")

@@ -1,0 +1,122 @@
+"""Commands to bracelets on disk: asked for, sealed, sent, arrived.
+
+A command is asked for by one process (the command line) and sealed by another (the running relay), which alone moves
+the down chain. Once sealed it is never sealed again: its octets are sent until the bracelet's heartbeat shows that they
+arrived, or until it is done otherwise.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from relay.store import schema
+from relay.store.database import Store
+from relay.store.schema import COUNTERS
+from relay.verify import down
+from relay.verify.down import Kind
+from relay.verify.envelope import parse
+
+NUMBER = "sms_sender.number"
+AGAIN_MS = 60_000  # what was sent so lately may still be on its way
+_RECEIPTS = 200  # newest alarm messages whose receipts are looked through for a missing one
+_T = schema.command.c
+
+
+class Arrived(NamedTuple):
+    """A command that a bracelet has."""
+
+    id: int
+    kid: int
+    kind: Kind
+    case_id: int | None
+
+
+def add(connection: Connection, kid: int, kind: Kind, body: bytes, now_ms: int, case_id: int | None = None) -> int:
+    """Ask for a command; its id."""
+    row = {"kid": kid, "kind": int(kind), "case_id": case_id, "body": body, "requested_ms": now_ms}
+    done = connection.execute(insert(schema.command).values(**row, due_ms=now_ms, attempts=0))
+    assert done.inserted_primary_key is not None
+    return int(done.inserted_primary_key[0])
+
+
+def unfinished(connection: Connection, kid: int, kind: Kind | None = None) -> Sequence[Row[Any]]:
+    """What a bracelet shall still be told, oldest first."""
+    query = select(schema.command).where(_T.kid == kid, _T.done_ms.is_(None)).order_by(_T.id)
+    return connection.execute(query if kind is None else query.where(_T.kind == int(kind))).all()
+
+
+def finish(connection: Connection, ids: Iterable[int], result: str, now_ms: int) -> None:
+    """These are done; `result` is arrived, superseded, expired or given up."""
+    change = update(schema.command).values(done_ms=now_ms, result=result)
+    connection.execute(change.where(_T.id.in_(list(ids)), _T.done_ms.is_(None)))
+
+
+def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> list[Arrived]:
+    """Heartbeats say, by key id, below which counter of the down chain nothing is missing. What has arrived is
+    finished; what has not is due again, unless it was sent a moment ago."""
+    query = select(_T.id, _T.kid, _T.kind, _T.case_id, _T.counter).where(_T.kid.in_(list(heard)), _T.done_ms.is_(None))
+    rows = connection.execute(query.where(_T.counter.is_not(None))).all() if heard else []
+    arrived = [row for row in rows if row.counter < heard[row.kid]]
+    if arrived:
+        finish(connection, [row.id for row in arrived], "arrived", now_ms)
+    missing = [row.id for row in rows if row.counter >= heard[row.kid]]
+    if missing:
+        late = update(schema.command).where(_T.id.in_(missing), _T.sent_ms < now_ms - AGAIN_MS)
+        connection.execute(late.values(due_ms=now_ms))
+    return [Arrived(row.id, row.kid, Kind(row.kind), row.case_id) for row in arrived]
+
+
+def revoking(connection: Connection, kids: Iterable[int] | None = None) -> set[int]:
+    """Bracelets that are to be wiped and have not confirmed it."""
+    query = select(_T.kid).where(_T.done_ms.is_(None), _T.kind == int(Kind.REVOKE))
+    return set(connection.execute(query if kids is None else query.where(_T.kid.in_(list(kids)))).scalars())
+
+
+def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> bytes | None:
+    """The sealed message with this counter of the down chain, to be sent again; None when it left a moment ago, or is
+    too old to be found. A command that is under way is left to its own schedule."""
+    query = select(_T.octets, _T.done_ms, _T.sent_ms).where(_T.kid == kid, _T.counter == counter)
+    command = connection.execute(query).one_or_none()
+    if command is not None:
+        late = command.done_ms is not None and (command.sent_ms or 0) < now_ms - AGAIN_MS
+        return command.octets if late else None
+    alarm = schema.alarm.c
+    mine = (alarm.id >= kid * COUNTERS, alarm.id < (kid + 1) * COUNTERS, alarm.received_ms < now_ms - AGAIN_MS)
+    receipts = select(alarm.receipt).where(*mine).order_by(alarm.id.desc()).limit(_RECEIPTS)
+    for receipt in connection.execute(receipts).scalars():
+        if parse(receipt).counter == counter:
+            return bytes(receipt)
+    return None
+
+
+def heard_by_sms(store: Store, connection: Connection, numbers: Mapping[int, str], now_ms: int) -> None:
+    """Genuine messages of these bracelets came by SMS, from these numbers."""
+    table = schema.sms_sender
+    for kid, number in numbers.items():
+        row = {"heard_ms": now_ms, "number_sealed": store.box.seal(NUMBER, kid, number.encode())}
+        if not connection.execute(update(table).where(table.c.kid == kid).values(row)).rowcount:
+            connection.execute(insert(table).values(kid=kid, **row))
+
+
+def sms_number(store: Store, connection: Connection, kid: int, case_id: int | None) -> str | None:
+    """Where to send a command by SMS: when the bracelet was last heard that way, or the alarm in question was."""
+    sender, alarm, beat = schema.sms_sender.c, schema.alarm.c, schema.heartbeat.c
+    found = connection.execute(select(sender.heard_ms, sender.number_sealed).where(sender.kid == kid)).one_or_none()
+    if found is None:
+        return None
+    mine = (alarm.id >= kid * COUNTERS, alarm.id < (kid + 1) * COUNTERS)
+    newest = select(alarm.path).where(*mine).order_by(alarm.id.desc()).limit(1)
+    beaten = connection.execute(select(beat.received_ms).where(beat.kid == kid)).scalar_one_or_none() or 0
+    last = connection.execute(newest).scalar_one_or_none() == "sms" and beaten < found.heard_ms
+    texted = select(alarm.id).where(alarm.case_id == case_id, alarm.path == "sms").limit(1)
+    if not last and (case_id is None or connection.execute(texted).first() is None):
+        return None
+    return store.box.open(NUMBER, kid, found.number_sealed).decode()
+
+
+def settings_of(body: bytes) -> dict[str, int]:
+    """What a command to configure changes."""
+    _, content = down.parse(body)
+    assert isinstance(content, dict)
+    return content

@@ -1,0 +1,145 @@
+"""A bracelet at peace sleeps: what wakes it, what it does then, and what it must not lose by it."""
+
+import pytest
+
+from hwsim.world import Track
+
+HOUR = 3600
+
+
+def events(world, what, start=0):
+    return [event for event in world.trace[start:] if event.what == what]
+
+
+@pytest.fixture
+def asleep(make_bench, world):
+    """A bench whose bracelet has settled and sleeps."""
+    bench = make_bench(track=Track.still(48.0, 11.0))
+    bench.boot()
+    world.expect("firmware", "asleep", within=300)
+    world.run(5)
+    assert bench.bracelet.state == "asleep"
+    return bench
+
+
+def test_at_peace_it_wakes_for_heartbeats_only(asleep, world):
+    start = len(world.trace)
+    world.run(6 * HOUR)
+    beats = [event.detail["counter"] for event in events(world, "heartbeat", start) if event.who == "relay"]
+    assert 22 <= len(beats) <= 27
+    wakes = events(world, "woke", start)
+    assert {event.detail["by"] for event in wakes} == {"timer"}
+    assert len(wakes) <= len(beats) + 3
+    awake_us = asleep.bracelet.meter.times()["processor", "active"]
+    assert awake_us < 0.06 * 6 * HOUR * 1e6 + 300e6
+
+
+def test_sleeping_uses_up_no_counters_and_hardly_any_flash(asleep, world):
+    world.run(HOUR)
+    erased = sum(asleep.bracelet.flash.erases.values())
+    world.run(24 * HOUR)
+    assert sum(asleep.bracelet.flash.erases.values()) - erased < 30
+    start = len(world.trace)
+    asleep.bracelet.button.hold(4.5)
+    raised = world.expect("firmware", "raised", within=5)
+    assert raised.detail["counter"] < 64
+    world.expect("firmware", "receipt", within=20)
+    assert not [event for event in world.trace[start:] if event.what == "refused"]
+
+
+def test_held_while_it_sleeps_it_raises_with_the_last_fix_and_its_age(asleep, world):
+    world.run(400)
+    asleep.bracelet.gnss.sky = False
+    pressed_us = world.now_us
+    asleep.bracelet.button.hold(4.5)
+    raised = world.expect("firmware", "raised", within=1)
+    assert raised.t_us - pressed_us < 4.5e6
+    world.expect("firmware", "receipt", within=20)
+    document = next(iter(asleep.documents().values()))
+    assert document["position"]["lat_e7"] == pytest.approx(480000000, abs=50)
+    assert 300 < document["position"]["age_s"] < 500
+
+
+def test_a_touch_wakes_it_and_it_sleeps_again(asleep, world):
+    world.run(60)
+    asleep.bracelet.button.press(for_s=0.2)
+    woke = world.expect("firmware", "woke", within=2, by="touch")
+    slept = world.expect("firmware", "asleep", within=60)
+    assert 15e6 < slept.t_us - woke.t_us < 40e6
+    assert not events(world, "raised")
+
+
+def test_torn_off_while_it_sleeps(asleep, world):
+    asleep.bracelet.strap.close()
+    world.run(120)
+    world.expect("firmware", "asleep", within=60)
+    world.run(300)
+    asleep.bracelet.strap.open()
+    world.expect("firmware", "raised", within=10, by="strap")
+    world.expect("firmware", "receipt", within=30)
+
+
+def test_an_alarm_keeps_it_awake_and_then_wakes_it_for_each_update(asleep, world):
+    asleep.bracelet.button.hold(4.5)
+    world.expect("firmware", "receipt", within=20)
+    start = len(world.trace)
+    world.run(14 * 60)
+    assert not events(world, "asleep", start)
+    world.run(3 * HOUR)
+    assert len(events(world, "asleep", start)) >= 6
+    assert len(set(asleep.accepted())) >= 12 + 6
+    assert not any(event.what == "refused" for event in world.trace)
+
+
+def test_without_any_network_it_tries_again_and_again_for_days(asleep, world):
+    asleep.broker.down()
+    asleep.bracelet.wifi.up = False
+    asleep.bracelet.modem.service = False
+    asleep.bracelet.button.hold(4.5)
+    counter = world.expect("firmware", "raised", within=5).detail["counter"]
+    world.run(8 * HOUR)
+    assert counter not in asleep.accepted()
+    assert asleep.bracelet.meter.times()["processor", "active"] < 5 * HOUR * 1e6
+    asleep.bracelet.modem.service = True
+    world.expect("firmware", "delivered", within=600)
+    assert asleep.accepted()[0] == counter
+
+
+@pytest.mark.parametrize("after_ms", [50, 400, 1500, 4000])
+def test_reset_soon_after_waking_uses_no_counter_twice(asleep, world, after_ms):
+    """What the clock's memory held is void as soon as it was read."""
+    for _ in range(3):
+        world.expect("firmware", "woke", within=1000)
+        world.run(after_ms / 1000)
+        asleep.bracelet.reset()
+        world.expect("firmware", "asleep", within=400)
+    asleep.bracelet.button.hold(4.5)
+    world.expect("firmware", "receipt", within=30)
+    assert not any(event.what == "refused" for event in world.trace)
+
+
+def test_the_supply_lost_in_sleep_costs_a_reserve_and_nothing_else(asleep, world):
+    world.run(2000)
+    asleep.bracelet.power_cut(restart_after=5)
+    world.run(60)
+    asleep.bracelet.button.hold(3.5)
+    world.expect("firmware", "receipt", within=30)
+    assert not any(event.what == "refused" for event in world.trace)
+
+
+def test_pressed_at_any_moment_around_falling_asleep_it_raises(make_bench, world):
+    bench = make_bench(track=Track.still(48.0, 11.0))
+    bench.boot()
+    slept = world.expect("firmware", "asleep", within=300).t_us
+    for number in range(12):
+        world.run(1200 if number % 2 else 900)
+        raised = len(events(world, "raised"))
+        # a duty is short: press a little later each time after it has begun, so that some presses meet the end of it
+        world.expect("firmware", "woke", within=1000)
+        world.run(0.4 * number)
+        bench.bracelet.button.hold(5.5)
+        world.run(20)
+        now = len(events(world, "raised")) + len([e for e in events(world, "update") if e.detail.get("by") == "hold"])
+        assert now > raised, number
+        world.run(1000)
+    assert slept

@@ -1,0 +1,311 @@
+"""Commands to bracelets: asked for by one process, sealed by another, sent until a heartbeat shows that they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+
+from relay import case_document
+from relay.downlink import AGAIN_S, DAY_MS, SMS_ATTEMPTS, CommandError, Desk, Downlink, Outbound
+from relay.pipeline import Pipeline, Status
+from relay.registry import Registry, RegistryError
+from relay.store import Store, commands, schema
+from relay.verify import Heartbeat, Reason, open_down, parse
+from relay.verify.down import Kind
+from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, one, provision
+
+NUMBER = "+10000000001"
+
+
+@pytest.fixture
+def desk(store: Store) -> Desk:
+    return Desk(store, Registry(store, KEYS))
+
+
+@pytest.fixture
+def downlink(store: Store, pipeline: Pipeline) -> Downlink:
+    return Downlink(store, KEYS, pipeline.roster.drop)
+
+
+def raised(pipeline: Pipeline, bracelet: Bracelet, path: str = "mqtt") -> str:
+    octets = bracelet.alarm()
+    message = bracelet.by_mqtt(octets) if path == "mqtt" else bracelet.by_sms(octets)._replace(sender=NUMBER)
+    (item,) = pipeline.process([message], NOW).items
+    assert item.status is Status.NEW
+    bracelet.confirmed(item.receipt)
+    return f"{bracelet.kid}-{item.counter}"
+
+
+def read(bracelet: Bracelet, command: Outbound) -> tuple[Kind, object]:
+    """What the bracelet makes of it."""
+    (kind, content), bracelet.down = open_down(parse(command.octets), bracelet.down, 0)
+    return kind, content
+
+
+def beat(pipeline: Pipeline, bracelet: Bracelet, down: int, now: float = NOW) -> tuple[bytes | None, bool]:
+    """A heartbeat that says what has arrived: what the relay answers, and whether the registry changed."""
+    octets = bracelet.sealer.heartbeat(Heartbeat(NETWORK_TIME, int(now), 80, 0, down))
+    outcome = pipeline.process([bracelet.beat(octets)], now)
+    assert outcome.items[0].status is Status.HEARTBEAT
+    return outcome.items[0].receipt, outcome.registry_changed
+
+
+def results(store: Store) -> list[str | None]:
+    with store.read() as connection:
+        return list(connection.execute(select(schema.command.c.result).order_by(schema.command.c.id)).scalars())
+
+
+def audit(store: Store) -> list[tuple[str, str]]:
+    with store.read() as connection:
+        return [tuple(row) for row in connection.execute(select(schema.audit.c.actor, schema.audit.c.action))]
+
+
+def test_an_acceptance_from_the_desk_to_the_wrist(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    alarm = raised(pipeline, bracelet)
+    assert downlink.due(NOW) == []
+    desk.accept(alarm, now=NOW)
+    (command,) = downlink.due(NOW)
+    assert command.topic == f"b/{bracelet.kid[:2]}/{bracelet.kid}/ack"
+    assert command.number is None
+    assert read(bracelet, command) == (Kind.ACCEPT, 0)
+    assert command.document is not None
+    topic, document = command.document
+    assert topic == f"r/{bracelet.kid}/case"
+    checked = case_document.check(document, KEYS.public)
+    assert checked is not None
+    assert (checked["alarm"], checked["state"]) == (alarm, "accepted")
+    downlink.sent(command, NOW)
+    assert downlink.due(NOW + 1) == []
+    beat(pipeline, bracelet, bracelet.down.next)
+    assert results(store) == ["arrived"]
+    assert downlink.due(NOW + DAY_MS) == []
+    assert {("operator", "case.accepted"), ("relay", "command.arrived")} <= set(audit(store))
+
+
+def test_receipts_and_commands_share_the_chain_in_any_order(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    for _ in range(3):
+        desk.accept(raised(pipeline, bracelet), now=NOW)
+        (command,) = [command for command in downlink.due(NOW) if command.document]
+        assert read(bracelet, command)[0] is Kind.ACCEPT
+        downlink.sent(command, NOW)
+    assert bracelet.down.next == 6
+    assert bracelet.down.skipped == {}
+
+
+def test_it_is_sent_again_as_it_is_and_only_then_more_seldom(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    desk.accept(raised(pipeline, bracelet), now=NOW)
+    at, octets = NOW, set()
+    for pause in (*AGAIN_S, AGAIN_S[-1]):
+        (command,) = downlink.due(at)
+        octets.add(command.octets)
+        downlink.sent(command, at)
+        assert downlink.due(at + pause - 1) == []
+        at += pause + 1
+    assert len(octets) == 1
+
+
+def test_what_nobody_reported_as_sent_comes_again_in_seconds_and_sealed_only_once(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    desk.accept(raised(pipeline, bracelet), now=NOW)
+    (first,), (second,) = downlink.due(NOW), downlink.due(NOW + 6)
+    assert first == second
+
+
+def test_a_heartbeat_that_shows_it_missing_makes_it_due(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    desk.accept(raised(pipeline, bracelet), now=NOW)
+    (command,) = downlink.due(NOW)
+    downlink.sent(command, NOW)
+    beat(pipeline, bracelet, 1, NOW + 10)
+    assert downlink.due(NOW + 11) == []  # it may be on its way
+    downlink.sent(command, NOW + 61)  # the second attempt; the third would be minutes later
+    beat(pipeline, bracelet, 1, NOW + 130)
+    assert downlink.due(NOW + 131) == [command._replace(document=None)]
+    assert results(store) == [None]
+
+
+def test_what_a_heartbeat_misses_before_a_command_is_sent_again(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    (item,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], NOW).items
+    later = raised(pipeline, bracelet)
+    desk.accept(later, now=NOW)
+    (command,) = downlink.due(NOW)
+    downlink.sent(command, NOW)
+    assert beat(pipeline, bracelet, 0, NOW + 10) == (None, False)  # so lately that it may be on its way
+    assert beat(pipeline, bracelet, 0, NOW + 100) == (item.receipt, False)
+    assert beat(pipeline, bracelet, 3, NOW + 110) == (None, False)
+
+
+def test_a_superseded_command_that_is_missing_is_sent_again_too(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    alarm = raised(pipeline, bracelet)
+    desk.accept(alarm, now=NOW)
+    (accepted,) = downlink.due(NOW)
+    downlink.sent(accepted, NOW)
+    desk.close(alarm, now=NOW)
+    (closed,) = downlink.due(NOW)
+    downlink.sent(closed, NOW)
+    assert beat(pipeline, bracelet, accepted.counter, NOW + 100) == (accepted.octets, False)
+
+
+@pytest.mark.parametrize("path", ["mqtt", "sms"])
+def test_by_sms_where_the_alarm_came_by_sms(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink, path: str
+) -> None:
+    desk.accept(raised(pipeline, bracelet, path), now=NOW)
+    at = NOW
+    for attempt in range(SMS_ATTEMPTS + 1):
+        (command,) = downlink.due(at)
+        assert command.number == (NUMBER if path == "sms" and attempt < SMS_ATTEMPTS else None)
+        downlink.sent(command, at)
+        at += AGAIN_S[-1]
+
+
+def test_settings_go_by_sms_only_while_that_is_how_it_was_last_heard(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    raised(pipeline, bracelet, "sms")
+    desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
+    assert [command.number for command in downlink.due(NOW)] == [NUMBER]
+    beat(pipeline, bracelet, 1, NOW + 10)
+    assert [command.number for command in downlink.due(NOW + 20)] == [None]
+
+
+def test_the_number_is_not_readable_in_the_database(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
+    raised(pipeline, bracelet, "sms")
+    with store.read() as connection:
+        (sealed,) = connection.execute(select(schema.sms_sender.c.number_sealed)).scalars()
+    assert NUMBER.encode() not in sealed
+
+
+def test_a_closing_ends_the_acceptance_and_a_newer_configuration_holds_the_older(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    alarm = raised(pipeline, bracelet)
+    desk.accept(alarm, now=NOW)
+    desk.close(alarm, now=NOW)
+    desk.configure(bracelet.kid, {"heartbeat_s": 600, "hold_ms": 2000}, now=NOW)
+    desk.configure(bracelet.kid, {"hold_ms": 4000, "check_in_min": 0}, now=NOW)
+    assert results(store) == ["superseded", None, "superseded", None]
+    said = [read(bracelet, command) for command in downlink.due(NOW)]
+    settings = {"heartbeat_s": 600, "hold_ms": 4000, "check_in_min": 0}
+    assert said == [(Kind.CLOSE, 0), (Kind.CONFIGURE, settings)]
+
+
+def test_what_never_arrives_expires_and_a_wipe_never_does(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    other = provision(store, "wren")
+    desk.accept(raised(pipeline, bracelet), now=NOW)
+    desk.revoke(other.kid, now=NOW)
+    late = NOW + 400 * DAY_MS / 1000
+    assert [command.kind for command in downlink.due(late)] == [Kind.REVOKE]
+    assert results(store) == ["expired", None]
+
+
+def test_while_it_is_being_revoked_only_heartbeats_count_until_one_confirms_the_wipe(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    registry = Registry(store, KEYS)
+    alarm = raised(pipeline, bracelet)
+    desk.accept(alarm, now=NOW)
+    desk.revoke(bracelet.kid, now=NOW)
+    assert registry.get(bracelet.kid).state == "revoking"
+    assert [account.kid for account in registry.accounts()] == [bracelet.kid]
+    assert one(pipeline, bracelet.by_mqtt(bracelet.alarm())) == (Status.REFUSED, Reason.REVOKED)
+    (command,) = downlink.due(NOW)
+    assert read(bracelet, command) == (Kind.REVOKE, None)
+    downlink.sent(command, NOW)
+    assert beat(pipeline, bracelet, command.counter) == (None, False)
+    assert registry.get(bracelet.kid).state == "revoking"
+    assert beat(pipeline, bracelet, command.counter + 1) == (None, True)
+    assert registry.get(bracelet.kid).state == "revoked"
+    assert registry.accounts() == []
+    assert results(store) == ["superseded", "arrived"]
+    octets = bracelet.heartbeat()
+    assert one(pipeline, bracelet.beat(octets)) == (Status.REFUSED, Reason.REVOKED)
+    with store.read() as connection:
+        assert connection.execute(select(schema.chain)).all() == []
+    assert downlink.due(NOW + DAY_MS) == []
+
+
+def test_it_can_be_ended_without_the_confirmation(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    raised(pipeline, bracelet, "sms")
+    desk.revoke(bracelet.kid, now=NOW)
+    assert len(downlink.due(NOW)) == 1
+    assert Registry(store, KEYS).revoke(bracelet.kid, now=NOW).state == "revoked"
+    assert results(store) == ["given up"]
+    assert downlink.due(NOW + 100) == []
+    with store.read() as connection:
+        assert connection.execute(select(schema.sms_sender)).all() == []
+
+
+def test_what_makes_no_sense_is_refused_in_words(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, store: Store
+) -> None:
+    alarm = raised(pipeline, bracelet)
+    for name in ("", "nonsense", bracelet.kid, f"{bracelet.kid}-", f"{bracelet.kid}-0x", f"{alarm}0", f"{alarm} "):
+        with pytest.raises(CommandError, match=r"KEY_ID-COUNTER|there is no alarm"):
+            desk.accept(name, now=NOW)
+    for settings in ({}, {"hold_ms": 999}, {"hold_ms": 10001}, {"volume": 3}):
+        with pytest.raises(CommandError):
+            desk.configure(bracelet.kid, settings, now=NOW)
+    with pytest.raises(RegistryError, match="there is no bracelet"):
+        desk.configure("00000001", {"hold_ms": 2000}, now=NOW)
+    desk.accept(alarm, now=NOW)
+    with pytest.raises(CommandError, match="accepted already"):
+        desk.accept(alarm, now=NOW)
+    desk.close(alarm, now=NOW)
+    for again in (desk.accept, desk.close):
+        with pytest.raises(CommandError, match="closed already"):
+            again(alarm, now=NOW)
+    desk.revoke(bracelet.kid, now=NOW)
+    with pytest.raises(RegistryError, match="being revoked"):
+        desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
+    with pytest.raises(RegistryError, match="being revoked"):
+        desk.revoke(bracelet.kid, now=NOW)
+
+
+def test_two_processes_seal_one_after_the_other(
+    open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    """What one sealed, the pipeline of the other does not seal again."""
+    alarm = raised(pipeline, bracelet)
+    elsewhere = Downlink(open_store(), KEYS, lambda _kid: None)
+    desk.accept(alarm, now=NOW)
+    (command,) = elsewhere.due(NOW)
+    (item,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], NOW).items
+    assert item.receipt is not None
+    assert parse(item.receipt).counter == command.counter + 1
+    assert read(bracelet, command)[0] is Kind.ACCEPT
+    bracelet.confirmed(item.receipt)
+
+
+def test_a_document_about_a_case_is_checked(bracelet: Bracelet) -> None:
+    good = case_document.build(KEYS, (int(bracelet.kid, 16) << 24) + 7, "closed", int(NOW * 1000))
+    document = case_document.check(good, KEYS.public)
+    assert document is not None
+    assert document["alarm"] == f"{bracelet.kid}-7"
+    assert case_document.check(good, bytes(31) + b"\1") is None
+    others = (good.replace(b"closed", b"accepted"), good.replace(b"-7", b"-8"))
+    for octets in (b"", b"{}", b"[]", good[:-1], good + b" ", *others):
+        assert case_document.check(octets, KEYS.public) is None
+
+
+def test_missing_of_a_bracelet_that_has_nothing(store: Store, bracelet: Bracelet) -> None:
+    with store.read() as connection:
+        assert commands.missing(connection, int(bracelet.kid, 16), 0, int(NOW * 1000)) is None
