@@ -147,6 +147,18 @@ def bench_heap(as_json: bool) -> None:
     sys.exit(bench_heap.main(as_json))
 
 
+@main.command("budgets")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def budgets(as_json: bool) -> None:
+    """Measure what the firmware costs against firmware/budgets.toml: code, heap, seal, start, flash, charge.
+
+    Exit status: 0 all within, 1 a budget is exceeded.
+    """
+    from hwsim import budgets
+
+    sys.exit(budgets.main(as_json))
+
+
 @main.command("usb")
 @click.option("--board", default="reference", show_default=True, help="Name in board_configs/, or the path of a file.")
 @click.option(

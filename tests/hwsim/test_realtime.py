@@ -231,3 +231,24 @@ def test_descriptors_are_given_back(basic):
         world.bracelet(firmware=basic).boot()
         world.expect("firmware", "boot", within=30)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_deep_sleep_ends_by_timer_and_by_pin(firmware):
+    main = firmware(
+        """
+        import esp32, machine, time
+        from machine import Pin
+        print("@up cause=%d wake=%d" % (machine.reset_cause(), machine.wake_reason()))
+        time.sleep_ms(50)
+        esp32.wake_on_ext0(Pin(33, Pin.IN, Pin.PULL_UP), 0)
+        machine.deepsleep(500 if machine.reset_cause() == 1 else 60000)
+        """
+    )
+    with World(realtime=True) as world:
+        bracelet = world.bracelet(firmware=main)
+        bracelet.boot()
+        world.expect("firmware", "up", within=20, cause=1)
+        world.expect("firmware", "up", within=20, cause=4, wake=4)
+        world.expect("bracelet", "deep sleep", within=20)
+        bracelet.button.press(for_s=0.2)
+        world.expect("firmware", "up", within=20, cause=4, wake=2)
