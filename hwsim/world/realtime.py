@@ -57,8 +57,10 @@ class Loop:
         self._clock.now_us = max(self._clock.now_us, time.monotonic_ns() // 1000 - self._base)
 
     def _turn(self, longest_s: float) -> None:
-        """Let everything happen that is due, then wait for the next thing, at most so long."""
+        """Let everything happen that is due, or wait for the next thing, at most so long. Not both: whoever waits for
+        a condition wants to look first."""
         self._set_clock()
+        happened = self._clock.happened
         due = self._clock.now_us  # what these events schedule for now waits for the next turn
         while self._clock.next_us() <= due:
             self._clock.step()
@@ -68,7 +70,9 @@ class Loop:
         for call in calls:
             call()
         next_us = self._clock.next_us()
-        if next_us < FOREVER:
+        if calls or self._clock.happened != happened:
+            longest_s = 0.0
+        elif next_us < FOREVER:
             self._set_clock()
             longest_s = min(longest_s, max(0.0, (next_us - self._clock.now_us) / 1e6))
         for key, mask in self._selector.select(longest_s):

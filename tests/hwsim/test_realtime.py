@@ -249,6 +249,6 @@ def test_deep_sleep_ends_by_timer_and_by_pin(firmware):
         bracelet.boot()
         world.expect("firmware", "up", within=20, cause=1)
         world.expect("firmware", "up", within=20, cause=4, wake=4)
-        world.expect("bracelet", "deep sleep", within=20)
+        assert world.run_until(lambda: bracelet.state == "asleep", 20)
         bracelet.button.press(for_s=0.2)
         world.expect("firmware", "up", within=20, cause=4, wake=2)
