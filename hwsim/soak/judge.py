@@ -195,9 +195,14 @@ def _ended_in(facts: Facts, spans: Iterable[Span]) -> bool:
 
 
 def _interrupted(facts: Facts) -> bool:
-    """Whether work ended just when a hold had become an alarm."""
-    ends = [span.end for span in facts.armed if span.end is not None]
-    return any(RIPE_US <= end - hold.start <= SURE_US + SOON_US for hold in facts.holds for end in ends)
+    """Whether work ended just when a hold had become an alarm: counted from its start, or from that of the work."""
+    return any(
+        RIPE_US <= span.end - start <= SURE_US + SOON_US
+        for hold in facts.holds
+        for span in facts.armed
+        if span.end is not None
+        for start in (hold.start, max(hold.start, span.start))
+    )
 
 
 def _presses(evidence: Evidence, check: Check) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import resource
 import tempfile
 import time
@@ -30,7 +31,7 @@ QUIET_S = 1500.0
 LOOK_S = 60.0  # how often it is looked whether all is delivered
 LINGER_S = 120.0  # and so long it goes on after that: something wrong may still follow
 MEMORY_MAX_KIB = 1 << 20  # of the simulator's process
-_JOURNAL_HEAD = 12  # firmware/tocsin/journal.py
+_JOURNAL_HEAD, _JOURNAL_CHECK = 12, 8  # firmware/tocsin/journal.py
 
 
 @dataclass
@@ -153,13 +154,25 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
 
 
 def _journal(rig: Rig) -> list[object]:
-    """The journal's record, decoded; the firmware read it back when it wrote it. Empty: not written whole just now."""
+    """The journal's newest whole record, decoded; [] when there is none. The other slot may be torn."""
     partition = rig.bracelet.flash.journal
     slots = [partition[: len(partition) // 2], partition[len(partition) // 2 :]]
-    slot = max(slots, key=lambda slot: (slot[:4] == b"TCJ1", slot[4:8]))
-    length = int.from_bytes(slot[8:_JOURNAL_HEAD], "big")
-    record: list[object] = cbor2.loads(slot[_JOURNAL_HEAD : _JOURNAL_HEAD + length]) if slot[:4] == b"TCJ1" else []
+    whole = [slot for slot in slots if _is_whole(slot)]
+    if not whole:
+        return []
+    slot = max(whole, key=lambda slot: slot[4:8])
+    record: list[object] = cbor2.loads(slot[_JOURNAL_HEAD : _JOURNAL_HEAD + _length(slot)])
     return record
+
+
+def _length(slot: bytes) -> int:
+    return int.from_bytes(slot[8:_JOURNAL_HEAD], "big")
+
+
+def _is_whole(slot: bytes) -> bool:
+    end = _JOURNAL_HEAD + _length(slot)
+    check = hashlib.sha256(slot[:end]).digest()[:_JOURNAL_CHECK]
+    return slot[:4] == b"TCJ1" and slot[end : end + _JOURNAL_CHECK] == check
 
 
 def _kept(rig: Rig) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import pytest
 
 from hwsim.soak import facts
 from hwsim.soak.facts import Facts, Pulse, Span
-from hwsim.soak.judge import Evidence, judge
+from hwsim.soak.judge import Evidence, _interrupted, judge
 from hwsim.world import Track
 from hwsim.world.trace import TraceEvent
 
@@ -245,3 +245,9 @@ def test_facts_are_read_from_the_trace():
     assert read.stuck == [40 * S]
     assert read.watchdogs == [80 * S]
     assert read.pulses == [Pulse(7 * S - 700_000, 7 * S, 700, 100)]
+
+
+@pytest.mark.parametrize(("ended", "expected"), [(5.05, True), (4.0, False), (9.0, False)])
+def test_a_hold_over_a_reset_counts_from_the_start_of_the_work_as_well(ended, expected):
+    armed = [Span(-5 * S, S), Span(2 * S, round(ended * S))]
+    assert _interrupted(Facts(holds=[Span(0, 20 * S)], armed=armed)) is expected
