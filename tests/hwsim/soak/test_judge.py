@@ -250,4 +250,4 @@ def test_facts_are_read_from_the_trace():
 @pytest.mark.parametrize(("ended", "expected"), [(5.05, True), (4.0, False), (9.0, False)])
 def test_a_hold_over_a_reset_counts_from_the_start_of_the_work_as_well(ended, expected):
     armed = [Span(-5 * S, S), Span(2 * S, round(ended * S))]
-    assert _interrupted(Facts(holds=[Span(0, 20 * S)], armed=armed)) is expected
+    assert _interrupted(Facts(holds=[Span(-10 * S, 20 * S)], armed=armed)) is expected
