@@ -10,7 +10,7 @@ import os
 
 import machine
 
-from tocsin import aio, alarm, heartbeat, log, parts, settings, wipe
+from tocsin import aio, alarm, envelope, heartbeat, log, parts, settings, wipe
 from tocsin.clock import GNSS, NAMES, NETWORK
 from tocsin.downlink import Downlink
 from tocsin.heartbeat import NO_LINK, PPP, WIFI, Heartbeats
@@ -56,6 +56,7 @@ class Bracelet:
 
         self._battery = parts.build("battery", board.get("battery"), self._on_battery_ending)
         self._final = False  # an Update is wanted that says so
+        self._marked = False  # that it will be wiped is on flash
         self._gnss = parts.Absent()
         if not self._safe:
             self._gnss = parts.build("gnss", board.get("gnss"), self._clock, self._on_gnss_time, self._on_fix)
@@ -248,7 +249,7 @@ class Bracelet:
 
     def busy(self):
         """Is anything on its way, or the wearer at the button? Then this is no moment for a reset."""
-        return bool(self._delivery.queue or self._wanted) or self._wearer.busy(self._clock.ms())
+        return bool(self._delivery.queue) or self._touched()
 
     # -- the core: gestures, updates, deliveries --------------------------------------------------------------------
 
@@ -385,8 +386,8 @@ class Bracelet:
         if self._safe:
             return
         found = self._state.settings
-        self._wearer.gestures.hold_ms = found.get(2, self._settings.hold_ms)
-        self._heartbeats.every(found.get(1, self._settings.heartbeat_s))
+        self._wearer.gestures.hold_ms = found.get(envelope.HOLD_MS, self._settings.hold_ms)
+        self._heartbeats.every(found.get(envelope.HEARTBEAT_S, self._settings.heartbeat_s))
 
     async def _revoked(self):
         """Wipe, say so in one last heartbeat that was sealed while there were keys, and start anew as a blank one."""

@@ -13,8 +13,8 @@ STALE = 3600  # s: a fix older than this gives way to the cell
 MAX_ALARM_COUNTER = (1 << 24) - 1
 
 KINDS = ("receipt", "accept", "close", "configure", "revoke")  # of down messages, by their number
-CHECK_IN = 3
-SETTINGS = {1: (60, 86400), 2: (1000, 10000), 3: (0, 1440)}  # heartbeat_s, hold_ms, check-in minutes (0: off)
+HEARTBEAT_S, HOLD_MS, CHECK_IN = 1, 2, 3
+SETTINGS = {HEARTBEAT_S: (60, 86400), HOLD_MS: (1000, 10000), CHECK_IN: (0, 1440)}  # the last in minutes, 0: off
 
 _SIGNATURE = 64
 _TAG = 8

@@ -1,5 +1,7 @@
-"""A second place for when the journal can't be written: one number, counters below which are used up, and the newest
-Alert that waits for its receipt.
+"""One number by its name, and at need some octets beside it, in non-volatile storage (NVS).
+
+Its first use is as a second place for when the journal can't be written: the number is the counter below which all are
+used up, the octets the newest Alert that waits for its receipt. The others (boots.py, wipe.py) keep a number only.
 
 The file system and non-volatile storage (NVS) are different partitions of the flash chip: one may be full or damaged
 while the other works. Here is never a key.
@@ -12,7 +14,8 @@ _HELD_MAX = 256
 
 class Floor:
     def __init__(self, name):
-        """`name` belongs to one identity, so that a bracelet that is provisioned anew begins at nought."""
+        """`name` belongs to one use; for counters to one identity, so that a bracelet that is provisioned anew begins
+        at nought."""
         self._name = name
         self._held_name = name + "a"
         self._held = None  # as it is stored

@@ -374,3 +374,23 @@ def test_power_cut_at_every_flash_operation_of_a_whole_life(bench, world, part):
         if not cut:
             break
     assert cuts > 4
+
+
+NO_PARTITION = """
+import esp32
+esp32.Partition.find = lambda *args, **named: []
+from tocsin import app
+app.main()
+"""
+
+
+def test_without_the_journals_partition_it_says_so_and_does_not_arm(make_bench, world, tmp_path):
+    """The stock image's table has none: a bracelet that was flashed without ours must not look as if it worked."""
+    bench = make_bench()
+    bench.bracelet.firmware = own_firmware(tmp_path, NO_PARTITION)
+    start = len(world.trace)
+    bench.bracelet.boot()
+    world.expect("firmware", "refused", within=5, what="partition", reason="lost")
+    world.run(10)
+    assert not any(event.what == "armed" for event in world.trace[start:])
+    assert len(bench.bracelet.haptic.pulses) == 6

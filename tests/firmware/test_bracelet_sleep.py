@@ -143,3 +143,26 @@ def test_pressed_at_any_moment_around_falling_asleep_it_raises(make_bench, world
         assert now > raised, number
         world.run(1000)
     assert slept
+
+
+def test_what_the_clock_kept_over_a_sleep_is_gone_before_it_is_armed(asleep, world):
+    kept = len(asleep.bracelet.rtc.memory)
+    world.expect("firmware", "armed", within=1000)
+    left = len(asleep.bracelet.rtc.memory) // 2  # hexadecimal
+    assert left <= 14 < kept // 2  # boots.py's record of starts is all that stays
+
+
+def test_a_duty_shows_no_light_and_is_not_felt(asleep, world):
+    lit, felt = len(asleep.bracelet.led.changes), len(asleep.bracelet.haptic.pulses)
+    world.run(2 * HOUR)
+    assert (len(asleep.bracelet.led.changes), len(asleep.bracelet.haptic.pulses)) == (lit, felt)
+
+
+def test_without_wifi_the_modem_is_switched_on_in_every_fourth_duty_only(asleep, world):
+    asleep.bracelet.wifi.up = False
+    start = len(world.trace)
+    world.run(4 * HOUR)
+    duties = len(events(world, "woke", start))
+    switched = [event for event in events(world, "on", start) if event.who == "modem"]
+    assert duties >= 14
+    assert duties // 4 - 1 <= len(switched) <= duties // 4 + 2
