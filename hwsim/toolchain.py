@@ -157,7 +157,7 @@ def find_mosquitto() -> Tool:
 
 def _micropython_version(argv: Sequence[str]) -> str | None:
     """The interpreter's version, or None when it doesn't run, is too old, or lacks what the firmware needs."""
-    question = "import sys, tls, vfs, cryptolib; print(*sys.implementation.version[:3])"
+    question = "import sys, tls, vfs, cryptolib, ffi; vfs.VfsRom; print(*sys.implementation.version[:3])"
     try:
         answer = subprocess.run(
             [*argv, "-c", question], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True

@@ -29,11 +29,12 @@ _ENTRY = struct.Struct("<2sBBII16sI")
 _ENTRY_MAGIC, _MD5_MAGIC = b"\xaa\x50", b"\xeb\xeb"
 _TABLE_SIZE = 0xC00
 _APP = 0x00
-# Name, type, subtype, offset, size.
-_PARTITIONS = (
+# Name, type, subtype, offset, size: firmware/image/TOCSIN_ESP32/partitions.csv.
+PARTITIONS = (
     (b"nvs", 0x01, 0x02, NVS, NVS_SIZE),
     (b"phy_init", 0x01, 0x01, 0xF000, 0x1000),
-    (b"factory", _APP, 0x00, APPLICATION, 0x1F0000),
+    (b"factory", _APP, 0x00, APPLICATION, 0x1D0000),
+    (b"romfs", 0x01, 0x8F, 0x1E0000, 0x20000),
     (b"vfs", 0x01, 0x81, FILES, _FILES_SIZE),
     (b"journal", 0x01, 0x40, FILES + _FILES_SIZE, _JOURNAL_SIZE),
 )
@@ -42,7 +43,7 @@ _PARTITIONS = (
 def stand_in() -> dict[int, bytes]:
     """Content of a chip as a workshop leaves it, by address: boot loader, partition table, application."""
     entries = b"".join(
-        _ENTRY.pack(_ENTRY_MAGIC, kind, sub, offset, size, name, 0) for name, kind, sub, offset, size in _PARTITIONS
+        _ENTRY.pack(_ENTRY_MAGIC, kind, sub, offset, size, name, 0) for name, kind, sub, offset, size in PARTITIONS
     )
     table = entries + _MD5_MAGIC + b"\xff" * 14 + hashlib.md5(entries, usedforsecurity=False).digest()
     return {

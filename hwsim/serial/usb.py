@@ -21,7 +21,7 @@ from hwsim.serial.rom import SYNC, Loader
 from hwsim.serial.spiflash import SpiFlash
 from hwsim.world.bracelet import FIRMWARE, Bracelet
 from hwsim.world.device import SOFT_RESET
-from hwsim.world.link import Interpreter, compiled
+from hwsim.world.link import LOADED, Interpreter, compiled
 
 if TYPE_CHECKING:
     from hwsim.world.world import World
@@ -169,7 +169,8 @@ class UsbBracelet(Bracelet):
     # -- the chip's life
 
     def hello(self) -> dict[str, Any]:
-        return super().hello() | {"firmware": None, "console": True, "raw": self._raw_prompt}
+        heap = self.world.heap + LOADED
+        return super().hello() | {"rom": None, "heap": heap, "console": True, "raw": self._raw_prompt}
 
     def _open(self, hello: dict[str, Any]) -> Interpreter:
         return Interpreter(hello, self.world.wall_limit_s, self._write_fd)

@@ -82,6 +82,19 @@ def _count_heap(event):
     _hw.post("heap", gc.mem_alloc())
 
 
+def _mapped(path):
+    # The octets of a file in the address space and not in the heap, as flash is on the chip.
+    import ffi
+    import uctypes
+    import vfs
+
+    protection_read, map_private = 1, 2
+    mmap = ffi.open(None).func("p", "mmap", "pLiiil")
+    with vfs.VfsPosix().open(path, "rb") as file:
+        size = file.seek(0, 2)
+        return uctypes.bytearray_at(mmap(None, size, protection_read, map_private, file.fileno(), 0), size)
+
+
 def firmware():
     import builtins
     import io
@@ -104,9 +117,9 @@ def firmware():
     import uos
 
     vfs.mount(vfs.VfsPosix(_hw.cfg["shims"]), "/.sim")
-    if _hw.cfg["firmware"]:  # else it is on the flash
-        vfs.mount(vfs.VfsPosix(_hw.cfg["firmware"]), "/.fw")
-    sys.path[:] = ["", "/.fw", "/.sim", ".frozen", "/lib"]
+    if _hw.cfg["rom"]:  # else the firmware is on the flash
+        vfs.mount(vfs.VfsRom(_mapped(_hw.cfg["rom"])), "/rom")  # as MicroPython mounts a chip's "romfs" partition
+    sys.path[:] = ["", "/rom", "/.sim", ".frozen", "/lib"]
     if not _hw.realtime:
         urandom.seed(_hw.cfg["random"])
     _hw.on("heap", _count_heap)
@@ -118,7 +131,7 @@ def firmware():
     builtins.print = console
     failed = 0
     for name in ("boot.py", "main.py"):
-        for folder in ("/", "/.fw/"):  # a file on the flash goes before the one of the firmware folder
+        for folder in ("/", "/rom/"):  # a file on the flash goes before the one of the image
             try:
                 uos.stat(folder + name)
             except OSError:

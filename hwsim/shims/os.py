@@ -8,7 +8,7 @@ import uos as _host
 from uos import *  # noqa: F403
 
 _count = 0
-_OURS = (".sim", ".fw")  # where the simulator's own folders are mounted
+_OURS = (".sim",)  # where the simulator's own folder is mounted
 
 
 def urandom(n):

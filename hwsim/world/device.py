@@ -18,7 +18,7 @@ from hwsim.world.chip import Chip
 from hwsim.world.clock import FOREVER, Timer
 from hwsim.world.energy import Meter
 from hwsim.world.inbox import Inbox
-from hwsim.world.link import Interpreter, LinkClosed, Silent, compiled
+from hwsim.world.link import Interpreter, LinkClosed, Silent, rom
 from hwsim.world.nor import SupplyLost
 from hwsim.world.peripheral import Later, Peripheral
 from hwsim.world.rtc import TIMER_WAKE, Rtc
@@ -206,7 +206,6 @@ class Device:
         seed = f"{self.world.seed}/{self.name}/{self.boots}"
         hello = self.hello() | {
             "t": self.world.now_us,
-            "heap": self.world.heap,
             "realtime": self.world.realtime,
             "seed": seed,
             "random": random.Random(seed).getrandbits(30),
@@ -230,7 +229,7 @@ class Device:
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""
-        return {"flash": str(self.flash_path), "firmware": str(compiled(self.firmware))}
+        return {"flash": str(self.flash_path), "rom": str(rom(self.firmware)), "heap": self.world.heap}
 
     # -- the link
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hwsim import bench_seal, budgets, mpy
+from hwsim.serial import image
 from relay.ingest import pdu
 from relay.verify import envelope
 
@@ -26,6 +27,11 @@ def sizes() -> dict[str, int]:
 def test_all_code_together(sizes: dict[str, int]) -> None:
     total = sum(sizes.values())
     assert total <= BUDGETS["code"]["octets"], f"the firmware has {total} octets"
+
+
+def test_the_image_fits_its_partition() -> None:
+    (size,) = (size for name, *_, size in image.PARTITIONS if name == b"romfs")
+    assert mpy.rom(FIRMWARE, budgets.CHIP).stat().st_size <= size
 
 
 def test_the_largest_module(sizes: dict[str, int]) -> None:

@@ -81,7 +81,7 @@ def test_what_nobody_uses_any_more_is_dropped(folder, cache):
     used, unused = mpy.compiled(folder, "x64"), mpy.compiled(folder, "x86")
     long_ago = time.time() - 3 * 86400
     for entry in (used, unused):
-        os.utime(entry, (long_ago, long_ago))
+        os.utime(entry.parent, (long_ago, long_ago))
     mpy.compiled(folder, "x64")
     mpy.compiled(folder, "xtensawin")
     assert used.exists() and not unused.exists()
@@ -89,7 +89,7 @@ def test_what_nobody_uses_any_more_is_dropped(folder, cache):
 
 def test_an_error_says_file_and_line(folder, cache):
     (folder / "pack/thing.py").write_text("def f():\n    return (\n\nif\n")
-    with pytest.raises(mpy.CompileError, match=r"^pack/thing\.py, line \d: SyntaxError: invalid syntax$"):
+    with pytest.raises(mpy.CompileError, match=r"^pack/thing\.py, line 2: SyntaxError: '\(' was never closed$"):
         mpy.compiled(folder, "x64")
     assert not list(cache.iterdir())
 
@@ -113,7 +113,7 @@ def test_the_firmware_runs_compiled_and_tracebacks_say_where(world, firmware):
     (main / "thing.py").write_text("print('@is file=%s' % __file__)\n\ndef fail():\n    raise ValueError('no')\n")
     bracelet = world.bracelet(firmware=main)
     bracelet.boot()
-    world.expect("firmware", "is", within=1, file="/.fw/thing.mpy")
+    world.expect("firmware", "is", within=1, file="/rom/thing.mpy")
     world.expect("bracelet", "main.py ended", within=1)
     assert '  File "thing.py", line 4, in fail' in bracelet.console
 

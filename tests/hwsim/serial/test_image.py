@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from hwsim.serial import image
 from hwsim.serial.spiflash import OutOfRange, SpiFlash
+from hwsim.world.bracelet import FIRMWARE
 
 from .conftest import run
 
@@ -91,3 +94,15 @@ def test_larger_chips_and_too_small_ones(paths):
     paths[0].with_name(paths[0].name + ".chip").unlink()
     with pytest.raises(ValueError, match="no room for the file system"):
         SpiFlash(*paths, 2)
+
+
+def test_the_partitions_are_those_of_the_image_that_is_built():
+    names = {"data": 0x01, "app": 0x00, "nvs": 0x02, "phy": 0x01, "factory": 0x00, "fat": 0x81}
+    rows = []
+    for line in (FIRMWARE / "image/TOCSIN_ESP32/partitions.csv").read_text().splitlines():
+        if not line.startswith("#"):
+            name, *rest = (word.strip() for word in line.split(","))
+            rows.append((name.encode(), *(names[word] if word in names else int(word, 0) for word in rest)))
+    assert tuple(rows) == image.PARTITIONS
+    ends = [(offset, offset + size) for *_, offset, size in rows]
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))

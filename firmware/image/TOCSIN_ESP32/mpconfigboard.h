@@ -1,0 +1,5 @@
+#define MICROPY_HW_BOARD_NAME "Tocsin ESP32"
+#define MICROPY_HW_MCU_NAME "ESP32"
+
+// The firmware runs from the partition "romfs", without being loaded into the heap.
+#define MICROPY_VFS_ROM (1)

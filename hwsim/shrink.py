@@ -1,0 +1,286 @@
+"""Makes the firmware's modules small in the heap before they are compiled, without changing what they do.
+
+Every name of a function, attribute or argument is a string in the heap of the chip, in a table that doubles when it is
+full: with names as people write them they took 32 KB. So names get short ones: those of a single module from a pool
+that every module uses anew, the others each its own. Integer constants go to where they are used, in other modules too;
+the compiler itself does that with `_NAME = const(...)` in one module only.
+
+What the interpreter or a person must recognise keeps its name: what the chip's modules define (`reserved`), all that
+occurs as a string, exceptions, modules, and what the modules of `kept` use. Lines stay lines, so that a traceback names
+the right one; in it functions have their short names.
+
+Not an optimiser: nothing is moved, joined or dropped but definitions of constants.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import functools
+import io
+import itertools
+import keyword
+import operator
+import socket
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hwsim.names import FUNCTIONS, Module, arguments
+
+SMALL_INT = 1 << 30  # a larger integer is an object of its own in each function that uses it
+# What MicroPython calls by name in objects of a program, and names of its own modules that CPython's don't have
+# (docs/library: asyncio, io, vfs, micropython, select, cryptolib, uctypes; viper's types).
+INTERPRETER = (
+    "addressof alloc_emergency_exception_buf bytearray_at bytes_at chdir const decrypt encrypt getcwd ilistdir ioctl "
+    "ipoll mem_info mount native ptr ptr16 ptr32 ptr8 readblocks schedule sleep_ms stat ticks_add ticks_diff ticks_ms "
+    "ticks_us uint umount viper writeblocks"
+).split()
+_OPERATORS: dict[type, Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod, ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.Pow: operator.pow,
+    ast.BitOr: operator.or_, ast.BitAnd: operator.and_, ast.BitXor: operator.xor, ast.USub: operator.neg,
+    ast.Invert: operator.invert,
+}  # fmt: skip
+
+
+@functools.cache
+def interpreter_names() -> frozenset[str]:
+    """What the language and its libraries define."""
+    places: tuple[Any, ...] = (
+        builtins, bytes, bytearray, str, list, dict, set, frozenset, tuple, int, memoryview, OSError, io.StringIO,
+        io.FileIO, socket.socket, asyncio, asyncio.Event, asyncio.Lock, asyncio.Task, asyncio.StreamReader,
+        asyncio.StreamWriter, (_ for _ in ()),
+    )  # fmt: skip
+    return frozenset(itertools.chain(INTERPRETER, keyword.kwlist, *(dir(each) for each in places)))
+
+
+@functools.cache
+def defined(folder: Path) -> frozenset[str]:
+    """What the Python modules of a folder define for others: functions, classes, variables, attributes, arguments."""
+    names: set[str] = set()
+    for file in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.attr)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def shrink(sources: Mapping[str, str], kept: Iterable[str], reserved: Iterable[str]) -> dict[str, str]:
+    """The sources by path ("tocsin/app.py"), rewritten, but for those of `kept`. Raises names.UnknownSource."""
+    modules = {path: Module(path, text) for path, text in sorted(sources.items())}
+    return Shrinker(modules, frozenset(kept), frozenset(reserved) | interpreter_names()).run()
+
+
+class Shrinker:
+    """All modules of a firmware together. `names`: for each module what its members become."""
+
+    def __init__(self, modules: dict[str, Module], kept: frozenset[str], reserved: frozenset[str]) -> None:
+        self.modules = {path: module for path, module in modules.items() if path not in kept}
+        self.paths = {_dotted(path): path for path in modules}
+        self.reserved = set(reserved).union(*(dotted.split(".") for dotted in self.paths))
+        for path, module in modules.items():
+            self.reserved |= module.words | module.derived | module.of_modules
+            self.reserved |= {name for dotted in module.imported.values() for name in self._foreign(dotted)}
+            if path in kept:
+                self.reserved |= module.members
+        self.keywords = {name for module in modules.values() for _, name in module.calls}
+        self._reserve_keywords()
+        self.constants = {path: self._constants(module) for path, module in self.modules.items()}
+        self.inlined = self._inlined()
+        self.names = self._short_names()
+
+    def run(self) -> dict[str, str]:
+        return {path: self._rewrite(module) for path, module in self.modules.items()}
+
+    def _foreign(self, dotted: str) -> list[str]:
+        """The name in "module.name", unless the module or the name is the firmware's."""
+        module, _, name = dotted.rpartition(".")
+        return [] if module in self.paths or dotted in self.paths else [name]
+
+    def _reserve_keywords(self) -> None:
+        """Keyword arguments of what isn't surely a function of the firmware, or takes any keyword."""
+        own: dict[str, list[ast.arguments]] = {}
+        for module in self.modules.values():
+            for name, found in module.arguments.items():
+                own.setdefault(name, []).extend(found)
+        for module in self.modules.values():
+            for called, name in module.calls:
+                if called in self.reserved or any(each.kwarg for each in own[called]) if called in own else True:
+                    self.reserved.add(name)
+
+    def _constants(self, module: Module) -> dict[str, int]:
+        """Integers that a module gives a name to once, at its top level."""
+        stores: dict[str, int] = {}
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                stores[node.id] = stores.get(node.id, 0) + 1
+            elif isinstance(node, ast.Global):
+                stores.update((name, 2) for name in node.names)
+        values: dict[str, int] = {}
+        for statement in module.tree.body:
+            for name, value in assigned(statement, values).items():
+                if stores[name] == 1 and name not in self.reserved:
+                    values[name] = value
+        return values
+
+    def _constant(self, dotted: str, name: str) -> int | None:
+        """The value of a name of the module that is meant by "package.module"."""
+        return self.constants.get(self.paths.get(dotted, ""), {}).get(name)
+
+    def _inlined(self) -> dict[str, set[str]]:
+        """The constants whose definition goes. One that is reached in a way that isn't followed here stays."""
+        stays: set[str] = set()
+        for module in self.modules.values():
+            stays |= module.of_others
+            stays |= {dotted.rpartition(".")[2] for dotted in module.imported.values()}
+            stays |= {name for dotted, name, _ in module.of_imported if self._constant(dotted, name) is None}
+        return {path: set(found) - stays for path, found in self.constants.items()}
+
+    def _short_names(self) -> dict[str, dict[str, str]]:
+        where: dict[str, set[str]] = {}
+        for path, module in self.modules.items():
+            for use in module.uses:
+                if use.function is None or use.name in self.keywords:
+                    where.setdefault(use.name, set()).add(path)
+        made = self.keywords.union(*(module.made for module in self.modules.values()))
+        foreign = set().union(*(module.foreign for module in self.modules.values()))
+        bases = set().union(*(module.bases for module in self.modules.values()))
+        names: dict[str, dict[str, str]] = {path: {} for path in self.modules}
+        shared = []
+        for name in sorted(where):
+            users = {path for path in where[name] if name not in self.inlined[path]}
+            if name not in made or name in self.reserved or (name.startswith("__") and name.endswith("__")):
+                continue
+            # Objects of one class may be of another one, too, if it inherits; and what sets an attribute of another
+            # module's object mustn't hit one that this has.
+            if len(users) == 1 and name not in foreign and not bases & made:
+                names[users.pop()][name] = ""
+            elif users:
+                shared.append((name, users))
+        taken = self.reserved.union(*where_used(self.modules.values()))
+        free = (word for word in _words(2) if word not in taken)
+        pool = list(itertools.islice(free, max((len(own) for own in names.values()), default=0)))
+        for own in names.values():
+            own.update(zip(own, pool, strict=False))
+        for name, users in sorted(shared, key=lambda each: (-len(each[1]), each[0])):
+            short = next(free)
+            for path in users:
+                names[path][name] = short
+        return names
+
+    def _rewrite(self, module: Module) -> str:
+        edits: dict[tuple[int, int], tuple[int, bytes]] = {}  # line and column -> octets to replace, by what
+        of_functions = self._argument_names(module)
+        for use in module.uses:
+            short = self.names[module.path].get(use.name)
+            if use.function is not None and use.name not in self.keywords:
+                short = of_functions[use.function][use.name]
+            if short:
+                edits[use.line, use.column] = (len(use.name.encode()), short.encode())
+        for load in module.loads:
+            if load.id in self.constants[module.path]:
+                edits[load.lineno, load.col_offset] = (
+                    len(load.id.encode()), b"(%d)" % self.constants[module.path][load.id]
+                )  # fmt: skip
+        for dotted, name, node in module.of_imported:
+            value = self._constant(dotted, name)
+            if value is None:
+                continue
+            assert node.end_col_offset is not None
+            if node.lineno != node.end_lineno:
+                raise module.unknown(node, "a constant of another module over two lines")
+            for line, column in list(edits):
+                if line == node.lineno and node.col_offset <= column < node.end_col_offset:
+                    del edits[line, column]
+            edits[node.lineno, node.col_offset] = (node.end_col_offset - node.col_offset, b"(%d)" % value)
+        lines = list(module.lines)
+        for (line, column), (length, new) in sorted(edits.items(), reverse=True):
+            text = lines[line - 1]
+            lines[line - 1] = text[:column] + new + text[column + length :]
+        self._drop_constants(module, lines)
+        return b"\n".join(lines).decode()
+
+    def _argument_names(self, module: Module) -> dict[ast.AST, dict[str, str]]:
+        """Of arguments that nobody passes by name. Each function begins at the first letter; one in another goes on."""
+        found: dict[ast.AST, dict[str, str]] = {}
+        for node in ast.walk(module.tree):  # outer ones come first
+            if not isinstance(node, FUNCTIONS):
+                continue
+            taken = set(module.inside[node])
+            outer = module.around.get(node)
+            while outer is not None:
+                taken |= module.inside[outer] | set(found[outer].values())
+                outer = module.around.get(outer)
+            free = (word for word in _words(1) if word not in taken and word not in self.reserved)
+            found[node] = {name: next(free) for name in arguments(node.args) if name not in self.keywords}
+        return found
+
+    def _drop_constants(self, module: Module, lines: list[bytes]) -> None:
+        known: dict[str, int] = {}
+        for statement in module.tree.body:
+            found = assigned(statement, known)
+            known.update(found)
+            if found and set(found) <= self.inlined[module.path]:
+                assert statement.end_lineno is not None
+                for index in range(statement.lineno - 1, statement.end_lineno):
+                    lines[index] = b""
+
+
+def where_used(modules: Iterable[Module]) -> Iterator[set[str]]:
+    """Sets of names that occur in the modules, local variables too."""
+    for module in modules:
+        yield module.members
+        yield from module.inside.values()
+
+
+def assigned(statement: ast.stmt, known: Mapping[str, int]) -> dict[str, int]:
+    """What `NAME = 5` or `A, B = 1, 2` assigns, if it is nothing but small integers, made of those `known`."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return {}
+    target, value = statement.targets[0], statement.value
+    both_tuples = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    targets = target.elts if isinstance(target, ast.Tuple) else [target]
+    values = value.elts if isinstance(value, ast.Tuple) and both_tuples else [value]
+    numbers = [_value(each, known) for each in values]
+    names = [each.id for each in targets if isinstance(each, ast.Name)]
+    if len(names) != len(targets) or len(numbers) != len(names):
+        return {}
+    small = {name: number for name, number in zip(names, numbers, strict=True) if number is not None}
+    return small if len(small) == len(names) else {}
+
+
+def _value(node: ast.expr, known: Mapping[str, int]) -> int | None:
+    """The small integer that an expression stands for, or None."""
+    if isinstance(node, ast.Constant):
+        value = node.value if type(node.value) is int else None
+    elif isinstance(node, ast.Name):
+        value = known.get(node.id)
+    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "const" and len(node.args) == 1:
+        value = _value(node.args[0], known)
+    elif isinstance(node, (ast.BinOp, ast.UnaryOp)) and type(node.op) in _OPERATORS:
+        operands = [node.left, node.right] if isinstance(node, ast.BinOp) else [node.operand]
+        numbers = [_value(each, known) for each in operands]
+        value = None if None in numbers else _OPERATORS[type(node.op)](*numbers)
+    else:
+        return None
+    return value if type(value) is int and abs(value) < SMALL_INT else None
+
+
+def _dotted(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _words(length: int) -> Iterator[str]:
+    """Identifiers of at least so many letters, the shortest first."""
+    for letters in itertools.count(length):
+        for word in itertools.product(string.ascii_letters, repeat=letters):
+            yield "".join(word)
