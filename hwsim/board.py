@@ -59,6 +59,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "power": Key("output"),
         "power_active_low": Key("bool"),
         "backup": Key("bool"),
+        "ublox_aiding": Key("bool"),
     },
     "modem": {
         "uart": Key("int", True, 1, 2),

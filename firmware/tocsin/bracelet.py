@@ -52,7 +52,7 @@ class Bracelet:
         self._downlink = Downlink(state, self._on_down)
         self._wifi_up = None
         self._on_ppp_link = False
-        self._genuine = True  # False: the last one who answered in the relay's place was not the relay
+        self._genuine = True  # False: the last who answered in the relay's place was not it; or that Wi-Fi led nowhere
 
         self._battery = parts.build("battery", board.get("battery"), self._on_battery_ending)
         self._final = False  # an Update is wanted that says so
@@ -66,10 +66,10 @@ class Bracelet:
         )  # fmt: skip
         self._wearer = Wearer(board, state, self._clock, self._haptic, self._on_want, self._on_button_alive)
         self._wifi = parts.build("wifi", config.wifi, self._on_wifi)
-        self._route = Route()
         self._ppp = parts.Absent()
         if config.apn and not self._safe:
             self._ppp = parts.build("ppp", config.apn, self._modem, self._on_ppp)
+        self._route = Route(1 if parts.present(self._ppp) else 3 if len(config.wifi) > 1 else 0)
         ca = settings.read(settings.CA)
         self._mqtt = parts.build(
             "mqtt", config, known, ca, self._clock, random_byte, self._name_server,
@@ -169,13 +169,17 @@ class Bracelet:
 
     def _on_wifi(self, up):
         if up != self._wifi_up:
-            self._wifi_up = self._route.wifi = up
+            self._wifi_up = up
+            self._route.joined(up, self._clock.ms())
+            if self._wifi.doubtful():
+                self._genuine = False
             log.event("link", path="net", up=int(up))
             self._on_link()
 
     def _on_ppp(self, up, yielded=False):
         if up:
             log.event("link", path="ppp", up=1)
+            self._genuine = True
             self._route.up(self._clock.ms())
         else:
             if self._on_ppp_link:
@@ -210,12 +214,16 @@ class Bracelet:
         if up:
             self._genuine = True
             self._heartbeats.connected()
+            if self._wifi_up:
+                self._wifi.reached()
         self._delivery.mqtt(up, self._clock.ms())
         self._on_network()
 
     def _on_refused(self, what, reason):
         log.event("refused", what=what, reason=reason)
         self._genuine = False
+        if what == "tls":
+            self._route.refused()
         self._on_network()
 
     def _on_modem(self, up):
@@ -278,10 +286,17 @@ class Bracelet:
                 await asyncio.sleep_ms(0)
 
     def _steer(self):
-        """Dial, or hang up."""
+        """Dial, or hang up, or leave a Wi-Fi that is no way."""
         queue = self._delivery.queue
         waiting = queue[0].queued if queue else None
-        self._ppp.want(self._route.step(self._clock.ms(), waiting, self._mqtt.up, self._heartbeats.owed))
+        # Without the time there is no connection at all, on whatever way.
+        connected = self._mqtt.up or (self._wifi_up and not self._clock.quality)
+        self._ppp.want(self._route.step(self._clock.ms(), waiting, connected, self._heartbeats.owed))
+        if self._route.leave:
+            log.event("failed", path="net", reason="barren")
+            self._wifi.leave()
+        hopeful = self._ppp.wanted or not self._route.tries
+        self._wifi.choosy = parts.present(self._ppp) and hopeful and (self._ppp.possible or not queue)
 
     def _pause(self):
         now = self._clock.ms()

@@ -17,7 +17,7 @@ LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
-_ITEMS = 8
+_ITEMS = 9
 
 
 class Parts:
@@ -59,7 +59,7 @@ class Sleep:
             mode = power.woken(by_timer, parts.state.alarm.active, bool(parts.state.delivery.queue))
             parts.heartbeats.begin(self._heartbeat_in)
         self._power = power.Power(mode, self._clock.ms())
-        self._began = self._clock.ms()
+        self._began = self._linked_at = self._clock.ms()
 
     # -- the clock's memory ---------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Sleep:
         return items
 
     def _resume(self, items):
-        slept_at, chains, fix, cell, search, heartbeat_in, offline, told = items
+        slept_at, chains, fix, cell, search, heartbeat_in, offline, told, wifi = items
         slept = max(int(time.time()) - slept_at, 0)
         parts = self._parts
         parts.state.resume(chains)
@@ -85,6 +85,7 @@ class Sleep:
         self._search = Search(*search)
         self._heartbeat_in = max(heartbeat_in - slept * 1000, 0)
         self._offline = offline
+        parts.wifi.resume(wifi)
 
     def _remember(self, now):
         parts = self._parts
@@ -94,7 +95,7 @@ class Sleep:
             rest.pack([
                 int(time.time()), parts.state.rest(), list(fix) if fix else None, list(cell) if cell else None,
                 self._search.state(), max(parts.heartbeats.due - now, 0), self._offline,
-                parts.state.alarm.told_ago(now),
+                parts.state.alarm.told_ago(now), parts.wifi.state(),
             ]),
         )  # fmt: skip
 
@@ -127,8 +128,9 @@ class Sleep:
         if told_at is not None:
             return now - told_at >= LINGER_MS
         if linked or linked is None:
+            self._linked_at = now
             return False
-        return not self._modem_due() or now - self._began >= MODEM_MS
+        return not self._modem_due() or now - self._linked_at >= MODEM_MS
 
     def _modem_due(self):
         return self._offline % OFFLINE_EVERY == 0

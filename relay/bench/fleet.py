@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.assembly import Relay
 from relay.verify import Alarm, Fix, Heartbeat, agree, roots
+from relay.verify.payload import Health, Network
 from relay.verify.seal import Sealer
 
 ALARM, HEARTBEAT = b"alarm", b"hb"
@@ -36,6 +37,7 @@ class Fleet:
         self._now = now
         self._next = 0
         self._sealers: list[Sealer] = []
+        self._answered: list[int] = [0] * count  # receipts that each has, once what was sealed so far is answered
         ca_der = relay.ca_der()
         for number in range(count):
             offer = relay.registry.offer(f"bench {number}", now=now, host="localhost", port=1, ca_der=ca_der)
@@ -55,18 +57,23 @@ class Fleet:
         alarms, octets = 0, 0
         with file.open("wb") as out:
             for number in range(messages):
-                sealer = self._sealers[self._next % len(self._sealers)]
+                at = self._next % len(self._sealers)
+                sealer = self._sealers[at]
                 self._next += 1
                 if int((number + 1) * alarm_share) > alarms:
                     kind, message = ALARM, sealer.alarm(self._alarm())
                     alarms += 1
+                    self._answered[at] += 1
                 else:
-                    kind, message = HEARTBEAT, sealer.heartbeat(Heartbeat(_FLAGS, self._now, 80, 0))
+                    kind, message = HEARTBEAT, sealer.heartbeat(self._heartbeat(self._answered[at]))
                 kid = sealer.kid.hex().encode()
                 topic = b"b/%b/%b/%b" % (kid[:2], kid, kind)
                 out.write(_RECORD.pack(len(topic), len(message)) + topic + message)
                 octets += len(message)
         return Sent(messages, alarms, octets / messages)
+
+    def _heartbeat(self, answered: int) -> Heartbeat:
+        return Heartbeat(_FLAGS, self._now, 80, 0, answered, Network(1, 85, 262001, 1), Health(4, 0, 0, 0))
 
     def _alarm(self) -> Alarm:
         return Alarm(_FLAGS, 0, 0, self._now, 80, Fix(521234567, -1131234567, 12, 34, 120, 3, 270))

@@ -134,6 +134,61 @@ def test_what_is_being_left_is_not_taken_up_again_before_it_is_over():
     assert way.at == 230_250
 
 
+def test_a_wifi_that_brings_no_connection_is_left_sooner_while_something_waits():
+    for waiting, limit in ((None, 120_000), (100_000, 112_000), (107_000, 119_000), (119_000, 120_000)):
+        way = Route(1)
+        way.joined(True, 100_000)
+        way.step(limit - 1, waiting, False, False)
+        assert not way.leave and way.at == limit
+        way.step(limit, waiting, False, False)
+        assert way.leave
+        way.step(limit + 500, waiting, False, False)
+        assert not way.leave  # said once
+
+
+def test_the_time_counts_from_the_last_connection():
+    way = Route(1)
+    way.joined(True, 0)
+    for now in range(0, 600_000, 5000):
+        way.step(now, None, True, False)
+        assert not way.leave
+    way.step(now + route.BARREN_MS - 1, None, False, False)
+    assert not way.leave
+    way.step(now + route.BARREN_MS, None, False, False)
+    assert way.leave
+
+
+def test_it_is_left_at_once_when_somebody_else_answers():
+    way = Route(1)
+    way.joined(True, 50_000)
+    way.refused()
+    way.step(50_001, None, False, False)
+    assert way.leave
+
+
+def test_one_that_is_all_there_is_is_never_left_and_another_wifi_is_tried_more_slowly():
+    way = Route()
+    way.joined(True, 0)
+    way.refused()
+    way.step(10 * MINUTE, 0, False, True)
+    assert not way.leave and way.at is None
+    way = Route(3)
+    way.joined(True, 0)
+    way.step(35_999, 0, False, True)
+    assert not way.leave
+    way.step(36_000, 0, False, True)
+    assert way.leave
+
+
+def test_after_it_was_left_the_mobile_network_is_dialled_at_once_for_what_has_waited():
+    way = Route(1)
+    way.joined(True, 0)
+    way.step(12_000, 0, False, False)
+    assert way.leave
+    way.joined(False, 12_500)
+    assert way.step(12_500, 0, False, False)
+
+
 EVENTS = st.lists(
     st.tuples(
         st.integers(0, 40_000),
@@ -145,12 +200,14 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_whatever_happens_wifi_goes_first_and_no_session_outlives_its_proof(events):
-    way, now, waiting, online = Route(), 0, None, False
+    way, now, waiting, online = Route(1), 0, None, False
+    fed = None  # of the Wi-Fi that is up: its begin, or its last connection
     proof = None  # of the session that is up: its begin, the last receipt, or the last moment of quiet connection
     for pause, event in events:
         now += pause
         if event in ("wifi", "no wifi"):
-            way.wifi = event == "wifi"
+            way.joined(event == "wifi", now)
+            fed = now if way.wifi else None
         elif event == "up" and way.wanted:
             way.up(now)
             proof = now
@@ -168,6 +225,12 @@ def test_whatever_happens_wifi_goes_first_and_no_session_outlives_its_proof(even
             online = event == "mqtt"
         wanted = way.step(now, waiting, online, False)
         assert not (wanted and way.wifi)
+        if fed is not None:
+            fed = now if online else fed
+            barren = now - fed >= route.BARREN_MS
+            barren |= waiting is not None and now - max(fed, waiting) >= route.BARREN_WAITING_MS
+            assert way.leave == barren
+            fed = now if way.leave else fed
         if waiting is None and online and proof is not None:
             proof = now
         if wanted and proof is not None:

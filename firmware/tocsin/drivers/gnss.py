@@ -24,6 +24,12 @@ class Gnss:
         self._power_on = 0 if board.get("power_active_low") else 1
         self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
         self.on = self._power is None  # without a switch it always is
+        self._aid = None  # (fix, time) -> what to tell it when it starts
+        if board.get("ublox_aiding"):
+            from tocsin.drivers.aiding import ini
+
+            self._aid = ini
+        self._new = True  # it has just got its supply
         self._clock = clock
         self._on_time = on_time
         self._on_fix = on_fix
@@ -35,7 +41,7 @@ class Gnss:
     def switch(self, on):
         """Give it its supply, or take it."""
         if self._power is not None and on != self.on:
-            self.on = on
+            self.on = self._new = on
             self._heard_at = self._clock.ms()
             self._power.value(self._power_on if on else 1 - self._power_on)
 
@@ -63,6 +69,11 @@ class Gnss:
             data = self._uart.read()
             if not data:
                 continue
+            if self._new:  # what it says shows that it listens
+                self._new = False
+                told = self._aid and self._aid(self.fix(), self._clock.time())
+                if told:
+                    self._uart.write(told)
             for event in parser.feed(data):
                 if event[0] == "fix":
                     if self._fix is None:

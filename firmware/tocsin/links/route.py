@@ -1,6 +1,10 @@
 # hwsim: no-float
 """Which link carries data: Wi-Fi goes first, the mobile network's data (PPP) is dialled when it is needed. Pure.
 
+A Wi-Fi that is joined is not yet a way: behind it may be a login page, or nothing. Where there is another way, one
+without a connection to the broker is left. Both at once would not do: ESP-IDF gives the default route to a station
+that has an address whenever it looks (esp_netif_lwip.c, esp_netif_update_default_netif), and does not know of PPP.
+
 There is one serial line to the modem: while it carries data no SMS leaves or comes. So a session must prove itself, by
 a receipt for what waits or else by a connection to the broker, and is left when it doesn't; then the SMS has its turn.
 """
@@ -9,26 +13,42 @@ DIAL_AFTER_MS = 8000  # so long a message waits for Wi-Fi, and for a receipt aft
 PROVE_MS = 15000  # for a receipt, while something waits
 QUIET_MS = 30000  # for a connection to the broker, while nothing does
 AGAIN_MS = 2000  # after a session that was good, or had to make room
+BARREN_MS = 20000  # so long is a Wi-Fi kept that brings no connection: a name, a handshake and one repetition of each
+BARREN_WAITING_MS = 12000  # while something waits
 BACKOFF_MS = 30000  # after one that was not: doubled each time
 BACKOFF_MAX_MS = 600000
 BACKOFF_WAITING_MS = 120000  # while something waits
 
 
 class Route:
-    """`wifi` is True, False, or None while that isn't known. `wanted`: a data session is to be dialled, or kept."""
+    """`patience` with a Wi-Fi that brings no connection: 0 there is no other way, 1 there is mobile data, more: only
+    another Wi-Fi may be. `wifi` is True, False, or None while that isn't known. `wanted`: a data session is to be
+    dialled, or kept; `tries`: how many in vain so far; `leave`, said once: that Wi-Fi is to be left."""
 
-    def __init__(self):
+    def __init__(self, patience=0):
         self.wifi = None
+        self.leave = False
+        self._patience = patience
+        self._fed_at = 0  # of the Wi-Fi that is up: when it last carried a connection to the broker, at first its begin
         self.wanted = False
         self.at = None  # when step() may next say something else
         self._up = False
         self._good_at = 0  # of the session that is up: when it last proved itself, at first when it came up
         self._proven = False
         self._connected = False  # has it carried a connection to the broker?
-        self._tries = 0
+        self.tries = 0
         self._over_at = -AGAIN_MS
         self._yielded = False
         self._texted_at = 0
+
+    def joined(self, wifi, now):
+        """A Wi-Fi is up, or none is."""
+        self.wifi = wifi
+        self._fed_at = now
+
+    def refused(self):
+        """Somebody else answered in the broker's place."""
+        self._fed_at -= BARREN_MS * self._patience
 
     def texted(self, now):
         """The network took an SMS: its receipt would come by SMS as well."""
@@ -49,9 +69,9 @@ class Route:
     def over(self, now, yielded=False):
         """The session has ended, or never began. `yielded`: for nothing but an SMS that needed the line."""
         if self._proven:
-            self._tries = 0
+            self.tries = 0
         elif not yielded:
-            self._tries = min(self._tries + 1, 8)
+            self.tries = min(self.tries + 1, 8)
         self._yielded = yielded
         self._proven = self._up = self.wanted = False
         self._over_at = now
@@ -60,8 +80,10 @@ class Route:
         """`waiting`: since when the oldest undelivered message waits, or None; `connected` to the broker; `owed`: a
         heartbeat is overdue. Returns `wanted`."""
         self.at = None
+        self.leave = False
         if self.wifi:
             self.wanted = False
+            self._feed(now, waiting, connected)
         elif not self.wanted:
             if not self._up:  # what is being left must be over first
                 self._consider(now, waiting, owed)
@@ -70,6 +92,17 @@ class Route:
         elif waiting is None and not owed:  # before it has begun
             self.wanted = False
         return self.wanted
+
+    def _feed(self, now, waiting, connected):
+        if connected:
+            self._fed_at = now
+        elif self._patience:
+            self.at = self._fed_at + BARREN_MS * self._patience
+            if waiting is not None:
+                self.at = min(self.at, max(self._fed_at, waiting) + BARREN_WAITING_MS * self._patience)
+            if now >= self.at:
+                self.leave = True
+                self._fed_at = now
 
     def _consider(self, now, waiting, owed):
         if waiting is not None:
@@ -84,8 +117,8 @@ class Route:
 
     def _not_before(self, waiting):
         longest = BACKOFF_MAX_MS if waiting is None else BACKOFF_WAITING_MS
-        soon = self._yielded or not self._tries
-        return self._over_at + (AGAIN_MS if soon else min(BACKOFF_MS << (self._tries - 1), longest))
+        soon = self._yielded or not self.tries
+        return self._over_at + (AGAIN_MS if soon else min(BACKOFF_MS << (self.tries - 1), longest))
 
     def _judge(self, now, waiting, connected):
         if waiting is None and connected:

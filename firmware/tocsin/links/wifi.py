@@ -2,9 +2,13 @@
 
 No scan: it blocks for seconds on an ESP32. on_state(True/False) is called for changes, and False after a first round
 in vain, so that an alarm needn't wait for a network that isn't there.
+
+A network through which the broker is not to be reached (links/route.py judges) is left, and kept away from for a
+while: longer each time, and through deep sleep. Not while something waits and there is no better way.
 """
 
 import asyncio
+import time
 
 import network
 
@@ -16,6 +20,8 @@ WATCH_MS = 2000  # while nothing waits to be sent: the driver itself needs secon
 PAUSE_MS = 5000
 PAUSE_MAX_MS = 120000
 PAUSE_URGENT_MS = 30000  # a van stops before the right house for a minute
+_AWAY_S = 600  # from a network that was left: doubled with each one
+_AWAY_MAX_S = 2400
 
 
 class Wifi:
@@ -25,6 +31,34 @@ class Wifi:
         self._wlan = network.WLAN(network.STA_IF)
         self._hurry = asyncio.Event()
         self.urgent = False  # messages wait: look more often
+        self.choosy = False  # there is another way: keep away from the networks that were left
+        self._here = 0  # the network that is up, or was
+        self._left = [0] * (1 + len(networks))  # how many in a row; then for each network until when to keep away (s)
+
+    def state(self):
+        """What resume() needs after a sleep."""
+        return self._left
+
+    def resume(self, left):
+        if left and len(left) == len(self._left):
+            self._left = left
+
+    def doubtful(self):
+        """Did the last one lead nowhere?"""
+        return self._left[0] > 0
+
+    def reached(self):
+        """There is a way to the broker through the network that is up."""
+        self._left = [0] * len(self._left)
+
+    def leave(self):
+        """There is none."""
+        self._left[1 + self._here] = int(time.time()) + min(_AWAY_S << self._left[0], _AWAY_MAX_S)
+        self._left[0] = min(self._left[0] + 1, 8)
+        self._wlan.disconnect()
+
+    def _away(self, index):
+        return 0 < self._left[1 + index] - int(time.time()) <= _AWAY_MAX_S  # the clock may have been set since
 
     def kick(self):
         """Somebody needs a network now: don't wait out the pause between two rounds."""
@@ -47,12 +81,18 @@ class Wifi:
         self._wlan.active(True)
         pause = PAUSE_MS
         while True:
-            for ssid, key in self._networks:
-                if await self._join(ssid, key):
-                    pause = PAUSE_MS
+            networks = self._networks
+            # Those that were left come last, the longest ago before the others.
+            for index in sorted(range(len(networks)), key=lambda n: (self._away(n) and self._left[1 + n], n)):
+                if self.choosy and self._away(index):
+                    continue
+                if await self._join(*networks[index]):
+                    self._here = index
                     self._on_state(True)
                     while self._wlan.isconnected():
                         await asyncio.sleep_ms(LOOK_MS if self.urgent else WATCH_MS)
+                    if not self._left[0]:
+                        pause = PAUSE_MS
                     break
             self._on_state(False)
             self._hurry.clear()
