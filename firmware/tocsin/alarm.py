@@ -11,6 +11,8 @@ SOON_MS = (
     3000  # the first position of an alarm that had none doesn't wait for a slot, but this long after the last message
 )
 SEARCH_MS = 45000  # woken for an Update: so long it waits for a fix
+DENSE_MS = 660000  # of an alarm: Updates every minute or more often, moving or not
+STILL_MS = 1200000  # later than the next slot, while she keeps still: every half hour
 QUIET_MS = 600000  # without any news an Update goes out this often all the same: "still here, nothing new"
 
 PROGRESS_MS = 3600000  # a strap cut or a check-in missed in this time tells of the same event: an Update
@@ -27,12 +29,13 @@ STATE, STATE_1 = 7, 4  # items of state(), and in the journal's version 1
 
 def next_update(elapsed):
     """Milliseconds after the Alert of the first Update slot later than `elapsed`: every 20 s in the first minute, every
-    minute for ten minutes, then every ten minutes."""
+    minute for ten minutes, then every ten minutes: so often she is told of or, while she keeps still, looked for. Then
+    what came up to a minute before a slot has filled it: a clock that was asleep is some seconds wrong."""
     if elapsed < 60000:
         return (elapsed // 20000 + 1) * 20000
     if elapsed < 660000:
         return (elapsed // 60000 + 1) * 60000
-    return 660000 + ((elapsed - 660000) // 600000 + 1) * 600000
+    return 660000 + ((elapsed - 600000) // 600000 + 1) * 600000
 
 
 class Alarm:
@@ -50,6 +53,9 @@ class Alarm:
         self.hushed = 0  # counter of the cancel under duress: on the wrist it is as if called back; 0 none
         self._at = 0
         self._slot = 0
+        self._rare = 0  # the slot that an Update waits for while she keeps still
+        self._quiet = 0  # without news it waits so long
+        self.still = False  # she had not moved when she was last told of
         self.stretch = 1  # every pause so many times longer, when the battery must last
         self._told_at = 0
         self._told = None
@@ -97,8 +103,9 @@ class Alarm:
             return "drill"
         return ("raised", "updated", "cancelled", "cancelled")[kind]
 
-    def sealed(self, kind, counter, time, now, news, placed, what=None):
-        """A message of this kind was sealed, with a position (`placed`) or without."""
+    def sealed(self, kind, counter, time, now, news, placed, what=None, still=False):
+        """A message of this kind was sealed, with a position (`placed`) or without; `still`: surely at the place that
+        the message before it told."""
         if kind == ALERT:
             self.cause, self.drill, self.hushed = CAUSES[what or "hold"], what == "drill", 0
             self.counter, self.time, self.cancelled, self.heard = counter, time, False, False
@@ -108,21 +115,36 @@ class Alarm:
             self.cancelled = True
         elif kind == DURESS:
             self.hushed = counter
-        self._told_at, self._told = now, news
+        self._told = news
         self._placed = self._placed or placed
-        self._slot = self._at + next_update((now - self._at) // self.stretch) * self.stretch
+        self.still = still
+        self._plan(now)
 
-    def deadline(self, news, placed):
-        """When the next Update is due, or None: in its slot if there is news by then, else once in QUIET_MS."""
+    def _plan(self, told_at):
+        elapsed = (told_at - self._at) // self.stretch
+        self._told_at = told_at
+        self._slot = self._rare = self._at + next_update(elapsed) * self.stretch
+        if self._slot - self._at > DENSE_MS * self.stretch:
+            self._rare += STILL_MS * self.stretch
+        self._quiet = told_at + QUIET_MS * self.stretch
+
+    def deadline(self, news, placed, moved=None):
+        """When the next Update is due, or None: in its slot if there is news by then, else once in QUIET_MS. `moved`:
+        is she elsewhere than she was told of last? If not, once in half an hour will do; None: nobody knows."""
         if not self.active:
             return None
-        at = self._next(news, placed)
+        at = self._next(news, placed, moved)
         return None if self.drill and at > self._at + DRILL_MS else at
 
-    def _next(self, news, placed):
+    def _next(self, news, placed, moved):
         if placed and not self._placed:
             return min(self._slot, self._told_at + SOON_MS)
-        return self._slot if news != self._told else max(self._slot, self._told_at + QUIET_MS * self.stretch)
+        if self._rare > self._slot:
+            if moved is False:
+                return self._rare
+            if moved and self.still:
+                return self._told_at + SOON_MS
+        return self._slot if news != self._told else max(self._slot, self._quiet)
 
     def age(self, now):
         """Milliseconds since it was raised; None when none is open."""
@@ -132,17 +154,19 @@ class Alarm:
         """Milliseconds since its last message; None when none is open."""
         return now - self._told_at if self.active else None
 
-    def next_at(self):
-        """When it wants to be woken for its next Update, or None."""
-        return self._slot if self.active else None
+    def next_at(self, now):
+        """When it wants to be woken for its next Update or, while she keeps still, to see whether she does; or None."""
+        if not self.active or self._slot > now:
+            return self._slot if self.active else None
+        return min(max(self._rare, now), now + QUIET_MS * self.stretch)
 
-    def woke(self, told_ago, news, now):
+    def woke(self, told_ago, news, now, still=False):
         """After a sleep, and restore(): what was told before it counts. The Update that is due waits a little for the
         place to be known better than `news`."""
         if self.active:
-            told_at = now - told_ago
-            self._slot = self._at + next_update(told_at - self._at)
-            self._told, self._told_at = news, max(told_at, now + SEARCH_MS - QUIET_MS)
+            self._plan(now - told_ago)
+            self._told, self.still = news, still
+            self._quiet = max(self._quiet, now + SEARCH_MS)
 
     def receipt(self, alarm, counter):
         """The relay has message `counter` of the alarm that began with `alarm`. True when that should be felt: with
@@ -190,6 +214,6 @@ class Alarm:
         self.accepted, self.closed = bool(state[3] & 2), bool(state[3] & 4)
         ago = (time - self.time) * 1000 if time and self.time and time >= self.time else 0
         self._at = now - ago
-        self._told_at = now
+        self._plan(now)
         self._placed = True  # or not: no matter, the next slot is near
         self._slot = now + 5000  # the place may have changed while the bracelet was off: tell it soon

@@ -10,7 +10,7 @@ import os
 
 import machine
 
-from tocsin import aio, alarm, envelope, heartbeat, log, parts, settings, wipe
+from tocsin import aio, alarm, envelope, heartbeat, log, movement, parts, settings, wipe
 from tocsin.clock import GNSS, NAMES, NETWORK
 from tocsin.downlink import Downlink
 from tocsin.heartbeat import NO_LINK, PPP, WIFI, Heartbeats
@@ -93,7 +93,7 @@ class Bracelet:
         return Sleep(
             Parts(
                 self._clock, self._state, self._wearer, self._battery, self._gnss, self._modem, self._ppp, self._wifi,
-                self._mqtt, self._heartbeats, self._touched, self._linked,
+                self._mqtt, self._heartbeats, self._touched, self._linked, self._update_at,
             )
         )  # fmt: skip
 
@@ -310,7 +310,10 @@ class Bracelet:
         return max(min([at for at in times if at is not None]) - now, 1)
 
     def _update_at(self):
-        at = self._alarm.deadline(self._news(), self._gnss.count > 0)
+        if not self._alarm.active:
+            return None
+        moved = movement.moved(self._state.told, self._gnss.fix())
+        at = self._alarm.deadline(self._news(), self._gnss.count > 0, moved)
         if at is None or (self._state.sparing and not self._final):
             return None
         return self._retry_at if self._final else max(at, self._retry_at)

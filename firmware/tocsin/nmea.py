@@ -7,6 +7,7 @@ Not a general NMEA library: satellites in view and the like are of no use here.
 """
 
 LINE_MAX = 120  # the standard says 82; some receivers send more
+_ASSUMED_M = 100  # accuracy at best with three satellites: the height is assumed, and its error goes into the place
 UERE_M = 5  # metres of 1-sigma ranging error that one unit of HDOP stands for, an open-sky figure of consumer receivers
 UNKNOWN_ACCURACY = 65535
 WANTED = (b"RMC", b"GGA")
@@ -23,6 +24,9 @@ class Fix:
         self.heading = heading  # degrees
         self.accuracy = UNKNOWN_ACCURACY  # m
         self.altitude = None  # m
+        self.time = 0  # s since 1970, by the receiver
+        self.at = 0  # ms since boot, by us
+        self.doubt = 0  # s for which positions from this one on are doubtful: movement.doubt()
 
 
 def days(year, month, day):
@@ -151,7 +155,7 @@ class Parser:
                 raise ValueError
             if body[:2] not in TALKERS:
                 return
-            fields = body.split(b",", 10)  # none behind is of use
+            fields = body.split(b",", 13)  # none behind is of use
             if kind == b"RMC":
                 self._on_rmc(fields, events)
             else:
@@ -160,11 +164,14 @@ class Parser:
             self.bad += 1
 
     def _on_rmc(self, f, events):
-        # $xxRMC,hhmmss.ss,A,ddmm.mm,N,dddmm.mm,E,knots,course,ddmmyy,...
-        if f[2] != b"A":  # its time then comes from a clock of its own, which may never have been set
+        # $xxRMC,hhmmss.ss,A,ddmm.mm,N,dddmm.mm,E,knots,course,ddmmyy,declination,E,mode,... (mode: since NMEA 2.3)
+        # Not valid, or Estimated (dead reckoning: the last position, carried on), Manual, Simulated: nothing was
+        # measured, and the time comes from a clock of its own, which may never have been set.
+        if f[2] != b"A" or (len(f) > 12 and f[12] in (b"E", b"M", b"N", b"S")):
             self._clock = self._rmc = self._gga = None
             return
-        events.append(("time", _utc(f[1], f[9])))
+        time = _utc(f[1], f[9])
+        events.append(("time", time))
         knots = _optional(f[7], 3)
         course = _optional(f[8], 0)
         fix = Fix(
@@ -173,16 +180,26 @@ class Parser:
             None if knots is None else min((knots * 1852 + 1800000) // 3600000, 255),
             None if course is None else course % 360,
         )
+        fix.time = time
         self._epoch(f[1], events)
         self._rmc = fix
         self._pair(events)
 
     def _on_gga(self, f, events):
         # $xxGGA,hhmmss.ss,ddmm.mm,N,dddmm.mm,E,quality,satellites,hdop,altitude,M,...
-        if f[6] in (b"", b"0"):
+        # Quality: 0 none, 6 estimated, 7 manual, 8 simulated. A place takes three satellites.
+        satellites = _optional(f[7], 0)
+        if f[6] in (b"", b"0", b"6", b"7", b"8") or (satellites is not None and satellites < 3):
+            self._rmc = None  # whatever that says of itself
             return
         hdop = _optional(f[8], 2)
+        if hdop is not None and not 0 < hdop < 9900:  # 99.99 and 0 stand for "unknown"
+            hdop = None
         altitude = _optional(f[9], 0)
+        if satellites == 3:
+            altitude = None
+            if hdop is not None:
+                hdop = max(hdop, _ASSUMED_M * 100 // UERE_M)
         self._epoch(f[1], events)
         self._gga = (hdop, altitude)
         self._pair(events)

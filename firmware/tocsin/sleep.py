@@ -9,11 +9,12 @@ import time
 
 import machine
 
-from tocsin import boots, log, power, rest
+from tocsin import alarm, boots, log, power, rest
 from tocsin.search import SETTLED, Search
 
 LOOK_MS = 500
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
+TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
@@ -22,9 +23,11 @@ _ITEMS = 9
 
 class Parts:
     """What is looked at, switched and remembered. touched(): does the wearer do something, or feel something; linked():
-    is there a data link, None while that isn't known."""
+    is there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or None."""
 
-    def __init__(self, clock, state, wearer, battery, gnss, modem, ppp, wifi, mqtt, heartbeats, touched, linked):
+    def __init__(
+        self, clock, state, wearer, battery, gnss, modem, ppp, wifi, mqtt, heartbeats, touched, linked, update_at
+    ):  # fmt: skip
         self.clock = clock
         self.state = state
         self.wearer = wearer
@@ -37,6 +40,7 @@ class Parts:
         self.heartbeats = heartbeats
         self.touched = touched
         self.linked = linked
+        self.update_at = update_at
 
 
 class Sleep:
@@ -81,7 +85,10 @@ class Sleep:
         if cell:
             parts.modem.cell = tuple(cell)
         if told is not None:
-            parts.state.alarm.woke(told + slept * 1000, (0, parts.modem.cell), self._clock.ms())
+            ago, still, parts.state.told = told
+            newest = parts.state.alarm
+            newest.stretch = parts.battery.stretch
+            newest.woke(ago + slept * 1000, (0, parts.modem.cell), self._clock.ms(), still)
         self._search = Search(*search)
         self._heartbeat_in = max(heartbeat_in - slept * 1000, 0)
         self._offline = offline
@@ -90,12 +97,14 @@ class Sleep:
     def _remember(self, now):
         parts = self._parts
         fix, cell = parts.gnss.fix(), parts.modem.cell
+        newest, told = parts.state.alarm, parts.state.told
+        ago = newest.told_ago(now)
         boots.keep_others(
             machine.RTC(),
             rest.pack([
                 int(time.time()), parts.state.rest(), list(fix) if fix else None, list(cell) if cell else None,
                 self._search.state(), max(parts.heartbeats.due - now, 0), self._offline,
-                parts.state.alarm.told_ago(now), parts.wifi.state(),
+                None if ago is None else [ago, newest.still, list(told) if told else None], parts.wifi.state(),
             ]),
         )  # fmt: skip
 
@@ -119,8 +128,20 @@ class Sleep:
         facts.touched = parts.touched()
         facts.raised_ms = parts.state.alarm.age(now)
         facts.waiting = bool(parts.state.delivery.queue)
-        facts.done = self._told(now) and not self._searching
+        facts.done = not self._searching and (self._quiet(now) if self._power.mode == power.VIGIL else self._told(now))
         return facts
+
+    def _quiet(self, now):
+        """In a vigil: is nothing to be told on this waking, or all of it told?"""
+        heartbeats, ago = self._parts.heartbeats, self._parts.state.alarm.told_ago(now)
+        if self._due(now) or heartbeats.due <= now or (ago is not None and ago < TOLD_MS):
+            return False
+        return not heartbeats.owed or self._told(now)
+
+    def _due(self, now):
+        """Is an Update due on this waking?"""
+        at = self._parts.update_at()
+        return at is not None and at <= now + alarm.SEARCH_MS
 
     def _told(self, now):
         """Is the heartbeat out, and all taken that waited for us; or is there no way for that now?"""
@@ -145,8 +166,6 @@ class Sleep:
             if parts.gnss.count and parts.gnss.on:
                 self._search.ended(int(time.time()), True)
             return
-        offline = parts.linked() is False
-        parts.modem.switch(mode == power.VIGIL or parts.ppp.up or (offline and self._modem_due()))
         seconds = int(time.time())
         if self._searching:
             if parts.gnss.count >= SETTLED or now >= self._search_until:
@@ -158,6 +177,12 @@ class Sleep:
             self._search_until = now + self._search.limit_ms(seconds)
             self._search.began(seconds)
             parts.gnss.switch(True)
+        offline = parts.linked() is False
+        wanted = offline and self._modem_due()
+        if mode == power.VIGIL:  # when something is to be told that Wi-Fi doesn't, or may be: without a fix, the cell
+            wanted = offline or now - self._began >= TOLD_MS
+            wanted &= bool(parts.state.delivery.queue) or (self._due(now) and not self._searching)
+        parts.modem.switch(wanted or parts.ppp.up)
 
     # -- going to sleep -------------------------------------------------------------------------------------------
 
@@ -180,7 +205,7 @@ class Sleep:
         now = self._clock.ms()
         self._offline = 0 if parts.heartbeats.told_at is not None else self._offline + 1
         state = parts.state
-        due = [parts.heartbeats.due, state.alarm.next_at(), parts.wearer.due()]
+        due = [parts.heartbeats.due, state.alarm.next_at(now), parts.wearer.due()]
         ms = power.sleep_ms(now, due, bool(state.delivery.queue))
         if state.dirty is not None:
             state.persist()

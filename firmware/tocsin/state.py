@@ -7,14 +7,14 @@ flash.
 
 import gc
 
-from tocsin import alarm, cbor, chains, checkin, delivery, envelope, floor, journal, log, ratchet
+from tocsin import alarm, cbor, chains, checkin, delivery, envelope, floor, journal, log, movement, ratchet
 from tocsin.crypto import ed25519
 from tocsin.drivers import partition
 
 RETRY_MS = 5000  # of a failed write
 HEARTBEATS = 16  # counters reserved by one write
 HEARTBEATS_END = 1 << 32
-FLAG_LAST = 128
+FLAG_LAST, FLAG_DOUBTFUL = 128, 256
 
 
 class State:
@@ -51,6 +51,7 @@ class State:
         self.wiped = False  # nothing is sealed or stored any more
         self.alarm = alarm.Alarm()
         self.alarm.restore(record.alarm, now, clock.time())
+        self.told = None  # the fix in its newest message
         self.delivery = delivery.Delivery(random_byte)
         for message in record.messages:
             self.delivery.add(delivery.Message(*message), now)
@@ -145,12 +146,16 @@ class State:
         first = counter if kind == alarm.ALERT else self.alarm.counter
         seconds = self._clock.time()
         flags, cause = self._flags() | self.alarm.flags(kind, what), self.alarm.cause_of(kind, what)
+        if fix and fix[7]:
+            flags |= FLAG_DOUBTFUL
         payload = envelope.alarm_payload(
             flags, cause, min(counter - first, 65535), seconds, battery, fix, cell, counter=counter
         )
         octets, _ = envelope.seal_alarm(self._id.kid, self._id.relay_id, counter, key, payload, self._signer)
         now = self._clock.ms()
-        self.alarm.sealed(kind, counter, seconds, now, news, fix is not None, what)
+        still = kind != alarm.ALERT and movement.moved(self.told, fix) is False
+        self.alarm.sealed(kind, counter, seconds, now, news, fix is not None, what, still)
+        self.told = fix
         message = delivery.Message(counter, first, kind, octets)
         dropped = self.delivery.add(message, now)
         if dropped:

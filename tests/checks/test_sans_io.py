@@ -11,7 +11,7 @@ from .sans_io import check, main
 
 CORES = [
     *(f"firmware/tocsin/{name}.py" for name in (
-        "alarm", "delivery", "gesture", "strap", "checkin", "nmea", "at", "pdu", "cbor", "cose", "envelope",
+        "alarm", "delivery", "gesture", "strap", "checkin", "nmea", "movement", "at", "pdu", "cbor", "cose", "envelope",
         "ratchet", "chains", "clock", "crypto/*", "links/mqtt_codec",
     )),
     *(f"relay/{name}.py" for name in (

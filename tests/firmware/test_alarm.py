@@ -44,6 +44,80 @@ def test_with_a_low_battery_updates_are_as_many_times_fewer(stretch):
     assert seen == [stretch * second for second in slots(3_000_000)]
 
 
+def run(moved, until, fixes=True):
+    """Seconds of all Updates, where moved(s) says what the fixes say of the place told last."""
+    alarm = raised()
+    seen = []
+    for now in range(0, until * 1000 + 1, 1000):
+        news = now if fixes else 0
+        at = alarm.deadline(news, True, moved(now // 1000))
+        if at is not None and now >= at:
+            alarm.sealed(UPDATE, 8, 0, now, news, True, None, moved(now // 1000) is False)
+            seen.append(now // 1000)
+    return seen
+
+
+DENSE = [20, 40, 60, *[60 * n for n in range(2, 12)]]
+
+
+def test_moving_it_is_every_ten_minutes_and_still_every_half_hour():
+    assert run(lambda s: True, 5000) == [*DENSE, 1260, 1860, 2460, 3060, 3660, 4260, 4860]
+    assert run(lambda s: False, 8000) == [*DENSE, 2460, 4260, 6060, 7860]
+
+
+def test_without_fixes_it_counts_as_moving():
+    assert run(lambda s: None, 3000) == [*DENSE, 1260, 1860, 2460]  # poor ones only
+    assert run(lambda s: None, 3000, fixes=False) == [600, 1200, 1860, 2460]  # "still here, nothing new"
+
+
+def test_who_was_still_and_is_carried_off_is_told_of_at_once():
+    assert run(lambda s: s >= 3000, 5000) == [*DENSE, 2460, 3000, 3660, 4260, 4860]
+    assert run(lambda s: s >= 2500, 3000) == [*DENSE, 2460, 2500]  # long before the slot
+    assert run(lambda s: None if s >= 3000 else False, 4000) == [*DENSE, 2460, 3060, 3660]  # out of sight: in its slot
+
+
+def test_who_stops_is_told_of_once_more_in_half_an_hour():
+    assert run(lambda s: s < 1300, 5000) == [*DENSE, 1260, 3060, 4860]
+
+
+def test_in_the_first_minutes_it_makes_no_difference_whether_she_moves():
+    assert run(lambda s: s % 7 < 3, 660) == DENSE
+
+
+def test_low_battery_makes_the_half_hour_longer_too():
+    alarm = raised()
+    alarm.stretch = 2
+    alarm.sealed(UPDATE, 8, 0, 2 * 660_000, 1, True, None, True)
+    assert alarm.deadline(2, True, False) == 2 * (660_000 + 1_800_000)
+
+
+def test_while_she_keeps_still_it_wakes_to_see_whether_she_does():
+    alarm = raised()
+    alarm.sealed(UPDATE, 8, 0, 660_000, 1, True, None, True)
+    assert alarm.next_at(700_000) == 1_260_000
+    assert alarm.next_at(1_265_000) == 1_865_000
+    assert alarm.next_at(2_000_000) == 2_460_000  # the Update's own time
+    assert alarm.next_at(2_500_000) == 2_500_000
+    alarm.close(7)
+    assert alarm.next_at(700_000) is None
+
+
+def test_after_a_sleep_it_knows_what_was_told_and_when():
+    alarm = Alarm()
+    alarm.restore([7, 1767225600, 0, 1], 500, 1767225600 + 1900)
+    alarm.woke(640_000, 0, 500, True)  # told 1260 s after the Alert
+    assert alarm.deadline(1, True, False) == 500 - 640_000 + 1_800_000
+    assert alarm.deadline(1, True, True) < 500  # moved since: at once
+    assert alarm.deadline(0, True, None) == 500 + 45_000  # in vain: some time for a fix
+    alarm.woke(640_000, 0, 500, False)
+    assert alarm.deadline(1, True, True) == 500 - 1_900_000 + 1_860_000
+    assert alarm.told_ago(600) == 640_100
+
+
+def test_a_clock_that_was_some_seconds_early_fills_the_slot():
+    assert [next_update(1000 * s) // 1000 for s in (1195, 1205, 1255, 1265)] == [1260, 1860, 1860, 1860]
+
+
 def test_slots_lie_ahead():
     for elapsed in range(0, 2_000_000, 777):
         assert next_update(elapsed) > elapsed

@@ -16,13 +16,15 @@ def sentence(body):
 
 
 def rmc(
-    lat="4807.03810,N", lon="01131.00012,W", time="123519.00", date="230326", state="A", talker="GN", rest="022.4,084.4"
-):
-    return sentence(f"{talker}RMC,{time},{state},{lat},{lon},{rest},{date},,,A".encode())
+    lat="4807.03810,N", lon="01131.00012,W", time="123519.00", date="230326", state="A", talker="GN",
+    rest="022.4,084.4", mode=",,A",
+):  # fmt: skip
+    return sentence(f"{talker}RMC,{time},{state},{lat},{lon},{rest},{date},{mode}".encode())
 
 
-def gga(time="123519.00", quality=1, hdop="0.9", altitude="545.4", talker="GN"):
-    return sentence(f"{talker}GGA,{time},4807.03810,N,01131.00012,W,{quality},08,{hdop},{altitude},M,46.9,M,,".encode())
+def gga(time="123519.00", quality=1, hdop="0.9", altitude="545.4", talker="GN", satellites="08"):
+    place = "4807.03810,N,01131.00012,W"
+    return sentence(f"{talker}GGA,{time},{place},{quality},{satellites},{hdop},{altitude},M,46.9,M,,".encode())
 
 
 def fixes(data):
@@ -34,6 +36,7 @@ def test_rmc_and_gga_make_one_fix_in_any_order(pair):
     (fix,) = fixes(pair)
     assert vars(fix) == {
         "lat": 481173017, "lon": -115166687, "speed": 12, "heading": 84, "accuracy": 5, "altitude": 545,
+        "time": 1774269319, "at": 0, "doubt": 0,
     }  # fmt: skip
 
 
@@ -47,6 +50,35 @@ def test_rmc_alone_is_a_fix_when_the_next_instant_begins():
 def test_without_a_fix_neither_position_nor_time_is_believed():
     assert nmea.Parser().feed(rmc(state="V") + gga(quality=0)) == []
     assert nmea.Parser().feed(rmc(lat=",", lon=",", state="V", rest=",", time="", date="")) == []
+
+
+@pytest.mark.parametrize("mode", [",,E", ",,M", ",,S", ",,N", "3.1,W,E", ",,E,V"])
+def test_what_was_not_measured_is_no_fix_and_no_time(mode):
+    """Dead reckoning carries the last position on; the mode is the twelfth field, and may be followed by another."""
+    assert nmea.Parser().feed(rmc(mode=mode) + gga() + rmc(time="123520.00", mode=mode)) == []
+
+
+@pytest.mark.parametrize("mode", [",,A", ",,D", ",,F", ",,R", ",,A,V", ",", "3.1,E", "3.1,E,A"])
+def test_what_was_measured_is_a_fix(mode):
+    assert len(fixes(rmc(mode=mode) + gga())) == 1
+
+
+@pytest.mark.parametrize("bad", [{"quality": q} for q in (0, 6, 7, 8, "")] + [{"satellites": n} for n in ("00", "02")])
+def test_when_one_sentence_has_no_fix_the_other_has_none_either(bad):
+    for order in (rmc() + gga(**bad), gga(**bad) + rmc() + gga(time="123520.00", **bad)):
+        assert fixes(order + rmc(time="123521.00", state="V")) == []
+
+
+def test_with_three_satellites_the_height_is_assumed_and_the_place_is_as_good_as_that():
+    (fix,) = fixes(rmc() + gga(satellites="03", hdop="1.1"))
+    assert (fix.accuracy, fix.altitude) == (100, None)
+    assert fixes(rmc() + gga(satellites="03", hdop="40"))[0].accuracy == 200
+    assert fixes(rmc() + gga(satellites="", hdop="1.1"))[0].accuracy == 6
+
+
+@pytest.mark.parametrize("hdop", ["99.99", "99.0", "0", "0.00", "-1", ""])
+def test_an_hdop_that_stands_for_unknown_is_no_accuracy(hdop):
+    assert fixes(rmc() + gga(hdop=hdop))[0].accuracy == nmea.UNKNOWN_ACCURACY
 
 
 def test_time():

@@ -3,7 +3,7 @@ what is right, and MicroPython, where it has to come out the same, octet by octe
 
 from hashlib import sha256
 
-from tocsin import alarm, at, chains, checkin, clock, delivery, gesture, journal, nmea, pdu, strap
+from tocsin import alarm, at, chains, checkin, clock, delivery, gesture, journal, movement, nmea, pdu, strap
 from tocsin.links import dns, mqtt_codec
 
 
@@ -68,6 +68,25 @@ def play_nmea(dice):
         for event in parser.feed(data[:cut]) + parser.feed(data[cut:]):
             print(event[0], show(event[1]))
     print(parser.bad)
+
+
+def play_movement(dice):
+    last = sure = nmea.Fix(0, 0, 0, 0)
+    told = None
+    for _ in range(1500):
+        fix = nmea.Fix(last.lat, last.lon, dice(9), None)
+        reach = (100, 3000, 20000, 900000000)[dice(4)]
+        fix.lat = max(-900000000, min(900000000, fix.lat + dice(2 * reach) - reach))
+        fix.lon = max(-1800000000, min(1800000000, fix.lon + dice(2 * reach) - reach))
+        fix.accuracy = (3, 20, 65535)[dice(3)]
+        step = (1, 30, 900)[dice(3)]
+        fix.at, fix.time = last.at + step * 1000, last.time + (step, step + dice(200) - 100)[dice(2)]
+        fix.doubt = movement.doubt(sure, last, fix)
+        now = (fix.lat, fix.lon, fix.accuracy, dice(90), None, fix.speed, None, fix.doubt, fix.time)
+        print(fix.doubt, movement.moved(told, now))
+        told = told if dice(3) else now
+        last = fix
+        sure = sure if fix.doubt else fix
 
 
 def play_at(dice):
@@ -139,8 +158,9 @@ def play_alarm(dice):
         else:
             continue
         print(newest.flags(kind, what), newest.cause_of(kind, what))
-        newest.sealed(kind, counter, now // 1000, now, news // 3, bool(dice(2)), what)
+        newest.sealed(kind, counter, now // 1000, now, news // 3, bool(dice(2)), what, not dice(3))
         counter += 1
+        print(newest.deadline(news, True, False), newest.deadline(news, True, True), newest.next_at(now + dice(900000)))
         print(now, kind, newest.state(), newest.deadline(news, True), newest.receipt(dice(counter), dice(counter)))
 
 
@@ -249,7 +269,8 @@ def play_journal(dice):
 
 
 def main():
-    for play in (play_nmea, play_at, play_codecs, play_gestures, play_alarm, play_strap, play_check_in, play_delivery):
+    plays = play_nmea, play_movement, play_at, play_codecs, play_gestures, play_alarm, play_strap, play_check_in
+    for play in (*plays, play_delivery):
         print(play.__name__)
         play(Dice(7))
     play_journal(Dice(8))

@@ -1,7 +1,7 @@
 # hwsim: no-float
 """The GNSS receiver on its UART: octets to fixes, on and off, and a power cycle when it has gone silent.
 
-Keeps exactly one fix, the newest, in memory; never a track.
+Keeps the newest fix in memory and, while that is doubtful, the last one that was not; never a track.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from asyncio import core
 
 from machine import UART, Pin
 
-from tocsin import log, nmea
+from tocsin import log, movement, nmea
 
 SILENT_MS = 60000
 RXBUF = 2048
@@ -34,7 +34,8 @@ class Gnss:
         self._on_time = on_time
         self._on_fix = on_fix
         self._fix = None
-        self._fixed_at = 0
+        self._sure = None  # the last one without doubt
+        self._time = None  # s since 1970: the receiver's last
         self._heard_at = clock.ms()
         self.count = 0  # of fixes so far: tells whether there is a newer one
 
@@ -47,24 +48,24 @@ class Gnss:
 
     def remember(self, fix):
         """What fix() said before the processor slept, its age told anew."""
-        lat, lon, accuracy, age, altitude, speed, heading = fix
-        self._fix = nmea.Fix(lat, lon, speed, heading)
-        self._fix.accuracy, self._fix.altitude = accuracy, altitude
-        self._fixed_at = self._clock.ms() - age * 1000
+        lat, lon, accuracy, age, altitude, speed, heading, doubt, self._time = fix
+        fix = self._fix = self._sure = nmea.Fix(lat, lon, speed, heading)
+        fix.accuracy, fix.altitude, fix.doubt, fix.time = accuracy, altitude, doubt, self._time
+        fix.at = self._clock.ms() - age * 1000
 
     def fix(self):
-        """(lat, lon, accuracy, age s, altitude, speed, heading) of the last fix, or None."""
+        """(lat, lon, accuracy, age s, altitude, speed, heading, doubt, receiver's time) of the last fix, or None."""
         fix = self._fix
         if fix is None:
             return None
-        age = min((self._clock.ms() - self._fixed_at) // 1000, 65535)
-        return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading
+        age = min((self._clock.ms() - fix.at) // 1000, 65535)
+        return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading, fix.doubt, fix.time
 
     async def run(self):
         parser = nmea.Parser()
         while True:
             await _readable(self._uart)
-            self._heard_at = self._clock.ms()
+            heard_at = self._clock.ms()
             await asyncio.sleep_ms(BURST_MS)
             data = self._uart.read()
             if not data:
@@ -74,19 +75,36 @@ class Gnss:
                 told = self._aid and self._aid(self.fix(), self._clock.time())
                 if told:
                     self._uart.write(told)
-            for event in parser.feed(data):
-                if event[0] == "fix":
-                    if self._fix is None:
-                        log.event("gnss", fix=1)
-                    self._fix = event[1]
-                    self._fixed_at = self._heard_at
-                    self.count += 1
-                    self._on_fix()
-                elif event[0] == "time":
-                    self._on_time(event[1])
+            frozen = False
+            for what, value in parser.feed(data):
+                if what == "time":
+                    frozen = value == self._time
+                    if not frozen:
+                        self._time = value
+                        self._on_time(value)
+                else:
+                    self._take(value, heard_at)
+            if not frozen:
+                self._heard_at = heard_at
+
+    def _take(self, fix, heard_at):
+        """A new fix, unless it is of the same second as the last: a receiver that repeats itself has found nothing."""
+        last = self._fix
+        fix.at = heard_at
+        if last is None:
+            log.event("gnss", fix=1)
+        elif fix.time == last.time:
+            return
+        else:
+            fix.doubt = movement.doubt(self._sure, last, fix)
+        self._fix = fix
+        if not fix.doubt:
+            self._sure = fix
+        self.count += 1
+        self._on_fix()
 
     async def mind(self):
-        """Power the receiver off and on when nothing at all comes from it."""
+        """Power the receiver off and on when nothing comes from it, or the same second over and over."""
         while True:
             await asyncio.sleep_ms(SILENT_MS // 2)
             if self.on and self._clock.ms() - self._heard_at > SILENT_MS:
