@@ -10,28 +10,35 @@ import json
 from tocsin import log, settings
 
 FILE = "/board.json"
-PIN_MAX = 39  # ESP32 data sheet, GPIO0 to GPIO39
+PIN_MAX = 48  # of an ESP32-S3; an ESP32 has 39
 _KEPT = "board"  # in NVS
 _KEPT_MAX = 1900  # octets: within what NVS keeps in one piece
 _NEEDS = {  # what a section must have; those in _PINS are pins
     "button": ("pin",), "strap": ("pin",), "led": ("pin",), "haptic": ("pin",), "battery": ("pin", "table"),
-    "gnss": ("uart", "tx", "rx"), "modem": ("uart", "tx", "rx"),
+    "gnss": (), "modem": ("uart", "tx", "rx"),
 }  # fmt: skip
-_NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms")
+_NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms", "power_off_ms", "reset_ms")
 _PINS = ("pin", "tx", "rx", "rts", "cts", "power", "power_key", "reset", "status")
+_LISTS = {"held_high": int, "held_low": int, "init": str, "on": str, "off": str}  # of what
 
 
 def usable(name, section):
     """Does a section have what its driver can't do without, and are all its values of the right kind?"""
     if not isinstance(section, dict):
         return False
-    for key in _NEEDS[name]:
+    needs = _NEEDS[name]
+    if name == "gnss" and "on" not in section:  # not one in the modem
+        needs = _NEEDS["modem"]
+    for key in needs:
         if key not in section:
             return False
     for key in section:
         value = section[key]
         if key == "table":
             if not _is_table(value):
+                return False
+        elif key in _LISTS:
+            if not isinstance(value, list) or not all([isinstance(item, _LISTS[key]) for item in value]):
                 return False
         elif key in _NUMBERS or key in _PINS:
             if not _is_int(value) or value < 0 or (key in _PINS and value > PIN_MAX):

@@ -1,6 +1,7 @@
 # hwsim: no-float
 """The GNSS receiver on its UART: octets to fixes, on and off, and a power cycle when it has gone silent.
 
+Or in the modem: then drivers/modem.py tells it `told`, on or off (None: it doesn't know), and brings what it hears.
 Keeps exactly one fix, the newest, in memory; never a track.
 """
 
@@ -14,16 +15,29 @@ from tocsin import log, nmea
 SILENT_MS = 60000
 RXBUF = 2048
 BURST_MS = 200  # from the first octets of a second until it is read, mostly all at once: each waking costs energy
+COMMAND_MS = 10000  # at most, for one in the modem (A76XX Series AT Command Manual V1.05, 24.2: 9 s)
+AGAIN_MS = 3000  # it may not be ready yet
+STARVED_MS = 120000  # a data session has the line so long before it must make room for a position
 
 
 class Gnss:
     """`on_time(seconds)` whenever the receiver says the time, `on_fix()` for a new fix."""
 
     def __init__(self, board, clock, on_time, on_fix):
-        self._uart = UART(board["uart"], baudrate=board.get("baud", 9600), tx=board["tx"], rx=board["rx"], rxbuf=RXBUF)
+        self.commands = None  # of the modem that it is in: for off, for on
+        if "on" in board:
+            self.commands = board["off"], board["on"]
+        else:
+            self._uart = UART(
+                board["uart"], baudrate=board.get("baud", 9600), tx=board["tx"], rx=board["rx"], rxbuf=RXBUF
+            )
         self._power_on = 0 if board.get("power_active_low") else 1
         self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
-        self.on = self._power is None  # without a switch it always is
+        self.on = self._power is None and not self.commands  # without a switch it always is
+        self.told = None
+        self._tell_at = 0  # not before this is it told again
+        self.changed = None  # called when the modem must be told
+        self._parser = nmea.Parser()
         self._clock = clock
         self._on_time = on_time
         self._on_fix = on_fix
@@ -34,10 +48,42 @@ class Gnss:
 
     def switch(self, on):
         """Give it its supply, or take it."""
-        if self._power is not None and on != self.on:
+        if on != self.on and (self._power or self.commands):
             self.on = on
-            self._heard_at = self._clock.ms()
-            self._power.value(self._power_on if on else 1 - self._power_on)
+            self.listen()
+            if self._power:
+                self._power.value(self._power_on if on else 1 - self._power_on)
+            elif self.changed:
+                self.changed()
+
+    def listen(self):
+        """From now on it can be heard, so its silence counts."""
+        self._heard_at = self._clock.ms()
+
+    def _silent(self, ms):
+        return self.on and self._clock.ms() - self._heard_at > ms
+
+    # -- in the modem
+
+    def due(self):
+        """In how many ms the modem must tell it something; None: it is as it should be."""
+        return None if self.told == self.on else max(self._tell_at - self._clock.ms(), 0)
+
+    def starved(self):
+        """Must the modem's line be free for it?"""
+        return self.due() == 0 or self._silent(STARVED_MS)
+
+    async def tell(self, ask):
+        """Switch it by `ask(command, ms=)` of the modem. The last command says whether it worked."""
+        on = self.on
+        for text in self.commands[on]:
+            command = await ask(text, ms=COMMAND_MS)
+        self.listen()
+        self._tell_at = self._heard_at + AGAIN_MS
+        if command.ok or not on:
+            self.told = on
+
+    # -- what it says
 
     def remember(self, fix):
         """What fix() said before the processor slept, its age told anew."""
@@ -54,37 +100,42 @@ class Gnss:
         age = min((self._clock.ms() - self._fixed_at) // 1000, 65535)
         return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading
 
+    def feed(self, data):
+        """Octets from it, of which the first came when `listen` was called last."""
+        for event in self._parser.feed(data):
+            if event[0] == "fix":
+                if self._fix is None:
+                    log.event("gnss", fix=1)
+                self._fix = event[1]
+                self._fixed_at = self._heard_at
+                self.count += 1
+                self._on_fix()
+            elif event[0] == "time":
+                self._on_time(event[1])
+
     async def run(self):
-        parser = nmea.Parser()
         while True:
             await _readable(self._uart)
-            self._heard_at = self._clock.ms()
+            self.listen()
             await asyncio.sleep_ms(BURST_MS)
             data = self._uart.read()
-            if not data:
-                continue
-            for event in parser.feed(data):
-                if event[0] == "fix":
-                    if self._fix is None:
-                        log.event("gnss", fix=1)
-                    self._fix = event[1]
-                    self._fixed_at = self._heard_at
-                    self.count += 1
-                    self._on_fix()
-                elif event[0] == "time":
-                    self._on_time(event[1])
+            if data:
+                self.feed(data)
 
     async def mind(self):
-        """Power the receiver off and on when nothing at all comes from it."""
+        """Power the receiver off and on, or have the modem do it, when nothing at all comes from it."""
         while True:
             await asyncio.sleep_ms(SILENT_MS // 2)
-            if self.on and self._clock.ms() - self._heard_at > SILENT_MS:
+            if self._silent(SILENT_MS) and (self.told or not self.commands):
                 log.event("gnss", silent=1)
-                self._heard_at = self._clock.ms()
+                self.listen()
+                self.told = None
                 if self._power:
                     self._power.value(1 - self._power_on)
                     await asyncio.sleep_ms(1000)
                     self._power.value(self._power_on)
+                elif self.changed:
+                    self.changed()
 
 
 def _readable(uart):
