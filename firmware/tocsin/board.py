@@ -19,7 +19,8 @@ _NEEDS = {  # what a section must have; those in _PINS are pins
 }  # fmt: skip
 _NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms", "power_off_ms", "reset_ms")
 _PINS = ("pin", "tx", "rx", "rts", "cts", "power", "power_key", "reset", "status")
-_LISTS = {"held_high": int, "held_low": int, "init": str, "on": str, "off": str}  # of what
+_PIN_LISTS = ("held_high", "held_low")
+_COMMANDS = ("init", "on", "off")  # lists of text
 
 
 def usable(name, section):
@@ -37,11 +38,17 @@ def usable(name, section):
         if key == "table":
             if not _is_table(value):
                 return False
-        elif key in _LISTS:
-            if not isinstance(value, list) or not all([isinstance(item, _LISTS[key]) for item in value]):
+        elif key in _PIN_LISTS:
+            if not isinstance(value, list) or not all(_is_pin(item) for item in value):
                 return False
-        elif key in _NUMBERS or key in _PINS:
-            if not _is_int(value) or value < 0 or (key in _PINS and value > PIN_MAX):
+        elif key in _COMMANDS:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                return False
+        elif key in _PINS:
+            if not _is_pin(value):
+                return False
+        elif key in _NUMBERS:
+            if not _is_int(value) or value < 0:
                 return False
         elif not isinstance(value, bool):
             return False
@@ -50,6 +57,10 @@ def usable(name, section):
 
 def _is_int(value):
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_pin(value):
+    return _is_int(value) and 0 <= value <= PIN_MAX
 
 
 def _is_table(value):

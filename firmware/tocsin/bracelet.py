@@ -121,7 +121,7 @@ class Bracelet:
         self._wearer.start(start)
         start("downlink", self._downlink.run)
         for part, names in (
-            (self._gnss, (("gnss_mind", "mind"),) if self._gnss.commands else (("gnss", "run"), ("gnss_mind", "mind"))),
+            (self._gnss, () if self._gnss.commands else (("gnss", "run"), ("gnss_mind", "mind"))),
             (self._battery, (("battery", "run"),)),
             (self._modem, (("modem_reader", "reader"), ("modem", "run"))),
             (self._wifi, (("wifi", "run"),)),

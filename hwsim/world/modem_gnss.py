@@ -71,7 +71,7 @@ class Receiver:
         self._gnss.power(on)
 
     def report(self, wanted: bool) -> None:
-        if wanted and not self.ready:
+        if wanted and self._ready_s and not self.ready:
             raise AtError
         self.line.reported = wanted
 

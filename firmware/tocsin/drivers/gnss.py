@@ -17,7 +17,9 @@ RXBUF = 2048
 BURST_MS = 200  # from the first octets of a second until it is read, mostly all at once: each waking costs energy
 COMMAND_MS = 10000  # at most, for one in the modem (A76XX Series AT Command Manual V1.05, 24.2: 9 s)
 AGAIN_MS = 3000  # it may not be ready yet
-STARVED_MS = 120000  # a data session has the line so long before it must make room for a position
+TRIES = 8
+BEGIN_MS = 30000  # a data session that has the line goes on so long when it is switched on: the Alert goes first
+STARVED_MS = 120000  # and then so long before it must make room for a position
 
 
 class Gnss:
@@ -35,6 +37,7 @@ class Gnss:
         self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
         self.on = self._power is None and not self.commands  # without a switch it always is
         self.told = None
+        self._tries = 0
         self._tell_at = 0  # not before this is it told again
         self.changed = None  # called when the modem must be told
         self._parser = nmea.Parser()
@@ -71,17 +74,31 @@ class Gnss:
 
     def starved(self):
         """Must the modem's line be free for it?"""
-        return self.due() == 0 or self._silent(STARVED_MS)
+        return self._silent(STARVED_MS if self.told else BEGIN_MS)
+
+    def check(self):
+        """The modem's line has been free for it: is it heard?"""
+        if self._silent(SILENT_MS) and self.told:
+            self._lost()
+
+    def _lost(self):
+        log.event("gnss", silent=1)
+        self.listen()
+        self.told = None
 
     async def tell(self, ask):
         """Switch it by `ask(command, ms=)` of the modem. The last command says whether it worked."""
         on = self.on
+        ok = True
         for text in self.commands[on]:
-            command = await ask(text, ms=COMMAND_MS)
+            ok = (await ask(text, ms=COMMAND_MS)).ok
         self.listen()
         self._tell_at = self._heard_at + AGAIN_MS
-        if command.ok or not on:
-            self.told = on
+        self._tries += 1
+        if ok or not on or self._tries >= TRIES:
+            self.told, self._tries = on, 0
+            if not ok:
+                log.event("gnss", refused=1)
 
     # -- what it says
 
@@ -123,19 +140,15 @@ class Gnss:
                 self.feed(data)
 
     async def mind(self):
-        """Power the receiver off and on, or have the modem do it, when nothing at all comes from it."""
+        """Power the receiver off and on when nothing at all comes from it."""
         while True:
             await asyncio.sleep_ms(SILENT_MS // 2)
-            if self._silent(SILENT_MS) and (self.told or not self.commands):
-                log.event("gnss", silent=1)
-                self.listen()
-                self.told = None
+            if self._silent(SILENT_MS):
+                self._lost()
                 if self._power:
                     self._power.value(1 - self._power_on)
                     await asyncio.sleep_ms(1000)
                     self._power.value(self._power_on)
-                elif self.changed:
-                    self.changed()
 
 
 def _readable(uart):

@@ -309,6 +309,8 @@ class Modem:
                 polled = None
             elif polled is None or now - polled >= POLL_MS:
                 polled = now
+                if self.gnss:
+                    self.gnss.check()
                 await self._poll()
                 if self.registered and (timed is None or now - timed >= TIME_MS):
                     timed = now if await self._ask_time() else None
