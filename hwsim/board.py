@@ -1,7 +1,7 @@
 """Board files: which peripheral is wired to which pin of which chip. `board_configs/README.md` describes the schema.
 
-The firmware reads the same content as /board.json; `Board.to_json` makes it. This module knows the pins of the chip, so
-a board that can't work is refused with the file, the line and the key. It doesn't know what the firmware does with it.
+The firmware reads the wiring as /board.json; `Board.to_json` makes it. This module knows the pins of the chip
+(chips.py) and the modem (modems.py), so a board that can't work is refused with the file, the line and the key.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwsim.chips import FAMILIES, Family
 from hwsim.currents import DEFAULT, Currents
+from hwsim.modems import MODELS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "board_configs"
 
-# ESP32 data sheet 2.2 and Technical Reference Manual 4.11, 29.3, WROOM modules.
-_PINS = frozenset({0, 1, 2, 3, 4, 5, *range(12, 20), 21, 22, 23, 25, 26, 27, *range(32, 40)})
-_INPUT_ONLY = frozenset({34, 35, 36, 37, 38, 39})
-_CONSOLE = frozenset({1, 3})
-_ADC1 = frozenset(range(32, 40))  # ADC2 doesn't work while Wi-Fi is on
-_RTC = frozenset({0, 2, 4, 12, 13, 14, 15, 25, 26, 27, *range(32, 40)})  # can wake the chip
+# What the firmware is told, as /board.json: the rest is for people and for tools.
+_FIRMWARE = ("button", "strap", "led", "haptic", "battery", "gnss", "modem")
 
 
 class BoardError(ValueError):
@@ -32,7 +30,7 @@ class BoardError(ValueError):
 
 @dataclass(frozen=True)
 class Key:
-    kind: str  # output, input, wake, adc, bool, text, int, table
+    kind: str  # output, input, wake, adc, outputs (a list), bool, text, int, sha256, table
     required: bool = False
     low: int = 0
     high: int = 1 << 31
@@ -40,7 +38,15 @@ class Key:
 
 _SCHEMA: dict[str, dict[str, Key]] = {
     "board": {"name": Key("text", True), "note": Key("text")},
-    "chip": {"family": Key("text", True), "flash_mb": Key("int", True, 2, 16)},
+    "chip": {"family": Key("text", True), "flash_mb": Key("int", True, 2, 16), "psram_mb": Key("int", False, 0, 16)},
+    "image": {
+        "micropython": Key("text", True),
+        "file": Key("text", True),
+        "url": Key("text", True),
+        "sha256": Key("sha256", True),
+        "offset": Key("int", True),
+    },
+    "partitions": {"vfs_offset": Key("int", True), "journal_offset": Key("int", True), "note": Key("text")},
     "button": {"pin": Key("wake", True), "active_low": Key("bool", True)},
     "strap": {"pin": Key("wake", True), "closed_low": Key("bool", True)},
     "led": {"pin": Key("output", True), "active_low": Key("bool", True)},
@@ -52,16 +58,20 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "table": Key("table", True),
     },
     "gnss": {
-        "uart": Key("int", True, 1, 2),
-        "tx": Key("output", True),
-        "rx": Key("input", True),
-        "baud": Key("int", True, 1200, 921600),
+        "modem": Key("bool"),
+        "antenna_on": Key("text"),
+        "antenna_off": Key("text"),
+        "uart": Key("int", False, 1, 2),
+        "tx": Key("output"),
+        "rx": Key("input"),
+        "baud": Key("int", False, 1200, 921600),
         "power": Key("output"),
         "power_active_low": Key("bool"),
         "backup": Key("bool"),
         "ublox_aiding": Key("bool"),
     },
     "modem": {
+        "model": Key("text", True),
         "uart": Key("int", True, 1, 2),
         "tx": Key("output", True),
         "rx": Key("input", True),
@@ -71,15 +81,25 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "power_key": Key("output"),
         "power_key_active_low": Key("bool"),
         "power_key_ms": Key("int", False, 10, 10000),
+        "power_off_ms": Key("int", False, 10, 10000),
         "reset": Key("output"),
         "reset_active_low": Key("bool"),
+        "reset_ms": Key("int", False, 10, 10000),
         "status": Key("input"),
+        "supply": Key("output"),
+        "held_high": Key("outputs"),
+        "held_low": Key("outputs"),
     },
 }
 _SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000)} | {
     f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states
 }
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")
+_ABOUT = ("source", "unverified")  # sections about the others: "section" or "section.key" = text
+_RECEIVER = ("uart", "tx", "rx", "baud")  # what a receiver of its own needs
+_PIN_KINDS = ("output", "input", "wake", "adc", "outputs")
+_SECTOR = 4096
+_JOURNAL = 6 * _SECTOR  # firmware/README.md, What is on flash
 
 
 @dataclass(frozen=True)
@@ -105,8 +125,42 @@ class Board:
         capacity: int | None = self.sections.get("power", {}).get("capacity_mah")
         return capacity
 
+    @property
+    def family(self) -> Family:
+        """The pins of its chip."""
+        return FAMILIES[self["chip"]["family"]]
+
+    @property
+    def unverified(self) -> dict[str, str]:
+        """What nobody could check, by "section.key": what is not known of it."""
+        return dict(self.sections.get("unverified", {}))
+
+    @property
+    def unsourced(self) -> list[str]:
+        """Pins that the file has no source for, as "section.key"."""
+        known = self.sections.get("source", {})
+        return [
+            f"{section}.{key}"
+            for section, keys in self.sections.items()
+            for key in keys
+            if section not in _ABOUT and _SCHEMA[section][key].kind in _PIN_KINDS
+            and section not in known and f"{section}.{key}" not in known
+        ]  # fmt: skip
+
     def to_json(self) -> str:
-        return json.dumps(self.sections, indent=1, sort_keys=True)
+        """What the firmware is told of it: the wiring, and what its modem needs to be told."""
+        told = {name: dict(self.sections[name]) for name in _FIRMWARE if name in self.sections}
+        modem, gnss = told["modem"], told["gnss"]
+        model = MODELS[modem.pop("model")]
+        if "supply" in modem:
+            modem["held_high"] = [modem.pop("supply"), *modem.get("held_high", [])]
+        if model.init:
+            modem["init"] = list(model.init)
+        if gnss.pop("modem", False):
+            on, off = gnss.pop("antenna_on", None), gnss.pop("antenna_off", None)
+            gnss["on"] = ([on] if on else []) + list(model.gnss_on)
+            gnss["off"] = list(model.gnss_off[:1]) + ([off] if off else []) + list(model.gnss_off[1:])
+        return json.dumps(told, indent=1, sort_keys=True)
 
     def to_millivolt(self, percent: int) -> int:
         """The cell's voltage at a state of charge, from the board's table."""
@@ -141,6 +195,8 @@ class _Check:
         self._file = file
         self._lines = text.splitlines()
         self._used: dict[int, str] = {}
+        self._family: Family
+        self._psram_mb = 0
 
     def _refuse(self, message: str, section: str, key: str | None = None) -> BoardError:
         line = self._line(section, key)
@@ -155,14 +211,17 @@ class _Check:
                 inside = header.group(1).strip()
                 if inside == section:
                     found = number
-            elif key and inside == section and re.match(rf"\s*{re.escape(key)}\s*=", line):
+            elif key and inside == section and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
                 return number
         return found
 
     def document(self, document: dict[str, Any]) -> None:
+        self._chip(document)
         for section, content in document.items():
+            if section in _ABOUT:
+                continue
             if section not in _SCHEMA:
-                raise self._refuse(f"unknown section; known are {', '.join(_SCHEMA)}", section)
+                raise self._refuse(f"unknown section; known are {', '.join([*_SCHEMA, *_ABOUT])}", section)
             if not isinstance(content, dict):
                 raise self._refuse("must be a section", section)
             for key, value in content.items():
@@ -172,13 +231,72 @@ class _Check:
         for section in _REQUIRED:
             if section not in document:
                 raise self._refuse("section is missing", section)
-            for key, rule in _SCHEMA[section].items():
-                if rule.required and key not in document[section]:
+        for section, content in document.items():
+            for key, rule in _SCHEMA.get(section, {}).items():
+                if rule.required and key not in content:
                     raise self._refuse("key is missing", section, key)
-        if document["chip"]["family"] != "esp32":
-            raise self._refuse("only esp32 is supported", "chip", "family")
-        if document["gnss"]["uart"] == document["modem"]["uart"]:
-            raise self._refuse("the same UART as [gnss]", "modem", "uart")
+        self._together(document)
+        for section in _ABOUT:
+            self._about(section, document)
+
+    def _chip(self, document: dict[str, Any]) -> None:
+        """First of all: which pins there are."""
+        chip = document.get("chip")
+        if not isinstance(chip, dict):
+            raise self._refuse("section is missing", "chip")
+        if chip.get("family") not in FAMILIES:
+            raise self._refuse(f"must be one of {', '.join(FAMILIES)}", "chip", "family")
+        self._family = FAMILIES[chip["family"]]
+        psram = chip.get("psram_mb", 0)
+        self._psram_mb = psram if isinstance(psram, int) else 0  # what is wrong with it is said in its turn
+
+    def _together(self, document: dict[str, Any]) -> None:
+        """What must fit together."""
+        gnss, modem = document["gnss"], document["modem"]
+        if modem["model"] not in MODELS:
+            raise self._refuse(f"unknown modem; known are {', '.join(MODELS)}", "modem", "model")
+        if gnss.get("modem"):
+            for key in (*_RECEIVER, "power", "power_active_low", "backup"):
+                if key in gnss:
+                    raise self._refuse("a receiver in the modem has none of its own", "gnss", key)
+            if not MODELS[modem["model"]].gnss_on:
+                raise self._refuse(f"none that the firmware can use is in a {modem['model']}", "gnss", "modem")
+        else:
+            for key in ("antenna_on", "antenna_off"):
+                if key in gnss:
+                    raise self._refuse("only for a receiver in the modem", "gnss", key)
+            for key in _RECEIVER:
+                if key not in gnss:
+                    raise self._refuse("key is missing; or is the receiver in the modem: modem = true?", "gnss", key)
+            if gnss["uart"] == modem["uart"]:
+                raise self._refuse("the same UART as [gnss]", "modem", "uart")
+        for section in ("button", "strap"):
+            pin = document.get(section, {}).get("pin")
+            if pin in self._family.strapping:
+                raise self._refuse(f"GPIO{pin} decides how the chip starts: low then, it may not start", section, "pin")
+        image = document.get("image")
+        if image and image["offset"] != self._family.image_offset:
+            raise self._refuse(f"must be {self._family.image_offset:#x} on an {self._family.name}", "image", "offset")
+        if "partitions" in document:
+            self._partitions(document["partitions"], document["chip"]["flash_mb"] << 20)
+
+    def _partitions(self, content: dict[str, Any], flash: int) -> None:
+        for key in ("vfs_offset", "journal_offset"):
+            if content[key] % _SECTOR:
+                raise self._refuse(f"must be a multiple of {_SECTOR:#x}", "partitions", key)
+        if content["journal_offset"] <= content["vfs_offset"]:
+            raise self._refuse("must be behind vfs_offset", "partitions", "journal_offset")
+        if content["journal_offset"] + _JOURNAL > flash:
+            raise self._refuse(f"the journal needs {_JOURNAL:#x} octets before the end of the flash", "partitions",
+                               "journal_offset")  # fmt: skip
+
+    def _about(self, section: str, document: dict[str, Any]) -> None:
+        for name, text in document.get(section, {}).items():
+            of, _, key = name.partition(".")
+            if of not in document or of in _ABOUT or (key and key not in document[of]):
+                raise self._refuse(f"{name} is not in this file", section, name)
+            if not isinstance(text, str) or not text:
+                raise self._refuse("must be text", section, name)
 
     def _value(self, section: str, key: str, value: Any, rule: Key) -> None:
         if rule.kind == "text":
@@ -189,6 +307,14 @@ class _Check:
                 raise self._refuse("must be true or false", section, key)
         elif rule.kind == "table":
             self._table(section, key, value)
+        elif rule.kind == "sha256":
+            if not isinstance(value, str) or not re.fullmatch(r"(?:[0-9a-f]{64})?", value):
+                raise self._refuse('must be 64 hexadecimal digits, or "" where it is not known', section, key)
+        elif rule.kind == "outputs":
+            if not isinstance(value, list) or not all(type(pin) is int for pin in value):
+                raise self._refuse("must be a list of pins", section, key)
+            for pin in value:
+                self._pin(section, key, pin, "output")
         elif not isinstance(value, int) or isinstance(value, bool):
             raise self._refuse("must be an integer", section, key)
         elif rule.kind == "int":
@@ -198,16 +324,18 @@ class _Check:
             self._pin(section, key, value, rule.kind)
 
     def _pin(self, section: str, key: str, pin: int, kind: str) -> None:
-        if pin not in _PINS:
-            why = "drives the module's flash chip" if 6 <= pin <= 11 else "does not exist on an ESP32"
+        family = self._family
+        why = family.unusable(pin, self._psram_mb)
+        if why:
             raise self._refuse(f"GPIO{pin} {why}", section, key)
-        if pin in _CONSOLE:
-            raise self._refuse(f"GPIO{pin} belongs to the console", section, key)
-        if kind == "output" and pin in _INPUT_ONLY:
+        if kind == "output" and pin in family.input_only:
             raise self._refuse(f"GPIO{pin} can only be an input", section, key)
-        if kind == "adc" and pin not in _ADC1:
-            raise self._refuse(f"GPIO{pin} is not on ADC1 (32-39); ADC2 doesn't work beside Wi-Fi", section, key)
-        if kind == "wake" and pin not in _RTC:
+        if kind == "adc" and pin not in family.adc1:
+            raise self._refuse(
+                f"GPIO{pin} is not on ADC1 ({min(family.adc1)}-{max(family.adc1)}); ADC2 doesn't work beside Wi-Fi",
+                section, key,
+            )  # fmt: skip
+        if kind == "wake" and pin not in family.wake:
             raise self._refuse(f"GPIO{pin} can't wake the chip", section, key)
         if pin in self._used:
             raise self._refuse(f"GPIO{pin} is already used by {self._used[pin]}", section, key)

@@ -180,6 +180,20 @@ def usb(board: str, flash: Path | None, bootloader: bool, seconds: float | None,
     sys.exit(serve.main(board, flash, bootloader, seconds, as_json))
 
 
+@main.command("boards")
+@click.argument("boards", nargs=-1)
+@click.option("--details", is_flag=True, help="Say of each what nobody could check.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def boards(boards: tuple[str, ...], details: bool, as_json: bool) -> None:
+    """Check board files (names in board_configs/, or paths; by default all of ours).
+
+    Exit status: 0 all can be used, 1 one can't.
+    """
+    from hwsim import boards as command
+
+    sys.exit(command.main(boards, details, as_json))
+
+
 @main.command("powercut")
 @click.option("--life", help="One life: mqtt, sms or full. By default all three.")
 @click.option("--quick", is_flag=True, help="Every eleventh operation, clean and torn in turn.")

@@ -7,6 +7,8 @@ in the middle of a response; they are told from the response by their prefix. Wh
 business (drivers/modem.py).
 """
 
+from tocsin.nmea import days
+
 LINE_MAX = 400  # the longest line we use is a PDU: 2 * (11 + 12 + 11 + 140) hexadecimal digits
 LINES_MAX = 24
 PROMPT_MS = 10000  # the prompt is the modem's own doing: only what follows it waits for the network
@@ -132,6 +134,9 @@ class Engine:
 
     def _on_line(self, line, events):
         command = self.command
+        if line[0] == "$":  # of the GNSS receiver in it, also between a line and its PDU
+            events.append(("urc", line))
+            return
         if self._pdu_of is not None:
             events.append(("urc", self._pdu_of, line))
             self._pdu_of = None
@@ -216,3 +221,15 @@ def signal(line):
     """-dBm of a +CSQ line (3GPP TS 27.007, 8.5: 0 is -113 dBm or less, 31 is -51 dBm or more), or UNKNOWN_DBM."""
     rssi = fields(line)[0]
     return 113 - 2 * int(rssi) if rssi.isdigit() and int(rssi) <= 31 else UNKNOWN_DBM
+
+
+def network_time(line):
+    """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour."""
+    text = fields(line)[0]
+    if len(text) != 20 or text[17] not in "+-":
+        raise ValueError
+    year, month, day = int(text[0:2]), int(text[3:5]), int(text[6:8])
+    seconds = days(2000 + year, month, day) * 86400
+    seconds += int(text[9:11]) * 3600 + int(text[12:14]) * 60 + int(text[15:17])
+    zone = int(text[18:20]) * 900
+    return seconds - zone if text[17] == "+" else seconds + zone

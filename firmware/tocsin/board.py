@@ -10,22 +10,27 @@ import json
 from tocsin import log, settings
 
 FILE = "/board.json"
-PIN_MAX = 39  # ESP32 data sheet, GPIO0 to GPIO39
+PIN_MAX = 48  # of an ESP32-S3; an ESP32 has 39
 _KEPT = "board"  # in NVS
 _KEPT_MAX = 1900  # octets: within what NVS keeps in one piece
 _NEEDS = {  # what a section must have; those in _PINS are pins
     "button": ("pin",), "strap": ("pin",), "led": ("pin",), "haptic": ("pin",), "battery": ("pin", "table"),
-    "gnss": ("uart", "tx", "rx"), "modem": ("uart", "tx", "rx"),
+    "gnss": (), "modem": ("uart", "tx", "rx"),
 }  # fmt: skip
-_NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms")
+_NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms", "power_off_ms", "reset_ms")
 _PINS = ("pin", "tx", "rx", "rts", "cts", "power", "power_key", "reset", "status")
+_PIN_LISTS = ("held_high", "held_low")
+_COMMANDS = ("init", "on", "off")  # lists of text
 
 
 def usable(name, section):
     """Does a section have what its driver can't do without, and are all its values of the right kind?"""
     if not isinstance(section, dict):
         return False
-    for key in _NEEDS[name]:
+    needs = _NEEDS[name]
+    if name == "gnss" and "on" not in section:  # not one in the modem
+        needs = _NEEDS["modem"]
+    for key in needs:
         if key not in section:
             return False
     for key in section:
@@ -33,8 +38,17 @@ def usable(name, section):
         if key == "table":
             if not _is_table(value):
                 return False
-        elif key in _NUMBERS or key in _PINS:
-            if not _is_int(value) or value < 0 or (key in _PINS and value > PIN_MAX):
+        elif key in _PIN_LISTS:
+            if not isinstance(value, list) or not all(_is_pin(item) for item in value):
+                return False
+        elif key in _COMMANDS:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                return False
+        elif key in _PINS:
+            if not _is_pin(value):
+                return False
+        elif key in _NUMBERS:
+            if not _is_int(value) or value < 0:
                 return False
         elif not isinstance(value, bool):
             return False
@@ -43,6 +57,10 @@ def usable(name, section):
 
 def _is_int(value):
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_pin(value):
+    return _is_int(value) and 0 <= value <= PIN_MAX
 
 
 def _is_table(value):

@@ -64,6 +64,8 @@ class Bracelet:
             "modem", board.get("modem"), self._clock, self._on_modem, self._on_sms, self._on_network_time,
             self._wake.set,
         )  # fmt: skip
+        if self._gnss.commands and parts.present(self._modem):
+            self._modem.gnss, self._gnss.changed = self._gnss, self._modem.look
         self._wearer = Wearer(board, state, self._clock, self._haptic, self._on_want, self._on_button_alive)
         self._wifi = parts.build("wifi", config.wifi, self._on_wifi)
         self._ppp = parts.Absent()
@@ -119,7 +121,7 @@ class Bracelet:
         self._wearer.start(start)
         start("downlink", self._downlink.run)
         for part, names in (
-            (self._gnss, (("gnss", "run"), ("gnss_mind", "mind"))),
+            (self._gnss, () if self._gnss.commands else (("gnss", "run"), ("gnss_mind", "mind"))),
             (self._battery, (("battery", "run"),)),
             (self._modem, (("modem_reader", "reader"), ("modem", "run"))),
             (self._wifi, (("wifi", "run"),)),

@@ -16,7 +16,7 @@ class Absent:
     percent = 100  # the wire has no "unknown": a measurement that is none becomes its limit
     stretch = 1
     signal = 255
-    cell = None
+    cell = commands = None
 
     def __getattr__(self, name):
         return _nothing

@@ -192,12 +192,12 @@ class Sleep:
         if parts.ppp.up:  # while there is still a way for the goodbye
             await parts.mqtt.close()
         parts.ppp.stop()
+        parts.gnss.switch(False)  # before the modem, which it may be in
         parts.modem.switch(False)
         while not parts.modem.resting:
             if parts.touched():
                 return
             await asyncio.sleep_ms(LOOK_MS)
-        parts.gnss.switch(False)
         parts.battery.look()
         await parts.mqtt.close()
         parts.wifi.stop()

@@ -76,12 +76,8 @@ def idf_heap_info(capabilities):
     return [(166000, 110000, 65536, 90000)]
 
 
-# Pins that reach the RTC (ESP32 data sheet, IO_MUX): only they wake the chip.
-_RTC_PINS = (0, 2, 4, 12, 13, 14, 15, 25, 26, 27, 32, 33, 34, 35, 36, 37, 38, 39)
-
-
 def _rtc_pin(pin):
-    if pin._id not in _RTC_PINS:
+    if not _hw.cfg["wake_pins"] >> pin._id & 1:  # only pins that reach the RTC wake the chip
         raise ValueError("invalid pin")
     return pin._id
 

@@ -93,7 +93,7 @@ class Pin:
     def __new__(cls, id, *args, **kw):
         if isinstance(id, Pin):
             id = id._id
-        if not isinstance(id, int) or not 0 <= id <= 39 or id in (20, 24) or 28 <= id <= 31:
+        if not isinstance(id, int) or id < 0 or not _hw.cfg["pins"] >> id & 1:
             raise ValueError("invalid pin")
         pin = cls._made.get(id)
         if pin is None:
@@ -110,7 +110,7 @@ class Pin:
         self.init(mode, pull, value=value)
 
     def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
-        if mode in (Pin.OUT, Pin.OPEN_DRAIN) and self._id >= 34:
+        if mode in (Pin.OUT, Pin.OPEN_DRAIN) and _hw.cfg["input_only"] >> self._id & 1:
             raise ValueError("pin can only be input")
         if mode == -1:
             if value is not None:
@@ -274,7 +274,7 @@ class UART(io.IOBase):
             self._tx = Pin(tx)._id
         if rx is not None:
             self._rx = Pin(rx)._id
-        if self._tx >= 34:
+        if _hw.cfg["input_only"] >> self._tx & 1:
             raise ValueError("pin can only be input")
         if rxbuf is not None:
             self._rxbuf = max(rxbuf, 129)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwsim import board as boards
+from hwsim.chips import mask
 from hwsim.world import flash as flash_image
 from hwsim.world.device import Device, part_suffix
 from hwsim.world.gnss import Gnss, Track
+from hwsim.world.modem_gnss import AtLine, Receiver
 from hwsim.world.modem_ports import on_uart
 from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch, Strap
-from hwsim.world.uart import SerialPorts
+from hwsim.world.uart import SerialLine, SerialPorts
 from hwsim.world.uplink import Uplink
 from hwsim.world.wifi import Wifi
 
@@ -47,18 +49,38 @@ class Bracelet(Device):
         self.battery = Battery(self, f"battery{suffix}", board)
         self.wifi = Wifi(self, f"wifi{suffix}")
         ports = SerialPorts(self)
-        self.gnss = Gnss(self, f"gnss{suffix}", board["gnss"], track)
-        ports.add(self.gnss.line)
-        if "power" in board["gnss"]:
-            active_low = board["gnss"].get("power_active_low", False)
-            PowerSwitch(self, f"gnss{suffix}", board["gnss"]["power"], active_low, self.gnss.power)
         self.modem, line = on_uart(self, f"modem{suffix}", board["modem"], self.phone)
         ports.add(line)
+        self.gnss = self._receiver(f"gnss{suffix}", ports, track)
         Uplink(self, self.world.net, self.wifi, self.modem)
+
+    def _receiver(self, who: str, ports: SerialPorts, track: Track | None) -> Gnss:
+        wiring = self.board["gnss"]
+        if wiring.get("modem"):
+            line = AtLine(self.modem)
+            gnss = Gnss(self, who, wiring, track, line)
+            antenna = [wiring[key] for key in ("antenna_on", "antenna_off") if key in wiring]
+            self.modem.receiver = Receiver(self.modem, self.board["modem"]["model"], antenna, line, gnss)
+            return gnss
+        gnss = Gnss(self, who, wiring, track)
+        assert isinstance(gnss.line, SerialLine)
+        ports.add(gnss.line)
+        if "power" in wiring:
+            PowerSwitch(self, who, wiring["power"], wiring.get("power_active_low", False), gnss.power)
+        return gnss
+
+    def hello(self) -> dict[str, Any]:
+        family = self.board.family
+        usable = [pin for pin in family.pins if family.unusable(pin, self.board["chip"].get("psram_mb", 0)) is None]
+        return super().hello() | {
+            "pins": mask([*usable, *family.console, *family.usb]),
+            "input_only": mask(family.input_only),
+            "wake_pins": mask(family.wake),
+        }
 
     def boot(self) -> None:
         super().boot()
-        if "power" not in self.board["gnss"]:  # no switch: it lives with the board's supply
+        if not self.board["gnss"].keys() & {"power", "modem"}:  # no switch: it lives with the board's supply
             self.gnss.power(True)
         if "power_key" not in self.board["modem"]:
             self.modem.power(True)

@@ -23,6 +23,7 @@ from hwsim.world.uart import SerialLine
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
+    from hwsim.world.modem_gnss import AtLine
 
 _FIRST_OUTPUT_US = 400_000
 _ORBITS_US = 4 * 3600 * 1_000_000  # the ephemerides that satellites broadcast are good for some four hours
@@ -98,12 +99,15 @@ def _degrees(e7: int, width: int, positive: str, negative: str) -> str:
 
 
 class Gnss:
-    def __init__(self, device: Device, who: str, wiring: dict[str, Any], track: Track | None) -> None:
+    def __init__(
+        self, device: Device, who: str, wiring: dict[str, Any], track: Track | None, line: AtLine | None = None
+    ) -> None:
+        """`line`: of the modem that it is in; else it has one of its own."""
         self._device = device
         self._world = device.world
         self._meter = device.meter
         self._who = who
-        self.line = SerialLine(device, who, wiring, self._told)
+        self.line = line or SerialLine(device, who, wiring, self._told)
         self.line.on_open = self._changed
         self._track = track
         self.cold_start_s = 32.0

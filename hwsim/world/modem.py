@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from hwsim.world.clock import Timer
 from hwsim.world.modem_at import COMMANDS, AtError
 from hwsim.world.modem_data import DIAL_US, PacketData
 from hwsim.world.pdu import PduError, Sms, decode_submit, encode_deliver, tpdu_length
 from hwsim.world.sms import CENTRE_NUMBER, SmsCentre
+
+if TYPE_CHECKING:
+    from hwsim.world.modem_gnss import Receiver
 
 BOOT_US = 3_000_000
 LINE_US = 4_000  # between two lines of an answer
@@ -53,6 +57,9 @@ class Modem:
         self._service = True
         self._data = True
         self.on = False
+        self.fed = True  # there is a supply that its key can switch on
+        self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
+        self.receiver: Receiver | None = None  # a GNSS receiver in it
         self.on_power_change: Callable[[], None] = lambda: None
         self.on_spend: Callable[[str], None] = lambda state: None  # what it does to its supply, for a meter
         self._sending = False
@@ -83,6 +90,8 @@ class Modem:
         self._reference = 0
         self._sending = False
         self.packet.forget()
+        if self.receiver:
+            self.receiver.forget()
 
     def note(self, what: str, **detail: object) -> None:
         self._note(self.who, what, **detail)
@@ -91,7 +100,7 @@ class Modem:
 
     def power(self, on: bool, *, warm: bool = False) -> None:
         """Switch its supply; `warm` skips the start, for a modem that has been on for long."""
-        if on == self.on:
+        if on == self.on or (on and not self.fed):
             return
         self.on = on
         for timer in self._timers:
@@ -106,9 +115,15 @@ class Modem:
             self.ready = True
             self._found()
         elif on:
-            self._later(BOOT_US, self._booted)
+            self.later(BOOT_US, self._booted)
 
-    def _later(self, us: int, call: Callable[[], None]) -> None:
+    def feed_supply(self, fed: bool) -> None:
+        """The supply that its key needs comes or goes."""
+        self.fed = fed
+        if not fed:
+            self.power(False)
+
+    def later(self, us: int, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.pending]
         self._timers.append(self._after(us, call))
 
@@ -123,7 +138,7 @@ class Modem:
         """A packet of data leaves."""
         self._sending = True
         self._spend()
-        self._later(BURST_US, self._sent)
+        self.later(BURST_US, self._sent)
 
     def _sent(self) -> None:
         self._sending = False
@@ -193,7 +208,7 @@ class Modem:
             return
         self._register(SEARCHING)
         if self._service:
-            self._later(self.register_us, self._found)
+            self.later(self.register_us, self._found)
 
     def _found(self) -> None:
         if self._service and self._sim and self.functional and not self.registered:
@@ -272,7 +287,7 @@ class Modem:
 
     def feed(self, data: bytes) -> None:
         """Octets from the other end of the serial line."""
-        if not self.ready or self.mute:
+        if not self.ready or self.mute or not all(self.held.values()):
             return
         if self.packet.online:
             self.packet.feed(data)
@@ -299,7 +314,7 @@ class Modem:
         self._busy = True
         line = self._pending.pop(0)
         if line[:2].upper() != "AT":
-            self._later(LINE_US, lambda: self._finish([], "ERROR"))
+            self.later(LINE_US, lambda: self._finish([], "ERROR"))
             return
         lines: list[str] = []
         final = "OK"
@@ -309,20 +324,20 @@ class Modem:
         except AtError as error:
             final = error.text(self.verbose_errors)
         if self._submit_length is not None and final == "OK":
-            self._later(LINE_US, self._prompt)
+            self.later(LINE_US, self._prompt)
         elif self.packet.wanted is not None and final == "OK":
-            self._later(DIAL_US, self._dialled)
+            self.later(DIAL_US, self._dialled)
         else:
-            self._later(LINE_US, lambda: self._finish(lines, final))
+            self.later(LINE_US, lambda: self._finish(lines, final))
 
     def _finish(self, lines: list[str], final: str) -> None:
         if lines:
             self.say(lines[0])
-            self._later(LINE_US, lambda: self._finish(lines[1:], final))
+            self.later(LINE_US, lambda: self._finish(lines[1:], final))
             return
         self.say(final)
         self._busy = False
-        self._later(1, self._next)
+        self.later(1, self._next)
 
     def _dialled(self) -> None:
         """The end of ATD and ATO: the line is data from here on, or NO CARRIER."""
@@ -362,14 +377,14 @@ class Modem:
                 raise PduError("another length than announced")
             sms = decode_submit(pdu, self.number)
         except ValueError:
-            self._later(LINE_US, lambda: self._finish([], AtError(304, "CMS").text(self.verbose_errors)))
+            self.later(LINE_US, lambda: self._finish([], AtError(304, "CMS").text(self.verbose_errors)))
             return
         if not self.registered:
-            self._later(NO_SERVICE_US, lambda: self._finish([], AtError(331, "CMS").text(self.verbose_errors)))
+            self.later(NO_SERVICE_US, lambda: self._finish([], AtError(331, "CMS").text(self.verbose_errors)))
             return
         self._sending = True
         self._spend()
-        self._later(SUBMIT_US, lambda: self._submitted(sms))
+        self.later(SUBMIT_US, lambda: self._submitted(sms))
 
     def _submitted(self, sms: Sms) -> None:
         self._sending = False

@@ -4,6 +4,7 @@ time and on a plain object in virtual time."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pty
 import tty
@@ -28,21 +29,44 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     line = SerialLine(device, who, wiring, lambda data: modem.feed(data))
     modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note)
     modem.on_spend = lambda state: device.meter.set("modem", state)
+    supply = PowerSwitch(device, who, wiring["supply"], False, modem.feed_supply) if "supply" in wiring else None
+    modem.fed = supply is None
     if "power_key" in wiring:
         _Key(device, modem, who, wiring)
     if "reset" in wiring:
-        active_low = wiring.get("reset_active_low", True)
-        PowerSwitch(device, who, wiring["reset"], active_low, lambda active: _pulled(world, modem, active))
+        _Reset(device, modem, who, wiring)
+    for key, active_low in (("held_high", False), ("held_low", True)):
+        for pin in wiring.get(key, []):
+            modem.held[pin] = False
+            PowerSwitch(device, who, pin, active_low, functools.partial(modem.held.__setitem__, pin))
     if "status" in wiring:
         modem.on_power_change = Level(device, who, wiring["status"], lambda: modem.on).changed
     return modem, line
 
 
-def _pulled(world: World, modem: Modem, active: bool) -> None:
-    if active:
-        modem.power(False)
-    else:
-        world.after(_AFTER_RESET_US, lambda: modem.power(True))
+class _Reset:
+    """Held for long enough, it takes the modem down; let go, it starts again."""
+
+    def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
+        self._world = device.world
+        self._modem = modem
+        self._hold_us = wiring.get("reset_ms", 0) * 1000
+        self._timer: Timer | None = None
+        self._down = False
+        PowerSwitch(device, who, wiring["reset"], wiring.get("reset_active_low", True), self._changed)
+
+    def _changed(self, active: bool) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if active:
+            self._timer = self._world.after(self._hold_us, self._held)
+        elif self._down:
+            self._down = False
+            self._timer = self._world.after(_AFTER_RESET_US, lambda: self._modem.power(True))
+
+    def _held(self) -> None:
+        self._down = True
+        self._modem.power(False)
 
 
 class _Key:
@@ -51,7 +75,8 @@ class _Key:
     def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
         self._world = device.world
         self._modem = modem
-        self._hold_us = wiring.get("power_key_ms", 1000) * 1000
+        self._on_us = wiring.get("power_key_ms", 1000) * 1000
+        self._off_us = wiring.get("power_off_ms", wiring.get("power_key_ms", 1000)) * 1000
         self._timer: Timer | None = None
         active_low = wiring.get("power_key_active_low", False)
         PowerSwitch(device, who, wiring["power_key"], active_low, self._changed)
@@ -59,7 +84,8 @@ class _Key:
     def _changed(self, active: bool) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = self._world.after(self._hold_us, self._held) if active else None
+        hold_us = self._off_us if self._modem.on else self._on_us
+        self._timer = self._world.after(hold_us, self._held) if active else None
 
     def _held(self) -> None:
         self._modem.power(not self._modem.on)

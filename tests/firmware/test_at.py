@@ -35,6 +35,17 @@ def test_information_lines():
     assert command.lines == ["+CSQ: 17,0"]
 
 
+def test_sentences_of_a_receiver_in_the_modem_come_between_any_two_lines():
+    command = Command("AT+CMGR=3", "+CMGR:")
+    sentence = b"$GPRMC,120000.00,V,,,,,,,010125,,,N*7C\r\n"
+    parts = b"+CMGR: 1,,3\r\n", sentence, b"07ABCD\r\n", sentence, b"\r\nOK\r\n"
+    _, events = exchange(command, *parts)
+    assert (command.ok, command.lines) == (True, ["+CMGR: 1,,3", "07ABCD"])
+    assert urcs(events) == [(sentence.decode().strip(),)] * 2
+    _, events = exchange(Command("AT"), b"+CMT: ,3\r\n", sentence, b"07ABCD\r\n")
+    assert urcs(events) == [(sentence.decode().strip(),), ("+CMT: ,3", "07ABCD")]
+
+
 @pytest.mark.parametrize("result", ["ERROR", "+CME ERROR: 14", "+CMS ERROR: 38", "ABORTED"])
 def test_errors(result):
     command = Command("AT+CMGF=0")

@@ -86,15 +86,17 @@ def test_numbers_and_nesting_beyond_measure(octets):
 
 NAMES = list(board._NEEDS)
 SECTIONS = st.dictionaries(
-    st.sampled_from(["pin", "uart", "tx", "rx", "baud", "table", "active_low", "power", "power_key_ms", "note"]),
+    st.sampled_from(
+        ["pin", "uart", "tx", "rx", "baud", "table", "active_low", "power", "power_key_ms", "note", "on", "held_low"]
+    ),
     SCALARS | st.lists(st.lists(st.integers(-5, 5000), max_size=3), max_size=4) | st.integers(0, 39),
     max_size=6,
 )
 
 
-@pytest.mark.parametrize("name", ["reference", "devkit"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in boards.CONFIGS.glob("*.toml")))
 def test_every_board_of_ours_is_usable_whole(name):
-    sections = boards.load(name).sections
+    sections = json.loads(boards.load(name).to_json())
     found, missed = board.choose(sections, {})
     assert missed == []
     assert found == {part: sections[part] for part in board._NEEDS if part in sections}
@@ -103,16 +105,43 @@ def test_every_board_of_ours_is_usable_whole(name):
 
 def test_what_the_boards_schema_knows_the_firmware_takes():
     """A new key or section of the schema must be known here, or the firmware would refuse the section."""
-    example = {"bool": True, "table": [[1, 0], [2, 100]], "text": "x"}
-    for section, keys in boards._SCHEMA.items():
-        if section in ("board", "chip", "power"):  # for people, the flashing tool and the simulator
-            continue
+    example = {"bool": True, "table": [[1, 0], [2, 100]], "outputs": [2, 3]}
+    for_tools = {"modem": {"model", "supply"}, "gnss": {"modem", "antenna_on", "antenna_off"}}
+    for section in boards._FIRMWARE:
+        keys = {key: rule for key, rule in boards._SCHEMA[section].items() if key not in for_tools.get(section, ())}
         assert board.usable(section, {key: example.get(rule.kind, 1) for key, rule in keys.items()}), section
+
+
+def test_what_a_board_says_of_its_modem_becomes_pins_and_commands():
+    told = json.loads(boards.load("lilygo-t-sim7000g").to_json())
+    assert told["gnss"] == {
+        "on": ["AT+CGPIO=0,48,1,1", "AT+CGNSPWR=1", "AT+CGNSTST=1"],
+        "off": ["AT+CGNSTST=0", "AT+CGPIO=0,48,1,0", "AT+CGNSPWR=0"],
+    }
+    assert json.loads(boards.load("lilygo-t-a7670").to_json())["modem"]["held_high"] == [12]
+    assert json.loads(boards.load("walter").to_json())["modem"]["init"] == ["AT+CFUN=1"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("modem", "held_high", [99]),
+        ("modem", "held_low", [True]),
+        ("modem", "held_low", 5),
+        ("modem", "init", [7]),
+        ("modem", "init", "AT"),
+        ("gnss", "on", [None]),
+    ],
+)
+def test_lists_of_the_wrong_kind_are_not_usable(section, key, value):
+    good = json.loads(boards.load("lilygo-t-sim7000g").to_json())[section]
+    assert board.usable(section, good)
+    assert not board.usable(section, good | {key: value})
 
 
 @given(st.dictionaries(st.sampled_from([*NAMES, "board", "power"]), SECTIONS | JSON, max_size=7))
 def test_any_wiring_is_taken_as_far_as_it_is_usable(written):
-    good = boards.load("reference").sections
+    good = json.loads(boards.load("reference").to_json())
     found, missed = board.choose(written, good)
     for name in NAMES:
         if name not in good:
@@ -121,6 +150,8 @@ def test_any_wiring_is_taken_as_far_as_it_is_usable(written):
         assert board.usable(name, found[name])
         for key in board._PINS:
             assert 0 <= found[name].get(key, 0) <= board.PIN_MAX
+        for key in board._PIN_LISTS:
+            assert all(0 <= pin <= board.PIN_MAX for pin in found[name].get(key, []))
     alone, missed = board.choose(written, {})
     assert missed == []
     assert set(alone) <= set(written)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from hwsim import board
 from hwsim.board import CONFIGS, BoardError, load
+from hwsim.cli import main
 
 REFERENCE = (CONFIGS / "reference.toml").read_text()
+S3 = (CONFIGS / "lilygo-t-sim7670g-s3.toml").read_text()
+BOARDS = sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_boards_of_the_repository(path):
     loaded = load(path)
     assert loaded.name == path.stem
+    assert loaded.unsourced == []
+    if not loaded["image"]["sha256"]:
+        assert "image.sha256" in loaded.unverified
     assert json.loads(loaded.to_json())["button"]["pin"] == loaded["button"]["pin"]
 
 
@@ -51,7 +58,26 @@ def test_charge_and_voltage():
         ("[led]", "[lamp]", "[lamp]: unknown section"),
         ("power_key_ms", "power_key_s", "[modem] power_key_s: unknown key"),
         ("active_low = true\n", "", "[button] active_low: key is missing"),
-        ('family = "esp32"', 'family = "z80"', "[chip] family: only esp32 is supported"),
+        ('family = "esp32"', 'family = "z80"', "[chip] family: must be one of esp32, esp32s3"),
+        ("pin = 33 ", 'pin = "33" ', "[button] pin: must be an integer"),
+        ("pin = 33 ", "pin = 15 ", "[button] pin: GPIO15 decides how the chip starts"),
+        ("tx = 17", "tx = 35", "[modem] tx: GPIO35 can only be an input"),
+        ("status = 34", "status = 34\nheld_low = [36]", "[modem] held_low: GPIO36 can only be an input"),
+        ("status = 34", "status = 34\nheld_low = [33]", "[modem] held_low: GPIO33 is already used by [button] pin"),
+        ("status = 34", 'status = 34\nheld_low = ["x"]', "[modem] held_low: must be a list of pins"),
+        ("flash_mb = 4", "flash_mb = 4\npsram_mb = 8", "[modem] tx: GPIO17 drives the module's PSRAM"),
+        ('"SIM7000G"', '"SIM9000"', "[modem] model: unknown modem"),
+        ("backup = true", 'backup = true\nantenna_on = "AT"', "[gnss] antenna_on: only for a receiver in the modem"),
+        ("backup = true", "modem = true", "[gnss] uart: a receiver in the modem has none of its own"),
+        ("rx = 26\n", "", "[gnss] rx: key is missing"),
+        ('sha256 = ""', 'sha256 = "12"', "[image] sha256: must be 64 hexadecimal digits"),
+        ("offset = 0x1000", "offset = 0", "[image] offset: must be 0x1000 on an ESP32"),
+        ("journal_offset = 0x3fa000", "journal_offset = 0x3fa001", "[partitions] journal_offset: must be a multiple"),
+        ("journal_offset = 0x3fa000", "journal_offset = 0x3fb000", "[partitions] journal_offset: the journal needs"),
+        ("journal_offset = 0x3fa000", "journal_offset = 0x100000", "[partitions] journal_offset: must be behind"),
+        ('"strap.pin" = "ours', '"strep.pin" = "ours', "[source] strep.pin: strep.pin is not in this file"),
+        ('"strap.pin" = "ours', '"strap.pim" = "ours', "[source] strap.pim: strap.pim is not in this file"),
+        ('"board" = "no such board has been built"', '"board" = 7', "[unverified] board: must be text"),
         ('name = "reference"', "name = 7", "[board] name: must be text"),
         ("[3500, 5]", "[3200, 5]", "[battery] table: millivolt and percent must both rise"),
         ("[4200, 100]", "[4200, 99]", "[battery] table: must run from 0 to 100 percent"),
@@ -59,8 +85,44 @@ def test_charge_and_voltage():
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, old, new, complaint):
-    text = REFERENCE.replace(old, new, 1)
-    assert text != REFERENCE
+    refused(tmp_path, REFERENCE, old, new, complaint)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("pin = 1 ", "pin = 24 ", "[button] pin: GPIO24 does not exist on an ESP32-S3"),
+        ("pin = 1 ", "pin = 49 ", "[button] pin: GPIO49 does not exist on an ESP32-S3"),
+        ("pin = 1 ", 'pin = "1" ', "[button] pin: must be an integer"),
+        ("pin = 1 ", "pin = 41 ", "[button] pin: GPIO41 can't wake the chip"),
+        ("pin = 1 ", "pin = 3 ", "[button] pin: GPIO3 decides how the chip starts"),
+        ("pin = 42 ", "pin = 30 ", "[haptic] pin: GPIO30 drives the module's flash chip"),
+        ("pin = 42 ", "pin = 35 ", "[haptic] pin: GPIO35 drives the module's PSRAM"),
+        ("pin = 42 ", "pin = 20 ", "[haptic] pin: GPIO20 belongs to USB"),
+        ("pin = 42 ", "pin = 43 ", "[haptic] pin: GPIO43 belongs to the console"),
+        ("pin = 42 ", "pin = 1 ", "[haptic] pin: GPIO1 is already used by [button] pin"),
+        ("pin = 4\n", "pin = 13\n", "[battery] pin: GPIO13 is not on ADC1 (1-10)"),
+        ("offset = 0\n", "offset = 0x1000\n", "[image] offset: must be 0x0 on an ESP32-S3"),
+        ("modem = true", "modem = true\nuart = 2", "[gnss] uart: a receiver in the modem has none of its own"),
+        ('"SIM7670G"', '"GM02SP"', "[gnss] modem: none that the firmware can use is in a GM02SP"),
+    ],
+)
+def test_what_is_wrong_on_an_s3_is_named(tmp_path, old, new, complaint):
+    refused(tmp_path, S3, old, new, complaint)
+
+
+def test_an_s3_has_no_pin_that_is_only_an_input(tmp_path):
+    assert not load("lilygo-t-sim7670g-s3").family.input_only
+    file = tmp_path / "mine.toml"
+    file.write_text(S3.replace("pin = 42 ", "pin = 38 "))
+    assert load(file)["haptic"]["pin"] == 38
+    file.write_text(S3.replace("psram_mb = 8", "psram_mb = 2").replace("pin = 42 ", "pin = 34 "))
+    assert load(file)["haptic"]["pin"] == 34  # with quad PSRAM
+
+
+def refused(tmp_path, good, old, new, complaint):
+    text = good.replace(old, new, 1)
+    assert text != good
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(BoardError) as error:
@@ -70,7 +132,7 @@ def test_what_is_wrong_is_named(tmp_path, old, new, complaint):
     name, line = place.split(":")
     assert name == "mine.toml"
     key = complaint.split("]")[1].split(":")[0].strip()
-    found = text.splitlines()[int(line) - 1]
+    found = text.splitlines()[int(line) - 1].lstrip('"')
     assert found.startswith((key, complaint.split("]")[0] + "]"))
 
 
@@ -86,7 +148,7 @@ def test_broken_toml_and_unknown_boards(tmp_path):
     file.write_text("[board\n")
     with pytest.raises(BoardError, match=r"mine.toml: .*line 1"):
         load(file)
-    with pytest.raises(BoardError, match="there is devkit, reference"):
+    with pytest.raises(BoardError, match=f"there is {', '.join(BOARDS)}"):
         load("nosuch")
 
 
@@ -99,6 +161,22 @@ def test_broken_toml_and_unknown_boards(tmp_path):
 )
 def test_power_is_checked_too(tmp_path, line, why):
     path = tmp_path / "mine.toml"
-    path.write_text(REFERENCE + line + "\n")
+    path.write_text(REFERENCE.replace("capacity_mah = 500", f"{line}\ncapacity_mah = 500"))
     with pytest.raises(BoardError, match=why):
         load(path)
+
+
+def test_the_command_shows_what_is_good_and_what_is_not(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(REFERENCE.replace("pin = 33 ", "pin = 50 "))
+    done = CliRunner().invoke(main, ["boards", "walter", str(file)])
+    assert done.exit_code == 1
+    _, good, bad = done.output.splitlines()
+    assert good.split()[:3] == ["walter", "esp32s3", "GM02SP"] and good.endswith("good")
+    assert "GPIO50 does not exist on an ESP32" in bad
+    (row,) = json.loads(CliRunner().invoke(main, ["boards", "walter", "--json"]).output)
+    assert (row["error"], row["unsourced"]) == (None, [])
+    assert "modem.model" in row["unverified"] and "AT+CEREG" in row["limit"]
+    details = CliRunner().invoke(main, ["boards", "walter", "--details"])
+    assert details.exit_code == 0
+    assert "image.sha256: " in details.output

@@ -12,7 +12,7 @@ import asyncio
 
 from machine import UART, Pin
 
-from tocsin import aio, at, log, nmea, pdu
+from tocsin import aio, at, log, pdu
 
 RXBUF = 4096
 POLL_MS = 30000
@@ -23,6 +23,7 @@ BOOT_MS = 20000
 INBOX_MAX = 16
 DIAL_MS = 15000
 GUARD_MS = 1100  # of silence before and after "+++": a second, with a margin
+LISTEN_MS = 3000  # to the receiver in it, between two sessions: two positions or three
 INDICATIONS = ["2", "1"]  # of AT+CNMI: a received message is stored, and its place told
 INIT = (  # (command, must it work)
     ("ATE0", True),
@@ -61,8 +62,14 @@ class Modem:
         self._key_on = 0 if board.get("power_key_active_low") else 1
         self._key = Pin(board["power_key"], Pin.OUT, value=1 - self._key_on) if "power_key" in board else None
         self._key_ms = board.get("power_key_ms", 1000) * 5 // 4  # the data sheet's minimum, with a margin
+        self._off_ms = board.get("power_off_ms", board.get("power_key_ms", 1000)) * 5 // 4
+        for level, key in enumerate(("held_low", "held_high")):  # its supply, say, or DTR: as long as we are awake
+            for pin in board.get(key, ()):
+                Pin(pin, Pin.OUT, value=level)
+        self._init = board.get("init", ())  # what it needs beyond INIT
         self._status = Pin(board["status"], Pin.IN) if "status" in board else None  # high while it is on
         self._reset_on = 0 if board.get("reset_active_low", True) else 1
+        self._reset_ms = board.get("reset_ms", 200)
         self._reset = Pin(board["reset"], Pin.OUT, value=1 - self._reset_on) if "reset" in board else None
         self._clock = clock
         self._on_state = on_state
@@ -79,7 +86,8 @@ class Modem:
         self._ours = asyncio.Event()  # the line is not PPP's
         self._ours.set()
         self.data = None  # the Ppp that may have the line
-        self._wanted = False
+        self.gnss = None  # the Gnss that is in it
+        self._asked = False
         self.resting = False  # off, or as near to it as it can be brought
         self._network = None  # (mcc, mnc)
         self._area = None  # (lac, cell id)
@@ -105,10 +113,14 @@ class Modem:
 
     def switch(self, on):
         """Is it wanted? It takes seconds until it is `registered`, or `resting`."""
-        if on != self._wanted:
-            self._wanted = on
+        if on != self._asked:
+            self._asked = on
             self.resting = False
             self._wake.set()
+
+    @property
+    def _wanted(self):
+        return self._asked or (self.gnss is not None and self.gnss.on)
 
     def look(self):
         """Something has changed for it."""
@@ -147,6 +159,8 @@ class Modem:
             self._wake.set()
         elif line.startswith("+CREG:"):
             self._register(line)
+        elif line[0] == "$" and self.gnss:
+            self.gnss.feed(line.encode() + b"\n", self._clock.ms())
         elif line in STARTED:
             self._anew = True
             self._handle(self._engine.restarted())
@@ -183,7 +197,7 @@ class Modem:
         """Switch it off, until it is wanted."""
         self._down()
         if self._key and (self._status.value() if self._status else await self._answers(1)):
-            await self._press(self._key_ms)
+            await self._press(self._off_ms)
             log.event("modem", off=1)
         self.resting = True
         while not self._wanted:
@@ -246,10 +260,10 @@ class Modem:
         """Whatever state it hangs in: reset where there is a pin for it, else off by its key; _start() switches on."""
         if self._reset:
             self._reset.value(self._reset_on)
-            await asyncio.sleep_ms(200)
+            await asyncio.sleep_ms(self._reset_ms)
             self._reset.value(1 - self._reset_on)
         else:
-            await self._press(self._key_ms * 2)
+            await self._press(self._off_ms * 2)
         await asyncio.sleep_ms(5000)
 
     async def _start(self):
@@ -259,6 +273,10 @@ class Modem:
             if not await self._answers(BOOT_MS // 1000):
                 raise Lost
         self._anew = False
+        if self.gnss:
+            self.gnss.told = None
+        for text in self._init:
+            await self._ask(text)
         for text, must in INIT:
             command = await self._ask(text)
             if must and not command.ok:
@@ -283,21 +301,26 @@ class Modem:
                 await self._fetch(self._inbox.pop(0))
             elif self._drain:
                 await self._drain_sim()
+            elif self.gnss and self.gnss.due() == 0:
+                await self.gnss.tell(self._ask)
             elif self.data and self.data.wanted and self.data.possible:
                 await self._carry()
                 polled = None
             elif polled is None or now - polled >= POLL_MS:
                 polled = now
+                if self.gnss:
+                    self.gnss.check()
                 await self._poll()
                 if self.registered and (timed is None or now - timed >= TIME_MS):
                     timed = now if await self._ask_time() else None
             else:
                 self._wake.clear()
-                await aio.wait(self._wake, polled + POLL_MS - now)
+                ms = self.gnss.due() if self.gnss else None
+                await aio.wait(self._wake, polled + POLL_MS - now if ms is None else ms)
 
     def _needed(self):
         """Must the line be ours?"""
-        return bool(self._outbox) or not self._wanted
+        return bool(self._outbox) or not self._wanted or (self.gnss is not None and self.gnss.starved())
 
     async def _carry(self):
         """A data session, until it is over or the line is needed."""
@@ -318,6 +341,9 @@ class Modem:
         self._drain = True  # what came meanwhile was told to nobody
         if not await self._escape():
             raise Lost
+        if self.gnss and self.gnss.on:
+            self.gnss.listen()
+            await asyncio.sleep_ms(LISTEN_MS)
         await self._check()
 
     async def _send_one(self):
@@ -411,19 +437,7 @@ class Modem:
     async def _ask_time(self):
         command = await self._ask("AT+CCLK?", "+CCLK:")
         try:
-            seconds = network_time(command.lines[0])
+            seconds = at.network_time(command.lines[0])
         except (ValueError, IndexError):
             return False
         return self._on_time(seconds)
-
-
-def network_time(line):
-    """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour."""
-    text = at.fields(line)[0]
-    if len(text) != 20 or text[17] not in "+-":
-        raise ValueError
-    year, month, day = int(text[0:2]), int(text[3:5]), int(text[6:8])
-    seconds = nmea.days(2000 + year, month, day) * 86400
-    seconds += int(text[9:11]) * 3600 + int(text[12:14]) * 60 + int(text[15:17])
-    zone = int(text[18:20]) * 900
-    return seconds - zone if text[17] == "+" else seconds + zone

@@ -1,0 +1,80 @@
+"""Every board of ours boots, raises an alarm and tells where it is, with the chip, modem and receiver that it has."""
+
+import pytest
+
+from hwsim.board import CONFIGS
+from hwsim.rig import APN
+from hwsim.world.gnss import Track
+
+HERE = {"track": Track.still(1.0, 2.0)}
+IN_THE_MODEM = "lilygo-t-sim7000g"
+
+
+def arrives(bench, world, within=6):
+    """The Alert, delivered; the counter."""
+    counter = world.expect("firmware", "raised", within=6).detail["counter"]
+    world.expect("firmware", "delivered", within=within, counter=counter)
+    return counter
+
+
+@pytest.mark.parametrize("board", sorted(path.stem for path in CONFIGS.glob("*.toml")))
+def test_an_alarm_with_its_place(make_bench, world, board):
+    bench = make_bench(board=board, **HERE)
+    bench.boot()
+    world.expect("gnss", "fix", within=60)
+    world.run(2)
+    world.call(bench.bracelet.button.press)
+    counter = arrives(bench, world)
+    world.call(bench.bracelet.button.release)
+    assert bench.documents()[counter]["position"] is not None
+    assert not [event for event in world.trace if event.what in ("missing", "crashed", "nothing is wired there")]
+
+
+@pytest.mark.parametrize("board", [IN_THE_MODEM, "lilygo-t-a7670"])
+def test_asleep_everything_is_off_and_a_touch_brings_it_back(make_bench, world, board):
+    bench = make_bench(board=board, **HERE)
+    bench.boot()
+    world.expect("firmware", "asleep", within=180)
+    assert not bench.bracelet.modem.on and not bench.bracelet.gnss.on
+    world.call(bench.bracelet.button.press)
+    arrives(bench, world, 12)
+    world.call(bench.bracelet.button.release)
+    world.expect("gnss", "fix", within=60)
+
+
+def test_a_data_session_makes_room_for_a_position(make_bench, world):
+    """The line is either PPP's or the receiver's. The Alert goes first, by data; a fix follows, and data again."""
+    bench = make_bench(board=IN_THE_MODEM, wifi=False, apn=APN, **HERE)
+    bench.boot()
+    world.expect("firmware", "link", within=90, path="ppp", up=1)
+    world.expect("firmware", "heartbeat", within=20)
+    bench.press()
+    world.expect("firmware", "delivered", within=2)
+    assert bench.alarms()[0].relay_path == "mqtt"
+    world.expect("modem", "data session over", within=130)
+    fix = world.expect("firmware", "update", within=10)
+    world.expect("firmware", "delivered", within=30, counter=fix.detail["counter"])
+    assert bench.documents()[fix.detail["counter"]]["position"]["age_s"] < 10
+    world.expect("firmware", "link", within=60, path="ppp", up=1)
+
+
+def test_a_receiver_that_falls_silent_is_told_again(make_bench, world):
+    bench = make_bench(board=IN_THE_MODEM, **HERE)
+    bench.boot()
+    world.expect("firmware", "gnss", within=60, fix=1)
+    bench.press()
+    world.expect("firmware", "delivered", within=5)
+    bench.bracelet.modem.receiver.switch(False)  # by itself
+    world.expect("firmware", "gnss", within=120, silent=1)
+    world.expect("gnss", "on", within=5)
+    world.expect("gnss", "fix", within=60)
+
+
+def test_a_modem_that_refuses_its_receiver_still_sends(make_bench, world):
+    bench = make_bench(board=IN_THE_MODEM, wifi=False, **HERE)
+    bench.bracelet.modem.receiver.commands.clear()
+    bench.boot()
+    world.expect("firmware", "gnss", within=90, refused=1)
+    bench.press()
+    world.expect("firmware", "delivered", within=30)
+    assert bench.alarms()[0].relay_path == "sms"
