@@ -8,9 +8,11 @@ somebody else in the broker's place, lost and late messages) is switched here, a
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import ssl
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +82,15 @@ def _authority() -> pki.Authority:
             return ca
 
 
+@functools.cache
+def _empty_store() -> bytes:
+    """A store that was just made; making its tables anew takes longer than many a life."""
+    with tempfile.TemporaryDirectory(prefix="hwsim-") as folder:
+        file = Path(folder) / "relay.db"
+        store.open_store(f"sqlite:///{file}", bytes(32)).close()
+        return file.read_bytes()
+
+
 class Rig:
     def __init__(
         self,
@@ -102,6 +113,7 @@ class Rig:
         self._relay_up = self._broker_up = self._genuine = True
         self._waiting: list[tuple[Inbound, str]] = []  # for a relay that is down; of an SMS also its sender
         self.ca = _authority()
+        (folder / "relay.db").write_bytes(_empty_store())
         self.store = store.open_store(f"sqlite:///{folder / 'relay.db'}", os.urandom(32))
         keys = RelayKeys(os.urandom(32))
         self.registry = Registry(self.store, keys)

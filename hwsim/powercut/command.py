@@ -7,13 +7,14 @@ are new each time, as in hwsim/rig.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -106,29 +107,38 @@ def check(
     report = Report(seed, firmware)
     started = time.monotonic()
     lives = list(lives)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes or os.cpu_count() or 1, context) as pool:
-        whole = list(pool.map(play, [Job(life, None, seed, firmware) for life in lives]))
+    with _players(processes or os.cpu_count() or 1) as played:
+        whole = list(played([Job(life, None, seed, firmware) for life in lives]))
         report.results += whole
         todo = [
             job for result in whole
             for job in jobs(result.life, result.operations, seed=seed, quick=quick, firmware=firmware)
         ]  # fmt: skip
-        running = as_completed([pool.submit(play, job) for job in todo])
+        running = played(todo)
         bar = click.progressbar(running, length=len(todo), label="power cuts", file=sys.stderr)
         with bar if sys.stderr.isatty() else _Plain(running) as results:
-            report.results += [future.result() for future in results]
+            report.results += results
     report.seconds = time.monotonic() - started
     return report
+
+
+@contextlib.contextmanager
+def _players(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterator[Result]]]:
+    """What lives the lives, in their order: so many processes, or this one."""
+    if processes == 1:
+        yield lambda todo: map(play, todo)
+        return
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield lambda todo: pool.map(play, todo)
 
 
 class _Plain:
     """What a progress bar is without a terminal."""
 
-    def __init__(self, items: Iterator[Future[Result]]) -> None:
+    def __init__(self, items: Iterator[Result]) -> None:
         self._items = items
 
-    def __enter__(self) -> Iterator[Future[Result]]:
+    def __enter__(self) -> Iterator[Result]:
         return self._items
 
     def __exit__(self, *error: object) -> None:

@@ -47,12 +47,24 @@ class Clock:
 
     def next_us(self, but: Timer | None = None) -> int:
         """The time of the next event, of all or of all `but` one; FOREVER without one."""
-        if but is not None:
-            others = (timer.at_us for _, _, timer in self._heap if timer.pending and timer is not but)
-            return min(others, default=FOREVER)
         while self._heap and not self._heap[0][2].pending:
             heapq.heappop(self._heap)
+        if but is not None and self._heap and self._heap[0][2] is but:
+            return self._next_but_first()
         return self._heap[0][0] if self._heap else FOREVER
+
+    def _next_but_first(self) -> int:
+        """The time of the next event but one. Below an event of the heap there is none that is earlier, so only what
+        hangs below the first and below cancelled ones is looked at."""
+        found, look = FOREVER, [1, 2]
+        while look:
+            place = look.pop()
+            if place < len(self._heap) and self._heap[place][0] < found:
+                if self._heap[place][2].pending:
+                    found = self._heap[place][0]
+                else:
+                    look += [2 * place + 1, 2 * place + 2]
+        return found
 
     def step(self) -> None:
         """Advance to the next event and let it happen."""

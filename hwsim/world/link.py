@@ -74,7 +74,20 @@ def heap_used(octets: int, bits: int) -> int:
 
 def compiled(folder: Path) -> Path:
     """The firmware of a folder as the interpreter gets it: its modules compiled beforehand, as on a bracelet."""
-    return mpy.compiled(folder, toolchain.mpy_march(tuple(toolchain.micropython())))
+    tool = tuple(toolchain.micropython())
+    files = [(file, *_version(os.stat(file))) for file in mpy.modules(folder)]
+    known, place = _compiled.get((folder, tool), ([], folder))
+    if known == files:
+        with contextlib.suppress(FileNotFoundError):  # nobody used it for so long that it was dropped
+            os.utime(place)  # in use
+            return place
+    place = mpy.compiled(folder, toolchain.mpy_march(tool))
+    _compiled[folder, tool] = files, place
+    return place
+
+
+def _version(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def rom(folder: Path) -> Path:
@@ -85,6 +98,11 @@ def rom(folder: Path) -> Path:
 @functools.cache
 def _shims(argv: tuple[str, ...]) -> Path:
     return mpy.shims(toolchain.mpy_march(argv))
+
+
+# What was compiled of a folder for an interpreter, and its files as they were then: a bracelet that sleeps starts a
+# hundred times a day.
+_compiled: dict[tuple[Path, tuple[str, ...]], tuple[list[tuple[Path, int, int, int]], Path]] = {}
 
 
 class LinkClosed(Exception):

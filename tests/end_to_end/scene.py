@@ -10,6 +10,7 @@ from typing import Any
 from relay.demo.stack import Happened, Stack
 
 HOLD_S = 3.2
+BETWEEN_S = 0.5  # two holds, or the second is the first one's bounce
 PATIENCE_S = 150.0  # against a slow machine; no test needs it otherwise
 
 
@@ -19,9 +20,13 @@ class Scene:
         self.heard: list[Happened] = []
 
     def press(self) -> int:
-        """Hold the button until the alarm is raised; returns the message's counter."""
-        self.stack.world.call(lambda: self.stack.bracelet.button.press(HOLD_S))
-        return int(self.wait(lambda e: e.source == "firmware" and e.what in ("raised", "update")).detail["counter"])
+        """Hold the button until the alarm is raised, and let go; returns the message's counter."""
+        button = self.stack.bracelet.button
+        self.stack.world.call(button.press)
+        sealed = self.wait(lambda e: e.source == "firmware" and e.what in ("raised", "update"))
+        self.stack.world.call(button.release)
+        time.sleep(BETWEEN_S)
+        return int(sealed.detail["counter"])
 
     def wait(self, wanted: Callable[[Happened], bool]) -> Happened:
         events = self.stack.wait_for(wanted, PATIENCE_S, "what the test expects")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from hwsim.world import Track, World
 
@@ -51,8 +52,9 @@ def a_day_out(seed: int) -> World:
     return world
 
 
-def test_the_same_seed_gives_the_same_trace_on_a_loaded_machine(load):
-    worlds = [a_day_out(7) for _ in range(10)]
+def test_the_same_seed_gives_the_same_trace_on_a_loaded_machine():
+    with ThreadPoolExecutor(10) as all_at_once:
+        worlds = list(all_at_once.map(a_day_out, [7] * 10))
     first = worlds[0].format_trace()
     for world in worlds[1:]:
         assert world.format_trace() == first

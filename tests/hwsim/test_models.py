@@ -106,6 +106,18 @@ def test_the_clock_keeps_the_order():
     assert clock.at(3, lambda: None).at_us == 20  # the past is now
 
 
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), min_size=1, max_size=40))
+def test_the_clock_tells_the_next_event_but_for_one(events):
+    clock, timers = Clock(), []
+    for at_us, cancelled in events:
+        timers.append(clock.at(at_us, lambda: None))
+        if cancelled:
+            timers[-1].cancel()
+    for but in timers:
+        others = [timer.at_us for timer in timers if timer.pending and timer is not but]
+        assert clock.next_us(but) == min(others, default=FOREVER)
+
+
 @pytest.mark.parametrize(
     ("line", "event"),
     [
