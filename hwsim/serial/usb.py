@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwsim.serial.port import Port
-from hwsim.serial.rom import SYNC, Loader
+from hwsim.serial.rom import SYNC, Chip, Loader
 from hwsim.serial.spiflash import SpiFlash
 from hwsim.world.bracelet import FIRMWARE, Bracelet
 from hwsim.world.device import SOFT_RESET
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 SOFT_RESET_US = 10_000
+_NVS = (1, 0x02, "nvs")  # the partition that nvs_flash_init takes
 _DEAF_US = 500_000  # it has not touched a peripheral for so long
 _TYPED_MAX = 4096  # octets kept while it starts
 _CONSOLE_LINES = 200
@@ -41,13 +42,8 @@ class UsbBracelet(Bracelet):
     ) -> None:  # fmt: skip
         if not world.realtime:
             raise RuntimeError("a serial port needs a world in real time: World(realtime=True)")
-        fresh = not flash.exists()
         super().__init__(world, "bracelet", board, firmware, flash, phone, None, None)
         world.bracelets.append(self)
-        nvs_path = self.flash_path.with_name(self.flash_path.name + ".nvs")
-        self.chip = SpiFlash(self.flash_path, nvs_path, self.board["chip"]["flash_mb"])
-        if fresh:
-            self._install(firmware)
         self._held = bootloader
         self._loader: Loader | None = None
         self._maybe_sync = b""
@@ -60,8 +56,24 @@ class UsbBracelet(Bracelet):
         world.at_close(self._close_pipe)
         self.port = Port(world, self)
 
-    def _install(self, firmware: Path) -> None:
-        folder = compiled(firmware)
+    def _make_flash(self) -> None:
+        """As it is. A new one has our firmware, as files."""
+        fresh = not self.flash_path.exists()
+        self.chip = SpiFlash(self.flash_path, self.board.family, self.board["chip"]["flash_mb"])
+        self._read_table()
+        if fresh:
+            self.files.put("/board.json", self.board.to_json().encode())
+            self._install()
+
+    def _read_table(self) -> None:
+        """The partition table in the flash says what is where."""
+        bootable = self.chip.why_not_bootable() is None
+        self.flash.partitions = self.chip.partitions() if bootable else ()
+        nvs = next((p for p in self.flash.partitions if (p.kind, p.subtype, p.label) == _NVS), None)
+        self.flash.nvs.place(self.flash_path, nvs.first if nvs else 0, nvs.size if nvs else 0)
+
+    def _install(self) -> None:
+        folder = compiled(self.firmware)
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             self.files.put(f"/{file.relative_to(folder).as_posix()}", file.read_bytes())
 
@@ -159,7 +171,8 @@ class UsbBracelet(Bracelet):
         self._typed = b""
         self._tell("loader")
         mac = bytes.fromhex(self.unique_id)
-        self._loader = Loader(self.chip, mac, self.port.write, self._leave_loader, self._tell)
+        chip = Chip(self.board.family, mac, self.board["chip"].get("psram_mb", 0))
+        self._loader = Loader(chip, self.chip, self.port.write, self._leave_loader, self._tell)
         return self._loader
 
     def _leave_loader(self) -> None:
@@ -169,8 +182,10 @@ class UsbBracelet(Bracelet):
     # -- the chip's life
 
     def hello(self) -> dict[str, Any]:
-        heap = self.world.heap + LOADED
-        return super().hello() | {"rom": None, "heap": heap, "console": True, "raw": self._raw_prompt}
+        place = self.chip.romfs()
+        rom = [str(self.flash_path), *place] if place else None
+        heap = self.world.heap + (0 if rom else LOADED)
+        return super().hello() | {"rom": rom, "heap": heap, "console": True, "raw": self._raw_prompt}
 
     def _open(self, hello: dict[str, Any]) -> Interpreter:
         return Interpreter(hello, self.world.wall_limit_s, self._write_fd)
@@ -189,6 +204,7 @@ class UsbBracelet(Bracelet):
             self._tell("does not boot")
             self._show(why.encode() + b"\r\n")
             return
+        self._read_table()
         super()._start_interpreter(cause, wake_reason)
         typed, self._typed = self._typed, b""
         self._type(typed)

@@ -229,7 +229,9 @@ class Device:
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""
-        return {"flash": str(self.flash_path), "rom": str(rom(self.firmware)), "heap": self.world.heap}
+        image = rom(self.firmware)
+        place = [str(image), 0, image.stat().st_size]
+        return {"flash": str(self.flash_path), "rom": place, "heap": self.world.heap}
 
     # -- the link
 
