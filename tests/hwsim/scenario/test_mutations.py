@@ -57,8 +57,13 @@ MUTATIONS = {
     ),
     "a broker that is not ours is waited for": (
         "captive_wifi_in_a_hotel", "bracelet.py",
-        "        self._genuine = False\n", "        self._genuine = True\n",
+        "reason=reason)\n        self._genuine = False\n", "reason=reason)\n        self._genuine = True\n",
         "alarm 1 delivered by sms within 15 s", "by sms",
+    ),
+    "a Wi-Fi is a way as long as it is there": (
+        "wifi_without_internet", "links/route.py",
+        "                self.leave = True\n", "                self.leave = False\n",
+        "alarm 1 delivered by mqtt within 45 s", "never reached the relay",
     ),
     "no SMS while there is a network": (
         "data_dead_but_connected", "delivery.py",
