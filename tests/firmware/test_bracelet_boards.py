@@ -78,3 +78,14 @@ def test_a_modem_that_refuses_its_receiver_still_sends(make_bench, world):
     bench.press()
     world.expect("firmware", "delivered", within=30)
     assert bench.alarms()[0].relay_path == "sms"
+
+
+def test_a_modem_that_knows_only_lte_is_asked_in_its_way(make_bench, world):
+    """A GM02SP: its radio is off until it is told, and +CREG tells nothing."""
+    bench = make_bench(board="walter", wifi=False, **HERE)
+    bench.boot()
+    world.expect("firmware", "link", within=60, path="sms", up=1)
+    bench.press()
+    world.expect("firmware", "delivered", within=30)
+    assert bench.alarms()[0].relay_path == "sms"
+    assert bench.bracelet.modem.registration("CREG") == 0
