@@ -72,7 +72,7 @@ MUTATIONS = {
     ),
     "a hung modem is not switched off and on": (
         "modem_hangs_when_needed", "drivers/modem.py",
-        "            await self._press(self._key_ms * 2)\n", "            pass\n",
+        "            await self._press(self._off_ms * 2)\n", "            pass\n",
         "alarm 1 delivered by sms within 50 s", "by sms",
     ),
     "a modem that restarted is not set up anew": (
