@@ -53,6 +53,7 @@ class Module:
         self.arguments: dict[str, list[ast.arguments]] = {}  # of functions, and of classes those of __init__
         self.inside: dict[ast.AST, set[str]] = {}  # every name that is used in a function
         self.around: dict[ast.AST, ast.AST] = {}  # function -> the one that it is in
+        self.formatted: list[ast.JoinedStr] = []  # f-strings: before Python 3.12 it isn't known where names in them are
         _Reader(self).visit(self.tree)
 
     def unknown(self, node: ast.AST, what: str) -> UnknownSource:
@@ -263,7 +264,11 @@ class _Reader(ast.NodeVisitor):
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
 
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        self.module.formatted.append(node)
+        self.generic_visit(node)
+
     def _refuse(self, node: ast.AST) -> None:
         raise self.module.unknown(node, f"{type(node).__name__} isn't supported here")
 
-    visit_JoinedStr = visit_Nonlocal = visit_NamedExpr = visit_Match = _refuse  # f"", nonlocal, :=, match
+    visit_Nonlocal = visit_NamedExpr = visit_Match = _refuse  # nonlocal, :=, match

@@ -85,6 +85,9 @@ class Shrinker:
 
     def __init__(self, modules: dict[str, Module], kept: frozenset[str], reserved: frozenset[str]) -> None:
         self.modules = {path: module for path, module in modules.items() if path not in kept}
+        for module in self.modules.values():
+            if module.formatted:
+                raise module.unknown(module.formatted[0], "an f-string isn't supported here: use %")
         self.paths = {_dotted(path): path for path in modules}
         self.reserved = set(reserved).union(*(dotted.split(".") for dotted in self.paths))
         for path, module in modules.items():
