@@ -259,6 +259,16 @@ def test_facts_are_read_from_the_trace():
     assert read.pulses == [Pulse(7 * S - 700_000, 7 * S, 700, 100)]
 
 
+def test_a_release_too_short_to_be_seen_is_none():
+    def held(gap_ms):
+        again = TraceEvent(4 * S + gap_ms * 1000, "button", "pressed", {})
+        return facts.read([TraceEvent(S, "button", "pressed", {}), TraceEvent(4 * S, "button", "released", {}), again,
+                           TraceEvent(8 * S, "button", "released", {})]).holds  # fmt: skip
+
+    assert held(13) == [Span(1 * S, 8 * S)]
+    assert held(30) == [Span(1 * S, 4 * S), Span(4 * S + 30_000, 8 * S)]
+
+
 @pytest.mark.parametrize(("ended", "expected"), [(5.05, True), (4.0, False), (9.0, False)])
 def test_a_hold_over_a_reset_counts_from_the_start_of_the_work_as_well(ended, expected):
     armed = [Span(-5 * S, S), Span(2 * S, round(ended * S))]
