@@ -5,7 +5,7 @@ Pure. A receiver with a backup supply knows the satellites' orbits for some four
 (hot); after that, and without one always, it must listen for half a minute (warm, cold: NEO-6 data sheet, table 2), so
 one that has none searches less often. Indoors it finds nothing
 at all, so searches in vain become rarer, and the first fix that comes makes them frequent again. During an alarm
-nothing of this counts: then the receiver stays on.
+only the length counts: the receiver stays on or, asleep, is switched on at each waking, however still she keeps.
 """
 
 HOT_S = 4 * 3600  # orbits are good for so long
