@@ -32,7 +32,7 @@ SHIMS = Path(__file__).resolve().parent.parent / "shims"
 
 # What the firmware has for its objects, in octets of a chip with 32-bit words, and for TLS, which here takes its
 # buffers from the same heap. An ESP32 without PSRAM gives MicroPython 64 KB at start and more while there is memory
-# (ports/esp32, MICROPY_GC_INITIAL_HEAP_SIZE, MICROPY_GC_SPLIT_HEAP_AUTO), older releases 111 KB for good and TLS beside it.
+# (ports/esp32, MICROPY_GC_INITIAL_HEAP_SIZE, MICROPY_GC_SPLIT_HEAP_AUTO), older releases 111 KB for good, without TLS.
 HEAP = 120 * 1024
 LOADED = 72 * 1024  # more of it, where modules are loaded from files and not run from a ROMFS (measured: 57 KB)
 # What is no heap on the chip and is here, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does: the
