@@ -155,7 +155,8 @@ def _table(read: Read, family: Family) -> tuple[list[Partition], bool]:
     What lies beyond the size in the boot loader's own header is refused, however large the chip is.
     """
     room = 1 << 20 + (read(family.image_offset + 3, 1)[0] >> 4)
-    table, found, vouched = read(TABLE, _TABLE_SIZE), [], False
+    table, vouched = read(TABLE, _TABLE_SIZE), False
+    found: list[Partition] = []
     for at in range(0, _TABLE_SIZE, _ENTRY.size):
         magic, kind, subtype, offset, size, name, _ = _ENTRY.unpack_from(table, at)
         if magic == _ENTRY_MAGIC:

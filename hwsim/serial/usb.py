@@ -62,8 +62,7 @@ class UsbBracelet(Bracelet):
         self.chip = SpiFlash(self.flash_path, self.board.family, self.board["chip"]["flash_mb"])
         self._read_table()
         if fresh:
-            self.files.put("/board.json", self.board.to_json().encode())
-            self._install()
+            self.install()
 
     def _read_table(self) -> None:
         """The partition table in the flash says what is where."""
@@ -72,7 +71,9 @@ class UsbBracelet(Bracelet):
         nvs = next((p for p in self.flash.partitions if (p.kind, p.subtype, p.label) == _NVS), None)
         self.flash.nvs.place(self.flash_path, nvs.first if nvs else 0, nvs.size if nvs else 0)
 
-    def _install(self) -> None:
+    def install(self) -> None:
+        """Put wiring and firmware on its file system, as files; the bracelet is off."""
+        self.files.put("/board.json", self.board.to_json().encode())
         folder = compiled(self.firmware)
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             self.files.put(f"/{file.relative_to(folder).as_posix()}", file.read_bytes())
