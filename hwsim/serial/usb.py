@@ -24,6 +24,7 @@ from hwsim.world.device import SOFT_RESET
 from hwsim.world.link import LOADED, Interpreter, compiled
 
 if TYPE_CHECKING:
+    from hwsim.world.gnss import Track
     from hwsim.world.world import World
 
 SOFT_RESET_US = 10_000
@@ -38,11 +39,11 @@ class UsbBracelet(Bracelet):
 
     def __init__(
         self, world: World, flash: Path, *, board: str | Path = "reference", firmware: Path = FIRMWARE,
-        phone: str = "+10000000001", bootloader: bool = False,
+        phone: str = "+10000000001", bootloader: bool = False, track: Track | None = None, link: Path | None = None,
     ) -> None:  # fmt: skip
         if not world.realtime:
             raise RuntimeError("a serial port needs a world in real time: World(realtime=True)")
-        super().__init__(world, "bracelet", board, firmware, flash, phone, None, None)
+        super().__init__(world, "bracelet", board, firmware, flash, phone, track, None)
         world.bracelets.append(self)
         self._held = bootloader
         self._loader: Loader | None = None
@@ -54,7 +55,7 @@ class UsbBracelet(Bracelet):
         os.set_blocking(self._read_fd, False)
         world.watch(self._read_fd, self._printed)
         world.at_close(self._close_pipe)
-        self.port = Port(world, self)
+        self.port = Port(world, self, link)
 
     def _make_flash(self) -> None:
         """As it is. A new one has our firmware, as files."""
@@ -163,9 +164,22 @@ class UsbBracelet(Bracelet):
 
     # -- the loader
 
-    def hold_strap(self) -> None:
-        """Press the boot button for good: from the next reset on it is in the loader."""
-        self._held = True
+    def hold_strap(self, held: bool = True) -> None:
+        """Press the boot button, or let it go: as long as it is held, a reset leads into the loader."""
+        self._held = held
+
+    # -- the cable
+
+    def unplug(self) -> None:
+        """The port vanishes; whoever has it open gets a hang-up. The bracelet has a cell of its own."""
+        if self.port.path:
+            self.port.unplug()
+            self._tell("unplugged")
+
+    def plug(self) -> None:
+        if not self.port.path:
+            self.port.plug()
+            self._tell("plugged", port=self.port.path)
 
     def _enter_loader(self) -> Loader:
         self._halt("loader")

@@ -128,6 +128,8 @@ class Device:
         """Switch the supply on."""
         if self.state != "off":
             raise RuntimeError(f"{self.name} is already on")
+        if self._start:  # it was to come back later
+            self._start.cancel()
         self.rtc.power_on(self.world.now_us + BOOT_US)
         self.note("power on")
         self.flash.power_on()
