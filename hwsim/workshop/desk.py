@@ -15,9 +15,11 @@ from typing import Any, Protocol
 from hwsim.workshop.people import Person
 from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
+from relay.commands.common import running_relay
+from relay.datadir import DataDir
+from relay.registry import BATCH
 
 _WITHIN_S = 60
-BATCH = "tocsin_batch"  # the key by which a file of `relay bracelet export` is known
 
 
 class Desk(Protocol):
@@ -59,9 +61,6 @@ class Here:
         return json.loads(done.stdout)
 
     def check(self) -> None:
-        from relay.commands.common import running_relay
-        from relay.datadir import DataDir
-
         self._relay("bracelet", "list")
         if running_relay(DataDir(self._folder)) is None:
             raise Trouble(

@@ -27,7 +27,7 @@ def test_it_reads_and_writes_what_a_boot_loader_reads():
 
 
 def test_the_format_by_hand():
-    """Partition Tables, ESP-IDF Programming Guide: magic, type, subtype, offset, size, name, flags; MD5 of the entries."""
+    """ESP-IDF Programming Guide, Partition Tables: magic, type, subtype, offset, size, name, flags; MD5 of all."""
     entry = b"\xaa\x50\x01\x02" + (0x9000).to_bytes(4, "little") + (0x6000).to_bytes(4, "little")
     entry += b"nvs".ljust(16, b"\0") + bytes(4)
     table = partitions.encode([Partition("nvs", DATA, 0x02, 0x9000, 0x6000)])
