@@ -58,7 +58,6 @@ def test_switched_on_before_a_lost_supply_would_have_come_back(usb, control):
     hand.do(control, "switch_on")
     hand.do(control, "switch_on")
     hand.wait(control, "firmware", "blank", PATIENCE)
-    starts = usb.boots
     usb.world.run(0.6)
     assert usb.state in ("waiting", "running")
 
