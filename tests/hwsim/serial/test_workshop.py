@@ -18,7 +18,7 @@ from hwsim.world.bracelet import FIRMWARE
 from hwsim.world.link import rom
 from relay.broker.process import free_port, let_go, spawn
 
-from .conftest import PATIENCE, run
+from .conftest import OURS, PATIENCE, run
 
 BOARD, NUMBER = "reference", "+10000000099"
 
@@ -68,7 +68,7 @@ def test_from_an_erased_chip_to_a_drill_that_the_relay_has_answered(tmp_path: Pa
             relay(data, "bracelet", "add", "juniper", "--offer", str(tmp_path / "offer.json"), "--wifi",
                   "workshop:hwsim-key")  # fmt: skip
             run("esptool", "--port", port, "erase-flash")
-            parts = image.stand_in() | {image.PARTITIONS[3].offset: rom(FIRMWARE).read_bytes()}
+            parts = image.stand_in() | {OURS["romfs"].offset: rom(FIRMWARE).read_bytes()}
             words = []
             for address, content in parts.items():
                 (tmp_path / f"{address:x}.bin").write_bytes(content)
