@@ -35,8 +35,8 @@ def test_the_cable_is_pulled_while_it_is_written_and_put_in_again(usb, esptool, 
     until(lambda: usb.chip.read(0x14000, 1) != b"\xff")  # the stand-in is shorter, so this means that some is written
     usb.world.call(usb.unplug)
     said, _ = writer.communicate(timeout=PATIENCE)
-    assert writer.returncode == 1
-    assert "A serial exception error occurred" in said
+    assert writer.returncode in (1, 2)  # by what it was just about to do
+    assert "error occurred" in said
     usb.world.call(usb.plug)
     usb.world.expect("usb", "does not boot", within=PATIENCE)
     file.write_bytes(image.stand_in()[image.APPLICATION])
