@@ -38,6 +38,7 @@ _WORDS = {
     ("usb", "unplugged"): "the cable is pulled",
     ("usb", "plugged"): "the cable is in: {port}",
     ("wearer", "felt"): "felt: {pattern}",
+    ("usb", "more heap than it has"): "gets more heap than this board has: without PSRAM only a ROMFS leaves enough",
     ("usb", "does not boot"): "does not boot: its flash holds nothing to start",
     ("bracelet", "boot"): "starts ({cause})",
     ("bracelet", "reset"): "reset (by {by})",

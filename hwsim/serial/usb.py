@@ -223,6 +223,8 @@ class UsbBracelet(Bracelet):
                 self._show(why.encode() + b"\r\n")
                 return
             self._read_table()
+            if not self._rom and not self.board["chip"].get("psram_mb", 0):
+                self._tell("more heap than it has")
         super()._start_interpreter(cause, wake_reason)
         typed, self._typed = self._typed, b""
         self._type(typed)

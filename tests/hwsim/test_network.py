@@ -64,6 +64,12 @@ def test_lines_go_and_come(world, start, echo, tls):
     assert echo.opened[0].got == b"hello 1\nhello 2\n"
 
 
+def test_a_server_may_be_known_by_its_address(world, start, echo):
+    world.net.listen("192.0.2.7", PORT, echo)
+    start(host="192.0.2.7")
+    world.expect("firmware", "answer", within=6, text="re:_hello_1")
+
+
 def test_an_outage_delays_and_loses_nothing(world, start, echo):
     world.net.listen(HOST, PORT, echo)
     start()

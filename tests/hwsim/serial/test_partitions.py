@@ -63,8 +63,12 @@ def test_it_runs_from_a_romfs_with_the_heap_of_a_chip_without_psram(usb, rewrite
     usb.world.call(usb.power_cut)
     usb.files.put("/board.json", usb.board.to_json().encode())
     usb.files.put("/main.py", (FIRMWARE / "main.py").read_bytes())
+    told = ("usb", "more heap than it has", {})
+    assert usb.world.trace.find(0, *told) is not None  # as long as it had files
+    start = len(usb.world.trace)
     usb.world.call(usb.boot)
     usb.world.expect("firmware", "blank", within=PATIENCE)
+    assert usb.world.trace.find(start, *told) is None
     assert usb.hello()["heap"] == usb.world.heap
     assert mpremote("exec", "import tocsin.app; print(tocsin.app.__file__)").startswith("/rom/")
 

@@ -72,6 +72,9 @@ def test_what_it_can_not_serve_is_said_in_a_sentence(tmp_path: Path) -> None:
     for arguments, sentence in (
         (["--board", "nope"], "nope.toml: no such board"),
         (["--flash", str(tmp_path / "no.flash")], "is no flash image"),
+        (["--reach", "broker.test"], "--reach broker.test: is NAME:PORT"),
+        (["--control", str(tmp_path / "no.flash")], "Address already in use"),
+        (["--link", str(tmp_path / "no.flash")], "File exists"),
     ):
         done = subprocess.run([*HWSIM, *arguments], capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 2
