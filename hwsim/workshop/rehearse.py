@@ -144,14 +144,14 @@ class SimBoard:
         return True
 
 
-Hear = Callable[[dict[str, Any]], None]
+Hear = Callable[[dict[str, Any]], bool]
 
 
 def flash(
     board: SimBoard | Callable[[], SimBoard], *arguments: str, script: Path = SCRIPT, hear: Hear | None = None,
     environment: dict[str, str] | None = None,
 ) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
-    """Run flash.sh with a hand; its exit status and all that it said. `hear` may look at each line, and act."""
+    """Run flash.sh with a hand; its exit status and all that it said. `hear` gets each line; True: press Ctrl-C."""
     command = [str(script), *arguments, "--json"]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -165,8 +165,8 @@ def flash(
         for line in process.stdout:
             told = json.loads(line)
             said.append(told)
-            if hear is not None:
-                hear(told)
+            if hear is not None and hear(told):
+                process.send_signal(signal.SIGINT)
             now = board if isinstance(board, SimBoard) else board()
             if "do" in told:
                 now.do(told["do"])
@@ -217,13 +217,14 @@ def many(folder: Path, kinds: str, count: int, say: Callable[[str], None]) -> tu
             boards.append(SimBoard(ports, f"ttyUSB{number}", kinds, number, relay.port))
             say(f"plugged in: board {number} of {count}")
 
-        def hear(told: dict[str, Any]) -> None:
+        def hear(told: dict[str, Any]) -> bool:
             if "verdict" in told:
                 say(f"  {told['step']:<10} {told['verdict']}  {told['seconds']} s")
             if "plug in" in str(told.get("tell")):
                 if boards:
                     boards[-1].close()
                 next_board()
+            return False
 
         try:
             next_board()

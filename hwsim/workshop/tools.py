@@ -38,15 +38,16 @@ class Cable:
 
     def __init__(self, port: str, log: Path) -> None:
         self.port = port
+        self._device = os.path.realpath(port)  # mpremote knows a terminal that is no serial port by its name
         self._log = log
 
     def esptool(self, *arguments: str, within: float) -> str:
         """Raises Trouble with the last thing it said, when it failed."""
-        return self._run("esptool", ["--port", self.port, *arguments], within, None)
+        return self._run("esptool", ["--port", self._device, *arguments], within, None)
 
     def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
         """The same; `line` hears what the board says while it says it."""
-        return self._run("mpremote", ["connect", self.port, *arguments], within, line)
+        return self._run("mpremote", ["connect", self._device, *arguments], within, line)
 
     def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None] | None) -> str:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
@@ -56,6 +57,7 @@ class Cable:
         )  # fmt: skip
         late = threading.Timer(within, process.kill)
         late.start()
+        begin = time.monotonic()
         said: list[str] = []
         try:
             assert process.stdout is not None
@@ -70,7 +72,8 @@ class Cable:
             if process.poll() is None:  # we were interrupted: nobody else ends it
                 process.kill()
             process.wait()
-        self._keep(module, said)
+        with self._log.open("a") as log:
+            log.write(f"--- {module}: status {status}, {time.monotonic() - begin:.1f} s\n{''.join(said)}\n")
         if status == 0:
             return "".join(said)
         if not os.path.exists(self.port):
@@ -81,10 +84,6 @@ class Cable:
                 "charge), press its reset button, and run this again"
             )
         raise Trouble(_why(module, said, self.port))
-
-    def _keep(self, module: str, said: list[str]) -> None:
-        with self._log.open("a") as log:
-            log.write(f"--- {module}\n{''.join(said)}\n")
 
     @contextlib.contextmanager
     def console(self) -> Iterator[Console]:
