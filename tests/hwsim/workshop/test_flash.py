@@ -182,7 +182,7 @@ def test_without_a_relay_nothing_is_begun(bench, erased, tmp_path):
     folder = tmp_path / "relay"
     options = rehearse.options(tmp_path, folder, bench[1])
     folder.mkdir()
-    assert "there is no relay" in said_in_a_sentence("--board", "devkit", "--port", str(erased.name), *options)
+    assert "run `relay init" in said_in_a_sentence("--board", "devkit", "--port", str(erased.name), *options)
     Relay.command("init", str(tmp_path / "other"))
     options[1] = str(tmp_path / "other")
     said = said_in_a_sentence("--board", "devkit", "--port", str(erased.name), *options)
@@ -197,6 +197,16 @@ def test_no_port(bench, tmp_path):
     options = rehearse.options(tmp_path, bench[0].folder, bench[1])
     said = said_in_a_sentence("--board", "devkit", "--port", str(tmp_path / "ttyUSB7"), *options)
     assert "no such port" in said
+
+
+# All but 40 KB.
+FILL = """
+import os
+with open('/full', 'wb') as file:
+    block = bytes(4096)
+    for _ in range(os.statvfs('/')[3] - 10):
+        file.write(block)
+"""
 
 
 def test_no_sim_a_full_file_system_and_an_unplugged_cable(bench, tmp_path):
@@ -220,10 +230,10 @@ def test_no_sim_a_full_file_system_and_an_unplugged_cable(bench, tmp_path):
     try:
         said = trouble_at("selftest", lambda: world.call(lambda: setattr(bracelet.modem, "sim", False)))
         assert "no SIM: the modem finds no card" in said
-        room = 0x1FA000 - 60_000
-        said = trouble_at(
-            "install", lambda: world.call(lambda: bracelet.files.put("/full", bytes(room))), "--from-start"
-        )
+        ended = lambda told: told.get("step") == "start" and "verdict" in told  # noqa: E731
+        assert flash(board, *options, "--from-start", hear=ended)[0] == 1
+        tools.Cable(str(board.name), tmp_path / "log").mpremote("exec", FILL, within=90)
+        said = trouble_at("install", lambda: None)
         assert "the file system of the board at" in said and "is full" in said
         said = trouble_at("install", board.close)
         assert said.startswith(f"the board is gone from {board.name}: cable unplugged")
