@@ -42,7 +42,8 @@ _SCHEMA: dict[str, dict[str, Key]] = {
     "image": {
         "micropython": Key("text", True),
         "file": Key("text", True),
-        "url": Key("text", True),
+        "url": Key("text"),
+        "recipe": Key("text"),
         "sha256": Key("sha256", True),
         "offset": Key("int", True),
     },
@@ -154,6 +155,8 @@ class Board:
         model = MODELS[modem.pop("model")]
         if "supply" in modem:
             modem["held_high"] = [modem.pop("supply"), *modem.get("held_high", [])]
+        if model.registration != "+CREG":
+            modem["registration"] = model.registration
         if model.init:
             modem["init"] = list(model.init)
         if gnss.pop("modem", False):
@@ -256,7 +259,7 @@ class _Check:
         if modem["model"] not in MODELS:
             raise self._refuse(f"unknown modem; known are {', '.join(MODELS)}", "modem", "model")
         if gnss.get("modem"):
-            for key in (*_RECEIVER, "power", "power_active_low", "backup"):
+            for key in (*_RECEIVER, "power", "power_active_low", "backup", "ublox_aiding"):
                 if key in gnss:
                     raise self._refuse("a receiver in the modem has none of its own", "gnss", key)
             if not MODELS[modem["model"]].gnss_on:
@@ -277,6 +280,8 @@ class _Check:
         image = document.get("image")
         if image and image["offset"] != self._family.image_offset:
             raise self._refuse(f"must be {self._family.image_offset:#x} on an {self._family.name}", "image", "offset")
+        if image and ("url" in image) == ("recipe" in image):
+            raise self._refuse("needs either url or recipe", "image")
         if "partitions" in document:
             self._partitions(document["partitions"], document["chip"]["flash_mb"] << 20)
 

@@ -15,6 +15,7 @@ class Model:
     gnss_on: tuple[str, ...] = ()  # empty: no receiver, or none that reports beside the radio on this port
     gnss_off: tuple[str, ...] = ()
     init: tuple[str, ...] = ()  # what it needs beyond 3GPP TS 27.005 and 27.007, each time it has started
+    registration: str = "+CREG"  # what tells of it: 3GPP TS 27.007, 7.2; +CEREG (10.1.22) where there is only LTE
     ready_s: int = 0  # so long after its supply the receiver takes commands
     missing: str = ""  # what the firmware can't do with it yet
 
@@ -51,6 +52,7 @@ MODELS = {
     "GM02SP": Model(
         "github.com/QuickSpot/walter-arduino 5875e1b, src/proto/WalterGNSS.cpp, src/WalterModem.cpp (setOpState)",
         init=("AT+CFUN=1",),
-        missing="its receiver works only while the radio is idle (AT+LPGNSSFIXPROG); registration is told by AT+CEREG",
+        registration="+CEREG",
+        missing="its receiver, which works only while the radio is idle (AT+LPGNSSFIXPROG); its sleep: it has no key",
     ),
 }

@@ -1,9 +1,11 @@
-"""For all tests: the examples hypothesis tries, and the fixture `world` where the package isn't installed."""
+"""For all tests: the examples hypothesis tries, which worker runs what mostly waits, and the fixture `world` where the
+package isn't installed."""
 
 from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples every time, and no deadline: the machine may be busy.
@@ -11,3 +13,15 @@ settings.register_profile("ci", derandomize=True, deadline=None, suppress_health
 
 if not entry_points(group="pytest11", name="hwsim"):
     pytest_plugins = ["hwsim.pytest_plugin"]
+
+# Tests that wait, for real brokers, programs and clocks. Those of a folder are one group, and of a broker if there are
+# several: xdist begins with groups, so most workers wait while the others compute, and none is left waiting at the end.
+WAITING = ("end_to_end", "broker", "relay/service", "hwsim/serial", "hwsim/test_realtime.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for place in WAITING:
+            if item.nodeid.startswith(f"tests/{place}"):
+                given = item.callspec.params if hasattr(item, "callspec") else {}
+                item.add_marker(pytest.mark.xdist_group(f"{place} {given.get('broker', '')}"))

@@ -44,6 +44,9 @@ def usable(name, section):
         elif key in _COMMANDS:
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 return False
+        elif key == "registration":
+            if not isinstance(value, str):
+                return False
         elif key in _PINS:
             if not _is_pin(value):
                 return False

@@ -173,7 +173,7 @@ class Bracelet:
         if up != self._wifi_up:
             self._wifi_up = up
             self._route.joined(up, self._clock.ms())
-            if self._wifi.doubtful():
+            if up and self._wifi.doubtful():
                 self._genuine = False
             log.event("link", path="net", up=int(up))
             self._on_link()

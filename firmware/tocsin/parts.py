@@ -12,7 +12,7 @@ class Absent:
 
     up = registered = ending = on = False
     resting = True
-    count = stat = operator = 0
+    count = stat = operator = start_ms = 0
     percent = 100  # the wire has no "unknown": a measurement that is none becomes its limit
     stretch = 1
     signal = 255

@@ -2,15 +2,17 @@
 """When to search for a fix at peace, and for how long: by how long the receiver will probably need.
 
 Pure. A receiver with a backup supply knows the satellites' orbits for some four hours and finds itself within seconds
-(hot); after that it must listen for half a minute (warm, cold: NEO-6 data sheet, table 2). Indoors it finds nothing
+(hot); after that, and without one always, it must listen for half a minute (warm, cold: NEO-6 data sheet, table 2), so
+one that has none searches less often. Indoors it finds nothing
 at all, so searches in vain become rarer, and the first fix that comes makes them frequent again. During an alarm
-nothing of this counts: then the receiver stays on.
+only the length counts: the receiver stays on or, asleep, is switched on at each waking, however still she keeps.
 """
 
 HOT_S = 4 * 3600  # orbits are good for so long
 HOT_MS = 15000  # some seconds and a margin
 COLD_MS = 45000  # half a minute and a margin
 EVERY_S = 900  # between two searches while they succeed
+COLD_EVERY_S = 3600  # of a receiver without a backup supply
 RARE_S = 4 * 3600  # at most, while they don't: in time to refresh the orbits
 SETTLED = 3  # fixes in a search: the first is the worst
 
@@ -25,15 +27,16 @@ class Search:
     def state(self):
         return [self.fixed, self.tried, self.failed]
 
-    def due(self, time):
-        """Is it worth searching now?"""
+    def due(self, time, hot=True):
+        """Is it worth searching now? `hot`: does the receiver remember?"""
         if not time or not self.tried or time < self.tried:
             return True
-        return time - self.tried >= min(EVERY_S << min(self.failed, 8), RARE_S) - 60  # timers are not exact
+        every = EVERY_S if hot else COLD_EVERY_S
+        return time - self.tried >= min(every << min(self.failed, 8), RARE_S) - 60  # timers are not exact
 
-    def limit_ms(self, time):
+    def limit_ms(self, time, hot=True):
         """How long a search that begins now may last."""
-        return HOT_MS if self.fixed and 0 <= time - self.fixed < HOT_S else COLD_MS
+        return HOT_MS if hot and self.fixed and 0 <= time - self.fixed < HOT_S else COLD_MS
 
     def began(self, time):
         self.tried = time

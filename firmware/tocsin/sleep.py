@@ -172,9 +172,11 @@ class Sleep:
                 self._searching = False
                 self._search.ended(seconds, parts.gnss.count > 0)
                 parts.gnss.switch(False)
-        elif not parts.gnss.on and now - self._began < BEGIN_MS and (mode == power.VIGIL or self._search.due(seconds)):
+        elif not parts.gnss.on and now - self._began < BEGIN_MS and (
+            mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot)
+        ):
             self._searching = True
-            self._search_until = now + self._search.limit_ms(seconds)
+            self._search_until = now + self._search.limit_ms(seconds, parts.gnss.hot) + parts.gnss.start_ms
             self._search.began(seconds)
             parts.gnss.switch(True)
         offline = parts.linked() is False

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from hwsim.powercut.life import Chip, Course, delivered, promised, sent
-from hwsim.powercut.secrets import readable_positions
+from hwsim.powercut.secrets import dense, readable_positions
 from relay.pipeline import Status
 from relay.verify import parse
 
@@ -61,7 +61,7 @@ def _nothing_twice(course: Course) -> Iterator[str]:
 
 
 def _private(course: Course, chip: Chip, life: str) -> Iterator[str]:
-    raw = chip.flash + chip.nvs
+    raw = dense(chip.flash + chip.nvs)
     positions = [document["position"] for document in course.rig.documents().values() if document["position"]]
     places = dict.fromkeys((position["lat_e7"], position["lon_e7"]) for position in positions)
     for encoding in dict.fromkeys(readable_positions(raw, places)):

@@ -7,6 +7,7 @@ known here without asking the firmware.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from relay.verify import keys
 
 _DRAWS = 64  # random numbers of one boot that are looked at
 _NEAR = 64  # octets between the two halves of a position
+_RUN = 128
+_RUNS = re.compile(rb"\x00{%d,}|\xff{%d,}" % (_RUN, _RUN))
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,6 +65,12 @@ def _draws(seeds: Iterable[str]) -> Iterator[bytes]:
     for seed in seeds:
         for count in range(1, _DRAWS):
             yield hashlib.sha256(f"{seed}/{count}".encode()).digest()
+
+
+def dense(image: bytes) -> bytes:
+    """The image of a chip with its long runs of zeros or ones shortened to 128 octets, more than any secret has and
+    more than `readable_positions` looks around. Searching through it takes a hundredth of the time."""
+    return _RUNS.sub(lambda run: run[0][:_RUN], image)
 
 
 def readable_positions(image: bytes, places: Iterable[tuple[int, int]]) -> list[str]:

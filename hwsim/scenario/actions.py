@@ -345,6 +345,30 @@ def gnss_jump(rig: Rig, metres: int) -> None:
     rig.bracelet.gnss.jump_e7 = (metres * E7_PER_METRE_NUM // E7_PER_METRE_DEN, 0)
 
 
+@_action("gnss", s=Parameter(int, "added to it; 0: ends", 0, -3660 * DAY_S, 3660 * DAY_S, "s"))
+def gnss_clock(rig: Rig, s: int) -> None:
+    """somebody spoofs: the time that the receiver tells is shifted"""
+    rig.bracelet.gnss.clock_offset_s = s
+
+
+@_action("gnss", on=_ON)
+def gnss_poor(rig: Rig, on: bool) -> None:
+    """among high walls: only three satellites, and the height is assumed"""
+    rig.bracelet.gnss.poor = on
+
+
+@_action("gnss", on=_ON)
+def gnss_estimates(rig: Rig, on: bool) -> None:
+    """a receiver that says the last position again and again once it sees no satellites"""
+    rig.bracelet.gnss.estimates = on
+
+
+@_action("gnss", on=_ON)
+def gnss_frozen(rig: Rig, on: bool) -> None:
+    """the receiver hangs and says the same second over and over, until its supply is cycled"""
+    rig.bracelet.gnss.frozen = on
+
+
 @_action("gnss", octets=_OCTETS)
 def gnss_garbage(rig: Rig, octets: int) -> None:
     """random octets on the receiver's serial line"""

@@ -82,8 +82,8 @@ def _count_heap(event):
     _hw.post("heap", gc.mem_alloc())
 
 
-def _mapped(path):
-    # The octets of a file in the address space and not in the heap, as flash is on the chip.
+def _mapped(path, offset, size):
+    # Octets of a file in the address space and not in the heap, as flash is on the chip.
     import ffi
     import uctypes
     import vfs
@@ -91,8 +91,7 @@ def _mapped(path):
     protection_read, map_private = 1, 2
     mmap = ffi.open(None).func("p", "mmap", "pLiiil")
     with vfs.VfsPosix().open(path, "rb") as file:
-        size = file.seek(0, 2)
-        return uctypes.bytearray_at(mmap(None, size, protection_read, map_private, file.fileno(), 0), size)
+        return uctypes.bytearray_at(mmap(None, size, protection_read, map_private, file.fileno(), offset), size)
 
 
 def firmware():
@@ -118,7 +117,7 @@ def firmware():
 
     vfs.mount(vfs.VfsPosix(_hw.cfg["shims"]), "/.sim")
     if _hw.cfg["rom"]:  # else the firmware is on the flash
-        vfs.mount(vfs.VfsRom(_mapped(_hw.cfg["rom"])), "/rom")  # as MicroPython mounts a chip's "romfs" partition
+        vfs.mount(vfs.VfsRom(_mapped(*_hw.cfg["rom"])), "/rom")  # as MicroPython mounts a chip's "romfs" partition
     sys.path[:] = ["", "/rom", "/.sim", ".frozen", "/lib"]
     if not _hw.realtime:
         urandom.seed(_hw.cfg["random"])
@@ -152,6 +151,10 @@ def _prompt(uos):
     import _repl
 
     _repl.start()
+    try:
+        _flash.mount(True)
+    except KeyboardInterrupt as e:
+        _repl.report(e)
     raw = _hw.cfg["raw"]
     for name in ("boot.py", "main.py"):
         if name == "main.py" and raw:
@@ -170,8 +173,10 @@ def _prompt(uos):
 
 def run():
     get = _hw.cfg.get
-    _flash.mount(get("flash"), get("wear"), get("ask"), get("journal", 0), get("worn", False))
-    if _hw.cfg.get("mode") == "files":
+    _flash.open_chip(get("flash"), get("wear"), get("ask"), get("partitions"), get("worn", False))
+    if not get("console"):
+        _flash.mount()
+    if get("mode") == "files":
         files()
     else:
         firmware()

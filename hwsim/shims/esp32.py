@@ -1,6 +1,6 @@
 """`esp32`: non-volatile storage, wake sources and the IDF heap. NVS is kept by the world, per bracelet, like flash: its
 pages, limits and errors are modelled there (world/nvs.py).
-Of the partitions only the journal's, as firmware/README.md wants it in the table, can be found.
+Partitions are those that the world's chip has.
 Not modelled: ULP, RMT, over-the-air updates, the temperature sensor.
 """
 
@@ -55,18 +55,19 @@ class Partition:
     TYPE_APP = 0
     TYPE_DATA = 1
 
-    def __init__(self, flash, label):
-        size = flash.ioctl(4, 0) * _flash.SECTOR
-        self._info = (1, 0x40, 0x400000 - size, size, label, False)
+    def __init__(self, info, flash):
+        self._info = info
         self.readblocks = flash.readblocks
         self.writeblocks = flash.writeblocks
         self.ioctl = flash.ioctl
 
     @staticmethod
     def find(type=TYPE_APP, subtype=0xFF, label=None, block_size=4096):
-        if type != Partition.TYPE_DATA or label != "journal" or not _flash.journal.ioctl(4, 0):
-            return []
-        return [Partition(_flash.journal, label)]
+        found = []
+        for info, flash in _flash.partitions:
+            if info[0] == type and subtype in (0xFF, info[1]) and label in (None, info[4]):
+                found.append(Partition(info, flash))
+        return found
 
     def info(self):
         return self._info

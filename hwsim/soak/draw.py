@@ -77,6 +77,10 @@ FAULTS: Mapping[str, Fault] = {
     "network_tells_time": Fault(1, _LONG, lambda draw: {"on": False}),
     "gnss_lost": Fault(2, _LONG),
     "gnss_jump": Fault(1, _LONG, lambda draw: {"metres": _either(draw) * round(_log(draw, 50, 500_000))}),
+    "gnss_clock": Fault(1, _LONG, lambda draw: {"s": _either(draw) * round(_log(draw, 60, 86400))}),
+    "gnss_poor": Fault(1, _LONG, lambda draw: {"on": True}),
+    "gnss_estimates": Fault(1, _LONG, lambda draw: {"on": True}),
+    "gnss_frozen": Fault(1, _LONG, lambda draw: {"on": True}),
     "gnss_garbage": Fault(1, None, lambda draw: {"octets": round(_log(draw, 1, 600))}),
     "jam": Fault(3, _LONG),
     "battery": Fault(1, _LONG, lambda draw: {"percent": draw.randint(0, 100)}),
@@ -105,6 +109,10 @@ ENDS: Mapping[str, Arguments] = {
     "network_time": {"offset_s": 0},
     "network_tells_time": {"on": True},
     "gnss_jump": {"metres": 0},
+    "gnss_clock": {"s": 0},
+    "gnss_poor": {"on": False},
+    "gnss_estimates": {"on": False},
+    "gnss_frozen": {"on": False},
     "battery": {"percent": 80},
 }
 

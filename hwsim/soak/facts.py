@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hwsim.world.trace import TraceEvent
 
 TAP_US = 600_000  # firmware/tocsin/gesture.py: longer is no tap
+BOUNCE_US = 30_000  # firmware/tocsin/drivers/button.py: a release shorter than three samples is none
 # A bracelet that is not at work: from one of these until the firmware says that it is armed.
 _OUT_OF_WORK = ("power on", "power cut", "reset", "boot", "watchdog", "main.py ended", "deep sleep", "stuck")
 
@@ -165,6 +166,10 @@ def _bracelet(facts: Facts, event: TraceEvent) -> None:
 
 def _button(facts: Facts, event: TraceEvent) -> None:
     if event.what == "pressed":
-        facts.holds.append(Span(event.t_us))
+        before = facts.holds[-1] if facts.holds else None
+        if before and before.end is not None and event.t_us - before.end < BOUNCE_US:
+            before.end = None  # held on
+        else:
+            facts.holds.append(Span(event.t_us))
     elif event.what == "released" and facts.holds:
         facts.holds[-1].end = event.t_us

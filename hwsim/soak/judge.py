@@ -61,6 +61,7 @@ class Evidence:
     trace_text: str  # without the times, whose digits may be those of any secret
     secrets: Sequence[str]  # what the trace must not hold
     jump_m: float  # the largest offset that a spoofer gave to the positions
+    gnss_offset_s: float  # and to the time
     clock_offset_s: float  # the largest that the network gave to the time
     hangs: int  # how often a hang was injected
 
@@ -285,7 +286,8 @@ def _patterns(facts: Facts, count: int, low: int, high: int) -> Iterator[Pulse]:
 def _time(evidence: Evidence, check: Check) -> None:
     facts = evidence.facts
     lost_power_s = sum((span.end - span.start) / 1e6 + SAVED_S for span in facts.power_lost if span.end is not None)
-    offset = abs(evidence.clock_offset_s)
+    spoofed = abs(evidence.gnss_offset_s)
+    offset = abs(evidence.clock_offset_s) + spoofed
     for document in evidence.documents:
         at, quality = facts.sealed_at(document["counter"]), document["time_quality"]
         if at is None:
@@ -296,7 +298,7 @@ def _time(evidence: Evidence, check: Check) -> None:
         told_us = max((told for told in facts.told_time if told <= at), default=0)
         drift = (at - told_us) / 1e6 * SLEEP_DRIFT
         bounds = {
-            "gnss": (-2.0, 2.0),
+            "gnss": (-2.0 - spoofed, 2.0 + spoofed),
             "network": (-3.0 - offset, 3.0 + offset),
             "saved": (-3.0 - offset - lost_power_s - SAVED_S, 3.0 + offset + drift),
         }
@@ -312,6 +314,9 @@ def _place(evidence: Evidence, check: Check) -> None:
         at, fix = evidence.facts.sealed_at(document["counter"]), document["position"]
         if at is None or fix is None:
             continue
+        if document["flags"]["doubtful"]:
+            spoofed = evidence.jump_m + evidence.gnss_offset_s > 0
+            check("doubt has a reason", spoofed, lambda: "a position is called doubtful, and nobody spoofed", at)
         slack = math.ceil(fix["age_s"] * SLEEP_DRIFT)  # its clock made it older than it is
         away = min(_metres(fix, evidence.track, at - (fix["age_s"] + s) * 1_000_000) for s in range(-slack, 3))
         why = f"{away:.0f} m from where the wearer was {fix['age_s']} s before"

@@ -146,6 +146,7 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
         trace_text="\n".join(f"{event.who} {event.what} {dict(event.detail)}" for event in world.trace),
         secrets=_secrets(rig, contents),
         jump_m=max((abs(float(s.arguments["metres"])) for s in life.steps if s.do == "gnss_jump"), default=0.0),
+        gnss_offset_s=max((abs(float(s.arguments["s"])) for s in life.steps if s.do == "gnss_clock"), default=0.0),
         clock_offset_s=max(
             (abs(float(s.arguments["offset_s"])) for s in life.steps if s.do == "network_time"), default=0.0
         ),

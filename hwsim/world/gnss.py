@@ -2,9 +2,11 @@
 
 Modelled: cold start (first silence, then the time, then a fix that gets better), hot start where the board keeps the
 receiver's backup supply, loss of the sky and how long the receiver needs afterwards, the power switch, spoofing by an
-offset, line noise, the time and place it is told by UBX-AID-INI. Not modelled: orbits and signal levels, other messages
-to the receiver. Time and place make a warm start of a cold one. Without orbits that saves little: the NEO-6 data sheet
-has 27 s for either (table 2; our cold one is longer).
+offset of place or time, few satellites, dead reckoning, a receiver that hangs and repeats itself, line noise, the time
+and place it is told by UBX-AID-INI. What the sentences say is u-blox's table of NMEA flags (ZED-F9P Interface
+Description, 4.1.7). Not modelled: orbits and signal levels, other messages to the receiver. Time and place make a warm
+start of a cold one. Without orbits that saves little: the NEO-6 data sheet has 27 s for either (table 2; our cold one
+is longer).
 """
 
 from __future__ import annotations
@@ -119,6 +121,11 @@ class Gnss:
         self.reacquire_s = 4.0
         self.on = False
         self._jump_e7 = (0, 0)
+        self._clock_offset_s = 0
+        self._poor = False
+        self._frozen: list[bytes] | None = None
+        self._estimates = False
+        self._lost_us: int | None = None  # without the sky since
         self._sky = True
         self._since_us = 0  # on since
         self._fix_at_us = 0  # the first fix is or was possible at
@@ -134,6 +141,8 @@ class Gnss:
     def sky(self, sees: bool) -> None:
         if sees and not self._sky:
             self._fix_at_us = max(self._fix_at_us, self._world.now_us + round(self.reacquire_s * 1e6))
+        if self._sky and not sees:
+            self._lost_us = self._world.now_us if self.fix else None
         self._sky = sees
         self._changed()
         self._world.note(self._who, "sky" if sees else "no sky")
@@ -158,6 +167,46 @@ class Gnss:
         self._jump_e7 = jump
         self._changed()
 
+    @property
+    def clock_offset_s(self) -> int:
+        """What a spoofer adds to the time."""
+        return self._clock_offset_s
+
+    @clock_offset_s.setter
+    def clock_offset_s(self, seconds: int) -> None:
+        self._clock_offset_s = seconds
+        self._changed()
+
+    @property
+    def poor(self) -> bool:
+        """Only three satellites, low in one part of the sky: a 2D fix."""
+        return self._poor
+
+    @poor.setter
+    def poor(self, poor: bool) -> None:
+        self._poor = poor
+        self._changed()
+
+    @property
+    def frozen(self) -> bool:
+        """It hangs, and says the same second over and over, until its supply is cycled."""
+        return self._frozen is not None
+
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        self._changed()
+        self._frozen = self._sentences(self._world.now_us) if frozen and self.on else None
+
+    @property
+    def estimates(self) -> bool:
+        """Does it carry the last position on when the sky is lost (dead reckoning)?"""
+        return self._estimates
+
+    @estimates.setter
+    def estimates(self, estimates: bool) -> None:
+        self._estimates = estimates
+        self._changed()
+
     def power(self, on: bool) -> None:
         if on == self.on:
             return
@@ -166,6 +215,7 @@ class Gnss:
         if not on and not self._backup:
             self.forget()
         self.on = on
+        self._frozen = self._lost_us = None
         self._meter.set("gnss", "acquisition" if on else "off")
         self._world.note(self._who, "on" if on else "off")
         self._changed()
@@ -258,30 +308,34 @@ class Gnss:
                 self._tick = self._world.at(self._tick.at_us - ahead * _SECOND_US, self._second)
 
     def _sentences(self, us: int) -> list[bytes]:
+        if self._frozen is not None:
+            return self._frozen
         second_us = us // _SECOND_US * _SECOND_US
         has_time = self._fix_at_us - us <= (self._fix_at_us - self._since_us) * 6 // 10
-        utc = datetime.fromtimestamp(self._world.start + second_us // _SECOND_US, UTC)
+        utc = datetime.fromtimestamp(self._world.start + second_us // _SECOND_US + self._clock_offset_s, UTC)
         clock = utc.strftime("%H%M%S.00") if has_time else ""
         date = utc.strftime("%d%m%y") if has_time else ""
-        if self._track is None or not self._fixed(us):
+        estimated = self._estimates and not self._sky and self._lost_us is not None
+        if self._track is None or not (self._fixed(us) or estimated):
             return [
                 sentence(f"GPRMC,{clock},V,,,,,,,{date},,,N"),
                 sentence("GPVTG,,,,,,,,,N"),
                 sentence(f"GPGGA,{clock},,,,,0,00,99.99,,,,,,"),
                 sentence("GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99"),
             ]
-        point = self._track.at(second_us)
+        point = self._track.at(self._lost_us if estimated and self._lost_us is not None else second_us)
         lat = _degrees(point.lat_e7 + self._jump_e7[0], 2, "N", "S")
         lon = _degrees(point.lon_e7 + self._jump_e7[1], 3, "E", "W")
         settled = min(20, (us - self._fix_at_us) // _SECOND_US)
-        satellites, hdop = 4 + settled // 4, 250 - 8 * settled
+        satellites, hdop = (3, 1200) if self._poor else (4 + settled // 4, 250 - 8 * settled)
+        mode, quality = ("E", 6) if estimated else ("A", 1)
         knots = f"{point.speed_mps * 1.943844:.3f}"
         course = f"{point.heading:.2f}" if point.speed_mps >= 0.5 else ""
         used = ",".join(f"{n:02}" for n in range(1, satellites + 1)) + "," * (12 - satellites)
         dop = f"{hdop // 100}.{hdop % 100:02}"
         return [
-            sentence(f"GPRMC,{clock},A,{lat},{lon},{knots},{course},{date},,,A"),
-            sentence(f"GPVTG,{course},T,,M,{knots},N,{point.speed_mps * 3.6:.3f},K,A"),
-            sentence(f"GPGGA,{clock},{lat},{lon},1,{satellites:02},{dop},{point.altitude_m}.0,M,0.0,M,,"),
-            sentence(f"GPGSA,A,3,{used},2.00,{dop},1.70"),
+            sentence(f"GPRMC,{clock},A,{lat},{lon},{knots},{course},{date},,,{mode}"),
+            sentence(f"GPVTG,{course},T,,M,{knots},N,{point.speed_mps * 3.6:.3f},K,{mode}"),
+            sentence(f"GPGGA,{clock},{lat},{lon},{quality},{satellites:02},{dop},{point.altitude_m}.0,M,0.0,M,,"),
+            sentence(f"GPGSA,A,{2 if self._poor or estimated else 3},{used},2.00,{dop},1.70"),
         ]

@@ -59,6 +59,7 @@ class Modem:
         self.on = False
         self.fed = True  # there is a supply that its key can switch on
         self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
+        self.tells = "CREG"  # the command that tells of its registration; CEREG: there is nothing to tell by CREG
         self.receiver: Receiver | None = None  # a GNSS receiver in it
         self.on_power_change: Callable[[], None] = lambda: None
         self.on_spend: Callable[[str], None] = lambda state: None  # what it does to its supply, for a meter
@@ -198,7 +199,7 @@ class Modem:
         return self._registration in (HOME, ROAMING)
 
     def registration(self, name: str) -> int:
-        if name != "CREG" and self.registered and not self._data:
+        if name != self.tells and self.registered and (name == "CREG" or not self._data):
             return NOT_REGISTERED
         return self._registration
 

@@ -11,6 +11,7 @@ import tty
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hwsim.modems import MODELS
 from hwsim.world.clock import Timer
 from hwsim.world.modem import Modem
 from hwsim.world.pins import Level, PowerSwitch
@@ -28,6 +29,7 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     world = device.world
     line = SerialLine(device, who, wiring, lambda data: modem.feed(data))
     modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note)
+    modem.tells = MODELS[wiring["model"]].registration.removeprefix("+")
     modem.on_spend = lambda state: device.meter.set("modem", state)
     supply = PowerSwitch(device, who, wiring["supply"], False, modem.feed_supply) if "supply" in wiring else None
     modem.fed = supply is None

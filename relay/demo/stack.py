@@ -162,7 +162,8 @@ class Stack:
         """Until the path that the first alarm takes is up, and the wearer's place is known."""
         wanted = {("firmware", "armed", None), ("firmware", "clock", "gnss")}
         if self._data_network:
-            wanted.add(("firmware", "link", "mqtt"))
+            # Before the relay has subscribed, the broker keeps nothing for it.
+            wanted |= {("firmware", "link", "mqtt"), ("relay", "mqtt.ready", None)}
         else:
             wanted |= {("firmware", "link", "sms"), ("relay", "sms.ready", None)}
         seen = {("firmware", "armed", None)}  # it was provisioned and went on by itself

@@ -9,7 +9,6 @@ from typing import Any
 
 from relay.demo.stack import Happened, Stack
 
-HOLD_S = 3.2
 BETWEEN_S = 0.5  # two holds, or the second is the first one's bounce
 PATIENCE_S = 150.0  # against a slow machine; no test needs it otherwise
 

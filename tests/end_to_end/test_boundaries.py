@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relay.demo.stack import BrokerFactory, Stack
-from tests.end_to_end.scene import HOLD_S, PATIENCE_S
+from tests.end_to_end.scene import PATIENCE_S
 from tests.relay.service.crashing import BOUNDARIES
 
+HOLD_S = 3.2
 DRIVER = Path(__file__).with_name("killed_relay.py")
 
 

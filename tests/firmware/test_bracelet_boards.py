@@ -78,3 +78,39 @@ def test_a_modem_that_refuses_its_receiver_still_sends(make_bench, world):
     bench.press()
     world.expect("firmware", "delivered", within=30)
     assert bench.alarms()[0].relay_path == "sms"
+
+
+def test_a_modem_that_knows_only_lte_is_asked_in_its_way(make_bench, world):
+    """A GM02SP: its radio is off until it is told, and +CREG tells nothing."""
+    bench = make_bench(board="walter", wifi=False, **HERE)
+    bench.boot()
+    world.expect("firmware", "link", within=60, path="sms", up=1)
+    bench.press()
+    world.expect("firmware", "delivered", within=30)
+    assert bench.alarms()[0].relay_path == "sms"
+    assert bench.bracelet.modem.registration("CREG") == 0
+
+
+@pytest.mark.parametrize("board", [IN_THE_MODEM, "lilygo-t-a7670", "walter"])
+def test_a_receiver_that_forgets_is_given_the_time_it_needs_while_an_alarm_is_open(make_bench, world, board):
+    """Without a backup supply each start is a cold one: half a minute, and in a modem that starts itself before."""
+    bench = make_bench(board=board, **HERE)
+    bench.boot()
+    world.expect("gnss", "fix", within=60)
+    bench.press()
+    world.expect("firmware", "asleep", within=4000)
+    world.expect("gnss", "fix", within=2000)
+    world.expect("firmware", "asleep", within=100)
+    document = list(bench.documents().values())[-1]
+    assert document["position"]["age_s"] < 60
+
+
+def test_at_peace_it_searches_less_often_but_long_enough(make_bench, world):
+    bench = make_bench(board=IN_THE_MODEM, **HERE)
+    bench.boot()
+    world.expect("firmware", "asleep", within=180)
+    start = world.now_us
+    world.run(3 * 3600)
+    ons = [event for event in world.trace if event.who == "gnss" and event.what == "on" and event.t_us > start]
+    fixes = [event for event in world.trace if event.who == "gnss" and event.what == "fix" and event.t_us > start]
+    assert len(ons) == len(fixes) and len(ons) in (2, 3)

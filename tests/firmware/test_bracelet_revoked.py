@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hwsim.powercut.secrets import Secrets, chip_seeds
+from hwsim.powercut.secrets import Secrets, chip_seeds, dense
 from hwsim.rig import Rig
 from hwsim.world import World
 from hwsim.world.chip import JOURNAL_SECTORS
@@ -48,7 +48,7 @@ class Left:
 
     def found(self):
         """Names of the secrets that are readable in a dump of the chip."""
-        raw = self.bench.bracelet.flash_path.read_bytes() + self.bench.bracelet.flash.nvs.image
+        raw = dense(self.bench.bracelet.flash_path.read_bytes() + self.bench.bracelet.flash.nvs.image)
         return [name for name, secret in self.secrets.items() if secret in raw]
 
 

@@ -51,6 +51,15 @@ def test_after_a_fix_it_is_hot_for_four_hours():
     assert plan.limit_ms(T + 40 + search.HOT_S) == search.COLD_MS
 
 
+def test_a_receiver_that_forgets_is_always_cold_and_searches_less_often():
+    plan = Search()
+    plan.began(T)
+    plan.ended(T + 40, found=True)
+    assert not plan.due(T + 900, hot=False)
+    assert plan.due(T + search.COLD_EVERY_S, hot=False)
+    assert plan.limit_ms(T + 900, hot=False) == search.COLD_MS
+
+
 def test_in_vain_it_becomes_rarer_up_to_four_hours_and_a_fix_makes_it_frequent_again():
     plan, now, waits = Search(), T, []
     for _ in range(8):

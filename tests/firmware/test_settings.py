@@ -119,7 +119,8 @@ def test_what_a_board_says_of_its_modem_becomes_pins_and_commands():
         "off": ["AT+CGNSTST=0", "AT+CGPIO=0,48,1,0", "AT+CGNSPWR=0"],
     }
     assert json.loads(boards.load("lilygo-t-a7670").to_json())["modem"]["held_high"] == [12]
-    assert json.loads(boards.load("walter").to_json())["modem"]["init"] == ["AT+CFUN=1"]
+    walter = json.loads(boards.load("walter").to_json())["modem"]
+    assert (walter["init"], walter["registration"]) == (["AT+CFUN=1"], "+CEREG")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,7 @@ def test_what_a_board_says_of_its_modem_becomes_pins_and_commands():
         ("modem", "held_low", 5),
         ("modem", "init", [7]),
         ("modem", "init", "AT"),
+        ("modem", "registration", 7),
         ("gnss", "on", [None]),
     ],
 )

@@ -269,8 +269,10 @@ def play_journal(dice):
 
 
 def main():
-    plays = play_nmea, play_movement, play_at, play_codecs, play_gestures, play_alarm, play_strap, play_check_in
-    for play in (*plays, play_delivery):
+    for play in (
+        play_nmea, play_movement, play_at, play_codecs, play_gestures, play_alarm, play_strap, play_check_in,
+        play_delivery,
+    ):  # fmt: skip
         print(play.__name__)
         play(Dice(7))
     play_journal(Dice(8))

@@ -71,6 +71,8 @@ def test_charge_and_voltage():
         ("backup = true", "modem = true", "[gnss] uart: a receiver in the modem has none of its own"),
         ("rx = 26\n", "", "[gnss] rx: key is missing"),
         ('sha256 = ""', 'sha256 = "12"', "[image] sha256: must be 64 hexadecimal digits"),
+        ("recipe = ", 'url = "x"\nrecipe = ', "[image]: needs either url or recipe"),
+        ("backup = true", "modem = true\nublox_aiding = true", "[gnss] uart: a receiver in the modem has none"),
         ("offset = 0x1000", "offset = 0", "[image] offset: must be 0x1000 on an ESP32"),
         ("journal_offset = 0x3fa000", "journal_offset = 0x3fa001", "[partitions] journal_offset: must be a multiple"),
         ("journal_offset = 0x3fa000", "journal_offset = 0x3fb000", "[partitions] journal_offset: the journal needs"),
@@ -176,7 +178,7 @@ def test_the_command_shows_what_is_good_and_what_is_not(tmp_path):
     assert "GPIO50 does not exist on an ESP32" in bad
     (row,) = json.loads(CliRunner().invoke(main, ["boards", "walter", "--json"]).output)
     assert (row["error"], row["unsourced"]) == (None, [])
-    assert "modem.model" in row["unverified"] and "AT+CEREG" in row["limit"]
+    assert "modem.model" in row["unverified"] and "AT+LPGNSSFIXPROG" in row["limit"]
     details = CliRunner().invoke(main, ["boards", "walter", "--details"])
     assert details.exit_code == 0
     assert "image.sha256: " in details.output

@@ -77,6 +77,45 @@ def test_jumps_loss_and_noise(world, basic):
     assert said == []
 
 
+def test_a_receiver_guesses_hangs_and_sees_little(world, basic):
+    gnss, said = receiver(world, basic, Track([(0, 10.0, 20.0, 100), (100, 11.0, 20.0, 100)]))
+    gnss.cold_start_s = 1
+
+    def second():
+        said.clear()
+        world.run(1)
+        return said[0].decode()
+
+    gnss.power(True)
+    world.run(4)
+    gnss.clock_offset_s = 3600
+    assert "GPRMC,010004.00,A" in second()
+    gnss.clock_offset_s = 0
+    gnss.poor = True
+    poor = second()
+    assert ",1,03,12.00," in poor
+    assert "GPGSA,A,2,01,02,03,,,,,,,,,,2.00,12.00," in poor
+    gnss.poor = False
+    gnss.estimates = True
+    gnss.sky = False
+    first, later = second(), second()
+    assert all(",,,E*" in guess and ",6," in guess for guess in (first, later))
+    assert first.split(",")[3] == later.split(",")[3]
+    assert first.split(",")[1] != later.split(",")[1]
+    assert not gnss.fix
+    gnss.sky, gnss.reacquire_s = True, 0.0
+    world.run(10)
+    gnss.frozen = True
+    assert second() == second()
+    gnss.sky = False
+    assert ",A," in second()
+    gnss.power(False)
+    gnss.power(True)
+    world.run(3)
+    assert not gnss.frozen
+    assert ",V," in second()
+
+
 def test_a_track_is_walked_between_its_points():
     track = Track([(10, 0.0, 0.0, 100), (20, 0.001, 0.0, 200), (30, 0.001, 0.001, 200)])
     assert track.at(0).lat_e7 == 0

@@ -1,19 +1,23 @@
-"""Stores to test on: a fresh database each, on every engine that this machine has."""
+"""Stores to test on: without rows for each test, on every engine that this machine has."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import URL, create_engine, make_url, text
 
 from relay import store as stores
 from relay.pipeline import Pipeline
 from relay.store import Store
+from relay.store.database import HEAD
+from relay.store.schema import metadata
 from tests.relay import postgres
-from tests.relay.support import KEYS, STORE_KEY, Bracelet, provision
+from tests.relay.support import KEYS, STORE_KEY, Bracelet, contents, provision
 
 ENGINES = ["sqlite"]
 if postgres.available():
@@ -22,26 +26,75 @@ if postgres.available():
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server() -> Iterator[URL]:
     with postgres.server() as url:
-        yield url
+        server = make_url(url).set(drivername="postgresql+psycopg")
+        yield server.set(database=server.database or "postgres")
 
 
-@pytest.fixture(params=ENGINES)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/relay.db"
-        return
-    server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
+@contextmanager
+def database(server: URL) -> Iterator[str]:
+    """A PostgreSQL database for a while, empty."""
     name = "t" + secrets.token_hex(8)
-    admin = create_engine(server.set(database=server.database or "postgres"), isolation_level="AUTOCOMMIT")
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     yield server.set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_ready(postgres_server: URL) -> Iterator[Callable[[], str]]:
+    """Gives the URL of a PostgreSQL database that has its tables, with the rows of a new store."""
+    with database(postgres_server) as url:
+        store = stores.open(url, STORE_KEY)
+        rows = contents(store)
+
+        def renew() -> str:
+            with store.write() as connection:
+                left = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                connection.execute(text(f"{left} AND pid <> pg_backend_pid()"))
+                for table in reversed(metadata.sorted_tables):
+                    connection.execute(table.delete())
+                for table in metadata.sorted_tables:
+                    for row in rows[table.name]:
+                        connection.execute(table.insert().values(row))
+                connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": HEAD})
+            return url
+
+        yield renew
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of SQLite that has its tables."""
+    file = tmp_path_factory.mktemp("store") / "relay.db"
+    stores.open(f"sqlite:///{file}", STORE_KEY).close()
+    return file
+
+
+@pytest.fixture
+def tables() -> bool:
+    """Whether a test's database has its tables, because making them takes longer than most tests."""
+    return True
+
+
+@pytest.fixture(params=ENGINES)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, tables: bool) -> Iterator[str]:
+    """The URL of a database without rows."""
+    if request.param == "sqlite":
+        if tables:
+            shutil.copyfile(request.getfixturevalue("sqlite_ready"), tmp_path / "relay.db")
+        yield f"sqlite:///{tmp_path}/relay.db"
+        return
+    if tables:
+        yield request.getfixturevalue("postgres_ready")()
+        return
+    with database(request.getfixturevalue("postgres_server")) as url:
+        yield url
 
 
 @pytest.fixture

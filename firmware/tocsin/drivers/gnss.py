@@ -18,6 +18,9 @@ BURST_MS = 200  # from the first octets of a second until it is read, mostly all
 COMMAND_MS = 10000  # at most, for one in the modem (A76XX Series AT Command Manual V1.05, 24.2: 9 s)
 AGAIN_MS = 3000  # it may not be ready yet
 TRIES = 8
+# Until one in the modem begins: that starts in some 5 s, and for 9 more it may not be ready. With search.COLD_MS it is
+# less than power.LATE_MS of a duty.
+START_MS = 13000
 BEGIN_MS = 30000  # a data session that has the line goes on so long when it is switched on: the Alert goes first
 STARVED_MS = 120000  # and then so long before it must make room for a position
 
@@ -36,6 +39,8 @@ class Gnss:
         self._power_on = 0 if board.get("power_active_low") else 1
         self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
         self.on = self._power is None and not self.commands  # without a switch it always is
+        self.hot = board.get("backup", False)  # it remembers while it is off
+        self.start_ms = START_MS if self.commands else 0
         self._aid = None  # (fix, time) -> what to tell it when it starts
         if board.get("ublox_aiding"):
             from tocsin.drivers.aiding import ini

@@ -30,7 +30,6 @@ INIT = (  # (command, must it work)
     ("AT+CMEE=1", False),
     ("AT+CMGF=0", True),
     ("AT+CNMI=2,1,0,0,0", True),
-    ("AT+CREG=2", False),
     ("AT+CTZU=1", False),
     ("AT+COPS=3,2", False),
 )
@@ -67,6 +66,7 @@ class Modem:
             for pin in board.get(key, ()):
                 Pin(pin, Pin.OUT, value=level)
         self._init = board.get("init", ())  # what it needs beyond INIT
+        self._reg = board.get("registration", "+CREG")  # tells where it is registered
         self._status = Pin(board["status"], Pin.IN) if "status" in board else None  # high while it is on
         self._reset_on = 0 if board.get("reset_active_low", True) else 1
         self._reset_ms = board.get("reset_ms", 200)
@@ -157,7 +157,7 @@ class Modem:
             else:
                 self._drain = True
             self._wake.set()
-        elif line.startswith("+CREG:"):
+        elif line.startswith(self._reg):
             self._register(line)
         elif line[0] == "$" and self.gnss:
             self.gnss.feed(line.encode() + b"\n", self._clock.ms())
@@ -283,6 +283,7 @@ class Modem:
                 await asyncio.sleep_ms(1000)  # the SIM may still be starting
                 if not (await self._ask(text)).ok:
                     raise Lost
+        await self._ask("AT" + self._reg + "=2")
         self._drain = True
         log.event("modem", ready=1)
 
@@ -395,7 +396,7 @@ class Modem:
         await self._check()
         if self._anew:
             return
-        command = await self._ask("AT+CREG?", "+CREG:")
+        command = await self._ask("AT" + self._reg + "?", self._reg + ":")
         if command.ok and command.lines:
             self._register(command.lines[-1])
         if not self.registered:

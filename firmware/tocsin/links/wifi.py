@@ -32,6 +32,7 @@ class Wifi:
         self._hurry = asyncio.Event()
         self.urgent = False  # messages wait: look more often
         self.choosy = False  # there is another way: keep away from the networks that were left
+        self._leaving = False
         self._here = 0  # the network that is up, or was
         self._left = [0] * (1 + len(networks))  # how many in a row; then for each network until when to keep away (s)
 
@@ -55,7 +56,7 @@ class Wifi:
         """There is none."""
         self._left[1 + self._here] = int(time.time()) + min(_AWAY_S << self._left[0], _AWAY_MAX_S)
         self._left[0] = min(self._left[0] + 1, 8)
-        self._wlan.disconnect()
+        self._leaving = True
 
     def _away(self, index):
         return 0 < self._left[1 + index] - int(time.time()) <= _AWAY_MAX_S  # the clock may have been set since
@@ -89,9 +90,12 @@ class Wifi:
                 if await self._join(*networks[index]):
                     self._here = index
                     self._on_state(True)
-                    while self._wlan.isconnected():
+                    self._leaving = False
+                    while self._wlan.isconnected() and not self._leaving:
                         await asyncio.sleep_ms(LOOK_MS if self.urgent else WATCH_MS)
-                    if not self._left[0]:
+                    if self._leaving:
+                        self._wlan.disconnect()
+                    elif not self._left[0]:
                         pause = PAUSE_MS
                     break
             self._on_state(False)

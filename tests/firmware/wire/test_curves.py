@@ -31,9 +31,10 @@ def test_ed25519_vectors(both: Device, vectors: Vectors) -> None:
         assert both.call("tocsin.crypto.ed25519.verify", public, message, signature) is True
 
 
-def test_cryptography_accepts_what_the_device_signs(both: Device) -> None:
+def test_cryptography_accepts_what_the_device_signs(both: Device, device: Device) -> None:
     rng = random.Random(3)
-    cases = [(rng.randbytes(32), rng.randbytes(rng.randrange(300))) for _ in range(300)]
+    count = 300 if both is device else 60  # big integers have no carries between limbs to get wrong
+    cases = [(rng.randbytes(32), rng.randbytes(rng.randrange(300))) for _ in range(count)]
     publics = both.batch([("tocsin.crypto.ed25519.public", seed) for seed, _ in cases])
     signatures = both.batch([("sign", seed, message) for seed, message in cases])
     for (seed, message), public, signature in zip(cases, publics, signatures, strict=True):
@@ -127,7 +128,7 @@ def test_native_field_operations_at_the_limits_of_their_limbs(device: Device) ->
             assert all(limb <= limit for limb, limit in zip(limbs, largest, strict=True))
 
 
-def test_x25519_vectors(both: Device, vectors: Vectors) -> None:
+def test_x25519_vectors(both: Device, device: Device, vectors: Vectors) -> None:
     found = vectors("x25519")
     for case in found["cases"]:
         k, u = bytes.fromhex(case["k"]), bytes.fromhex(case["u"])
@@ -135,7 +136,8 @@ def test_x25519_vectors(both: Device, vectors: Vectors) -> None:
     for case in found["keys"]:
         assert both.call("tocsin.crypto.x25519.public", bytes.fromhex(case["private"])).hex() == case["public"]
     assert both.call("x25519_iterated", 1).hex() == found["iterated"]["1"]
-    assert both.call("x25519_iterated", 1000).hex() == found["iterated"]["1000"]
+    assert device.call("x25519_iterated", 1000).hex() == found["iterated"]["1000"]
+    assert both.call("x25519_iterated", 100) == device.call("x25519_iterated", 100)
 
 
 def test_x25519_against_cryptography(both: Device) -> None:

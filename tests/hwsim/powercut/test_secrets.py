@@ -7,7 +7,7 @@ import struct
 import cbor2
 import pytest
 
-from hwsim.powercut.secrets import readable_positions
+from hwsim.powercut.secrets import dense, readable_positions
 
 PLACES = [(525145731, 133500937), (-338567844, -1512152967)]
 
@@ -29,11 +29,21 @@ def test_a_position_is_found(place, written):
     image = b"\xff" * 4096 + written(*place) + b"\xff" * 4096
     assert readable_positions(image, PLACES)
     assert not readable_positions(b"\xff" * 8192, PLACES)
+    assert len(dense(image)) < 512
+    assert readable_positions(dense(image), PLACES) == readable_positions(image, PLACES)
 
 
 def test_half_of_it_is_no_position():
     lat, lon = PLACES[0]
-    assert not readable_positions(struct.pack("<i", lat) + bytes(100) + struct.pack("<i", lon), PLACES)
+    for apart in (100, 10_000):
+        image = struct.pack("<i", lat) + bytes(apart) + struct.pack("<i", lon)
+        assert not readable_positions(image, PLACES)
+        assert not readable_positions(dense(image), PLACES)
+
+
+def test_nothing_but_long_runs_is_shortened():
+    secret = bytes(range(1, 255)) + bytes(127) + b"\xff" * 127 + b"\x01" * 999
+    assert dense(bytes(5000) + secret + b"\xff" * 5000) == bytes(128) + secret + b"\xff" * 128
 
 
 def _dm(e7: int, digits: int) -> str:

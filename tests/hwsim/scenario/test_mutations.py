@@ -57,8 +57,13 @@ MUTATIONS = {
     ),
     "a broker that is not ours is waited for": (
         "captive_wifi_in_a_hotel", "bracelet.py",
-        "        self._genuine = False\n", "        self._genuine = True\n",
+        "reason=reason)\n        self._genuine = False\n", "reason=reason)\n        self._genuine = True\n",
         "alarm 1 delivered by sms within 15 s", "by sms",
+    ),
+    "a Wi-Fi is a way as long as it is there": (
+        "wifi_without_internet", "links/route.py",
+        "                self.leave = True\n", "                self.leave = False\n",
+        "alarm 1 delivered by mqtt within 45 s", "never reached the relay",
     ),
     "no SMS while there is a network": (
         "data_dead_but_connected", "delivery.py",
@@ -67,7 +72,7 @@ MUTATIONS = {
     ),
     "a hung modem is not switched off and on": (
         "modem_hangs_when_needed", "drivers/modem.py",
-        "            await self._press(self._key_ms * 2)\n", "            pass\n",
+        "            await self._press(self._off_ms * 2)\n", "            pass\n",
         "alarm 1 delivered by sms within 50 s", "by sms",
     ),
     "a modem that restarted is not set up anew": (

@@ -15,7 +15,12 @@ HWSIM = [sys.executable, "-m", "hwsim.cli", "usb"]
 
 def serve(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*HWSIM, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*HWSIM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background ignores it
     )
 
 

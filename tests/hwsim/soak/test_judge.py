@@ -36,9 +36,12 @@ def document(counter, seq, at_s, **changes):
     whole = {
         "counter": counter, "seq": seq, "msg_type": "Update" if seq else "Alert", "sent_unix": START + at_s,
         "time_quality": "gnss", "position": position, "status": "Actual", "cause": "button",
-        "flags": {"duress": False},
+        "flags": {"duress": False, "doubtful": False},
     }  # fmt: skip
     return whole | changes
+
+
+DOUBTED = {"duress": False, "doubtful": True}
 
 
 def good():
@@ -60,7 +63,7 @@ def good():
         documents=[document(7, 0, 103), document(8, 1, 123)], copies={("c0ffee01", 7): 1, ("c0ffee01", 8): 1},
         stored=[7, 8], refused={}, alarm_octets=[message(b"a", 7), message(b"b", 8), message(b"b", 8)],
         heartbeat_octets=[message(b"h", 0)], files=["identity", "settings.json"], kept_on_flash=[],
-        trace_text="pressed raised", secrets=["480000000"], jump_m=0.0, clock_offset_s=0.0, hangs=0,
+        trace_text="pressed raised", secrets=["480000000"], jump_m=0.0, gnss_offset_s=0.0, clock_offset_s=0.0, hangs=0,
     )  # fmt: skip
 
 
@@ -141,6 +144,9 @@ WRONG = {
     "network clock": (evidence(documents=[document(7, 0, 203, time_quality="network")]), "true time"),
     "clock ahead": (evidence(documents=[document(7, 0, 203, time_quality="saved")]), "true time"),
     "no clock": (evidence(documents=[document(7, 0, 103, time_quality="unknown")]), "true time"),
+    "doubted without a reason": (
+        evidence(documents=[document(7, 0, 103, flags=DOUBTED)]), "doubt has a reason"
+    ),
     "elsewhere": (evidence(track=Track.still(48.001, 11.0)), "true place"),
     "crashed": (fact(never=[(5 * S, "@crashed")]), "nothing breaks"),
     "bitten": (fact(watchdogs=[5 * S]), "watchdog"),
@@ -162,6 +168,12 @@ def test_one_thing_wrong_breaks_its_rule(name):
         "off the network's time by as much as it was wrong": evidence(
             documents=[document(7, 0, 203, time_quality="network"), document(8, 1, 123)], clock_offset_s=100.0
         ),
+        "off the satellites' time by as much as a spoofer shifted it": evidence(
+            documents=[document(7, 0, 203, time_quality="gnss"), document(8, 1, 123)], gnss_offset_s=100.0
+        ),
+        "a spoofer moved it, and it is doubted": evidence(
+            documents=[document(7, 0, 103, flags=DOUBTED), document(8, 1, 123)], jump_m=200.0
+        ),
         "a spoofer moved it": evidence(track=Track.still(48.001, 11.0), jump_m=200.0),
         "the watchdog after a hang": lambda e: replace(fact(watchdogs=[5 * S], stuck=[4 * S])(e), hangs=1),
         "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
@@ -178,7 +190,7 @@ def test_one_thing_wrong_breaks_its_rule(name):
         "the timer raised it": fact(holds=[], by={7: "check_in", 8: "time"}, check_in=[Span(10 * S, 103 * S)]),
         "forced to call it back, and it says so": lambda e: replace(
             fact(cancels={8: 123 * S}, holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)])(e),
-            documents=[document(7, 0, 103), document(8, 1, 123, flags={"duress": True})],
+            documents=[document(7, 0, 103), document(8, 1, 123, flags={"duress": True, "doubtful": False})],
         ),
         "a tick that a write to flash made longer": fact(pulses=pulses(300, 1, 120)),
         "an Alert gave way to its own cancel": lambda e: replace(
@@ -245,6 +257,16 @@ def test_facts_are_read_from_the_trace():
     assert read.stuck == [40 * S]
     assert read.watchdogs == [80 * S]
     assert read.pulses == [Pulse(7 * S - 700_000, 7 * S, 700, 100)]
+
+
+def test_a_release_too_short_to_be_seen_is_none():
+    def held(gap_ms):
+        again = TraceEvent(4 * S + gap_ms * 1000, "button", "pressed", {})
+        return facts.read([TraceEvent(S, "button", "pressed", {}), TraceEvent(4 * S, "button", "released", {}), again,
+                           TraceEvent(8 * S, "button", "released", {})]).holds  # fmt: skip
+
+    assert held(13) == [Span(1 * S, 8 * S)]
+    assert held(30) == [Span(1 * S, 4 * S), Span(4 * S + 30_000, 8 * S)]
 
 
 @pytest.mark.parametrize(("ended", "expected"), [(5.05, True), (4.0, False), (9.0, False)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from alembic import command
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -13,6 +14,11 @@ from relay.store import Store
 from relay.store.atrest import Box
 from relay.store.migrate import configuration
 from tests.relay.support import KEYS, STORE_KEY
+
+
+@pytest.fixture
+def tables() -> bool:
+    return False
 
 
 def at_revision(url: str, revision: str, *statements: tuple[str, dict[str, object]]) -> None:
