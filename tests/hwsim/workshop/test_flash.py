@@ -21,14 +21,14 @@ from hwsim.workshop.people import BY_ENGINEER, Answer, Person
 from hwsim.workshop.rehearse import Relay, SimBoard, flash
 
 pytestmark = pytest.mark.xdist_group("flash")
-KINDS = ("devkit", "lilygo-t-sim7000g", "lilygo-t-a7670")
+KINDS = ("devkit", "lilygo-t-sim7670g-s3", "lilygo-t-a7670")  # the second: an ESP32-S3
 PARTS = ("button", "strap", "battery", "led", "haptic", "modem", "sim", "network", "gnss")
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, Path]]:
-    with rehearse.box(tmp_path_factory.mktemp("bench")) as (relay, picture):
-        yield relay, picture
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    with rehearse.box(tmp_path_factory.mktemp("bench")) as relay:
+        yield relay
 
 
 class Interrupted(Person):
@@ -65,7 +65,8 @@ class Interrupted(Person):
             self._stop(name)
 
 
-def in_one_go(folder: Path, kind: str, number: int, relay: Relay, picture: Path) -> dict[str, Any]:
+def in_one_go(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
+    picture = rehearse.stand_in(folder / "image.bin", kind, stock=number != 3)
     board = SimBoard(folder, "ttyUSB0", kind, number, relay.port)
     try:
         options = rehearse.options(folder, relay.folder, picture)
@@ -76,8 +77,9 @@ def in_one_go(folder: Path, kind: str, number: int, relay: Relay, picture: Path)
         board.close()
 
 
-def interrupted(folder: Path, kind: str, number: int, relay: Relay, picture: Path) -> dict[str, Any]:
+def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
     """A new Bench after each interruption, as a new run has it."""
+    picture = rehearse.stand_in(folder / "image.bin", kind, stock=number != 3)
     board = SimBoard(folder, "ttyUSB0", kind, number, relay.port)
     person = Interrupted(board)
     options = workshop.Options(picture, folder / "state", folder / "records", 120.0)
@@ -94,7 +96,8 @@ def interrupted(folder: Path, kind: str, number: int, relay: Relay, picture: Pat
                 break
         assert person.stopped == list(plan.STEPS)
         assert plan.load(options.state / f"{chip.mac}.json", kind).finished
-        assert {file.name for file in options.state.iterdir()} == {f"{chip.mac}.json"}  # no offer is left lying
+        left = {file.name for file in options.state.iterdir()}
+        assert left == {f"{chip.mac}.json", "images.json"}  # no offer lies about
         (record,) = (folder / "records").glob("*.json")
         made: dict[str, Any] = json.loads(record.read_text())
         return made
@@ -102,14 +105,13 @@ def interrupted(folder: Path, kind: str, number: int, relay: Relay, picture: Pat
         board.close()
 
 
-def test_three_boards_from_start_to_receipt_one_of_them_interrupted_in_every_step(bench, tmp_path):
-    relay, picture = bench
+def test_three_boards_from_start_to_receipt_one_of_them_interrupted_in_every_step(relay, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         lives = []
         for number, (kind, course) in enumerate(zip(KINDS, (interrupted, in_one_go, in_one_go), strict=True), 1):
             folder = tmp_path / kind
             folder.mkdir()
-            lives.append(pool.submit(course, folder, kind, number, relay, picture))
+            lives.append(pool.submit(course, folder, kind, number, relay))
         records = [life.result() for life in lives]
     entries = json.loads(relay.command("bracelet", "list", "--data", str(relay.folder), "--json"))
     states = {each["kid"]: each["state"] for each in entries}
@@ -123,6 +125,7 @@ def test_three_boards_from_start_to_receipt_one_of_them_interrupted_in_every_ste
         fitted = dict.fromkeys(PARTS, "good") | ({} if "strap" in load(kind).sections else {"strap": "not fitted"})
         assert {part: result["result"] for part, result in made["selftest"].items()} == fitted
         assert made["not_asked"] == []
+        assert made["firmware"]["rom"] == (kind == KINDS[2])  # run from a ROMFS where the image has one
         for private in (rehearse.WIFI_KEY, rehearse.NAME, "+1000", "interrupted", "bench"):
             assert private not in text
 
@@ -141,16 +144,21 @@ def said_in_a_sentence(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def erased(bench, tmp_path_factory):
+def picture(tmp_path_factory):
+    return rehearse.stand_in(tmp_path_factory.mktemp("image") / "stock.bin", "devkit")
+
+
+@pytest.fixture(scope="module")
+def erased(relay, tmp_path_factory):
     """A board that nothing is written to."""
-    board = SimBoard(tmp_path_factory.mktemp("erased"), "ttyUSB0", "devkit", 9, bench[0].port)
+    board = SimBoard(tmp_path_factory.mktemp("erased"), "ttyUSB0", "devkit", 9, relay.port)
     yield board
     assert set(board.bracelet.flash_path.read_bytes()) == {0xFF}
     board.close()
 
 
-def test_a_wrong_board_is_refused(bench, erased, tmp_path):
-    options = rehearse.options(tmp_path, bench[0].folder, bench[1])
+def test_a_wrong_board_is_refused(relay, picture, erased, tmp_path):
+    options = rehearse.options(tmp_path, relay.folder, picture)
     said = said_in_a_sentence("--board", "walter", "--port", str(erased.name), *options)
     assert said == (
         f"wrong board at {erased.name}: its chip is an esp32, and walter has an esp32s3. Nothing was written; name the "
@@ -162,8 +170,7 @@ def test_a_wrong_board_is_refused(bench, erased, tmp_path):
     assert "its flash has 4 MB, and devkit has 16" in said
 
 
-def test_a_bad_image_is_refused(bench, erased, tmp_path):
-    relay, picture = bench
+def test_a_bad_image_is_refused(relay, picture, erased, tmp_path):
     known = tmp_path / "devkit.toml"
     text = (CONFIGS / "devkit.toml").read_text()
     known.write_text(text.replace('sha256 = ""', f'sha256 = "{"0" * 64}"'))
@@ -178,9 +185,9 @@ def test_a_bad_image_is_refused(bench, erased, tmp_path):
     assert "no partition table" in said
 
 
-def test_without_a_relay_nothing_is_begun(bench, erased, tmp_path):
+def test_without_a_relay_nothing_is_begun(relay, picture, erased, tmp_path):
     folder = tmp_path / "relay"
-    options = rehearse.options(tmp_path, folder, bench[1])
+    options = rehearse.options(tmp_path, folder, picture)
     folder.mkdir()
     assert "run `relay init" in said_in_a_sentence("--board", "devkit", "--port", str(erased.name), *options)
     Relay.command("init", str(tmp_path / "other"))
@@ -193,8 +200,8 @@ def test_without_a_relay_nothing_is_begun(bench, erased, tmp_path):
     assert CliRunner().invoke(main, ["--board", "devkit"]).exit_code == 2
 
 
-def test_no_port(bench, tmp_path):
-    options = rehearse.options(tmp_path, bench[0].folder, bench[1])
+def test_no_port(relay, picture, tmp_path):
+    options = rehearse.options(tmp_path, relay.folder, picture)
     said = said_in_a_sentence("--board", "devkit", "--port", str(tmp_path / "ttyUSB7"), *options)
     assert "no such port" in said
 
@@ -209,8 +216,7 @@ with open('/full', 'wb') as file:
 """
 
 
-def test_no_sim_a_full_file_system_and_an_unplugged_cable(bench, tmp_path):
-    relay, picture = bench
+def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, picture, tmp_path):
     board = SimBoard(tmp_path, "ttyUSB0", "devkit", 8, relay.port)
     bracelet, world = board.bracelet, board.world
     options = ["--board", "devkit", "--port", str(board.name), *rehearse.options(tmp_path, relay.folder, picture)]
@@ -235,7 +241,7 @@ def test_no_sim_a_full_file_system_and_an_unplugged_cable(bench, tmp_path):
         tools.Cable(str(board.name), tmp_path / "log").mpremote("exec", FILL, within=90)
         said = trouble_at("install", lambda: None)
         assert "the file system of the board at" in said and "is full" in said
-        said = trouble_at("install", board.close)
+        said = trouble_at("install", board.unplug)
         assert said.startswith(f"the board is gone from {board.name}: cable unplugged")
     finally:
         board.close()
