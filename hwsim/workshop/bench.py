@@ -83,7 +83,11 @@ class Bench:
         self._offer = options.state / f"{chip.mac}.offer.json"
         self._answer = options.state / f"{chip.mac}.answer.json"
         self._content: tuple[bytes, str, str] | None = None
-        self.progress = plan.Progress(board.name) if options.from_start else plan.load(self._state, board.name)
+        self.progress = plan.load(self._state, board.name)
+        self._given_up = None
+        if options.from_start:
+            self._given_up = self.progress.facts.get("kid")
+            self.progress = plan.Progress(board.name)
 
     def run(self) -> dict[str, Any] | None:
         """All that is left to do; the record, or None when it was finished before. Trouble at the step that fails."""
@@ -91,6 +95,9 @@ class Bench:
         if progress.finished:
             person.tell(f"this board was finished on {progress.finished}: --from-start erases it and begins anew")
             return None
+        if self._given_up:
+            kid = self._given_up
+            person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
         if progress.done:
             person.tell(f"goes on at: {plan.STEPS[progress.next() or 'record']}", resumed=progress.next())
         made: dict[str, Any] | None = None

@@ -197,38 +197,42 @@ def box(folder: Path) -> Iterator[Relay]:
         relay.stop()
 
 
-def many(folder: Path, kinds: str, count: int, say: Callable[[str], None]) -> tuple[int, list[dict[str, Any]]]:
-    """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said."""
+def many(
+    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *, stock: bool = True,
+    seed: int = 1,
+) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
+    """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said.
+
+    Each has a seed of its own, or they would draw the same keys.
+    """
     ports = folder / "ports"
     ports.mkdir()
     boards: list[SimBoard] = []
-    picture = stand_in(folder / "stock.bin", kinds)
-    with box(folder) as relay:
+    picture = stand_in(folder / "image.bin", kind, stock=stock)
 
-        def next_board() -> None:
-            number = len(boards) + 1
-            boards.append(SimBoard(ports, f"ttyUSB{number}", kinds, number, relay.port))
-            say(f"plugged in: board {number} of {count}")
+    def next_board() -> None:
+        number = len(boards) + 1
+        boards.append(SimBoard(ports, f"ttyUSB{number}", kind, seed + number - 1, relay.port))
+        say(f"plugged in: board {number} of {count}")
 
-        def hear(told: dict[str, Any]) -> bool:
-            if "verdict" in told:
-                say(f"  {told['step']:<10} {told['verdict']}  {told['seconds']} s")
-            if "plug in" in str(told.get("tell")):
-                if boards:
-                    boards[-1].close()
-                next_board()
-            return False
-
-        try:
-            next_board()
-            return flash(
-                lambda: boards[-1], "--board", kinds, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
-                *options(folder, relay.folder, picture), hear=hear,
-            )  # fmt: skip
-        finally:
+    def hear(told: dict[str, Any]) -> bool:
+        if "verdict" in told:
+            say(f"  {told['step']:<10} {told['verdict']}  {told['seconds']} s")
+        if "plug in" in str(told.get("tell")):
             if boards:
                 boards[-1].close()
+            next_board()
+        return False
 
+    try:
+        next_board()
+        return flash(
+            lambda: boards[-1], "--board", kind, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
+            *options(folder, relay.folder, picture), hear=hear,
+        )  # fmt: skip
+    finally:
+        if boards:
+            boards[-1].close()
 
 
 
@@ -238,8 +242,9 @@ def many(folder: Path, kinds: str, count: int, say: Callable[[str], None]) -> tu
 @click.option("--json", "as_json", is_flag=True)
 def main(count: int, board: str, as_json: bool) -> None:
     """Flash so many simulated boards in one batch. Exit status 0: all finished, with distinct keys."""
-    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
-        status, said = many(Path(scratch), board, count, lambda text: None if as_json else click.echo(text))
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch, box(Path(scratch)) as relay:
+        say = (lambda text: None) if as_json else click.echo
+        status, said = many(Path(scratch), board, count, relay, say)
     table: list[dict[str, Any]] = next((told["table"] for told in said if "table" in told), [])
     keys = {row["kid"] for row in table if row["good"]}
     if as_json:

@@ -21,6 +21,7 @@ from hwsim.workshop.trouble import Trouble
 BAUD = 115200
 _PATTERN = re.compile(r"[*?\[]")
 _READ_S = 0.2
+_RESET_S = 0.1  # as esptool holds it
 _BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) is back
 
 
@@ -135,8 +136,14 @@ class Console:
         return line
 
     def reset(self) -> None:
-        """As after power on; nothing of what it then says is lost."""
-        self._serial.write(b"\r\x03\x03\x01import machine\rmachine.reset()\r\x04")
+        """Nothing of what it then says is lost. By RTS, which also wakes one that sleeps; a port without it asks."""
+        try:
+            self._serial.dtr = False
+            self._serial.rts = True
+            time.sleep(_RESET_S)
+            self._serial.rts = False
+        except OSError:
+            self._serial.write(b"\r\x03\x03\x01import machine\rmachine.reset()\r\x04")
 
     def lines(self, seconds: float) -> Iterator[str]:
         """For so long. Trouble when the board goes."""

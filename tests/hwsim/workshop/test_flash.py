@@ -21,7 +21,7 @@ from hwsim.workshop.people import BY_ENGINEER, Answer, Person
 from hwsim.workshop.rehearse import Relay, SimBoard, flash
 
 pytestmark = pytest.mark.xdist_group("flash")
-KINDS = ("devkit", "lilygo-t-sim7670g-s3", "lilygo-t-a7670")  # the second: an ESP32-S3
+KINDS = ("devkit", "lilygo-t-sim7670g-s3", "lilygo-t-a7670")  # esp32, esp32s3, esp32
 PARTS = ("button", "strap", "battery", "led", "haptic", "modem", "sim", "network", "gnss")
 
 
@@ -66,7 +66,7 @@ class Interrupted(Person):
 
 
 def in_one_go(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
-    picture = rehearse.stand_in(folder / "image.bin", kind, stock=number != 3)
+    picture = rehearse.stand_in(folder / "image.bin", kind)
     board = SimBoard(folder, "ttyUSB0", kind, number, relay.port)
     try:
         options = rehearse.options(folder, relay.folder, picture)
@@ -79,7 +79,7 @@ def in_one_go(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, A
 
 def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
     """A new Bench after each interruption, as a new run has it."""
-    picture = rehearse.stand_in(folder / "image.bin", kind, stock=number != 3)
+    picture = rehearse.stand_in(folder / "image.bin", kind)
     board = SimBoard(folder, "ttyUSB0", kind, number, relay.port)
     person = Interrupted(board)
     options = workshop.Options(picture, folder / "state", folder / "records", 120.0)
@@ -105,22 +105,36 @@ def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str,
         board.close()
 
 
-def test_three_boards_from_start_to_receipt_one_of_them_interrupted_in_every_step(relay, tmp_path):
+def in_a_batch(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
+    """Two of them, with an image that has a ROMFS; the last one's record."""
+    status, said = rehearse.many(folder, kind, 2, relay, lambda text: None, stock=False, seed=number)
+    assert status == 0, said
+    (table,) = [told["table"] for told in said if "table" in told]
+    records = [told["record"] for told in said if "record" in told]
+    assert [row["kid"] for row in table] == [made["kid"] for made in records]
+    assert [Path(row["port"]).name for row in table] == ["ttyUSB1", "ttyUSB2"]
+    assert all(row["good"] and row["receipt_s"] is not None for row in table)
+    assert len({made["kid"] for made in records}) == 2
+    return records[-1]
+
+
+def test_three_kinds_of_board_from_start_to_receipt(relay, tmp_path):
+    """One of them interrupted in every step, one an ESP32-S3, one a batch."""
     with ThreadPoolExecutor(3) as pool:
         lives = []
-        for number, (kind, course) in enumerate(zip(KINDS, (interrupted, in_one_go, in_one_go), strict=True), 1):
+        for number, (kind, course) in enumerate(zip(KINDS, (interrupted, in_one_go, in_a_batch), strict=True), 1):
             folder = tmp_path / kind
             folder.mkdir()
             lives.append(pool.submit(course, folder, kind, number, relay))
         records = [life.result() for life in lives]
     entries = json.loads(relay.command("bracelet", "list", "--data", str(relay.folder), "--json"))
-    states = {each["kid"]: each["state"] for each in entries}
-    assert len({made["kid"] for made in records}) == 3
+    assert [each["state"] for each in entries] == ["active"] * 4  # interruptions cost no offer
+    assert {made["kid"] for made in records} < {each["kid"] for each in entries}
     for made, kind in zip(records, KINDS, strict=True):
         text = (tmp_path / kind / "records" / f"{made['kid']}.json").read_text()
         assert json.loads(text) == made
         assert (tmp_path / kind / "records" / f"{made['kid']}.png").read_bytes().startswith(b"\x89PNG")
-        assert (made["board"], states[made["kid"]]) == (kind, "active")
+        assert (made["board"], made["chip"]["family"]) == (kind, load(kind)["chip"]["family"])
         assert (made["drill"]["receipt"], made["drill"]["accepted"], made["drill"]["path"]) == (True, True, "mqtt")
         fitted = dict.fromkeys(PARTS, "good") | ({} if "strap" in load(kind).sections else {"strap": "not fitted"})
         assert {part: result["result"] for part, result in made["selftest"].items()} == fitted
