@@ -268,7 +268,8 @@ def of_classes(tree: ast.AST) -> set[str]:
 
 def test_private_names_of_one_module_get_short_ones_and_lines_stay_lines():
     sources = {
-        "_one.py": "import _two\n_long = 1\n\n\nclass A:\n    def _method(self):\n        self._shared = self._word = _long\n",
+        "_one.py": "import _two\n_long = 1\n\n\nclass A:\n    def _method(self):\n"
+        "        self._shared = self._word = _long\n",
         "_two.py": "import core\n\n\ndef _other(_thing):\n    _thing._shared = core._theirs\n    return '_word'\n",
     }
     short = shrink.private(sources)
