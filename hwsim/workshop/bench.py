@@ -98,6 +98,8 @@ class Bench:
         if self._given_up:
             kid = self._given_up
             person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
+        if "install" in progress.done and "provision" not in progress.done and self._changed():
+            progress.again_from("install")  # the self-test speaks to today's firmware only
         if progress.done:
             person.tell(f"goes on at: {plan.STEPS[progress.next() or 'record']}", resumed=progress.next())
         made: dict[str, Any] | None = None
@@ -122,6 +124,11 @@ class Bench:
         progress.finish(time.strftime("%Y-%m-%d"))
         plan.save(self._state, progress)
         return made
+
+    def _changed(self) -> bool:
+        """Is the firmware on the board another than ours is now?"""
+        facts = self.progress.facts
+        return bool(facts["firmware"]["sha256"] != build.digest(build.compiled(facts["march"])))
 
     @contextlib.contextmanager
     def _in_words(self, step: str) -> Iterator[None]:
@@ -242,7 +249,11 @@ class Bench:
 
     def _do_answer(self) -> dict[str, Any]:
         self._cable.mpremote("fs", "cp", ":answer.json", str(self._answer), within=_LOOK_S)
-        if json.loads(self._answer.read_bytes()).get("kid") != self.progress.facts["kid"]:
+        try:
+            kid = json.loads(self._answer.read_bytes())["kid"]
+        except (ValueError, TypeError, KeyError):
+            raise Trouble(f"the answer of the bracelet at {self._cable.port} is damaged; run this again") from None
+        if kid != self.progress.facts["kid"]:
             raise Trouble("the bracelet answers another offer than it was given: run this with --from-start")
         self._desk.answer(self._answer)
         self._offer.unlink(missing_ok=True)
