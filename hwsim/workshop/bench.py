@@ -26,7 +26,7 @@ _MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 _FLASH = re.compile(r"Detected flash size: (\d+)MB")
 _OLDEST = (1, 25)
 _LOOK_S, _ERASE_S, _WRITE_S, _START_S, _COPY_S = 60, 180, 600, 60, 300
-_ARMED_S, _PATH_S, _HAND_S = 90, 120, 180
+_ARMED_S, _PATH_S, _HAND_S, _LATE_S = 90, 120, 180, 15
 
 
 @dataclass(frozen=True)
@@ -264,29 +264,21 @@ class Bench:
 
     def _do_drill(self) -> dict[str, Any]:
         self._desk.await_relay(self._person)
-        life, person, patience = Life(), self._person, self._options.patience
+        person, patience = self._person, self._options.patience
+        life = Life(self.progress.facts.get("raised"))
+        receipt_s = None
         with self._cable.console() as console:
             console.reset()
             if not _wait(console, life, lambda: life.armed, _ARMED_S):
                 raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
             if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
                 raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
-            person.do(
-                "drill",
-                "Raise a drill: hold the button and let go after the SECOND tick; tap 4 times; when two ticks were "
-                "felt, hold until the long pulse (3 s)",
-            )
-            if not _wait(console, life, lambda: life.raised is not None, _HAND_S):
-                word = "announced, but not held in time" if life.armed_drill else "not announced"
-                raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
-            raised = time.monotonic()
+            if life.raised is not None:
+                person.tell("a drill was raised before: waits for its receipt")
+                _wait(console, life, lambda: life.delivered, _LATE_S)
+            if not life.delivered:
+                receipt_s = self._drill(console, life)
             alarm = f"{self.progress.facts['kid']}-{life.raised}"
-            if not _wait(console, life, lambda: life.delivered, patience):
-                raise Trouble(
-                    f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
-                    f"the bracelet reach it? ({life.hints()})"
-                )
-            receipt_s = round(time.monotonic() - raised, 1)
             answer = person.ask("accept", f"The relay has drill {alarm}. Have you seen it there, and accept it?")
             if answer.yes:
                 self._desk.accept(alarm)
@@ -297,8 +289,30 @@ class Bench:
                  "accepted_by": answer.by}  # fmt: skip
         return {"drill": drill}
 
+    def _drill(self, console: Console, life: Life) -> float:
+        """The engineer's gesture, until its receipt is there; how many seconds that took."""
+        person, patience = self._person, self._options.patience
+        person.do(
+            "drill",
+            "Raise a drill: hold the button and let go after the SECOND tick; tap 4 times; when two ticks were "
+            "felt, hold until the long pulse (3 s)",
+        )
+        if not _wait(console, life, lambda: life.sent is not None, _HAND_S):
+            word = "announced, but not held in time" if life.armed_drill else "not announced"
+            raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
+        begin = time.monotonic()
+        self.progress.facts["raised"] = life.raised  # it goes on being sent: the next run must not raise another
+        plan.save(self._state, self.progress)
+        if not _wait(console, life, lambda: life.delivered, patience):
+            raise Trouble(
+                f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
+                f"the bracelet reach it? ({life.hints()})"
+            )
+        return round(time.monotonic() - begin, 1)
+
     def _do_record(self) -> dict[str, Any]:
         facts = dict(self.progress.facts)
+        facts.pop("raised", None)
         made: dict[str, Any] = {
             "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),
             "chip": {"family": self._chip.family, "flash_mb": self._chip.flash_mb}, **facts,

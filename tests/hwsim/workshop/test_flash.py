@@ -261,31 +261,3 @@ def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, picture, tmp_pa
         assert said.startswith(f"the board is gone from {board.name}: cable unplugged")
     finally:
         board.close()
-
-
-def test_a_relay_that_ends_before_the_drill(tmp_path):
-    """No receipt, so no bracelet; when the relay runs again, the same command goes on with the drill."""
-    with rehearse.box(tmp_path) as relay:
-        picture = rehearse.stand_in(tmp_path / "image.bin", "devkit")
-        board = SimBoard(tmp_path, "ttyUSB0", "devkit", 1, relay.port)
-        options = ["--board", "devkit", "--port", str(board.name), *rehearse.options(tmp_path, relay.folder, picture)]
-
-        def ends(told: dict[str, Any]) -> bool:
-            if told.get("do") == "drill":
-                relay.stop()
-            return False
-
-        try:
-            status, said = flash(board, *options, "--patience", "2", hear=ends)
-            (trouble,) = [told["trouble"] for told in said if "trouble" in told]
-            assert status == 1
-            assert trouble.startswith("the drill was raised, and no receipt of the relay came within 2 s: does it run")
-            assert list((tmp_path / "records").glob("*")) == []
-            status, said = flash(board, *options)
-            assert status == 1 and "no relay is running on" in said[-1]["trouble"]
-            relay.start()
-            status, said = flash(board, *options)
-            assert status == 0, said
-            assert [told["step"] for told in said if "verdict" in told] == ["drill", "record"]
-        finally:
-            board.close()
