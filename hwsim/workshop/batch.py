@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hwsim.board import Board
+from hwsim.toolchain import ToolchainError
 from hwsim.workshop import tools
 from hwsim.workshop.bench import Bench, Options, look, refuse_wrong
 from hwsim.workshop.desk import Desk
@@ -52,7 +53,7 @@ def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -
     """One board, from where it stands to its record."""
     begin = time.monotonic()
     options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = options.state / "programs.log"  # what esptool and mpremote said, of the newest board
+    log = options.state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
     log.write_text("")
     cable = tools.Cable(port, log)
     try:
@@ -60,7 +61,7 @@ def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -
         refuse_wrong(chip, board, port)
         person.tell(f"{port}: {chip.family}, {chip.flash_mb} MB of flash", port=port, chip=chip.family)
         made = Bench(board, chip, cable, desk, person, options).run()
-    except Trouble as trouble:
+    except (Trouble, ToolchainError) as trouble:
         person.tell(f"\nflash.sh: {trouble}", trouble=str(trouble))
         return Row(port, time.monotonic() - begin, None, str(trouble))
     return Row(port, time.monotonic() - begin, made)
@@ -90,13 +91,18 @@ def many(
 ) -> list[Row]:  # fmt: skip
     """Until `count` were here, or Ctrl-C."""
     rows: list[Row] = []
+    busy = ""
+    begin = time.monotonic()
     try:
         for port in plugged_in(wanted, person.tell):
+            busy, begin = port, time.monotonic()
             rows.append(one(port, board, desk, person, options))
+            busy = ""
             if count is not None and len(rows) >= count:
                 break
     except KeyboardInterrupt:
-        person.tell("")
+        if busy:
+            rows.append(Row(busy, time.monotonic() - begin, None, "interrupted: run this again with it"))
     return rows
 
 

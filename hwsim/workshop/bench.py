@@ -26,7 +26,7 @@ _MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 _FLASH = re.compile(r"Detected flash size: (\d+)MB")
 _OLDEST = (1, 25)
 _LOOK_S, _ERASE_S, _WRITE_S, _START_S, _COPY_S = 60, 180, 600, 60, 300
-_ARMED_S, _PATH_S, _HAND_S = 90, 120, 180
+_ARMED_S, _PATH_S, _HAND_S, _LATE_S = 90, 120, 180, 15
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class Bench:
         if self._given_up:
             kid = self._given_up
             person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
+        if "install" in progress.done and "provision" not in progress.done and self._changed():
+            progress.again_from("install")  # the self-test speaks to today's firmware only
         if progress.done:
             person.tell(f"goes on at: {plan.STEPS[progress.next() or 'record']}", resumed=progress.next())
         made: dict[str, Any] | None = None
@@ -122,6 +124,11 @@ class Bench:
         progress.finish(time.strftime("%Y-%m-%d"))
         plan.save(self._state, progress)
         return made
+
+    def _changed(self) -> bool:
+        """Is the firmware on the board another than ours is now?"""
+        facts = self.progress.facts
+        return bool(facts["firmware"]["sha256"] != build.digest(build.compiled(facts["march"])))
 
     @contextlib.contextmanager
     def _in_words(self, step: str) -> Iterator[None]:
@@ -242,7 +249,11 @@ class Bench:
 
     def _do_answer(self) -> dict[str, Any]:
         self._cable.mpremote("fs", "cp", ":answer.json", str(self._answer), within=_LOOK_S)
-        if json.loads(self._answer.read_bytes()).get("kid") != self.progress.facts["kid"]:
+        try:
+            kid = json.loads(self._answer.read_bytes())["kid"]
+        except (ValueError, TypeError, KeyError):
+            raise Trouble(f"the answer of the bracelet at {self._cable.port} is damaged; run this again") from None
+        if kid != self.progress.facts["kid"]:
             raise Trouble("the bracelet answers another offer than it was given: run this with --from-start")
         self._desk.answer(self._answer)
         self._offer.unlink(missing_ok=True)
@@ -253,29 +264,21 @@ class Bench:
 
     def _do_drill(self) -> dict[str, Any]:
         self._desk.await_relay(self._person)
-        life, person, patience = Life(), self._person, self._options.patience
+        person, patience = self._person, self._options.patience
+        life = Life(self.progress.facts.get("raised"))
+        receipt_s = None
         with self._cable.console() as console:
             console.reset()
             if not _wait(console, life, lambda: life.armed, _ARMED_S):
                 raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
             if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
                 raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
-            person.do(
-                "drill",
-                "Raise a drill: hold the button and let go after the SECOND tick; tap 4 times; when two ticks were "
-                "felt, hold until the long pulse (3 s)",
-            )
-            if not _wait(console, life, lambda: life.raised is not None, _HAND_S):
-                word = "announced, but not held in time" if life.armed_drill else "not announced"
-                raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
-            raised = time.monotonic()
+            if life.raised is not None:
+                person.tell("a drill was raised before: waits for its receipt")
+                _wait(console, life, lambda: life.delivered, _LATE_S)
+            if not life.delivered:
+                receipt_s = self._drill(console, life)
             alarm = f"{self.progress.facts['kid']}-{life.raised}"
-            if not _wait(console, life, lambda: life.delivered, patience):
-                raise Trouble(
-                    f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
-                    f"the bracelet reach it? ({life.hints()})"
-                )
-            receipt_s = round(time.monotonic() - raised, 1)
             answer = person.ask("accept", f"The relay has drill {alarm}. Have you seen it there, and accept it?")
             if answer.yes:
                 self._desk.accept(alarm)
@@ -286,8 +289,30 @@ class Bench:
                  "accepted_by": answer.by}  # fmt: skip
         return {"drill": drill}
 
+    def _drill(self, console: Console, life: Life) -> float:
+        """The engineer's gesture, until its receipt is there; how many seconds that took."""
+        person, patience = self._person, self._options.patience
+        person.do(
+            "drill",
+            "Raise a drill: hold the button and let go after the SECOND tick; tap 4 times; when two ticks were "
+            "felt, hold until the long pulse (3 s)",
+        )
+        if not _wait(console, life, lambda: life.sent is not None, _HAND_S):
+            word = "announced, but not held in time" if life.armed_drill else "not announced"
+            raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
+        begin = time.monotonic()
+        self.progress.facts["raised"] = life.raised  # it goes on being sent: the next run must not raise another
+        plan.save(self._state, self.progress)
+        if not _wait(console, life, lambda: life.delivered, patience):
+            raise Trouble(
+                f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
+                f"the bracelet reach it? ({life.hints()})"
+            )
+        return round(time.monotonic() - begin, 1)
+
     def _do_record(self) -> dict[str, Any]:
         facts = dict(self.progress.facts)
+        facts.pop("raised", None)
         made: dict[str, Any] = {
             "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),
             "chip": {"family": self._chip.family, "flash_mb": self._chip.flash_mb}, **facts,

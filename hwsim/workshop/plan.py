@@ -54,6 +54,10 @@ class Progress:
         self.facts.update(facts)
         self.failed = ""
 
+    def again_from(self, step: str) -> None:
+        """What was done from there on no longer holds."""
+        self.done = [each for each in list(STEPS)[: list(STEPS).index(step)] if each in self.done]
+
     def stopped(self, step: str) -> None:
         self.failed = step
 

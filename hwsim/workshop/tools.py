@@ -20,15 +20,18 @@ from hwsim.workshop.trouble import Trouble
 
 BAUD = 115200
 _PATTERN = re.compile(r"[*?\[]")
+# Vendors (linux-usb.org/usb.ids) of what boards have between USB and the chip: Silicon Labs CP210x, QinHeng CH340 and
+# CH9102, FTDI, and Espressif's own in the ESP32-S3. A modem, which is also a serial port, is none.
+_BRIDGES = (0x10C4, 0x1A86, 0x0403, 0x303A)
 _READ_S = 0.2
 _RESET_S = 0.1  # as esptool holds it
 _BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) is back
 
 
 def ports(wanted: str | None) -> list[str]:
-    """Where boards may be: `wanted` is a port, or a pattern of their names; without it, all that hang on USB."""
+    """Where boards may be: `wanted` is a port, or a pattern of their names; without it, all of the usual USB chips."""
     if wanted is None:
-        return sorted(port.device for port in list_ports.comports() if port.vid is not None)
+        return sorted(port.device for port in list_ports.comports() if port.vid in _BRIDGES)
     if _PATTERN.search(wanted):
         return sorted(name for name in glob.glob(wanted) if os.path.exists(name))
     return [wanted] if os.path.exists(wanted) else []

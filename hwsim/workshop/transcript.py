@@ -17,13 +17,14 @@ def event(line: str) -> tuple[str, dict[str, str]] | None:
 
 
 class Life:
-    """A start of the bracelet, from reset on."""
+    """A start of the bracelet, from reset on. `raised`: the counter of a drill's Alert from before, if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, raised: int | None = None) -> None:
         self.blank = self.armed = False
         self.paths: set[str] = set()  # that are up
         self.armed_drill = False
-        self.raised: int | None = None  # counter of the drill's Alert
+        self.raised = raised
+        self.sent: int | None = None  # counter of what the engineer's gesture sent: that Alert, or an Update of it
         self.path = ""  # that its receipt came by
         self.delivered = self.accepted = self.closed = False
         self._sim = self._failed = ""
@@ -49,10 +50,14 @@ class Life:
                     f"that was a REAL alarm (counter {counter}), not a drill: close it at the relay (relay close KEY_ID"
                     f"-{counter}), tell whoever was alarmed, and run this again for the drill"
                 )
-            self.raised = counter
-        elif name == "receipt" and counter is not None and counter == self.raised:
+            self.raised = self.sent = counter
+        elif name == "update" and values.get("by") == "drill":
+            if self.raised is None:
+                raise Trouble("a drill from before is still open: close it at the relay, and run this again")
+            self.sent = counter
+        elif name == "receipt" and counter is not None and counter in (self.raised, self.sent):
             self.path = values.get("path", "")
-        elif name == "delivered" and counter is not None and counter == self.raised:
+        elif name == "delivered" and counter is not None and counter in (self.raised, self.sent):
             self.delivered = True
         elif name == "accept" and counter is not None and counter == self.raised:
             self.accepted = True

@@ -37,6 +37,14 @@ def test_what_failed_is_noted_until_it_has_worked():
     assert progress.failed == ""
 
 
+def test_what_no_longer_holds_is_done_again():
+    progress = Progress("devkit", list(STEPS)[:8])
+    progress.again_from("install")
+    assert (progress.next(), progress.done) == ("install", list(STEPS)[:5])
+    progress.again_from("selftest")
+    assert progress.next() == "install"
+
+
 def test_a_finished_board_has_nothing_left_and_forgets_its_key_id(tmp_path):
     progress = Progress("devkit", list(STEPS), {"kid": "c0ffee01"})
     progress.finish("2026-11-21")

@@ -45,6 +45,23 @@ def test_what_belongs_to_another_alarm_does_not_count():
     assert not heard("@armed", "@delivered counter=3").delivered
 
 
+def test_a_drill_from_before_goes_on():
+    life = Life(3)
+    for line in ("@armed", "@update by=time counter=9", "@delivered counter=9"):
+        life.hear(line)
+    assert not life.delivered
+    life.hear("@delivered counter=3")
+    assert life.delivered
+    life = Life(3)  # its receipt came while nobody listened: the gesture sends an Update of it
+    for line in ("@update by=drill counter=20", "@receipt counter=20 path=sms", "@delivered counter=20"):
+        life.hear(line)
+    assert (life.sent, life.raised, life.delivered, life.path) == (20, 3, True, "sms")
+    life.hear("@accept counter=3 path=sms")
+    assert life.accepted
+    with pytest.raises(Trouble, match="a drill from before is still open"):
+        heard("@update by=drill counter=20")
+
+
 def test_a_real_alarm_is_no_drill():
     with pytest.raises(Trouble, match=r"REAL alarm \(counter 7\)"):
         heard("@armed", "@raised by=hold counter=7 octets=126")

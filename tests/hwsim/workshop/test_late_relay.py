@@ -1,0 +1,36 @@
+"""flash.sh and a relay that is away when the drill is raised; beside the other boards, because it mostly waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwsim.workshop import rehearse
+from hwsim.workshop.rehearse import SimBoard, flash
+
+
+def test_a_relay_that_ends_before_the_drill(tmp_path):
+    """No receipt, so no bracelet; when the relay runs again, the same command goes on with the drill."""
+    with rehearse.box(tmp_path) as relay:
+        picture = rehearse.stand_in(tmp_path / "image.bin", "devkit")
+        board = SimBoard(tmp_path, "ttyUSB0", "devkit", 1, relay.port)
+        options = ["--board", "devkit", "--port", str(board.name), *rehearse.options(tmp_path, relay.folder, picture)]
+
+        def ends(told: dict[str, Any]) -> bool:
+            if told.get("do") == "drill":
+                relay.stop()
+            return False
+
+        try:
+            status, said = flash(board, *options, "--patience", "2", hear=ends)
+            (trouble,) = [told["trouble"] for told in said if "trouble" in told]
+            assert status == 1
+            assert trouble.startswith("the drill was raised, and no receipt of the relay came within 2 s: does it run")
+            assert list((tmp_path / "records").glob("*")) == []
+            status, said = flash(board, *options)
+            assert status == 1 and "no relay is running on" in said[-1]["trouble"]
+            relay.start()
+            status, said = flash(board, *options)
+            assert status == 0, said
+            assert [told["step"] for told in said if "verdict" in told] == ["drill", "record"]
+        finally:
+            board.close()
