@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hwsim import toolchain
+from hwsim.bundle.command import main as bundle
 
 
 def _set_heap(_: click.Context, __: click.Parameter, size: str | None) -> None:
@@ -46,6 +47,9 @@ class _Tools(click.Group):
 @click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Tools of the hardware simulator."""
+
+
+main.add_command(bundle)
 
 
 @main.command("toolchain")
