@@ -82,7 +82,7 @@ def _compile(texts: dict[str, str], target: Path, march: str | None) -> None:
 def shims(march: str | None) -> Path:
     """A folder in the user's cache with the simulator's own modules, compiled. Any number of processes may ask."""
     texts = {source.name: source.read_text() for source in modules(SHIMS)}
-    return _cached(texts, march, lambda place: _compile(texts, place, march))
+    return _cached(texts, march, lambda place: _compile(shrink.private(texts), place, march))
 
 
 def compiled(folder: Path, march: str | None) -> Path:

@@ -22,8 +22,10 @@ import io
 import itertools
 import keyword
 import operator
+import re
 import socket
 import string
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,53 @@ def defined(folder: Path) -> frozenset[str]:
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
     return frozenset(name for name in names if not name.startswith("_"))
+
+
+def private(sources: Mapping[str, str]) -> dict[str, str]:
+    """Sources, by file, in which the private names of a single module (`_name`) have short ones from a pool that all
+    modules share. For the simulator's own modules: the chip has none of them in its heap, and the table that they would
+    fill there doubles when it is full."""
+    used = {file: _private_names(text) for file, text in sources.items()}
+    words = {
+        node.value for text in sources.values() for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }  # fmt: skip
+    shortened = {}
+    for file, text in sources.items():
+        others = set().union(*(names for other, names in used.items() if other != file))
+        mine = sorted(used[file] & _made(text) - others - words - {Path(name).stem for name in sources})
+        short = dict(zip(mine, (f"_{letters}" for letters in _letters()), strict=False))
+        lines = text.split("\n")
+        for token in reversed(list(tokenize.generate_tokens(io.StringIO(text).readline))):
+            if token.type == tokenize.NAME and token.string in short:
+                (row, begin), (_, end) = token.start, token.end
+                lines[row - 1] = lines[row - 1][:begin] + short[token.string] + lines[row - 1][end:]
+        shortened[file] = "\n".join(lines)
+    return shortened
+
+
+def _private_names(text: str) -> set[str]:
+    """Names with one underscore before them, of a module's own and of others'."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME and re.match("_[^_]", token.string)}
+
+
+def _made(text: str) -> set[str]:
+    """Names that a module defines: of functions, classes, variables and attributes."""
+    made = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            made.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            made.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            made.add(node.attr)
+    return made
+
+
+def _letters() -> Iterator[str]:
+    for length in itertools.count(1):
+        yield from map("".join, itertools.product(string.ascii_lowercase, repeat=length))
 
 
 def shrink(sources: Mapping[str, str], kept: Iterable[str], reserved: Iterable[str]) -> dict[str, str]:

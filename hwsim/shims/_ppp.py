@@ -8,20 +8,25 @@ from binascii import hexlify
 
 import _hw
 import uerrno
+from micropython import const
 
+_INACTIVE = const(0)
+_ACTIVE = const(1)
+_ERROR = const(2)
+_CONNECTING = const(3)
+_CONNECTED = const(4)
+_PEER_GONE = const(6)  # PPPERR_CONNECT of lwIP's ppp.h
+_AUTH_FAILED = const(7)  # PPPERR_AUTHFAIL
 
 class PPP:
     SEC_NONE = 0
     SEC_PAP = 1
     SEC_CHAP = 2
 
-    _INACTIVE, _ACTIVE, _ERROR, _CONNECTING, _CONNECTED = 0, 1, 2, 3, 4
-    _PEER_GONE, _AUTH_FAILED = 6, 7  # PPPERR_CONNECT, PPPERR_AUTHFAIL of lwIP's ppp.h
-
     def __init__(self, stream):
         self._check(stream)
         self._stream = stream
-        self._state = PPP._INACTIVE
+        self._state = _INACTIVE
         self._error = 0
         self._addresses = None
         self._in = b""
@@ -40,14 +45,14 @@ class PPP:
 
     def active(self, on=None):
         if on is None:
-            return self._state >= PPP._ACTIVE
-        if on and self._state < PPP._ACTIVE:
-            self._state = PPP._ACTIVE
+            return self._state >= _ACTIVE
+        if on and self._state < _ACTIVE:
+            self._state = _ACTIVE
             self._listen(True)
-        elif not on and self._state >= PPP._ACTIVE:
+        elif not on and self._state >= _ACTIVE:
             self._listen(False)
-            self._end(PPP._INACTIVE)
-        return self._state >= PPP._ACTIVE
+            self._end(_INACTIVE)
+        return self._state >= _ACTIVE
 
     def _end(self, state):
         self._state = state
@@ -57,7 +62,7 @@ class PPP:
 
     def connect(self, *, security=SEC_NONE, user=None, key=None):
         self.active(True)
-        if self._state in (PPP._CONNECTING, PPP._CONNECTED):
+        if self._state in (_CONNECTING, _CONNECTED):
             raise OSError(uerrno.EALREADY)
         if security not in (PPP.SEC_NONE, PPP.SEC_PAP, PPP.SEC_CHAP):
             raise ValueError("invalid auth")
@@ -67,19 +72,19 @@ class PPP:
                 raise TypeError("can't convert to str implicitly")
             self._login = b" " + hexlify(user.encode()) + b" " + hexlify(key.encode())
         _hw.post("ppp", "connect")
-        self._state = PPP._CONNECTING
+        self._state = _CONNECTING
         self.poll()
 
     def disconnect(self):
-        if self._state in (PPP._CONNECTING, PPP._CONNECTED):
+        if self._state in (_CONNECTING, _CONNECTED):
             self._listen(False)
-            self._end(PPP._INACTIVE)
+            self._end(_INACTIVE)
 
     def poll(self, source=None):
-        if self._state <= PPP._ERROR:
+        if self._state <= _ERROR:
             return -uerrno.EPERM
         total = 0
-        while self._state > PPP._ERROR and self._stream is not None:
+        while self._state > _ERROR and self._stream is not None:
             data = self._stream.read(256)
             if not data:
                 break
@@ -93,21 +98,21 @@ class PPP:
         for frame in frames:
             if frame == b"req" and self._stream is not None:
                 self._stream.write(b"~conf" + self._login + b"~")
-            elif frame.startswith(b"ack ") and self._state == PPP._CONNECTING:
+            elif frame.startswith(b"ack ") and self._state == _CONNECTING:
                 self._addresses = frame.decode().split(" ")[1:]
-                self._state = PPP._CONNECTED
+                self._state = _CONNECTED
                 _hw.post("ppp", "up")
             elif frame in (b"nak", b"term"):
-                self._end(PPP._ERROR)
-                self._error = PPP._AUTH_FAILED if frame == b"nak" else PPP._PEER_GONE
+                self._end(_ERROR)
+                self._error = _AUTH_FAILED if frame == b"nak" else _PEER_GONE
 
     def isconnected(self):
         _hw.tick()
-        return self._state == PPP._CONNECTED
+        return self._state == _CONNECTED
 
     def status(self):
         _hw.tick()
-        return -self._error if self._state == PPP._ERROR else self._state
+        return -self._error if self._state == _ERROR else self._state
 
     def config(self, *args, **settings):
         if args and settings:
@@ -115,10 +120,10 @@ class PPP:
         if settings:
             if "stream" in settings:
                 self._check(settings["stream"])
-                if self._state >= PPP._ACTIVE:
+                if self._state >= _ACTIVE:
                     self._listen(False)
                 self._stream = settings["stream"]
-                if self._state >= PPP._ACTIVE:
+                if self._state >= _ACTIVE:
                     self._listen(True)
             return None
         if len(args) != 1:
@@ -126,12 +131,12 @@ class PPP:
         if args[0] == "stream":
             return self._stream
         if args[0] == "ifname":
-            return "pp1" if self._state >= PPP._ACTIVE else None
+            return "pp1" if self._state >= _ACTIVE else None
         raise ValueError("unknown config param")
 
     def ifconfig(self, addresses=None):
         _hw.tick()
-        if self._state < PPP._ACTIVE:
+        if self._state < _ACTIVE:
             return (None,) * 4
         address, peer, name_server = self._addresses or ("0.0.0.0",) * 3
         return address, peer, "255.255.255.255" if self._addresses else "0.0.0.0", name_server
@@ -139,7 +144,7 @@ class PPP:
     def ipconfig(self, param=None, **settings):
         if settings:
             raise TypeError("setting properties not supported")
-        if self._state < PPP._ACTIVE:
+        if self._state < _ACTIVE:
             raise ValueError("PPP not active")
         address, peer, mask, _ = self.ifconfig()
         if param == "addr4":

@@ -3,13 +3,14 @@ has one (UART, socket, TLS socket), else through its own `ioctl` (asyncio.Thread
 """
 
 import _hw
+from micropython import const
 
 POLLIN = 1
 POLLOUT = 4
 POLLERR = 8
 POLLHUP = 16
 
-_POLL = 3  # the stream request
+_POLL = const(3)  # the stream request
 
 
 class poll:

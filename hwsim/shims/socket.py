@@ -7,6 +7,7 @@ from binascii import hexlify, unhexlify
 
 import _hw
 import uerrno
+from micropython import const
 
 AF_INET = 2
 AF_INET6 = 10
@@ -19,11 +20,14 @@ SO_REUSEADDR = 4
 SO_KEEPALIVE = 8
 TCP_NODELAY = 1
 
-_SEND_BUFFER = 5744  # lwIP's TCP_SND_BUF in the ESP32 build
+_SEND_BUFFER = const(5744)  # lwIP's TCP_SND_BUF in the ESP32 build
 
-_TELL = 2880  # octets read of the 5760 of its receive window, until the other side is told: half, as TCP does
+_TELL = const(2880)  # octets read of the 5760 of its receive window, until the other side is told: half, as TCP does
 
-_NEW, _CONNECTING, _OPEN, _CLOSED = 0, 1, 2, 3
+_NEW = const(0)
+_CONNECTING = const(1)
+_OPEN = const(2)
+_CLOSED = const(3)
 _opened = 0
 
 
