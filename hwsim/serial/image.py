@@ -1,7 +1,7 @@
 """What an ESP32 needs in its flash to start an application, and the check that its boot loaders make.
 
 Layout: the stock MicroPython image for 4 MB chips (ports/esp32/partitions-4MiB.csv), its file system shorter by the
-journal's partition (firmware/README.md). Formats: Espressif's "Firmware
+partitions of program and journal (firmware/README.md). Formats: Espressif's "Firmware
 Image Format" (esptool's documentation) and "Partition Tables" (ESP-IDF Programming Guide). The interpreter that a
 simulated bracelet runs is the desktop's; `stand_in` makes images that only prove to be whole.
 """
@@ -14,7 +14,7 @@ import operator
 import struct
 from collections.abc import Callable
 
-from hwsim.world.chip import JOURNAL_SECTORS
+from hwsim.world.chip import JOURNAL_SECTORS, ROMFS_FIRST, ROMFS_SECTORS, SIZE
 from hwsim.world.nor import SECTOR
 
 Read = Callable[[int, int], bytes]
@@ -23,7 +23,7 @@ BOOTLOADER, TABLE, APPLICATION = 0x1000, 0x8000, 0x10000
 NVS, NVS_SIZE = 0x9000, 0x6000
 FILES = 0x200000
 _JOURNAL_SIZE = JOURNAL_SECTORS * SECTOR
-_FILES_SIZE = 0x200000 - _JOURNAL_SIZE
+_FILES_SIZE = ROMFS_FIRST * SECTOR
 _IMAGE_MAGIC, _CHECKSUM_SEED = 0xE9, 0xEF
 _ENTRY = struct.Struct("<2sBBII16sI")
 _ENTRY_MAGIC, _MD5_MAGIC = b"\xaa\x50", b"\xeb\xeb"
@@ -34,9 +34,9 @@ PARTITIONS = (
     (b"nvs", 0x01, 0x02, NVS, NVS_SIZE),
     (b"phy_init", 0x01, 0x01, 0xF000, 0x1000),
     (b"factory", _APP, 0x00, APPLICATION, 0x1D0000),
-    (b"romfs", 0x01, 0x8F, 0x1E0000, 0x20000),
     (b"vfs", 0x01, 0x81, FILES, _FILES_SIZE),
-    (b"journal", 0x01, 0x40, FILES + _FILES_SIZE, _JOURNAL_SIZE),
+    (b"romfs", 0x01, 0x8F, FILES + _FILES_SIZE, ROMFS_SECTORS * SECTOR),
+    (b"journal", 0x01, 0x40, FILES + SIZE - _JOURNAL_SIZE, _JOURNAL_SIZE),
 )
 
 

@@ -1,4 +1,5 @@
-"""The board's flash: a NOR chip in a file, under the interpreter's own littlefs; the journal's partition is its end.
+"""The board's flash: a NOR chip in a file, under the interpreter's own littlefs; behind that the partitions of the
+program and of the journal.
 
 Modelled: erase to ones by sectors of 4096, programming only clears bits, reading gives what the cells hold, counts of
 both operations per sector, and the time they take: 0.7 ms a page of 256, 45 ms a sector, typical for a W25Q32FV
@@ -12,14 +13,16 @@ from binascii import hexlify
 import _hw
 import uos
 import vfs
+from micropython import const
 
 SECTOR = 4096
-PAGE_US = 700
-ERASE_US = 45000
+_PAGE_US = const(700)
+_ERASE_US = const(45000)
 _ONES = b"\xff" * SECTOR  # made at boot: erasing takes nothing of the firmware's heap
 
 chip = None
 journal = None  # its partition's block device
+romfs = None
 
 
 class Nor:
@@ -52,7 +55,7 @@ class Nor:
             self._chip.file.seek(address)
             self._chip.file.write(buf)
         self._chip.count(address // SECTOR, 4)
-        _hw.charge(PAGE_US * ((len(buf) + 255) // 256))
+        _hw.charge(_PAGE_US * ((len(buf) + 255) // 256))
 
     def ioctl(self, request, argument):
         if request == 4:
@@ -66,7 +69,7 @@ class Nor:
                 self._chip.file.seek(address)
                 self._chip.file.write(_ONES)
             self._chip.count(address // SECTOR, 0)
-            _hw.charge(ERASE_US)
+            _hw.charge(_ERASE_US)
         return 0
 
 
@@ -91,12 +94,13 @@ class Chip:
             self._wear.write(count.to_bytes(4, "little"))
 
 
-def mount(path, wear=None, ask=None, journal_sectors=0, worn=False):
+def mount(path, wear=None, ask=None, journal_sectors=0, worn=False, program=None):
     # As the ESP32 port does at boot: a flash without a file system gets one.
-    global chip, journal
+    global chip, journal, romfs
     chip = Chip(path, wear, ask)
     sectors = chip.file.seek(0, 2) // SECTOR - journal_sectors
-    files = Nor(chip, 0, sectors)
+    romfs = Nor(chip, *program) if program else None
+    files = Nor(chip, 0, program[0] if program else sectors)
     journal = Nor(chip, sectors, journal_sectors)
     journal.worn = worn
     # Without times of files: the interpreter would take them from the host's clock.

@@ -1,6 +1,6 @@
 """`esp32`: non-volatile storage, wake sources and the IDF heap. NVS is kept by the world, per bracelet, like flash: its
 pages, limits and errors are modelled there (world/nvs.py).
-Of the partitions only the journal's, as firmware/README.md wants it in the table, can be found.
+Of the partitions those of journal and program, as firmware/README.md wants them in the table, can be found.
 Not modelled: ULP, RMT, over-the-air updates, the temperature sensor.
 """
 
@@ -58,15 +58,18 @@ class Partition:
     def __init__(self, flash, label):
         size = flash.ioctl(4, 0) * _flash.SECTOR
         self._info = (1, 0x40, 0x400000 - size, size, label, False)
+        if label == "romfs":
+            self._info = (1, 0x8F, 0x200000 + _hw.cfg["romfs"][0] * _flash.SECTOR, size, label, False)
         self.readblocks = flash.readblocks
         self.writeblocks = flash.writeblocks
         self.ioctl = flash.ioctl
 
     @staticmethod
     def find(type=TYPE_APP, subtype=0xFF, label=None, block_size=4096):
-        if type != Partition.TYPE_DATA or label != "journal" or not _flash.journal.ioctl(4, 0):
+        flash = {"journal": _flash.journal, "romfs": _flash.romfs}.get(label)
+        if type != Partition.TYPE_DATA or flash is None or not flash.ioctl(4, 0):
             return []
-        return [Partition(_flash.journal, label)]
+        return [Partition(flash, label)]
 
     def info(self):
         return self._info

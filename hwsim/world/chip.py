@@ -1,5 +1,5 @@
-"""The flash of one device: file system and journal in one image, the NVS partition, their wear, and where the supply
-fails.
+"""The flash of one device: file system, program and journal in one image, the NVS partition, their wear, and where the
+supply fails.
 
 The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py.
 Operations on both are counted in one sequence, from switching on, and at any of them the supply can fail. Not modelled:
@@ -17,8 +17,10 @@ from typing import Any
 from hwsim.world.nor import SECTOR, SupplyLost, torn_erase, torn_program
 from hwsim.world.nvs import Nvs
 
-SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips; its end is the journal's here
-JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
+SIZE = 2 << 20  # the second half of a 4 MB chip: firmware/image/TOCSIN_ESP32/partitions.csv
+ROMFS_FIRST, ROMFS_SECTORS = 0x190, 96  # partition `romfs`: three images. The file system is all before it
+JOURNAL_SECTORS = 6  # partition `journal`, at the end
+LAYOUT = {"journal": JOURNAL_SECTORS, "romfs": [ROMFS_FIRST, ROMFS_SECTORS]}  # as the interpreter is told
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
 
 
@@ -107,8 +109,8 @@ class Chip:
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told of it at its start."""
         return {
-            "wear": str(self.wear_path), "ask": self.ask(), "journal": JOURNAL_SECTORS, "worn": self.journal_worn,
-        }  # fmt: skip
+            "wear": str(self.wear_path), "ask": self.ask(), "worn": self.journal_worn, **LAYOUT,
+        }
 
     def ask(self) -> int | None:
         """Before which of its operations, counted from its start, the interpreter asks; None: never."""
