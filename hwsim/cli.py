@@ -30,7 +30,7 @@ heap_option = click.option(
     expose_value=False,
     callback=_set_heap,
     help="What the firmware has for its objects, in octets of a chip with 32-bit words: 110k, 1m. Default: "
-    "$HWSIM_HEAP, or else 120k.",
+    "$HWSIM_HEAP, or else 128k.",
 )
 
 

@@ -1,7 +1,7 @@
 """What each name in a module of the firmware stands for: the module's own, an attribute, an argument, a local variable.
 
-For shrink.py, which gives names others. It knows the plain Python that the firmware is written in, and refuses what
-would need more (`UnknownSource`), rather than to be wrong about it. MicroPython's scopes are Python's.
+For shrink.py, which gives names others. It knows the plain Python that the firmware is written in. A module with more
+than that is read too, but must not be changed: `unknown` says why. MicroPython's scopes are Python's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class UnknownSource(Exception):
-    """A source that isn't understood; the message says where and what."""
+    """A source that is not known well enough to be changed; the message says where and why."""
 
 
 class Use(NamedTuple):
@@ -53,11 +53,13 @@ class Module:
         self.arguments: dict[str, list[ast.arguments]] = {}  # of functions, and of classes those of __init__
         self.inside: dict[ast.AST, set[str]] = {}  # every name that is used in a function
         self.around: dict[ast.AST, ast.AST] = {}  # function -> the one that it is in
-        self.formatted: list[ast.JoinedStr] = []  # f-strings: before Python 3.12 it isn't known where names in them are
+        self.unknown: UnknownSource | None = None
         _Reader(self).visit(self.tree)
 
-    def unknown(self, node: ast.AST, what: str) -> UnknownSource:
-        return UnknownSource(f"{self.path}, line {getattr(node, 'lineno', 0)}: {what}")
+    def cannot(self, node: ast.AST, what: str) -> None:
+        """This module can't be changed, because of that."""
+        line = getattr(node, "lineno", 0)
+        self.unknown = self.unknown or UnknownSource(f"{self.path}, line {line}: {what} isn't supported here")
 
 
 def arguments(found: ast.arguments) -> list[str]:
@@ -165,7 +167,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Global(self, node: ast.Global) -> None:
         if node.lineno != node.end_lineno:
-            raise self.module.unknown(node, "a global statement over several lines")
+            return self.module.cannot(node, "a global statement over several lines")
         start = node.col_offset + len("global")
         for found in re.finditer(rb"\w+", self.module.lines[node.lineno - 1][start : node.end_col_offset]):
             self._member(node.lineno, start + found.start(), found[0].decode())
@@ -173,13 +175,13 @@ class _Reader(ast.NodeVisitor):
     def visit_Import(self, node: ast.Import) -> None:
         for each in node.names:
             if each.asname:
-                raise self.module.unknown(node, "import ... as")
+                self.module.cannot(node, "import ... as")
             self.module.words |= set(each.name.split("."))
             self.module.modules.add(each.name.split(".")[0])
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.level or not node.module or node.names[0].name == "*":
-            raise self.module.unknown(node, "an import relative to the package, or of *")
+            return self.module.cannot(node, "an import relative to the package, or of *")
         self.module.words |= set(node.module.split("."))
         for each in node.names:
             self._member(each.lineno, each.col_offset, each.name)
@@ -194,7 +196,7 @@ class _Reader(ast.NodeVisitor):
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         owner = self._owner(node.name) if node.name else node
         if owner is None or (isinstance(owner, FUNCTIONS) and node.name in arguments(owner.args)):
-            raise self.module.unknown(node, "an exception with the name of a global or an argument")
+            self.module.cannot(node, "an exception with the name of a global or an argument")
         self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
@@ -227,7 +229,7 @@ class _Reader(ast.NodeVisitor):
         pattern = re.compile(rb"(?:(?:async\s+)?def|class)\s+(\w+)")
         found = pattern.match(self.module.lines[node.lineno - 1], node.col_offset)
         if not found:
-            raise self.module.unknown(node, "a name that isn't on the line of its def or class")
+            return self.module.cannot(node, "a name that isn't on the line of its def or class")
         self._makes(node.name)
         self._use(node.lineno, found.start(1), node.name)
 
@@ -264,11 +266,9 @@ class _Reader(ast.NodeVisitor):
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        self.module.formatted.append(node)
+    def _beyond(self, node: ast.AST) -> None:
+        self.module.cannot(node, type(node).__name__)
         self.generic_visit(node)
 
-    def _refuse(self, node: ast.AST) -> None:
-        raise self.module.unknown(node, f"{type(node).__name__} isn't supported here")
-
-    visit_Nonlocal = visit_NamedExpr = visit_Match = _refuse  # nonlocal, :=, match
+    # f"": before Python 3.12 nobody says where names in it are. The others: nonlocal, :=, match.
+    visit_JoinedStr = visit_Nonlocal = visit_NamedExpr = visit_Match = _beyond

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hwsim.names import FUNCTIONS, Module, arguments
+from hwsim.names import FUNCTIONS, Module, UnknownSource, arguments
 
 SMALL_INT = 1 << 30  # a larger integer is an object of its own in each function that uses it
 # What MicroPython calls by name in objects of a program, and names of its own modules that CPython's don't have
@@ -135,8 +135,8 @@ class Shrinker:
     def __init__(self, modules: dict[str, Module], kept: frozenset[str], reserved: frozenset[str]) -> None:
         self.modules = {path: module for path, module in modules.items() if path not in kept}
         for module in self.modules.values():
-            if module.formatted:
-                raise module.unknown(module.formatted[0], "an f-string isn't supported here: use %")
+            if module.unknown:
+                raise module.unknown
         self.paths = {_dotted(path): path for path in modules}
         self.reserved = set(reserved).union(*(dotted.split(".") for dotted in self.paths))
         for path, module in modules.items():
@@ -249,7 +249,7 @@ class Shrinker:
                 continue
             assert node.end_col_offset is not None
             if node.lineno != node.end_lineno:
-                raise module.unknown(node, "a constant of another module over two lines")
+                raise UnknownSource(f"{module.path}, line {node.lineno}: a constant of another module over two lines")
             for line, column in list(edits):
                 if line == node.lineno and node.col_offset <= column < node.end_col_offset:
                     del edits[line, column]

@@ -11,7 +11,7 @@ _ASSUMED_M = 100  # accuracy at best with three satellites: the height is assume
 UERE_M = 5  # metres of 1-sigma ranging error that one unit of HDOP stands for, an open-sky figure of consumer receivers
 UNKNOWN_ACCURACY = 65535
 WANTED = (b"RMC", b"GGA")
-TALKERS = (b"GP", b"GL", b"GA", b"GB", b"GN")
+TALKERS = (b"GP", b"GL", b"GA", b"GB", b"BD", b"GN")  # BD: BeiDou as the A76XX calls it (GNSS application note)
 
 
 class Fix:

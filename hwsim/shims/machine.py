@@ -262,7 +262,8 @@ class UART(io.IOBase):
         self._tx, self._rx = UART._PINS[id]
         self._rxbuf = 256
         self._timeout = 0
-        self._in = bytearray()
+        self._in = b""
+        self._count = 0  # octets in it: it is taken at once, since on the chip it is no part of the heap
         self._busy_until = 0
         self._handler = None
         self.init(baudrate, bits, parity, stop, **options)
@@ -280,17 +281,21 @@ class UART(io.IOBase):
             self._rxbuf = max(rxbuf, 129)
         if timeout is not None:
             self._timeout = timeout
+        if len(self._in) != self._rxbuf:
+            self._in = bytearray(self._rxbuf)
+            self._count = 0
         _hw.on(self._device, self._received)
         _hw.call(self._device, "open", baudrate, self._tx, self._rx)
 
     def _received(self, event):
         # What doesn't fit the buffer is lost, as on the chip.
         data = event[1].encode() if event[2] else unhexlify(event[1])
-        lost = len(self._in) + len(data) - self._rxbuf
+        lost = self._count + len(data) - self._rxbuf
         if lost > 0:
             data = data[:-lost]
             _hw.post(self._device, "lost", lost)
-        self._in.extend(data)
+        self._in[self._count : self._count + len(data)] = data
+        self._count += len(data)
         if self._handler:
             self._handler(self)
 
@@ -305,32 +310,32 @@ class UART(io.IOBase):
         _hw.call(self._device, "close")
 
     def _sim_ready(self, mask):
-        return mask & ((1 if self._in else 0) | 4)
+        return mask & ((1 if self._count else 0) | 4)
 
     def ioctl(self, request, argument):
         return self._sim_ready(argument) if request == 3 else 0
 
     def any(self):
         _hw.tick()
-        return len(self._in)
+        return self._count
 
     def _wait(self, n):
         end = _hw.clock() + self._timeout * 1000
-        while len(self._in) < n and self._timeout and not _hw.wait(end):
+        while self._count < n and self._timeout and not _hw.wait(end):
             pass
 
     def read(self, n=-1):
         _hw.tick()
         if self._timeout:
             self._wait(max(n, 1))
-        if not self._in:
+        if not self._count:
             return None
-        if n is None or n < 0 or n >= len(self._in):
-            data = bytes(self._in)
-            self._in = bytearray()
-        else:
-            data = bytes(self._in[:n])
-            self._in = self._in[n:]
+        taken = self._count if n is None or n < 0 else min(n, self._count)
+        octets = memoryview(self._in)
+        data = bytes(octets[:taken])
+        rest = self._count - taken
+        octets[:rest] = octets[taken : self._count]  # forward copies may overlap
+        self._count = rest
         return data
 
     def readinto(self, buf, n=-1):
@@ -343,11 +348,16 @@ class UART(io.IOBase):
     def readline(self):
         _hw.tick()
         end = _hw.clock() + self._timeout * 1000
-        while b"\n" not in self._in and self._timeout and not _hw.wait(end):
+        while self._line() == self._count and self._timeout and not _hw.wait(end):
             pass
-        if not self._in:
-            return None
-        return self.read(self._in.find(b"\n") + 1 or len(self._in))
+        return self.read(self._line())
+
+    def _line(self):
+        # Octets up to the first end of a line, or all.
+        for at in range(self._count):
+            if self._in[at] == 10:
+                return at + 1
+        return self._count
 
     def write(self, data):
         data = data.encode() if isinstance(data, str) else bytes(data)

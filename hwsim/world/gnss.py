@@ -5,8 +5,8 @@ receiver's backup supply, loss of the sky and how long the receiver needs afterw
 offset of place or time, few satellites, dead reckoning, a receiver that hangs and repeats itself, line noise, the time
 and place it is told by UBX-AID-INI. What the sentences say is u-blox's table of NMEA flags (ZED-F9P Interface
 Description, 4.1.7). Not modelled: orbits and signal levels, other messages to the receiver. Time and place make a warm
-start of a cold one. Without orbits that saves little: the NEO-6 data sheet has 27 s for either (table 2; our cold one is
-longer).
+start of a cold one. Without orbits that saves little: the NEO-6 data sheet has 27 s for either (table 2; our cold one
+is longer).
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_time():
     assert nmea.Parser().feed(rmc()) == [("time", 1774269319)]
 
 
-@pytest.mark.parametrize("talker", ["GP", "GL", "GA", "GB", "GN"])
+@pytest.mark.parametrize("talker", ["GP", "GL", "GA", "GB", "BD", "GN"])
 def test_talkers(talker):
     assert len(fixes(rmc(talker=talker) + gga(talker=talker))) == 1
 

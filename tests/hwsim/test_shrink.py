@@ -184,6 +184,10 @@ def test_what_it_does_not_know_is_refused_with_its_place(source):
         shrunk({"pack/a.py": source})
 
 
+def test_a_module_that_stays_as_it_is_may_hold_anything():
+    assert shrunk({"main.py": "def f(x):\n    return f'{x}'\n"})["main.py"]
+
+
 # The firmware itself.
 
 
