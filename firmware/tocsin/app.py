@@ -4,12 +4,13 @@ The bracelet itself is put together in bracelet.py.
 """
 
 import asyncio
+import os
 import sys
 import time
 
 import machine
 
-from tocsin import aio, board, boots, crash, floor, identity, log, parts, provision, settings, wipe
+from tocsin import aio, board, boots, cbor, crash, floor, identity, log, parts, provision, settings, wipe
 from tocsin.bracelet import Bracelet, random_byte
 from tocsin.clock import Clock
 from tocsin.state import State
@@ -19,6 +20,8 @@ LOOK_MS = 5000  # how often a blank bracelet looks for its offer
 CRASH_MS = 10000
 SLOT = "slot"  # in NVS: slots.py
 UPDATE = "/update.bin"  # a bundle to install
+OFFERED = "/update.get"  # [version, size, SHA-256] of one that is to be fetched
+PART = "/update.part"  # as much of it as has come
 
 
 class App:
@@ -30,6 +33,7 @@ class App:
         self.supervisor = aio.Supervisor(self.clock, self._on_crash)
         self._board = board.load()
         trial = floor.Floor(SLOT).read() >> 2 & 3
+        self._updating = False
         self.trial = trial and sys.path[0] == "/slot%d" % trial  # is this a new program that has to prove itself?
         self.led = parts.build("led", self._board.get("led"))
         self.haptic = parts.build("haptic", self._board.get("haptic"))
@@ -68,11 +72,31 @@ class App:
         board.keep(self._board, False)
         bracelet.start()
         self.supervisor.start("starts", lambda: self._live(bracelet))
-        if self.trial or settings.read(UPDATE, 1):
+        self._run_updates = lambda: self._update(bracelet, state)
+        if self.trial or settings.read(UPDATE, 1) or settings.read(OFFERED, 1):
+            self._run_updates()
+        await self.supervisor.watch(watchdog)
+
+    def offered(self, bundle):
+        """The relay has another program for this bracelet."""
+        octets = cbor.encode(bundle)
+        try:
+            if settings.read(OFFERED) != octets:  # else it goes on where it was
+                if settings.read(PART, 1):
+                    os.remove(PART)
+                with open(OFFERED, "wb") as file:
+                    file.write(octets)
+        except OSError as error:
+            log.event("refused", what="update", reason=log.reason(error))
+        else:
+            self._run_updates()
+
+    def _update(self, bracelet, state):
+        if not self._updating:
             from tocsin import update
 
+            self._updating = True
             self.supervisor.start("update", update.Updater(self, bracelet, state).run)
-        await self.supervisor.watch(watchdog)
 
     async def _live(self, bracelet):
         """This start has lived; and safe mode ends after an hour. An alarm goes on in the next start, with a place."""

@@ -46,6 +46,7 @@ class Bracelet:
         self._wake = asyncio.Event()
         self._safe = app.starts.safe
         self._trial = app.abandon if app.trial else None
+        self._offered = app.offered
         config = self._settings = settings.load_settings()
 
         self._wanted = []  # what asks for a message and is not yet carried out, of alarm.CAUSES
@@ -265,6 +266,10 @@ class Bracelet:
         """Is anything on its way, or the wearer at the button? Then this is no moment for a reset."""
         return bool(self._delivery.queue) or self._touched()
 
+    def fetch(self, topic, take):
+        """See Mqtt.fetch."""
+        return self._mqtt.fetch(topic, take)
+
     def pressed(self):
         """Is the wearer at the button?"""
         return self._wearer.gestures.busy(self._clock.ms())
@@ -409,6 +414,8 @@ class Bracelet:
             self._haptic.play(FELT_DOWN[kind])
         if kind == "configure" and news:
             self._configure()
+        elif kind == "update" and not self._safe:
+            self._offered(value)
         elif kind == "revoke":
             self._marked = wipe.begin()  # before anything may be written of its having come
             self._supervisor.start("revoked", self._revoked)

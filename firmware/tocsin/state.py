@@ -210,8 +210,8 @@ class State:
             self.delivery.close(value)
         else:
             feel = False
-            news = number >= self._extra[3]  # an older one that came late changes nothing
-            if news:
+            news = kind == "update" or number >= self._extra[3]  # an older one that came late changes nothing
+            if news and kind == "configure":
                 self.settings = dict(self.settings)
                 self.settings.update(value)
                 self._extra = self._extra[:2] + [self.settings, number + 1] + self._extra[4:]

@@ -11,17 +11,22 @@ import asyncio
 import hashlib
 import os
 import sys
+from binascii import hexlify
 
 import machine
 import vfs
 from esp32 import Partition
 
-from tocsin import VERSION, cbor, floor, log, settings
+from tocsin import VERSION, aio, cbor, floor, log, settings
 from tocsin.alarm import DENSE_MS
 from tocsin.crypto import ed25519
 
 KEY = "/update.key"  # the maker's public key: 32 octets, put there when it was flashed
 FILE = "/update.bin"
+OFFERED, PART = "/update.get", "/update.part"  # see app.py
+PIECE = 448  # of a bundle, in one MQTT message: with its topic within mqtt_codec.PACKET_MAX
+ANSWER_MS = 10000
+SILENT = 6  # pieces in a row that do not come: then not before the next start
 ROOM = 0x20000  # of an image in the partition `romfs`
 HEADER = 1024  # of a bundle: "TCNB", length of the COSE_Sign1, that, and room for more
 LABEL = b"TCN1 bundle"
@@ -57,11 +62,23 @@ def manifest(header, key):
     _, version, mpy, size, digest = content
     if mpy != sys.implementation._mpy:
         raise ValueError("processor")
-    if version <= VERSION or version < floor.Floor(LOWEST).read():
-        raise ValueError("version")
+    acceptable(version)
     if not 0 < size <= ROOM - HEADER:
         raise ValueError("size")
     return version, size, digest
+
+
+def acceptable(version):
+    """ValueError when this is no higher version."""
+    if version <= VERSION or version < floor.Floor(LOWEST).read():
+        raise ValueError("version")
+
+
+def _size(path):
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return 0
 
 
 class Updater:
@@ -72,14 +89,17 @@ class Updater:
         self._bracelet = bracelet
         self._state = state
         self._clock = app.clock
+        self._came = asyncio.Event()
 
     async def run(self):
         state = floor.Floor(SLOT).read()
         if self._app.trial:
             await self._prove(state >> 2 & 3)
-        else:
-            await self._install(1 if state & 3 != 1 else 2)
         while True:
+            if settings.read(OFFERED, 1):
+                await self._fetch()
+            if settings.read(FILE, 1):
+                await self._install(1 if state & 3 != 1 else 2)
             await asyncio.sleep_ms(SETTLE_MS)
 
     async def _calm(self):
@@ -97,6 +117,67 @@ class Updater:
     def _hot(self):
         age = self._state.alarm.age(self._clock.ms())
         return age is not None and age < DENSE_MS and not self._state.alarm.drill
+
+    # -- fetching ---------------------------------------------------------------------------------------------------
+
+    async def _fetch(self):
+        """Piece by piece from the broker, where the relay has left them; what is there outlives sleep and resets."""
+        self._bracelet.hold(True)
+        try:
+            version, size, digest = cbor.decode(settings.read(OFFERED))
+            acceptable(version)
+            Partition.find(Partition.TYPE_DATA, label="romfs")[0]  # without it there is no use
+            topic, silent = "fw/%s/" % hexlify(digest[:8]).decode(), 0
+            at = _size(PART)
+            if at % PIECE or at > size:
+                os.remove(PART)
+                at = 0
+            while at < size and silent < SILENT:
+                await self._calm()
+                piece = await self._piece(topic + str(at // PIECE))
+                if piece is None:
+                    silent += 1
+                elif len(piece) != min(PIECE, size - at):
+                    raise ValueError("piece")
+                else:
+                    silent = 0
+                    with open(PART, "ab") as file:  # noqa: ASYNC230 - as above
+                        file.write(piece)
+                    at += len(piece)
+            if at >= size:
+                await self._fetched(digest)
+        except (OSError, ValueError, MemoryError, TypeError, IndexError) as error:
+            refuse(error)
+        self._bracelet.hold(False)
+
+    async def _piece(self, topic):
+        """None when it does not come."""
+        self._got = None
+        if self._bracelet.fetch(topic, self._take):
+            await aio.wait(self._came, ANSWER_MS)
+            self._came.clear()
+        else:
+            await asyncio.sleep_ms(ANSWER_MS)
+        return self._got
+
+    def _take(self, octets):
+        self._got = octets
+        self._came.set()
+
+    async def _fetched(self, digest):
+        found = hashlib.sha256()
+        with open(PART, "rb") as file:  # noqa: ASYNC230 - as above
+            while True:
+                piece = file.read(_PIECE)
+                if not piece:
+                    break
+                found.update(piece)
+                await asyncio.sleep_ms(0)
+        if found.digest() != digest:
+            raise ValueError("digest")
+        log.event("firmware", state="fetched")
+        os.rename(PART, FILE)
+        os.remove(OFFERED)
 
     # -- installing -------------------------------------------------------------------------------------------------
 
@@ -180,7 +261,8 @@ def refuse(error):
     """Nothing is installed, and the bundle is gone."""
     why = isinstance(error, ValueError) and error.args
     log.event("refused", what="update", reason=str(error.args[0]).replace(" ", "_") if why else log.reason(error))
-    try:
-        os.remove(FILE)
-    except OSError:
-        pass
+    for path in (OFFERED, PART, FILE):
+        try:
+            os.remove(path)
+        except OSError:
+            pass

@@ -240,3 +240,85 @@ def test_both_sides_mean_the_same_bundle():
     slots = (FIRMWARE / "slots.py").read_text()
     assert re.search(rf"^_HEADER = {bundle.HEADER}\b", slots, re.MULTILINE)
     assert {re.search(r"^_?ROOM = (\w+)", each, re.MULTILINE)[1] for each in (text, slots)} == {"0x20000"}
+
+
+# -- over the air
+
+
+def keyed(make_bench, **options):
+    bench = make_bench(**options)
+    bench.bracelet.files.put("/update.key", bytes(KEY.verify_key))
+    bench.boot(settle=20)
+    return bench
+
+
+def test_a_bundle_is_fetched_by_mqtt_installed_and_kept(make_bench, release, world):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    world.expect("firmware", "update", within=10, path="mqtt")
+    firmware(world, "fetched", within=300)
+    firmware(world, "kept", version=2)
+    world.run(20)
+    assert {"/update.get", "/update.part", "/update.bin"} & bench.bracelet.files.everything().keys() == set()
+    assert "c" not in {topic.split("/")[0] for topic in bench.broker.sessions[bench.kid].subscriptions}
+    assert list(bench.broker.sessions[bench.kid].subscriptions) == [f"b/{bench.kid[:2]}/{bench.kid}/ack"]
+
+
+def test_it_goes_on_after_a_reset_and_waits_for_an_alarm(make_bench, release, world):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    world.expect("firmware", "update", within=10, path="mqtt")
+    world.run(4)
+    before = pieces_asked(world)
+    assert before > 5
+    bench.press()
+    world.expect("firmware", "delivered", within=5)
+    world.run(2)
+    during = pieces_asked(world)
+    world.run(60)
+    assert pieces_asked(world) == during
+    bench.bracelet.reset()
+    world.expect("firmware", "armed", within=5)
+    bench.close_alarm()
+    firmware(world, "fetched", within=2000)  # it may sleep once in between
+    asked = pieces_asked(world)
+    assert asked <= -(-len(release_size(bench)) // 448) + 3  # none twice but those on their way
+    firmware(world, "kept", version=2)
+
+
+def release_size(bench):
+    return b"".join(bench.broker.retained.values())
+
+
+def pieces_asked(world):
+    return sum(event.what == "subscribe" and event.detail["topic"].startswith("fw/") for event in world.trace)
+
+
+def test_pieces_that_are_not_the_bundles_are_found(make_bench, release, world):
+    bench = keyed(make_bench)
+    octets = release(2)
+    bench.update(octets)
+    topic = next(topic for topic in bench.broker.retained if topic.endswith("/9"))
+    bench.broker.retain(topic, flip(bench.broker.retained[topic], 100))
+    world.expect("firmware", "refused", within=300, what="update", reason="digest")
+    world.run(30)
+    bench.press()
+    world.expect("firmware", "delivered", within=10)
+
+
+def test_without_pieces_it_gives_up_until_the_next_start(make_bench, release, world):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    kept = dict(bench.broker.retained)
+    bench.broker.retained.clear()
+    world.run(200)
+    bench.broker.retained.update(kept)
+    bench.bracelet.reset()
+    firmware(world, "fetched", within=300)
+
+
+def test_an_older_one_is_not_even_fetched(make_bench, world):
+    bench = keyed(make_bench)
+    bench.update(bundle.sign(1, bundle.processor(march()), b"older", KEY))
+    world.expect("firmware", "refused", within=20, what="update", reason="version")
+    assert pieces_asked(world) == 0
