@@ -20,6 +20,7 @@ class Family:
     usb: frozenset[int]
     strapping: frozenset[int]  # read when the chip starts
     image_offset: int  # where the image begins in flash
+    image_id: int  # esp_chip_id_t, in the header of every image (ESP-IDF, esp_app_format.h)
 
     def unusable(self, pin: int, psram_mb: int) -> str | None:
         """Why nothing can be wired to the pin; None when something can."""
@@ -56,6 +57,7 @@ FAMILIES = {
         usb=_pins(),
         strapping=_pins((0, 2, 5, 12, 15)),
         image_offset=0x1000,
+        image_id=0,
     ),
     # ESP32-S3 Series Datasheet v2.0: 2.2 (pins), 2.3 (RTC and analog functions), 3 (strapping). Octal PSRAM, which all
     # chips and modules with 8 MB and more have, takes GPIO33-37. Image: ports/esp32/boards/ESP32_GENERIC_S3.
@@ -72,6 +74,7 @@ FAMILIES = {
         usb=_pins((19, 20)),
         strapping=_pins((0, 3, 45, 46)),
         image_offset=0,
+        image_id=9,
     ),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -163,25 +164,59 @@ def budgets(as_json: bool) -> None:
     sys.exit(budgets.main(as_json))
 
 
+_PATH = click.Path(path_type=Path, dir_okay=False)
+
+
 @main.command("usb")
 @click.option("--board", default="reference", show_default=True, help="Name in board_configs/, or the path of a file.")
 @click.option(
     "--flash",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Image of its file system; made if it isn't there, with the firmware on it. Default: one that ends with it.",
+    type=_PATH,
+    help="Content of its whole flash chip; made if it isn't there, with the firmware on it. Default: one that ends "
+    "with it.",
 )
 @click.option("--bootloader", is_flag=True, help="Hold the strapping pin: it starts in the ROM loader and stays there.")
+@click.option("--control", type=_PATH, help="A socket for `hwsim hand`, made here.")
+@click.option("--link", type=_PATH, help="A symbolic link to the port, kept right when the cable is put in again.")
+@click.option("--reach", multiple=True, metavar="NAME:PORT[=HOST:PORT]", help="A server that its networks lead to, on "
+              "this machine unless HOST says where; repeatable.")  # fmt: skip
+@click.option("--sms-modem", metavar="+NUMBER", help="A second port, with the relay's modem behind it.")
+@click.option("--phone", metavar="+NUMBER", default="+10000000001", show_default=True, help="Of the bracelet's SIM.")
+@click.option("--seed", type=click.IntRange(0), help="Decides the chip's address. Default: by the name of --flash.")
 @click.option("--for", "seconds", type=click.FloatRange(min=0), help="End after so many seconds. Default: on Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @heap_option
-def usb(board: str, flash: Path | None, bootloader: bool, seconds: float | None, as_json: bool) -> None:
+def usb(**told: Any) -> None:
     """Serve a bracelet's USB serial port as a PTY: for mpremote, esptool, or a terminal.
 
     The first line is the port; then one line for each thing that happens.
     """
     from hwsim.serial import serve
 
-    sys.exit(serve.main(board, flash, bootloader, seconds, as_json))
+    sys.exit(serve.main(serve.Options(**told)))
+
+
+@main.command("hand")
+@click.argument("control", metavar="PATH", type=_PATH)
+@click.argument("action", required=False)
+@click.argument("values", nargs=-1)
+@click.option("--list", "listing", is_flag=True, help="Show what a hand can do.")
+@click.option("--within", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait or watch.")
+def hand(control: Path, action: str | None, values: tuple[str, ...], listing: bool, within: float) -> None:
+    """Be the hand, eyes and wrist of whoever has the bracelet behind `hwsim usb --control PATH`.
+
+    \b
+    hwsim hand PATH press 3                            an action of scenarios, with its values
+    hwsim hand PATH unplug                             or one of the bench
+    hwsim hand PATH wait wearer felt pattern=heard     until it has happened since the last action
+    hwsim hand PATH watch                              what happens, as JSON
+    hwsim hand PATH state
+
+    Exit status: 0 done, 1 it can't be done or did not happen.
+    """
+    from hwsim.serial import hand_command
+
+    sys.exit(hand_command.main(control, action, values, listing, within))
 
 
 @main.command("boards")

@@ -25,6 +25,7 @@ from relay.verify.keys import RelayKeys, agree, roots
 from relay.verify.payload import LAST
 
 FORMAT = 1
+BATCH = "tocsin_batch"  # marks a file of several offers or answers, and is its version
 PROFILE = "bracelet.profile"
 OFFER_KEY = "bracelet.offer_key"
 PASSWORD_OCTETS = 24

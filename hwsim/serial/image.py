@@ -1,9 +1,9 @@
-"""What an ESP32 needs in its flash to start an application, and the check that its boot loaders make.
+"""What an ESP32 needs in its flash to start an application, and the checks that its boot loaders make.
 
-Layout: the stock MicroPython image for 4 MB chips (ports/esp32/partitions-4MiB.csv), its file system shorter by the
-partitions of program and journal (firmware/README.md). Formats: Espressif's "Firmware
-Image Format" (esptool's documentation) and "Partition Tables" (ESP-IDF Programming Guide). The interpreter that a
-simulated bracelet runs is the desktop's; `stand_in` makes images that only prove to be whole.
+Formats: Espressif's "Firmware Image Format" (esptool's documentation) and "Partition Tables" (ESP-IDF Programming
+Guide); checks and their words: ESP-IDF, components/bootloader_support/src (esp_image_format.c, flash_partitions.c,
+bootloader_common_loader.c) and components/esp_partition/partition.c. The interpreter that a simulated bracelet runs is
+the desktop's; `stand_in` makes images that only prove to be whole.
 """
 
 from __future__ import annotations
@@ -12,96 +12,204 @@ import functools
 import hashlib
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from hwsim.world.chip import JOURNAL_SECTORS, ROMFS_FIRST, ROMFS_SECTORS, SIZE
-from hwsim.world.nor import SECTOR
+from hwsim.chips import FAMILIES, Family
 
 Read = Callable[[int, int], bytes]
 
-BOOTLOADER, TABLE, APPLICATION = 0x1000, 0x8000, 0x10000
-NVS, NVS_SIZE = 0x9000, 0x6000
-FILES = 0x200000
-_JOURNAL_SIZE = JOURNAL_SECTORS * SECTOR
-_FILES_SIZE = ROMFS_FIRST * SECTOR
+TABLE, APPLICATION = 0x8000, 0x10000
+BOOTLOADER = FAMILIES["esp32"].image_offset
+APP, DATA = 0x00, 0x01
 _IMAGE_MAGIC, _CHECKSUM_SEED = 0xE9, 0xEF
-_ENTRY = struct.Struct("<2sBBII16sI")
-_ENTRY_MAGIC, _MD5_MAGIC = b"\xaa\x50", b"\xeb\xeb"
+_ENTRY = struct.Struct("<HBBII16sI")
+_ENTRY_MAGIC, _MD5_MAGIC, _END = 0x50AA, 0xEBEB, (0xFFFF, 0xFF, 0xFF)
 _TABLE_SIZE = 0xC00
-_APP = 0x00
-# Name, type, subtype, offset, size: firmware/image/TOCSIN_ESP32/partitions.csv.
+_FILE_SYSTEMS = (b"vfs", b"ffat")
+_ROMFS_KIND = b"\xd2\xcd\x31"  # docs/reference/romfs.rst: the record that is a whole file system
+# The text is in every MicroPython that mounts a ROMFS (extmod/vfs.c: it goes into sys.path), and in no other.
+_MOUNTS_ROMFS = b"/rom/lib"
+# Words of the ROM for a second-stage boot loader that it can't load; addresses of RAM that images are loaded to.
+_UNLOADABLE = {"ESP32": "ets_main.c 371", "ESP32-S3": "ets_loader.c 78"}
+_RAM = {"ESP32": (0x3FFF0000, 0x3FFB0000), "ESP32-S3": (0x3FCE3810, 0x3FC90000)}
+
+
+class Partition(NamedTuple):
+    """An entry of a partition table; `offset` is from the chip's beginning."""
+
+    name: bytes
+    kind: int  # APP or DATA
+    subtype: int
+    offset: int  # octets, as is the size
+    size: int
+
+
+# firmware/image/TOCSIN_ESP32/partitions.csv.
 PARTITIONS = (
-    (b"nvs", 0x01, 0x02, NVS, NVS_SIZE),
-    (b"phy_init", 0x01, 0x01, 0xF000, 0x1000),
-    (b"factory", _APP, 0x00, APPLICATION, 0x1D0000),
-    (b"vfs", 0x01, 0x81, FILES, _FILES_SIZE),
-    (b"romfs", 0x01, 0x8F, FILES + _FILES_SIZE, ROMFS_SECTORS * SECTOR),
-    (b"journal", 0x01, 0x40, FILES + SIZE - _JOURNAL_SIZE, _JOURNAL_SIZE),
+    Partition(b"nvs", DATA, 0x02, 0x9000, 0x6000),
+    Partition(b"phy_init", DATA, 0x01, 0xF000, 0x1000),
+    Partition(b"factory", APP, 0x00, APPLICATION, 0x1D0000),
+    Partition(b"vfs", DATA, 0x81, 0x200000, 0x190000),
+    Partition(b"romfs", DATA, 0x8F, 0x390000, 0x60000),
+    Partition(b"journal", DATA, 0x40, 0x3FA000, 0x6000),
+)
+# MicroPython, ports/esp32/partitions-4MiBplus.csv: every stock image for 4 MB and more.
+STOCK = (
+    *PARTITIONS[:2],
+    Partition(b"factory", APP, 0x00, APPLICATION, 0x1F0000),
 )
 
 
-def stand_in() -> dict[int, bytes]:
-    """Content of a chip as a workshop leaves it, by address: boot loader, partition table, application."""
-    entries = b"".join(
-        _ENTRY.pack(_ENTRY_MAGIC, kind, sub, offset, size, name, 0) for name, kind, sub, offset, size in PARTITIONS
-    )
-    table = entries + _MD5_MAGIC + b"\xff" * 14 + hashlib.md5(entries, usedforsecurity=False).digest()
+class TableError(ValueError):
+    """No partition table that a chip accepts; the text is what its console says."""
+
+
+def stand_in(
+    family: Family = FAMILIES["esp32"], partitions: Iterable[Partition] = PARTITIONS, romfs: bool = True
+) -> dict[int, bytes]:
+    """Content of a chip as a workshop leaves it, by address: boot loader, partition table, application.
+
+    `romfs`: whether the MicroPython it stands for mounts a ROMFS, as firmware/image has it and stock images don't.
+    """
+    loader, application = _RAM[family.name]
+    about = b"stands for MicroPython: hwsim runs the desktop's interpreter\0" + (_MOUNTS_ROMFS if romfs else b"")
     return {
-        BOOTLOADER: make_image(0x3FFF0000, b"stands for ESP-IDF's second-stage boot loader"),
-        TABLE: table.ljust(_TABLE_SIZE, b"\xff"),
-        APPLICATION: make_image(0x3FFB0000, b"stands for MicroPython: hwsim runs the desktop's interpreter"),
+        family.image_offset: make_image(loader, b"stands for ESP-IDF's second-stage boot loader", family.image_id),
+        TABLE: make_table(partitions),
+        APPLICATION: make_image(application, about, family.image_id),
     }
 
 
-def make_image(address: int, content: bytes) -> bytes:
-    """An image of one segment that is loaded to `address`, with its checksum and hash."""
+def make_table(partitions: Iterable[Partition]) -> bytes:
+    """A partition table with its MD5, as it lies in the flash at TABLE."""
+    entries = b"".join(_ENTRY.pack(_ENTRY_MAGIC, p.kind, p.subtype, p.offset, p.size, p.name, 0) for p in partitions)
+    digest = hashlib.md5(entries, usedforsecurity=False).digest()
+    table = entries + struct.pack("<H", _MD5_MAGIC) + b"\xff" * 14 + digest
+    return table.ljust(_TABLE_SIZE, b"\xff")
+
+
+def make_image(address: int, content: bytes, chip_id: int = 0) -> bytes:
+    """An image of one segment that is loaded to `address`, with its checksum and hash, for 4 MB of flash and more."""
     content += b"\0" * (-len(content) % 4)
-    # One segment; DIO, 4 MB, 40 MHz; entry point; no write-protect pin; ESP32; any revision; a hash follows.
-    header = struct.pack("<BBBBI", _IMAGE_MAGIC, 1, 2, 0x20, address) + struct.pack("<B3sHBHH4sB", 0xEE, b"", 0, 0, 0,
-                                                                                    0xFFFF, b"", 1)  # fmt: skip
+    # One segment; DIO, 4 MB, 40 MHz; entry point; no write-protect pin; the chip; any revision; a hash follows.
+    header = struct.pack("<BBBBI", _IMAGE_MAGIC, 1, 2, 0x20, address)
+    header += struct.pack("<B3sHBHH4sB", 0xEE, b"", chip_id, 0, 0, 0xFFFF, b"", 1)
     body = header + struct.pack("<II", address, len(content)) + content
     body += b"\0" * (-(len(body) + 1) % 16) + bytes([functools.reduce(operator.xor, content, _CHECKSUM_SEED)])
     return body + hashlib.sha256(body).digest()
 
 
-def why_not_bootable(read: Read) -> str | None:
+# -- what the boot loaders check
+
+
+def why_not_bootable(read: Read, family: Family = FAMILIES["esp32"]) -> str | None:
     """What the chip's console says when it can't start what is in its flash; None when it can.
 
     The ROM loader reads the second-stage boot loader's header, that one reads the table and verifies the application.
     """
-    if read(BOOTLOADER, 1)[0] != _IMAGE_MAGIC:
-        return f"invalid header: 0x{int.from_bytes(read(BOOTLOADER, 4), 'little'):08x}"
-    if _fault(read, BOOTLOADER, TABLE - BOOTLOADER):
-        return "ets_main.c 371"  # the ROM's words for a checksum that doesn't fit
-    for at in range(TABLE, TABLE + _TABLE_SIZE, _ENTRY.size):
-        magic, kind, _, offset, size, *_ = _ENTRY.unpack(read(at, _ENTRY.size))
-        if magic != _ENTRY_MAGIC:
-            break
-        if kind == _APP:
-            fault = _fault(read, offset, size)
-            return f"esp_image: {fault}\r\nboot: No bootable app partitions in the partition table" if fault else None
-    return "flash_parts: partition 0 invalid magic number\r\nboot: load partition table error!"
+    boot = family.image_offset
+    if read(boot, 1)[0] != _IMAGE_MAGIC:
+        return f"invalid header: 0x{int.from_bytes(read(boot, 4), 'little'):08x}"
+    if _fault(read, boot, TABLE - boot, family.image_id):
+        return _UNLOADABLE[family.name]
+    try:
+        apps = [partition for partition in _table(read, family)[0] if partition.kind == APP]
+    except TableError as error:
+        return f"flash_parts: {error}\r\nboot: load partition table error!"
+    fault = _fault(read, apps[0].offset, apps[0].size, family.image_id) if apps else None
+    if fault or not apps:
+        return (f"{fault}\r\n" if fault else "") + "boot: No bootable app partitions in the partition table"
+    return None
 
 
-def _fault(read: Read, address: int, room: int) -> str | None:
-    """What is wrong with an image, as ESP-IDF's esp_image_format.c says it."""
+def _fault(read: Read, address: int, room: int, chip_id: int) -> str | None:
+    """What is wrong with an image."""
     header = read(address, 24)
     if header[0] != _IMAGE_MAGIC:
-        return f"image at 0x{address:x} has invalid magic byte"
-    segments, hashed = header[1], header[23]
+        return f"esp_image: image at 0x{address:x} has invalid magic byte"
+    segments, hashed, made_for = header[1], header[23], int.from_bytes(header[12:14], "little")
+    if made_for != chip_id:
+        return f"boot_comm: mismatch chip ID, expected {chip_id}, found {made_for}"
     if not 1 <= segments <= 16:
-        return f"image at 0x{address:x} has {segments} segments"
+        return f"esp_image: image at 0x{address:x} has {segments} segments"
     at, checksum = 24, _CHECKSUM_SEED
     for _ in range(segments):
         length = struct.unpack("<II", read(address + at, 8))[1]
         at += 8
         if length % 4 or at + length >= room:
-            return f"segment length 0x{length:x} is invalid"
+            return f"esp_image: segment length 0x{length:x} is invalid"
         checksum = functools.reduce(operator.xor, read(address + at, length), checksum)
         at += length
     at += 16 - at % 16
     if read(address + at - 1, 1)[0] != checksum:
-        return "Checksum failed"
+        return "esp_image: Checksum failed"
     if hashed and hashlib.sha256(read(address, at)).digest() != read(address + at, 32):
-        return "Image hash failed - image is corrupt"
+        return "esp_image: Image hash failed - image is corrupt"
+    return None
+
+
+def _table(read: Read, family: Family) -> tuple[list[Partition], bool]:
+    """The entries, and whether an MD5 vouches for them. Raises TableError.
+
+    What lies beyond the size in the boot loader's own header is refused, however large the chip is.
+    """
+    room = 1 << 20 + (read(family.image_offset + 3, 1)[0] >> 4)
+    table, vouched = read(TABLE, _TABLE_SIZE), False
+    found: list[Partition] = []
+    for at in range(0, _TABLE_SIZE, _ENTRY.size):
+        magic, kind, subtype, offset, size, name, _ = _ENTRY.unpack_from(table, at)
+        if magic == _ENTRY_MAGIC:
+            if offset + size > room:
+                raise TableError(
+                    f"partition {len(found)} invalid - offset 0x{offset:x} size 0x{size:x} exceeds flash chip size "
+                    f"0x{room:x}"
+                )
+            found.append(Partition(name.rstrip(b"\0"), kind, subtype, offset, size))
+        elif magic == _MD5_MAGIC:
+            if vouched:
+                raise TableError("Only one MD5 checksum is allowed")
+            if hashlib.md5(table[:at], usedforsecurity=False).digest() != table[at + 16 : at + 32]:
+                raise TableError("Incorrect MD5 checksum")
+            vouched = True
+        elif (magic, kind, subtype) == _END:
+            return found, vouched
+        else:
+            raise TableError(f"partition {len(found)} invalid magic number 0x{magic:x}")
+    raise TableError("partition table has no terminating entry, not valid")
+
+
+# -- what the application finds
+
+
+def partitions(read: Read, family: Family, size: int) -> list[Partition]:
+    """The partitions that MicroPython has on a chip of `size` octets that starts.
+
+    The application, unlike the boot loader, finds none at all without an MD5. Where the table has no file system,
+    MicroPython makes one of what is behind the last partition (ports/esp32/main.c, boardctrl_startup, 1.26 and later).
+    """
+    found, vouched = _table(read, family)
+    if not vouched:
+        return []
+    end = max((partition.offset + partition.size for partition in found), default=size)
+    if end < size and not any(p.kind == DATA and p.name in _FILE_SYSTEMS for p in found):
+        found.append(Partition(b"vfs", DATA, 0x81, end, size - end))
+    return found
+
+
+def romfs(read: Read, found: Iterable[Partition]) -> Partition | None:
+    """The partition that MicroPython mounts as /rom, or None: it was built without that, there is none, or what is in
+    it is no ROMFS (extmod/vfs_rom.c, vfs_rom_make_new)."""
+    application = next((p for p in found if p.kind == APP), None)
+    partition = next((p for p in found if p.kind == DATA and p.name == b"romfs"), None)
+    if application is None or partition is None or _MOUNTS_ROMFS not in read(application.offset, application.size):
+        return None
+    head = read(partition.offset, min(16, partition.size))
+    if not head.startswith(_ROMFS_KIND):
+        return None
+    length, at = 0, len(_ROMFS_KIND)
+    while at < len(head):
+        length, at = length << 7 | head[at] & 0x7F, at + 1
+        if not head[at - 1] & 0x80:
+            return partition if at + length <= partition.size else None
     return None

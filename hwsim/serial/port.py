@@ -12,6 +12,7 @@ import pty
 import struct
 import termios
 import tty
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -34,11 +35,21 @@ class User(Protocol):
 
 
 class Port:
-    """Raises OSError when the machine has no PTY or no inotify left."""
+    """Raises OSError when the machine has no PTY or no inotify left.
 
-    def __init__(self, world: World, user: User) -> None:
+    `link` is a symbolic link that leads to it as long as it is there, by whatever name.
+    """
+
+    def __init__(self, world: World, user: User, link: Path | None = None) -> None:
         self._world = world
         self._user = user
+        self._link = link
+        self.path = ""  # of the PTY; empty while the cable is out
+        self.plug()
+        world.at_close(self._close)
+
+    def plug(self) -> None:
+        """The cable is in: there is a port."""
         self._users = 0
         self._unsent = b""
         self._master, self._slave = pty.openpty()
@@ -47,9 +58,19 @@ class Port:
         self.path = os.ttyname(self._slave)
         # Not by hang-up of the PTY: that says nothing when one program closes it and the next opens it at once.
         self._watcher = _watch_file(self.path)
-        world.watch(self._watcher, self._look)
-        world.watch(self._master, self._readable)
-        world.at_close(self._close)
+        self._world.watch(self._watcher, self._look)
+        self._world.watch(self._master, self._readable)
+        if self._link:
+            if self._link.is_symlink():  # of one that was killed
+                self._link.unlink()
+            self._link.symlink_to(self.path)
+
+    def unplug(self) -> None:
+        """The cable is pulled. Whoever has the port open finds it gone, as when a USB bridge vanishes."""
+        used, self._users = self._users, 0
+        self._close()
+        if used:
+            self._user.closed()
 
     @property
     def open(self) -> bool:
@@ -57,7 +78,7 @@ class Port:
         return self._users > 0
 
     def write(self, data: bytes) -> None:
-        if self._users and len(self._unsent) < _UNREAD_MAX:
+        if self.path and self._users and len(self._unsent) < _UNREAD_MAX:
             self._unsent += data
             self._flush()
 
@@ -90,6 +111,11 @@ class Port:
                     self._user.closed()
 
     def _close(self) -> None:
+        if not self.path:
+            return
+        self.path = ""
+        if self._link:
+            self._link.unlink(missing_ok=True)
         for fd in (self._master, self._watcher):
             self._world.unwatch(fd)
             os.close(fd)

@@ -1,7 +1,7 @@
-"""The ESP32's serial loader: the one in its ROM, and the stub that esptool uploads in its place.
+"""The serial loader of an ESP32 or ESP32-S3: the one in its ROM, and the stub that esptool uploads in its place.
 
 Sans-I/O: octets come in by `feed` and go out by the given function. Commands and status codes follow Espressif's
-"Serial Protocol" (esptool's documentation), registers the ESP32's Technical Reference Manual. The stub's machine code
+"Serial Protocol" (esptool's documentation), registers are in `registers.py`. The stub's machine code
 can't be executed here: what is uploaded to RAM and started is taken for esptool's stub, whose commands this model then
 answers itself. Not modelled: baud rates, encryption and secure boot, the time the flash takes.
 """
@@ -14,7 +14,10 @@ import zlib
 from collections.abc import Callable
 
 from hwsim.serial import slip
+from hwsim.serial.registers import Chip
 from hwsim.serial.spiflash import OutOfRange, SpiFlash
+
+__all__ = ["SYNC", "Chip", "Loader"]
 
 # What esptool sends first, framed (see usb.py).
 SYNC = slip.encode(struct.pack("<BBHI", 0, 0x08, 36, 0) + b"\x07\x07\x12\x20" + b"\x55" * 32)
@@ -26,27 +29,24 @@ _INVALID, _CHECKSUM, _WRITE_FAILED, _READ_FAILED, _DEFLATE = 0x05, 0x07, 0x08, 0
 _STUB_STATUS = {_INVALID: 0xFF, _CHECKSUM: 0xC1, _WRITE_FAILED: 0xC4, _READ_FAILED: 0xC4, _DEFLATE: 0xC7}
 _READ_SLOW = 64  # octets that the ROM reads at once
 
-_SPI = 0x3FF42000  # SPI1, which has the flash: SPI_CMD_REG; then by offset
-_SPI_USR2, _SPI_W0 = _SPI + 0x24, _SPI + 0x80
-_SPI_USR = 1 << 18
+_SPI_USR = 1 << 18  # of SPI_CMD_REG: a command that the program makes up
 _READ_JEDEC_ID = 0x9F
-_EFUSE = 0x3FF5A000
-_RATED_40_MHZ = 800 << 7  # RTC_CALICFG1: cycles of the crystal in a period of the slow clock; with CK8M_FREQ of 128
 
 
 class Loader:
     """`left` is called when a command ends the loader; `note` tells what happened."""
 
     def __init__(
-        self, flash: SpiFlash, mac: bytes, send: Callable[[bytes], None], left: Callable[[], None],
+        self, chip: Chip, flash: SpiFlash, send: Callable[[bytes], None], left: Callable[[], None],
         note: Callable[..., None],
     ) -> None:  # fmt: skip
+        self._chip = chip
         self._flash = flash
         self._send = send
         self._left = left
         self._note = note
         self._slip = slip.Decoder()
-        self._registers = _registers(mac)
+        self._registers = chip.registers()
         self._stub = False
         self._uploaded: list[range] = []  # addresses of RAM that hold something
         self._writing: _Write | None = None
@@ -64,7 +64,10 @@ class Loader:
 
     def _command(self, op: int, data: bytes, checksum: int) -> None:
         entry = _COMMANDS.get(op)
-        if entry is None or (entry.stub_only and not self._stub) or (entry.rom_only and self._stub):
+        if (
+            entry is None or (entry.stub_only and not self._stub) or (entry.rom_only and self._stub)
+            or (op == _SECURITY_INFO and self._chip.security_info is None)
+        ):  # fmt: skip
             self._reply(op, status=_INVALID)
             return
         if op not in (0x03, 0x11):
@@ -109,11 +112,15 @@ class Loader:
     def _write_register(self, op: int, data: bytes, words: tuple[int, ...]) -> None:
         address, value, mask, _ = words
         self._registers[address] = self._registers.get(address, 0) & ~mask | value & mask
-        if address == _SPI and self._registers[_SPI] & _SPI_USR:
-            command = self._registers.get(_SPI_USR2, 0) & 0xFF
-            self._registers[_SPI_W0] = self._flash.jedec_id if command == _READ_JEDEC_ID else 0
-            self._registers[_SPI] &= ~_SPI_USR
+        spi = self._chip.spi
+        if address == spi.command and self._registers[address] & _SPI_USR:
+            command = self._registers.get(spi.user2, 0) & 0xFF
+            self._registers[spi.data] = self._flash.jedec_id if command == _READ_JEDEC_ID else 0
+            self._registers[address] &= ~_SPI_USR
         self._reply(op)
+
+    def _security_info(self, op: int, data: bytes, words: tuple[int, ...]) -> None:
+        self._reply(op, data=self._chip.security_info or b"")
 
     # -- RAM
 
@@ -247,6 +254,7 @@ class _Entry:
         self.stub_only, self.rom_only = stub_only, rom_only
 
 
+_SECURITY_INFO = 0x14
 _COMMANDS = {
     0x02: _Entry(Loader._begin, 4),  # FLASH_BEGIN
     0x03: _Entry(Loader._block, has_block=True),  # FLASH_DATA
@@ -265,6 +273,7 @@ _COMMANDS = {
     0x11: _Entry(Loader._block, has_block=True),  # FLASH_DEFL_DATA
     0x12: _Entry(Loader._end, 1),  # FLASH_DEFL_END
     0x13: _Entry(Loader._md5, 4),  # SPI_FLASH_MD5
+    _SECURITY_INFO: _Entry(Loader._security_info),
     0xD0: _Entry(Loader._erase_chip, stub_only=True),  # ERASE_FLASH
     0xD1: _Entry(Loader._erase_region, 2, stub_only=True),  # ERASE_REGION
     0xD2: _Entry(Loader._read_begin, 4, stub_only=True),  # READ_FLASH
@@ -276,28 +285,3 @@ def _xor(data: bytes) -> int:
     for octet in data:
         checksum ^= octet
     return checksum
-
-
-def _registers(mac: bytes) -> dict[int, int]:
-    """What tells the chip: an ESP32-D0WD-V3, revision 3.0, with this base address."""
-    return {
-        0x40001000: 0x00F01D83,  # a word of the ROM by which esptool knows an ESP32
-        0x3FF40014: 347,  # UART_CLKDIV_REG: 40 MHz / 115200
-        0x3FF5F06C: _RATED_40_MHZ,
-        0x3FF6607C: 1 << 31,  # APB_CTRL_DATE_REG, revision bit 2
-        _EFUSE + 0x04: int.from_bytes(mac[2:], "big"),
-        _EFUSE + 0x08: _crc8(mac) << 16 | int.from_bytes(mac[:2], "big"),
-        _EFUSE + 0x0C: 1 << 9 | 1 << 13 | 1 << 15,  # package D0WDQ5, rated 240 MHz, revision bit 0
-        _EFUSE + 0x10: 128,  # CK8M_FREQ
-        _EFUSE + 0x14: 1 << 20,  # revision bit 1
-    }
-
-
-def _crc8(data: bytes) -> int:
-    """Polynomial 0x31, least significant bit first: the check of the address in eFuse (ESP-IDF, esp_rom_crc8)."""
-    crc = 0
-    for octet in data:
-        crc ^= octet
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x8C if crc & 1 else 0)
-    return crc

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
+import re
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from hwsim.board import BoardError
+from hwsim.serial.hand import Hand, plain
 from hwsim.serial.usb import UsbBracelet
-from hwsim.world import SimulationError, World
+from hwsim.world import SimulationError, Track, World
 from hwsim.world.trace import TraceEvent
 
 _LOOK_S = 0.1
+PLACE = Track.still(52.0, 13.0, 34)  # made up
 _WORDS = {
     ("usb", "opened"): "connected",
     ("usb", "closed"): "disconnected",
@@ -29,6 +35,9 @@ _WORDS = {
     ("usb", "chip erased"): "erased the whole chip",
     ("usb", "read"): "read {octets} octets at {at}",
     ("usb", "soft reset"): "soft reset",
+    ("usb", "unplugged"): "the cable is pulled",
+    ("usb", "plugged"): "the cable is in: {port}",
+    ("wearer", "felt"): "felt: {pattern}",
     ("usb", "does not boot"): "does not boot: its flash holds nothing to start",
     ("bracelet", "boot"): "starts ({cause})",
     ("bracelet", "reset"): "reset (by {by})",
@@ -38,26 +47,48 @@ _WORDS = {
 }
 
 
-def main(board: str, flash: Path | None, bootloader: bool, seconds: float | None, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What `hwsim usb` was told."""
+
+    board: str
+    flash: Path | None = None
+    bootloader: bool = False
+    seconds: float | None = None
+    as_json: bool = False
+    seed: int | None = None
+    control: Path | None = None
+    link: Path | None = None
+    reach: tuple[str, ...] = ()
+    sms_modem: str | None = None
+    phone: str = "+10000000001"
+
+
+def main(options: Options) -> int:
     """Exit status: 0, or 1 when the simulated bracelet could not go on."""
     with contextlib.ExitStack() as stack:
-        path = flash or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-"))) / "bracelet.flash"
-        world = stack.enter_context(World(realtime=True))
+        path = options.flash or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-"))) / "chip"
+        seed = options.seed if options.seed is not None else _seed(options.flash)
+        world = stack.enter_context(World(seed=seed, start=int(time.time()), realtime=True))
         try:
             new = not path.exists()
             if not new:
                 stack.enter_context(_claimed(path))
-            bracelet = UsbBracelet(world, path, board=board, bootloader=bootloader)
+            bracelet = UsbBracelet(
+                world, path, board=options.board, bootloader=options.bootloader, phone=options.phone, track=PLACE,
+                link=options.link,
+            )  # fmt: skip
             if new:
                 stack.enter_context(_claimed(path))
+            for way in options.reach:
+                world.net.route(*_way(way))
+            modem = world.relay_modem(options.sms_modem).port if options.sms_modem else None
+            if options.control:
+                Hand(world, bracelet, options.control)
         except (BoardError, ValueError, OSError) as error:
             raise click.UsageError(str(error)) from None
-        if as_json:
-            click.echo(json.dumps({"port": bracelet.port.path, "board": board}))
-        else:
-            click.echo(bracelet.port.path)
-            click.echo("Serving until Ctrl-C." if seconds is None else f"Serving for {seconds:g} s.", err=True)
-        end = None if seconds is None else time.monotonic() + seconds
+        _announce(options, bracelet.port.path, modem)
+        end = None if options.seconds is None else time.monotonic() + options.seconds
         shown = 0
         try:
             world.call(bracelet.boot)
@@ -66,13 +97,44 @@ def main(board: str, flash: Path | None, bootloader: bool, seconds: float | None
                 events = world.trace.events[shown:]
                 shown += len(events)
                 for event in events:
-                    _show(event, as_json)
+                    _show(event, options.as_json)
         except KeyboardInterrupt:
             pass
         except SimulationError as error:
             click.echo(f"hwsim usb: {error}", err=True)
             return 1
     return 0
+
+
+def _seed(flash: Path | None) -> int:
+    """A chip that is kept keeps its address; of others no two are the same."""
+    if flash is None:
+        return int.from_bytes(os.urandom(4), "big")
+    return zlib.crc32(os.fsencode(flash.resolve()))
+
+
+def _way(text: str) -> tuple[str, int, str, int]:
+    """NAME:PORT, or NAME:PORT=HOST:PORT. ValueError says what is wrong."""
+    name, _, real = text.partition("=")
+    found = [re.fullmatch(r"(.+):(\d{1,5})", end) for end in (name, real or f"127.0.0.1:{name.rpartition(':')[2]}")]
+    if not (found[0] and found[1]):
+        raise ValueError(f"--reach {text}: is NAME:PORT, or NAME:PORT=HOST:PORT")
+    return found[0][1], int(found[0][2]), found[1][1], int(found[1][2])
+
+
+def _announce(options: Options, port: str, modem: str | None) -> None:
+    """The first line is for scripts."""
+    if options.as_json:
+        told = {"port": port, "board": options.board} | ({"sms_modem": modem} if modem else {})
+        click.echo(json.dumps(told))
+        return
+    click.echo(port)
+    if modem:
+        click.echo(f"The relay's modem ({options.sms_modem}) is at {modem}", err=True)
+    if options.control:
+        click.echo(f"A hand for it: hwsim hand {options.control} --list", err=True)
+    seconds = options.seconds
+    click.echo("Serving until Ctrl-C." if seconds is None else f"Serving for {seconds:g} s.", err=True)
 
 
 @contextlib.contextmanager
@@ -89,13 +151,14 @@ def _claimed(path: Path) -> Iterator[None]:
 def _show(event: TraceEvent, as_json: bool) -> None:
     """One line. Of other parts (LED, modem) nothing: this is about the port."""
     key = (event.who, event.what)
-    if key not in _WORDS and event.who != "firmware":
+    if key not in _WORDS and event.who not in ("firmware", "scene"):
         return
     if as_json:
-        click.echo(json.dumps({"t": event.t_us / 1e6, "who": event.who, "what": event.what, **event.detail}))
+        click.echo(json.dumps(plain(event)))
         return
     if key in _WORDS:
         text = _WORDS[key].format(**event.detail)
     else:
-        text = " ".join([f"@{event.what}", *(f"{name}={value}" for name, value in event.detail.items())])
+        mark = "hand: " if event.who == "scene" else "@"
+        text = " ".join([f"{mark}{event.what}", *(f"{name}={value}" for name, value in event.detail.items())])
     click.echo(f"{event.t_us / 1e6:9.3f} s  {text}")

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwsim.serial.port import Port
-from hwsim.serial.rom import SYNC, Loader
+from hwsim.serial.rom import SYNC, Chip, Loader
 from hwsim.serial.spiflash import SpiFlash
 from hwsim.world.bracelet import FIRMWARE, Bracelet
 from hwsim.world.device import SOFT_RESET
 from hwsim.world.link import LOADED, Interpreter, compiled
 
 if TYPE_CHECKING:
+    from hwsim.world.gnss import Track
     from hwsim.world.world import World
 
 SOFT_RESET_US = 10_000
+_NVS = (1, 0x02, "nvs")  # the partition that nvs_flash_init takes
 _DEAF_US = 500_000  # it has not touched a peripheral for so long
 _TYPED_MAX = 4096  # octets kept while it starts
 _CONSOLE_LINES = 200
@@ -37,17 +39,12 @@ class UsbBracelet(Bracelet):
 
     def __init__(
         self, world: World, flash: Path, *, board: str | Path = "reference", firmware: Path = FIRMWARE,
-        phone: str = "+10000000001", bootloader: bool = False,
+        phone: str = "+10000000001", bootloader: bool = False, track: Track | None = None, link: Path | None = None,
     ) -> None:  # fmt: skip
         if not world.realtime:
             raise RuntimeError("a serial port needs a world in real time: World(realtime=True)")
-        fresh = not flash.exists()
-        super().__init__(world, "bracelet", board, firmware, flash, phone, None, None)
+        super().__init__(world, "bracelet", board, firmware, flash, phone, track, None)
         world.bracelets.append(self)
-        nvs_path = self.flash_path.with_name(self.flash_path.name + ".nvs")
-        self.chip = SpiFlash(self.flash_path, nvs_path, self.board["chip"]["flash_mb"])
-        if fresh:
-            self._install(firmware)
         self._held = bootloader
         self._loader: Loader | None = None
         self._maybe_sync = b""
@@ -58,10 +55,27 @@ class UsbBracelet(Bracelet):
         os.set_blocking(self._read_fd, False)
         world.watch(self._read_fd, self._printed)
         world.at_close(self._close_pipe)
-        self.port = Port(world, self)
+        self.port = Port(world, self, link)
 
-    def _install(self, firmware: Path) -> None:
-        folder = compiled(firmware)
+    def _make_flash(self) -> None:
+        """As it is. A new one has our firmware, as files."""
+        fresh = not self.flash_path.exists()
+        self.chip = SpiFlash(self.flash_path, self.board.family, self.board["chip"]["flash_mb"])
+        self._read_table()
+        if fresh:
+            self.install()
+
+    def _read_table(self) -> None:
+        """The partition table in the flash says what is where."""
+        bootable = self.chip.why_not_bootable() is None
+        self.flash.partitions = self.chip.partitions() if bootable else ()
+        nvs = next((p for p in self.flash.partitions if (p.kind, p.subtype, p.label) == _NVS), None)
+        self.flash.nvs.place(self.flash_path, nvs.first if nvs else 0, nvs.size if nvs else 0)
+
+    def install(self) -> None:
+        """Put wiring and firmware on its file system, as files; the bracelet is off."""
+        self.files.put("/board.json", self.board.to_json().encode())
+        folder = compiled(self.firmware)
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             self.files.put(f"/{file.relative_to(folder).as_posix()}", file.read_bytes())
 
@@ -150,16 +164,30 @@ class UsbBracelet(Bracelet):
 
     # -- the loader
 
-    def hold_strap(self) -> None:
-        """Press the boot button for good: from the next reset on it is in the loader."""
-        self._held = True
+    def hold_strap(self, held: bool = True) -> None:
+        """Press the boot button, or let it go: as long as it is held, a reset leads into the loader."""
+        self._held = held
+
+    # -- the cable
+
+    def unplug(self) -> None:
+        """The port vanishes; whoever has it open gets a hang-up. The bracelet has a cell of its own."""
+        if self.port.path:
+            self.port.unplug()
+            self._tell("unplugged")
+
+    def plug(self) -> None:
+        if not self.port.path:
+            self.port.plug()
+            self._tell("plugged", port=self.port.path)
 
     def _enter_loader(self) -> Loader:
         self._halt("loader")
         self._typed = b""
         self._tell("loader")
         mac = bytes.fromhex(self.unique_id)
-        self._loader = Loader(self.chip, mac, self.port.write, self._leave_loader, self._tell)
+        chip = Chip(self.board.family, mac, self.board["chip"].get("psram_mb", 0))
+        self._loader = Loader(chip, self.chip, self.port.write, self._leave_loader, self._tell)
         return self._loader
 
     def _leave_loader(self) -> None:
@@ -169,8 +197,10 @@ class UsbBracelet(Bracelet):
     # -- the chip's life
 
     def hello(self) -> dict[str, Any]:
-        heap = self.world.heap + LOADED
-        return super().hello() | {"rom": None, "heap": heap, "console": True, "raw": self._raw_prompt}
+        place = self.chip.romfs()
+        rom = [str(self.flash_path), *place] if place else None
+        heap = self.world.heap + (0 if rom else LOADED)
+        return super().hello() | {"rom": rom, "heap": heap, "console": True, "raw": self._raw_prompt}
 
     def _open(self, hello: dict[str, Any]) -> Interpreter:
         return Interpreter(hello, self.world.wall_limit_s, self._write_fd)
@@ -189,6 +219,7 @@ class UsbBracelet(Bracelet):
             self._tell("does not boot")
             self._show(why.encode() + b"\r\n")
             return
+        self._read_table()
         super()._start_interpreter(cause, wake_reason)
         typed, self._typed = self._typed, b""
         self._type(typed)

@@ -1,5 +1,4 @@
-"""The board's flash: a NOR chip in a file, under the interpreter's own littlefs; behind that the partitions of the
-program and of the journal.
+"""The board's flash: a NOR chip in a file, under the interpreter's own littlefs; the world says how it is parted.
 
 Modelled: erase to ones by sectors of 4096, programming only clears bits, reading gives what the cells hold, counts of
 both operations per sector, and the time they take: 0.7 ms a page of 256, 45 ms a sector, typical for a W25Q32FV
@@ -18,11 +17,12 @@ from micropython import const
 SECTOR = 4096
 _PAGE_US = const(700)
 _ERASE_US = const(45000)
+_BOOT = "# This file is executed on every boot (including wake-boot from deepsleep)\n"
+_CORRUPTED = "The filesystem appears to be corrupted. Erase the flash, and write MicroPython again.\n"
 _ONES = b"\xff" * SECTOR  # made at boot: erasing takes nothing of the firmware's heap
 
 chip = None
-journal = None  # its partition's block device
-romfs = None
+partitions = []  # of each what Partition.info() says, and its block device
 
 
 class Nor:
@@ -33,6 +33,9 @@ class Nor:
         self._first = first
         self._sectors = sectors
         self.worn = False  # no operation changes its cells any more
+
+    def first(self):
+        return self._first * SECTOR
 
     def readblocks(self, sector, buf, offset=0):
         self._chip.file.seek((self._first + sector) * SECTOR + offset)
@@ -94,21 +97,45 @@ class Chip:
             self._wear.write(count.to_bytes(4, "little"))
 
 
-def mount(path, wear=None, ask=None, journal_sectors=0, worn=False, program=None):
-    # As the ESP32 port does at boot: a flash without a file system gets one.
-    global chip, journal, romfs
+def open_chip(path, wear, ask, places, worn):
+    global chip
     chip = Chip(path, wear, ask)
-    sectors = chip.file.seek(0, 2) // SECTOR - journal_sectors
-    romfs = Nor(chip, *program) if program else None
-    files = Nor(chip, 0, program[0] if program else sectors)
-    journal = Nor(chip, sectors, journal_sectors)
-    journal.worn = worn
+    for kind, subtype, address, size, label, first in places:
+        flash = Nor(chip, first // SECTOR, size // SECTOR)
+        flash.worn = worn and label == "journal"
+        partitions.append(((kind, subtype, address, size, label, False), flash))
+
+
+def mount(stock=False):
+    # A flash without a file system gets one; `stock`: as the ESP32 port does it (modules/_boot.py and inisetup.py).
+    vfs.umount("/")
+    flash = None
+    for info, other in partitions:
+        if info[4] == "vfs":
+            flash = other
+    if flash is None:
+        return
     # Without times of files: the interpreter would take them from the host's clock.
     try:
-        fs = vfs.VfsLfs2(files, mtime=False)
+        fs = vfs.VfsLfs2(flash, mtime=False)
     except OSError:
-        vfs.VfsLfs2.mkfs(files)
-        fs = vfs.VfsLfs2(files, mtime=False)
-    vfs.umount("/")
+        if stock:
+            _check_empty(flash)
+        vfs.VfsLfs2.mkfs(flash)
+        fs = vfs.VfsLfs2(flash, mtime=False)
+    else:
+        stock = False
     vfs.mount(fs, "/")
     uos.chdir("/")
+    if stock:
+        with open("/boot.py", "w") as f:
+            f.write(_BOOT)
+
+
+def _check_empty(flash):
+    sector = bytearray(SECTOR)
+    flash.readblocks(0, sector)
+    while sector != _ONES:
+        print(_CORRUPTED)
+        _hw.wait(_hw.clock() + 3_000_000)
+    print("Performing initial setup")

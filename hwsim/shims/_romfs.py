@@ -1,8 +1,8 @@
 """The partition `romfs` in the address space, and `vfs` as an image with ROMFS has it: what the desktop's lacks is
 `rom_ioctl` (docs/library/vfs.rst; mpremote's `romfs query` uses it like the firmware does).
 
-Its first image is the firmware that the world was given, from a file of the host; the others are on the bracelet's
-flash. Not modelled: writing with rom_ioctl.
+Of an ordinary bracelet the first image is the firmware that the world was given, from a file of the host, and what
+follows is on its flash; behind a serial port all of it is. Not modelled: writing with rom_ioctl.
 """
 
 import _flash
@@ -13,7 +13,6 @@ from micropython import const
 from vfs import *  # noqa: F403
 from vfs import VfsPosix
 
-_FIRST = const(0x20000)  # the room of the first image: a third of the partition
 _READ = const(1)  # these: sys/mman.h, Linux
 _SHARED = const(1)
 _PRIVATE = const(2)
@@ -21,19 +20,20 @@ _FIXED = const(16)
 _ANONYMOUS = const(32)
 
 
-def _mapped():
-    first, sectors = _hw.cfg["romfs"]
-    size = sectors * _flash.SECTOR
+def _mapped(path, offset, size):
     mmap = ffi.open(None).func("p", "mmap", "pLiiil")
     address = mmap(0, size, _READ, _PRIVATE | _ANONYMOUS, -1, 0)
-    with VfsPosix().open(_hw.cfg["rom"], "rb") as file:
-        mmap(address, min(file.seek(0, 2), _FIRST), _READ, _PRIVATE | _FIXED, file.fileno(), 0)
-    first = first * _flash.SECTOR + _FIRST
-    mmap(address + _FIRST, size - _FIRST, _READ, _SHARED | _FIXED, _flash.chip.file.fileno(), first)
+    for info, flash in _flash.partitions:
+        if info[4] == "romfs":
+            address = mmap(0, info[3], _READ, _SHARED, _flash.chip.file.fileno(), flash.first())
+            size = info[3]
+    with VfsPosix().open(path, "rb") as file:
+        if offset == 0:  # a file of its own
+            mmap(address, file.seek(0, 2), _READ, _PRIVATE | _FIXED, file.fileno(), 0)
     return uctypes.bytearray_at(address, size)
 
 
-_rom = _mapped()
+_rom = _mapped(*_hw.cfg["rom"])
 
 
 def rom_ioctl(request, argument=0):

@@ -82,8 +82,6 @@ def _count_heap(event):
     _hw.post("heap", gc.mem_alloc())
 
 
-
-
 def firmware():
     import builtins
     import io
@@ -144,6 +142,10 @@ def _prompt(uos):
     import _repl
 
     _repl.start()
+    try:
+        _flash.mount(True)
+    except KeyboardInterrupt as e:
+        _repl.report(e)
     raw = _hw.cfg["raw"]
     for name in ("boot.py", "main.py"):
         if name == "main.py" and raw:
@@ -162,8 +164,10 @@ def _prompt(uos):
 
 def run():
     get = _hw.cfg.get
-    _flash.mount(get("flash"), get("wear"), get("ask"), get("journal", 0), get("worn", False), get("romfs"))
-    if _hw.cfg.get("mode") == "files":
+    _flash.open_chip(get("flash"), get("wear"), get("ask"), get("partitions"), get("worn", False))
+    if not get("console"):
+        _flash.mount()
+    if get("mode") == "files":
         files()
     else:
         firmware()

@@ -1,6 +1,6 @@
 """`esp32`: non-volatile storage, wake sources and the IDF heap. NVS is kept by the world, per bracelet, like flash: its
 pages, limits and errors are modelled there (world/nvs.py).
-Of the partitions those of journal and program, as firmware/README.md wants them in the table, can be found.
+Partitions are those that the world's chip has.
 Not modelled: ULP, RMT, over-the-air updates, the temperature sensor.
 """
 
@@ -55,21 +55,19 @@ class Partition:
     TYPE_APP = 0
     TYPE_DATA = 1
 
-    def __init__(self, flash, label):
-        size = flash.ioctl(4, 0) * _flash.SECTOR
-        self._info = (1, 0x40, 0x400000 - size, size, label, False)
-        if label == "romfs":
-            self._info = (1, 0x8F, 0x200000 + _hw.cfg["romfs"][0] * _flash.SECTOR, size, label, False)
+    def __init__(self, info, flash):
+        self._info = info
         self.readblocks = flash.readblocks
         self.writeblocks = flash.writeblocks
         self.ioctl = flash.ioctl
 
     @staticmethod
     def find(type=TYPE_APP, subtype=0xFF, label=None, block_size=4096):
-        flash = {"journal": _flash.journal, "romfs": _flash.romfs}.get(label)
-        if type != Partition.TYPE_DATA or flash is None or not flash.ioctl(4, 0):
-            return []
-        return [Partition(flash, label)]
+        found = []
+        for info, flash in _flash.partitions:
+            if info[0] == type and subtype in (0xFF, info[1]) and label in (None, info[4]):
+                found.append(Partition(info, flash))
+        return found
 
     def info(self):
         return self._info

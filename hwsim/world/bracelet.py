@@ -31,12 +31,16 @@ class Bracelet(Device):
         super().__init__(world, name, Path(firmware or FIRMWARE).resolve(), Path(flash).resolve(), rtc_start)
         if not (self.firmware / "main.py").exists():
             raise FileNotFoundError(f"{self.firmware} has no main.py")
-        flash_image.create(self.flash_path)
         self.board = boards.load(board)
         self.phone = phone
         self.files = flash_image.Files(self)
+        self._make_flash()
         self._wire(part_suffix(name), track)
-        self.files.put("/board.json", self.board.to_json().encode())  # as the workshop does
+
+    def _make_flash(self) -> None:
+        """Its memory as the workshop leaves it."""
+        flash_image.create(self.flash_path)
+        self.files.put("/board.json", self.board.to_json().encode())
 
     def _wire(self, suffix: str, track: Track | None) -> None:
         board = self.board

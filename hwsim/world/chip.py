@@ -1,7 +1,8 @@
-"""The flash of one device: file system, program and journal in one image, the NVS partition, their wear, and where the
-supply fails.
+"""The flash of one device: its partitions in one image, the NVS partition, their wear, and where the supply fails.
 
-The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py.
+The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py. Of an
+ordinary device it holds the end of a chip of 4 MB: file system, program and journal; behind a serial port it is the
+whole chip, and its partition table says what is where (hwsim/serial).
 Operations on both are counted in one sequence, from switching on, and at any of them the supply can fail. Not modelled:
 when a sector wears out; the journal's can be declared worn.
 """
@@ -12,16 +13,35 @@ import array
 import random
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hwsim.world.nor import SECTOR, SupplyLost, torn_erase, torn_program
 from hwsim.world.nvs import Nvs
 
-SIZE = 2 << 20  # the second half of a 4 MB chip: firmware/image/TOCSIN_ESP32/partitions.csv
-ROMFS_FIRST, ROMFS_SECTORS = 0x190, 96  # partition `romfs`: three images. The file system is all before it
-JOURNAL_SECTORS = 6  # partition `journal`, at the end
-LAYOUT = {"journal": JOURNAL_SECTORS, "romfs": [ROMFS_FIRST, ROMFS_SECTORS]}  # as the interpreter is told
+SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB; its end is program and journal here
+JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
+_BEGIN = 0x200000  # of an ordinary device's image in its chip
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
+
+
+class Place(NamedTuple):
+    """A partition, as MicroPython's `Partition.info()` says it, and its first octet in the image."""
+
+    kind: int
+    subtype: int
+    address: int
+    size: int
+    label: str
+    first: int
+
+
+_FILES, _JOURNAL = 0x190000, SIZE - JOURNAL_SECTORS * SECTOR
+ROMFS = Place(1, 0x8F, _BEGIN + _FILES, 0x60000, "romfs", _FILES)  # three images of the program
+ORDINARY = (
+    Place(1, 0x81, _BEGIN, _FILES, "vfs", 0),
+    ROMFS,
+    Place(1, 0x40, _BEGIN + _JOURNAL, JOURNAL_SECTORS * SECTOR, "journal", _JOURNAL),
+)  # firmware/image/TOCSIN_ESP32/partitions.csv
 
 
 class Chip:
@@ -32,6 +52,7 @@ class Chip:
         self.path = path
         self.wear_path = path.with_name(path.name + ".wear")
         self.nvs = Nvs(path.with_name(path.name + ".nvs"), self._before_nvs)
+        self.partitions: tuple[Place, ...] = ORDINARY
         self.cut_in: int | None = None
         self.cut_how = TORN
         self.journal_worn = False  # from the next start on: neither programs nor erases change its cells
@@ -42,19 +63,24 @@ class Chip:
 
     # -- the journal's partition
 
+    def _journal(self) -> Place:
+        return next(place for place in self.partitions if place.label == "journal")
+
     @property
     def journal(self) -> bytes:
         """What is in it."""
+        place = self._journal()
         with self.path.open("rb") as file:
-            file.seek(SIZE - JOURNAL_SECTORS * SECTOR)
-            return file.read()
+            file.seek(place.first)
+            return file.read(place.size)
 
     @journal.setter
     def journal(self, content: bytes) -> None:
-        if len(content) != JOURNAL_SECTORS * SECTOR:
-            raise ValueError(f"the journal's partition has {JOURNAL_SECTORS * SECTOR} octets, not {len(content)}")
+        place = self._journal()
+        if len(content) != place.size:
+            raise ValueError(f"the journal's partition has {place.size} octets, not {len(content)}")
         with self.path.open("r+b") as file:
-            file.seek(SIZE - len(content))
+            file.seek(place.first)
             file.write(content)
 
     # -- counters
@@ -90,7 +116,7 @@ class Chip:
     def prepare(self) -> None:
         """There are counters, also for an image that comes from elsewhere."""
         if not self.wear_path.exists():
-            self.wear_path.write_bytes(bytes(SIZE // SECTOR * 8))
+            self.wear_path.write_bytes(bytes(self.path.stat().st_size // SECTOR * 8))
 
     def power_on(self) -> None:
         self._at_power_on = self._total()
@@ -109,8 +135,8 @@ class Chip:
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told of it at its start."""
         return {
-            "wear": str(self.wear_path), "ask": self.ask(), "worn": self.journal_worn, **LAYOUT,
-        }
+            "wear": str(self.wear_path), "ask": self.ask(), "partitions": self.partitions, "worn": self.journal_worn,
+        }  # fmt: skip
 
     def ask(self) -> int | None:
         """Before which of its operations, counted from its start, the interpreter asks; None: never."""

@@ -128,6 +128,8 @@ class Device:
         """Switch the supply on."""
         if self.state != "off":
             raise RuntimeError(f"{self.name} is already on")
+        if self._start:  # it was to come back later
+            self._start.cancel()
         self.rtc.power_on(self.world.now_us + BOOT_US)
         self.note("power on")
         self.flash.power_on()
@@ -229,7 +231,9 @@ class Device:
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""
-        return {"flash": str(self.flash_path), "rom": str(rom(self.firmware)), "heap": self.world.heap}
+        image = rom(self.firmware)
+        place = [str(image), 0, image.stat().st_size]
+        return {"flash": str(self.flash_path), "rom": place, "heap": self.world.heap}
 
     # -- the link
 

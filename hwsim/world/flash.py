@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwsim.world.chip import LAYOUT, SIZE
+from hwsim.world.chip import SIZE
 from hwsim.world.device import SimulationError
 from hwsim.world.link import Interpreter, LinkClosed, Silent
 
@@ -77,7 +77,8 @@ class Files:
 
     def _run(self, image: Path, operation: list[str]) -> Any:
         self._device.flash.prepare()
-        hello = {"mode": "files", "t": 0, "flash": str(image), "operations": [operation]} | LAYOUT
+        partitions = self._device.flash.partitions
+        hello = {"mode": "files", "t": 0, "flash": str(image), "partitions": partitions, "operations": [operation]}
         if image == self._device.flash_path:
             hello["wear"] = str(self._device.flash.wear_path)
         interpreter = Interpreter(hello, _WALL_LIMIT_S)

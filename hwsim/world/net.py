@@ -283,12 +283,13 @@ class Network:
 
     def _name(self, host: str) -> str:
         if host not in self._addresses:
-            self._addresses[host] = f"10.77.0.{len(self._addresses) + 1}"
+            plain = _is_address(host)
+            self._addresses[host] = host if plain else f"10.77.0.{len(self._addresses) + 1}"
         return self._addresses[host]
 
     def resolve(self, host: str, path: Path | None = None) -> str | None:
         """The address of a name as somebody on this path (else: on Wi-Fi) is told it, or the address itself."""
-        if host.count(".") == 3 and host.replace(".", "").isdigit():
+        if _is_address(host):
             return host
         if self._captive if path is None else path.captive:
             return PORTAL_ADDRESS
@@ -374,3 +375,7 @@ class Network:
     def forget(self, link: Link) -> None:
         if link in self._links:
             self._links.remove(link)
+
+
+def _is_address(host: str) -> bool:
+    return host.count(".") == 3 and host.replace(".", "").isdigit()

@@ -22,7 +22,6 @@ from hwsim.world.nvs_pages import (
     I32,
     NAME_MAX,
     NOT_ENOUGH_SPACE,
-    PAGES,
     U8,
     VERSIONS,
     Item,
@@ -31,6 +30,7 @@ from hwsim.world.nvs_pages import (
 )
 
 # esp_err_t, nvs.h
+NOT_INITIALIZED = (0x1101, "ESP_ERR_NVS_NOT_INITIALIZED")
 NOT_FOUND = (0x1102, "ESP_ERR_NVS_NOT_FOUND")
 INVALID_HANDLE = (0x1107, "ESP_ERR_NVS_INVALID_HANDLE")
 KEY_TOO_LONG = (0x1109, "ESP_ERR_NVS_KEY_TOO_LONG")
@@ -42,6 +42,8 @@ class Nvs(Pages):
     def call(self, function: str, args: list[Any]) -> tuple[tuple[int, str] | None, Any, int]:
         """(error, value, microseconds) of one of the shim's calls. SupplyLost when the supply fails meanwhile."""
         self._us = 0
+        if not self._pages:  # ports/esp32/main.c goes on when there is no such partition
+            return NOT_INITIALIZED, None, 0
         if not self._mounted:
             self._mount()
             self._drop_torn_blobs()
@@ -97,7 +99,7 @@ class Nvs(Pages):
     def _do_set_blob(self, space: int, key: str, value: str) -> None:
         self._check(key)
         data = bytes.fromhex(value)
-        if len(data) > (PAGES - 1) * CHUNK_MAX:
+        if len(data) > (self._pages - 1) * CHUNK_MAX:
             raise NvsError(VALUE_TOO_LONG)
         old = self._find(space, BLOB_INDEX, key)
         if old and self._blob(old) == data:

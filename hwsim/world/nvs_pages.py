@@ -59,13 +59,16 @@ def crc(data: bytes | bytearray) -> int:
 
 
 class Pages:
-    """`before(old, address, data)` is told of each operation (no data: an erase) and answers with what the cells are
-    left with when the supply fails there, else with None."""
+    """The partition is the file at `path`, or what `place` says of it. `before(old, address, data)` is told of each
+    operation (no data: an erase) and answers with what the cells are left with when the supply fails there, else with
+    None."""
 
     def __init__(self, path: Path, before: Callable[[bytes, int, bytes | None], bytes | None]) -> None:
         self.path = path
         self.erases = [0] * PAGES
         self.programs = [0] * PAGES
+        self._offset = 0
+        self._pages = PAGES
         self._before = before
         self._image: bytearray | None = None
         self._order: list[int] = []  # pages in use, oldest first
@@ -85,8 +88,17 @@ class Pages:
         return sum(self.erases) + sum(self.programs)
 
     def unmount(self) -> None:
-        """The processor was reset."""
+        """The processor was reset. Meanwhile a loader may have written to the chip."""
         self._mounted = False
+        self._image = None
+
+    def place(self, path: Path, offset: int, size: int) -> None:
+        """It is a part of this file. Less than three pages are none (ESP-IDF: it needs 12 KB)."""
+        self.path, self._offset, self._pages = path, offset, size // SECTOR if size >= 3 * SECTOR else 0
+        more = [0] * (self._pages - len(self.erases))
+        self.erases += more
+        self.programs += more
+        self.unmount()
 
     # -- items
 
@@ -254,7 +266,7 @@ class Pages:
 
     def _mount(self) -> None:
         self._order, self._free, self._numbers, self._states = [], [], {}, {}
-        for page in range(PAGES):
+        for page in range(self._pages):
             self._load(page)
         self._order.sort(key=lambda page: self._numbers[page])
         if not self._order:
@@ -273,7 +285,7 @@ class Pages:
                 self._finish_move(page)
                 break
         if not self._free:  # MicroPython, ports/esp32/main.c: erased and begun anew
-            for page in range(PAGES):
+            for page in range(self._pages):
                 self._erase(page)
             self._mount()
             return
@@ -333,8 +345,11 @@ class Pages:
 
     def _cells(self) -> bytearray:
         if self._image is None:
-            known = self.path.exists()
-            self._image = bytearray(self.path.read_bytes()) if known else bytearray(b"\xff" * SIZE)
+            self._image = bytearray(b"\xff" * self._pages * SECTOR)
+            if self.path.exists():
+                with self.path.open("rb") as file:
+                    file.seek(self._offset)
+                    file.readinto(self._image)
         return self._image
 
     def _program(self, address: int, data: bytes) -> None:
@@ -356,7 +371,7 @@ class Pages:
         self._cells()[address : address + len(cells)] = cells
         if self.path.exists():
             with self.path.open("r+b") as file:
-                file.seek(address)
+                file.seek(self._offset + address)
                 file.write(cells)
         else:
             self.path.write_bytes(self._cells())

@@ -1,10 +1,8 @@
-"""`relay bracelet add|list|configure|update|revoke`: the registry."""
+"""`relay bracelet add|export|import|list|configure|update|revoke`: the registry."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +21,19 @@ from relay.commands.common import (
     running_relay,
     tell_running_relay,
 )
-from relay.config import E164
-from relay.datadir import DataDir, write_private
+from relay.commands.offers import (
+    access_point,
+    export,
+    import_,
+    make_offers,
+    must_be_new,
+    network_options,
+    networks,
+    read_json,
+    told_in_words,
+    write_offers,
+)
+from relay.datadir import DataDir
 from relay.downlink import Desk
 from relay.registry import Entry, Heard
 from relay.verify.down import SETTINGS
@@ -37,7 +46,11 @@ def _range(name: str) -> click.IntRange:
 
 @click.group()
 def bracelet() -> None:
-    """Add, list, configure and revoke bracelets."""
+    """Add, list, configure and revoke bracelets; offers and answers by file for a workshop elsewhere."""
+
+
+bracelet.add_command(export)
+bracelet.add_command(import_)
 
 
 @bracelet.command()
@@ -56,13 +69,7 @@ def bracelet() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Complete with the answer that the bracelet wrote.",
 )
-@click.option("--wifi", multiple=True, metavar="SSID:KEY", help="A Wi-Fi network for the bracelet; repeatable.")
-@click.option("--host", help="Where the bracelet reaches the broker, if not mqtt.public_host.")
-@click.option("--port", type=click.IntRange(1, 65535), help="And on which port.")
-@click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network.")
-@click.option("--apn-user", metavar="USER:PASSWORD", help="For an access point that asks for them (PAP).")
-@click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well; without it, SMS alone there.")
-@click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not sms.number.")
+@network_options
 @data_option
 @json_option
 @errors_in_words
@@ -95,8 +102,8 @@ def add(
             raise click.UsageError("--answer stands alone: name, network and numbers were given with the offer")
         _complete(relay, answer_file, as_json)
     elif code_name is not None and offer_file is not None:
-        access = _access_point(apn, apn_user, apn_roaming)
-        _offer(relay, code_name, offer_file, _networks(wifi), access, host, port, sms, as_json)
+        access = access_point(apn, apn_user, apn_roaming)
+        _offer(relay, code_name, offer_file, networks(wifi), access, host, port, sms, as_json)
     else:
         raise click.UsageError("give CODE_NAME with --offer FILE for a new bracelet, or --answer FILE to complete one")
 
@@ -112,35 +119,9 @@ def _offer(
     sms: str | None,
     as_json: bool,
 ) -> None:
-    if file.exists():
-        raise Failure(
-            f"{file}: exists already; name a new file (an offer is for one bracelet, and is never overwritten)"
-        )
-    if sms is not None and not E164.match(sms):
-        raise click.BadParameter("a number is + and 7 to 15 digits", param_hint="--sms")
-    mqtt = relay.config.mqtt
-    host = host or mqtt.public_host
-    if relay.config.broker.embedded and not relay.vouches_for(host):
-        click.echo(
-            f"relay: the broker's certificate does not have the name {host}, so the bracelet would not talk to it. "
-            f"Add it to broker.names in {relay.data.config} and restart the relay before you go on.",
-            err=True,
-        )
-    offer = relay.registry.offer(
-        code_name,
-        now=time.time(),
-        host=host,
-        port=port or mqtt.public_port or mqtt.port,
-        ca_der=relay.ca_der(),
-        sms=sms or relay.config.sms.number,
-        wifi=wifi,
-        apn=apn,
-    )
-    try:
-        write_private(file, json.dumps(offer, indent=1).encode() + b"\n")
-    except OSError as error:
-        relay.registry.revoke(offer["kid"], now=time.time())
-        raise Failure(f"{file}: can't be written ({error.strerror}); nothing was added") from None
+    must_be_new(file, "an offer is for one bracelet, and is never overwritten")
+    (offer,) = make_offers(relay, [code_name], wifi, apn, host, port, sms)
+    write_offers(relay, file, [offer], offer)
     told = tell_running_relay(relay.data)
     if as_json:
         click.echo(json.dumps({"kid": offer["kid"], "state": "offered", "offer": str(file), "relay_told": told}))
@@ -148,7 +129,7 @@ def _offer(
     click.echo(
         f"{offer['kid']}: offered. {file} is for this one bracelet: copy it there as /offer.json and restart it."
     )
-    click.echo(f"Then: relay bracelet add --answer FILE, with the bracelet's /answer.json.{_told(told)}")
+    click.echo(f"Then: relay bracelet add --answer FILE, with the bracelet's /answer.json.{told_in_words(told)}")
 
 
 def _complete(relay: Relay, file: Path, as_json: bool) -> None:
@@ -158,7 +139,8 @@ def _complete(relay: Relay, file: Path, as_json: bool) -> None:
         click.echo(json.dumps({**_plain(entry), "relay_told": told}))
     else:
         click.echo(
-            f"{entry.kid}: active. Raise a drill now: a bracelet that was never tried is not ready.{_told(told)}"
+            f"{entry.kid}: active. Raise a drill now: a bracelet that was never tried is not ready."
+            + told_in_words(told)
         )
 
 
@@ -281,46 +263,11 @@ def revoke(kid: str, yes: bool, at_once: bool, data: Path, as_json: bool) -> Non
     elif entry.state == "revoking":
         click.echo(f"{entry.kid}: is told to wipe itself, until it confirms it.{'' if told else NOT_RUNNING}")
     else:
-        click.echo(f"{entry.kid}: revoked.{_told(told)}")
-
-
-def _networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
-    networks = []
-    for text in wifi:
-        ssid, colon, key = text.partition(":")
-        if not colon or not 1 <= len(ssid.encode()) <= 32 or not (key == "" or 8 <= len(key) <= 63):
-            raise click.BadParameter(
-                "is SSID:KEY; the key has 8 to 63 characters, or none for an open network", param_hint="--wifi"
-            )
-        networks.append((ssid, key))
-    return networks
-
-
-def _access_point(name: str | None, user: str | None, roaming: bool) -> dict[str, str | bool] | None:
-    """For the offer. The name by 3GPP TS 23.003, 9.1; as the firmware takes it."""
-    if name is None:
-        if user is not None or roaming:
-            raise click.UsageError("--apn-user and --apn-roaming belong to --apn NAME")
-        return None
-    if not re.fullmatch(r"[A-Za-z0-9.-]{1,100}", name):
-        raise click.BadParameter("a name has letters, digits, hyphens and dots", param_hint="--apn")
-    access: dict[str, str | bool] = {"name": name, "roaming": roaming}
-    if user is not None:
-        login, colon, password = user.partition(":")
-        if not (colon and login and password):
-            raise click.BadParameter("is USER:PASSWORD", param_hint="--apn-user")
-        access.update(user=login, password=password)
-    return access
+        click.echo(f"{entry.kid}: revoked.{told_in_words(told)}")
 
 
 def _read_answer(file: Path) -> Mapping[str, Any]:
-    try:
-        answer = json.loads(file.read_bytes()[:4096])
-    except (OSError, ValueError):
-        raise Failure(f"{file}: is not JSON; copy the bracelet's /answer.json again") from None
-    if not isinstance(answer, dict):
-        raise Failure(f"{file}: is not an answer; copy the bracelet's /answer.json again")
-    return answer
+    return read_json(file, "copy the bracelet's /answer.json again", 4096)
 
 
 def _utc(ms: int) -> str:
@@ -352,7 +299,3 @@ def _heard(heard: Heard | None) -> str:
 
 def _plain(entry: Entry) -> dict[str, Any]:
     return {**entry._asdict(), "heard": None if entry.heard is None else entry.heard._asdict()}
-
-
-def _told(told: bool) -> str:
-    return "" if told else os.linesep + "No relay is running on this folder; it takes this up when it starts."

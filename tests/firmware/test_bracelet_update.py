@@ -11,10 +11,9 @@ from nacl.signing import SigningKey
 from hwsim import bundle, mpy, toolchain
 from hwsim.world import chip
 from hwsim.world.bracelet import FIRMWARE
-from hwsim.world.nor import SECTOR
 
 KEY = SigningKey(bytes(range(32)))
-SLOTS = [chip.ROMFS_FIRST * SECTOR + number * 0x20000 for number in (1, 2)]  # in the image of the flash
+SLOTS = [chip.ROMFS.first + number * 0x20000 for number in (1, 2)]  # in the image of the flash
 
 
 def march():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,11 +26,16 @@ def firmware(tmp_path: Path) -> Path | None:
 
 
 @pytest.fixture
-def usb(tmp_path: Path, firmware: Path | None) -> Iterator[UsbBracelet]:
+def board() -> str:
+    return "reference"
+
+
+@pytest.fixture
+def usb(tmp_path: Path, board: str, firmware: Path | None) -> Iterator[UsbBracelet]:
     """Switched on, and past the start of its firmware."""
     with World(realtime=True) as world:
         more = {"firmware": firmware} if firmware else {}
-        usb = UsbBracelet(world, tmp_path / "bracelet.flash", **more)
+        usb = UsbBracelet(world, tmp_path / "bracelet.flash", board=board, **more)
         world.start_thread()
         world.call(usb.boot)
         world.expect("firmware", "up" if firmware else "blank", within=PATIENCE)
@@ -55,6 +61,16 @@ def mpremote(usb: UsbBracelet) -> Program:
 @pytest.fixture
 def esptool(usb: UsbBracelet) -> Program:
     return lambda *arguments, **more: run("esptool", "--port", usb.port.path, *arguments, **more)
+
+
+def offer(world: World) -> dict[str, object]:
+    """What a relay would hand to a new bracelet."""
+    return {
+        "tocsin": 1, "kid": "c0ffee01", "relay_id": "00" * 8, "relay_x25519": "09" + "00" * 31,
+        "time": world.unix_time, "ca": base64.b64encode(world.authority.der).decode(),
+        "mqtt": {"host": "relay.test", "port": 8883, "user": "c0ffee01", "password": "secret"},
+        "sms": "+10000000002", "wifi": [],
+    }  # fmt: skip
 
 
 class Line:

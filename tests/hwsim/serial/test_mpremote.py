@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 
-from .conftest import PATIENCE
+from .conftest import PATIENCE, offer
 
 
 def test_exec_eval_run(mpremote, usb, tmp_path):
@@ -64,13 +63,7 @@ def test_a_reset_starts_the_firmware_again(mpremote, usb):
 
 def test_a_bracelet_is_provisioned_over_the_cable(mpremote, usb, tmp_path):
     """What a workshop does: the offer goes on the bracelet, its answer comes back."""
-    offer = {
-        "tocsin": 1, "kid": "c0ffee01", "relay_id": "00" * 8, "relay_x25519": "09" + "00" * 31,
-        "time": usb.world.unix_time, "ca": base64.b64encode(usb.world.authority.der).decode(),
-        "mqtt": {"host": "relay.test", "port": 8883, "user": "c0ffee01", "password": "secret"},
-        "sms": "+10000000002", "wifi": [],
-    }  # fmt: skip
-    (tmp_path / "offer.json").write_text(json.dumps(offer))
+    (tmp_path / "offer.json").write_text(json.dumps(offer(usb.world)))
     mpremote("fs", "cp", str(tmp_path / "offer.json"), ":offer.json", "+", "reset")
     usb.world.expect("firmware", "provisioned", within=PATIENCE)
     usb.world.expect("firmware", "armed", within=PATIENCE)

@@ -12,30 +12,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwsim.chips import FAMILIES
 from hwsim.serial import slip
-from hwsim.serial.image import NVS_SIZE
-from hwsim.serial.rom import SYNC, Loader
+from hwsim.serial.rom import SYNC, Chip, Loader
 from hwsim.serial.spiflash import SpiFlash
 
 MAC = bytes.fromhex("240ac4000001")
+ESP32 = Chip(FAMILIES["esp32"], MAC)
 OK = 0
 
 
 def flash_in(folder):
-    files = folder / "files.img"
-    files.write_bytes(b"\xff" * (2 << 20))
-    return SpiFlash(files, folder / "nvs.img", 4)
+    return SpiFlash(folder / "chip.img", FAMILIES["esp32"], 4)
 
 
 class Host:
     """Sends commands and takes answers."""
 
-    def __init__(self, flash):
+    def __init__(self, flash, chip=ESP32):
         self.flash, self.left, self.notes = flash, 0, []
         self.frames = []
         decoder = slip.Decoder()
         self.loader = Loader(
-            flash, MAC, lambda data: self.frames.extend(decoder.feed(data)), self._leave,
+            chip, flash, lambda data: self.frames.extend(decoder.feed(data)), self._leave,
             lambda what, **detail: self.notes.append((what, detail)),
         )  # fmt: skip
 
@@ -197,4 +196,4 @@ def test_no_noise_breaks_it(fuzzed, pieces):
     host.loader.feed(b"\xc0" + SYNC)
     assert len(host.frames) == (0 if crashed else 8)
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
-    assert sizes == {"files.img": 2 << 20, "nvs.img": NVS_SIZE, "files.img.chip": flash.size}
+    assert sizes == {"chip.img": flash.size}

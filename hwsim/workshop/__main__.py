@@ -1,0 +1,124 @@
+"""`flash.sh`: from a board in a box to a bracelet that has raised a drill."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from hwsim.board import Board, BoardError, load
+from hwsim.workshop import batch, plan
+from hwsim.workshop.bench import Options
+from hwsim.workshop.desk import choose
+from hwsim.workshop.people import QUESTIONS, Person
+from hwsim.workshop.trouble import Trouble
+
+
+def state_folder() -> Path:
+    """$XDG_STATE_HOME/tocsin, by default ~/.local/state/tocsin."""
+    configured = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG specification says to ignore a relative path.
+    return (Path(configured) if configured.startswith("/") else Path.home() / ".local" / "state") / "tocsin"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--board", "name", required=True, help="Name in board_configs/, or the path of a file.")
+@click.option("--port", help="Serial port, or a pattern of them in quotes. Default: the one on USB.")
+@click.option(
+    "--relay", type=click.Path(exists=True, path_type=Path),
+    help="Data folder of a relay that runs here, or a file of `relay bracelet export`.",
+)  # fmt: skip
+@click.option("--batch", "many", is_flag=True, help="One board after another, as they are plugged in; then a table.")
+@click.option("--count", type=click.IntRange(1), help="With --batch: end after so many boards. Default: on Ctrl-C.")
+@click.option(
+    "--image", type=click.Path(path_type=Path, dir_okay=False),
+    help="MicroPython's image, instead of a download: offline, or one of your own build.",
+)  # fmt: skip
+@click.option("--from-start", is_flag=True, help="Begin anew, also with a board that is half done or finished.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; no port is touched.")
+@click.option("--code-name", default="bench", show_default=True, help="Begin of the relay's code names.")
+@click.option("--wifi", multiple=True, metavar="SSID:KEY", help="A Wi-Fi network for the bracelet; repeatable.")
+@click.option("--host", help="Where the bracelet reaches the broker, if not as the relay's settings say.")
+@click.option("--broker-port", type=click.IntRange(1, 65535), help="And on which port.")
+@click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network.")
+@click.option("--apn-user", metavar="USER:PASSWORD", help="For an access point that asks for them.")
+@click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well.")
+@click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not as the relay's settings say.")
+@click.option(
+    "--assume", multiple=True, type=click.Choice(list(QUESTIONS)),
+    help="Don't ask this, go on as if the answer was yes. The record says that nobody was asked. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--patience", default=180.0, show_default=True, type=click.FloatRange(1), metavar="S",
+    help="Seconds until the drill's receipt, and until it is accepted.",
+)  # fmt: skip
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of what is half done.")
+@click.option("--records", type=click.Path(path_type=Path, file_okay=False), help="Folder of records and labels.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line; answers (y, n) are read from the input.")
+def main(
+    name: str, port: str | None, relay: Path | None, many: bool, count: int | None, image: Path | None,
+    from_start: bool, dry_run: bool, code_name: str, wifi: tuple[str, ...], host: str | None, broker_port: int | None,
+    apn: str | None, apn_user: str | None, apn_roaming: bool, sms: str | None, assume: tuple[str, ...], patience: float,
+    state: Path | None, records: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Make a bracelet of a board: MicroPython, firmware, keys, self-test, and a drill that a relay has answered.
+
+    After a failure the same command goes on at the step that failed.
+
+    Exit status: 0 every board is finished, 1 one is not.
+    """
+    person = Person(as_json, assume)
+    try:
+        board = load(name)
+    except BoardError as error:
+        raise click.UsageError(str(error)) from None
+    options = Options(
+        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start
+    )  # fmt: skip
+    if dry_run:
+        _print_plan(board, options, relay, person)
+        return
+    if relay is None:
+        raise click.UsageError("--relay is missing: a bracelet is finished when a relay has answered its drill")
+    network = [word for ssid in wifi for word in ("--wifi", ssid)]
+    given = {"--host": host, "--port": broker_port, "--apn": apn, "--apn-user": apn_user, "--sms": sms}
+    for option, value in given.items():
+        if value is not None:
+            network += [option, str(value)]
+    if apn_roaming:
+        network.append("--apn-roaming")
+    try:
+        desk = choose(relay, code_name, network)
+        desk.check()
+        for key, text in board.unverified.items():
+            person.tell(f"unverified in the board file: {key}: {text}")
+        if many:
+            rows = batch.many(port, count, board, desk, person, options)
+        else:
+            rows = [batch.one(batch.the_one_port(port), board, desk, person, options)]
+    except Trouble as trouble:
+        person.tell(f"flash.sh: {trouble}", trouble=str(trouble))
+        sys.exit(batch.BAD)
+    if many:
+        sys.exit(batch.show(rows, as_json, person))
+    sys.exit(batch.BAD if rows[0].trouble else batch.GOOD)
+
+
+def _print_plan(board: Board, options: Options, relay: Path | None, person: Person) -> None:
+    chip, image, places = board["chip"], board.sections.get("image", {}), board.sections.get("partitions", {})
+    person.tell(f"board      {board.name}: {chip['family']}, {chip['flash_mb']} MB of flash")
+    person.tell(f"image      {options.image or image.get('url', 'none in the board file')}")
+    person.tell(f"SHA-256    {image.get('sha256') or 'not known yet: is shown and asked'}")
+    if places:
+        person.tell(f"partitions vfs at {places['vfs_offset']:#x}, journal at {places['journal_offset']:#x}")
+    person.tell(f"relay      {relay or 'none yet: --relay'}")
+    for key, text in board.unverified.items():
+        person.tell(f"unverified {key}: {text}")
+    for number, (step, text) in enumerate(plan.STEPS.items(), 1):
+        person.tell(f"{number:2}  {step:<10} {text}", plan=step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""One board over the bench, step by step. Each step can be done twice, and says in a sentence why it can't."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hwsim.board import Board
+from hwsim.toolchain import ToolchainError
+from hwsim.workshop import build, images, partitions, plan, record, selftest_host
+from hwsim.workshop.desk import Desk
+from hwsim.workshop.people import Person
+from hwsim.workshop.tools import Cable, Console
+from hwsim.workshop.transcript import Life
+from hwsim.workshop.trouble import Trouble
+
+_CHIP = re.compile(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)")
+_MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
+_FLASH = re.compile(r"Detected flash size: (\d+)MB")
+_OLDEST = (1, 25)
+_LOOK_S, _ERASE_S, _WRITE_S, _START_S, _COPY_S = 60, 180, 600, 60, 300
+_ARMED_S, _PATH_S, _HAND_S = 90, 120, 180
+
+
+@dataclass(frozen=True)
+class Options:
+    image: Path | None
+    state: Path  # folder of what is half done
+    records: Path
+    patience: float  # seconds until a receipt, and until an acceptance
+    from_start: bool = False
+
+
+@dataclass(frozen=True)
+class Chip:
+    family: str
+    flash_mb: int
+    mac: str
+
+
+def look(cable: Cable) -> Chip:
+    """Which chip is at the port."""
+    said = cable.esptool("flash-id", within=_LOOK_S)
+    chip, mac, flash = _CHIP.search(said), _MAC.search(said), _FLASH.search(said)
+    if not chip or not mac or not flash:
+        raise Trouble(f"esptool found no chip that it knows with a flash at {cable.port}: is it an ESP32?")
+    # "ESP32-D0WD-V3" and "ESP32-PICO-D4" are packages of the first one; "ESP32-S3" is another family.
+    family = "".join(chip[1].lower().split("-")) if re.fullmatch(r"ESP32-[CHPS]\d+", chip[1]) else "esp32"
+    return Chip(family, int(flash[1]), mac[1].replace(":", ""))
+
+
+def refuse_wrong(chip: Chip, board: Board, port: str) -> None:
+    """Trouble when this can't be the board that was named."""
+    wanted = board["chip"]
+    if chip.family != wanted["family"]:
+        raise Trouble(
+            f"wrong board at {port}: its chip is an {chip.family}, and {board.name} has an {wanted['family']}. Nothing "
+            "was written; name the right --board"
+        )
+    if chip.flash_mb < wanted["flash_mb"]:
+        raise Trouble(
+            f"wrong board at {port}: its flash has {chip.flash_mb} MB, and {board.name} has {wanted['flash_mb']}. "
+            "Nothing was written; name the right --board"
+        )
+
+
+class Bench:
+    """`progress` says where it stands; `private` is a folder for what is between bracelet and relay."""
+
+    def __init__(
+        self, board: Board, chip: Chip, cable: Cable, desk: Desk, person: Person, options: Options,
+    ) -> None:  # fmt: skip
+        self._board, self._chip, self._cable = board, chip, cable
+        self._desk, self._person, self._options = desk, person, options
+        self._state = options.state / f"{chip.mac}.json"
+        self._offer = options.state / f"{chip.mac}.offer.json"
+        self._answer = options.state / f"{chip.mac}.answer.json"
+        self._content: tuple[bytes, str] | None = None
+        self.progress = plan.Progress(board.name) if options.from_start else plan.load(self._state, board.name)
+
+    def run(self) -> dict[str, Any] | None:
+        """All that is left to do; the record, or None when it was finished before. Trouble at the step that fails."""
+        progress, person = self.progress, self._person
+        if progress.finished:
+            person.tell(f"this board was finished on {progress.finished}: --from-start erases it and begins anew")
+            return None
+        if progress.done:
+            person.tell(f"goes on at: {plan.STEPS[progress.next() or 'record']}", resumed=progress.next())
+        made: dict[str, Any] | None = None
+        while (step := progress.next()) is not None:
+            number = list(plan.STEPS).index(step) + 1
+            person.step(step, number, len(plan.STEPS), plan.STEPS[step])
+            begin = time.monotonic()
+            try:
+                with self._in_words(step):
+                    facts = getattr(self, f"_do_{step}")()
+            except BaseException:
+                person.verdict(step, False, time.monotonic() - begin)
+                progress.stopped(step)
+                plan.save(self._state, progress)
+                raise
+            person.verdict(step, True, time.monotonic() - begin)
+            if step == "record":
+                made = facts
+                facts = {}
+            progress.did(step, facts)
+            plan.save(self._state, progress)
+        progress.finish(time.strftime("%Y-%m-%d"))
+        plan.save(self._state, progress)
+        return made
+
+    @contextlib.contextmanager
+    def _in_words(self, step: str) -> Iterator[None]:
+        try:
+            yield
+        except ToolchainError as error:
+            raise Trouble(str(error)) from None
+        except OSError as error:
+            raise Trouble(f"{step}: {error.filename or 'this computer'}: {error.strerror or error}") from None
+
+    # -- MicroPython
+
+    def _image(self) -> tuple[bytes, str]:
+        """As the maker made it, and its SHA-256."""
+        if self._content is None:
+            section = self._board.sections.get("image")
+            if section is None:
+                raise Trouble(f"{self._board.name}: its file has no [image]; see board_configs/README.md")
+            self._content = images.get(
+                section, self._options.image, lambda text: self._person.ask("hash", text).yes
+            )
+        return self._content
+
+    def _table(self) -> list[partitions.Partition]:
+        content, offset = self._image()[0], self._board["image"]["offset"]
+        table, flash = partitions.table_of(content, offset), self._chip.flash_mb << 20
+        wanted = self._board.sections.get("partitions")
+        if wanted is None:
+            raise Trouble(f"{self._board.name}: its file has no [partitions]; see board_configs/README.md")
+        return partitions.with_journal(table, wanted["vfs_offset"], wanted["journal_offset"], flash)
+
+    @contextlib.contextmanager
+    def _file(self) -> Iterator[tuple[str, str]]:
+        """Address and name of a file with what is to be in the flash."""
+        offset = self._board["image"]["offset"]
+        file = self._options.state / f"{self._chip.mac}.bin"
+        file.write_bytes(partitions.replaced(self._image()[0], offset, self._table()))
+        try:
+            yield hex(offset), str(file)
+        finally:
+            file.unlink()
+
+    def _do_image(self) -> dict[str, Any]:
+        rom = partitions.romfs(self._table())
+        image = {"micropython": self._board["image"]["micropython"], "sha256": self._image()[1]}
+        return {"image": image, "romfs": None if rom is None else [rom.offset, rom.size]}
+
+    def _do_erase(self) -> dict[str, Any]:
+        self._offer.unlink(missing_ok=True)
+        self._answer.unlink(missing_ok=True)
+        self._cable.esptool("erase-flash", within=_ERASE_S)
+        return {}
+
+    def _do_write(self) -> dict[str, Any]:
+        with self._file() as (address, file):
+            self._cable.esptool("write-flash", address, file, within=_WRITE_S)
+        return {}
+
+    def _do_verify(self) -> dict[str, Any]:
+        with self._file() as (address, file):
+            said = self._cable.esptool("verify-flash", address, file, within=_WRITE_S)
+        if "Verification successful" not in said:
+            raise Trouble(f"the flash at {self._cable.port} does not hold what was written: run this with --from-start")
+        return {}
+
+    def _do_start(self) -> dict[str, Any]:
+        said = self._cable.mpremote("exec", build.WHO, within=_START_S).split()
+        try:
+            version, mpy, journal = tuple(int(word) for word in said[-3].split(".")[:2]), int(said[-2]), said[-1]
+        except (ValueError, IndexError):
+            raise Trouble(f"MicroPython at {self._cable.port} does not say what it is; run this again") from None
+        if version < _OLDEST:
+            raise Trouble(f"MicroPython {said[-3]} is too old: 1.25 or newer, see [image] in the board file")
+        if journal != "True":
+            raise Trouble(f"MicroPython at {self._cable.port} finds no journal partition; run this with --from-start")
+        return {"march": build.march(mpy), "interpreter": said[-3]}
+
+    # -- the firmware
+
+    def _do_install(self) -> dict[str, Any]:
+        made = build.compiled(self.progress.facts["march"])
+        rom = self.progress.facts["romfs"]
+        if rom is not None:
+            offset, size = rom
+            image = build.rom(made, self._options.state / f"{self._chip.mac}.romfs", size)
+            try:
+                self._cable.esptool("write-flash", hex(offset), str(image), within=_WRITE_S)
+            finally:
+                image.unlink(missing_ok=True)
+        files = build.files(made, self._board, on_rom=rom is not None)
+        build.install(self._cable, files, self._options.state / f"{self._chip.mac}.files", _COPY_S)
+        version = metadata.version("tocsin")
+        return {"firmware": {"version": version, "sha256": build.digest(made), "rom": rom is not None}}
+
+    def _do_selftest(self) -> dict[str, Any]:
+        made = build.compiled(self.progress.facts["march"])
+        return {"selftest": selftest_host.run(self._cable, made, self._board, self._person)}
+
+    # -- keys
+
+    def _do_offer(self) -> dict[str, Any]:
+        if not self._offer.exists():
+            self._desk.check()
+            self._desk.offer(self._offer)
+        offer = json.loads(self._offer.read_bytes())
+        return {"kid": offer["kid"], "relay_id": offer["relay_id"]}
+
+    def _do_provision(self) -> dict[str, Any]:
+        made = build.compiled(self.progress.facts["march"])
+        offer, last = (str(self._offer), ":offer.json"), (str(made / "main.py"), ":main.py")
+        self._cable.mpremote("fs", "cp", *offer, "+", "fs", "cp", *last, within=_COPY_S)
+        with self._cable.console() as console:
+            console.reset()
+            life = Life()
+            if not _wait(console, life, lambda: life.armed, _ARMED_S):
+                raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
+        return {}
+
+    def _do_answer(self) -> dict[str, Any]:
+        self._cable.mpremote("fs", "cp", ":answer.json", str(self._answer), within=_LOOK_S)
+        if json.loads(self._answer.read_bytes()).get("kid") != self.progress.facts["kid"]:
+            raise Trouble("the bracelet answers another offer than it was given: run this with --from-start")
+        self._desk.answer(self._answer)
+        self._offer.unlink(missing_ok=True)
+        self._answer.unlink(missing_ok=True)
+        return {}
+
+    # -- the drill
+
+    def _do_drill(self) -> dict[str, Any]:
+        self._desk.await_relay(self._person)
+        life, person, patience = Life(), self._person, self._options.patience
+        with self._cable.console() as console:
+            console.reset()
+            if not _wait(console, life, lambda: life.armed, _ARMED_S):
+                raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
+            if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
+                raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
+            person.do(
+                "drill",
+                "Raise a drill: hold the button and let go after the SECOND tick; tap 4 times; when two ticks were "
+                "felt, hold until the long pulse (3 s)",
+            )
+            if not _wait(console, life, lambda: life.raised is not None, _HAND_S):
+                word = "announced, but not held in time" if life.armed_drill else "not announced"
+                raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
+            raised = time.monotonic()
+            alarm = f"{self.progress.facts['kid']}-{life.raised}"
+            if not _wait(console, life, lambda: life.delivered, patience):
+                raise Trouble(
+                    f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
+                    f"the bracelet reach it? ({life.hints()})"
+                )
+            receipt_s = round(time.monotonic() - raised, 1)
+            answer = person.ask("accept", f"The relay has drill {alarm}. Have you seen it there, and accept it?")
+            if answer.yes:
+                self._desk.accept(alarm)
+            if not _wait(console, life, lambda: life.accepted, patience):
+                raise Trouble(f"nobody's acceptance reached the bracelet within {patience:g} s (relay accept {alarm})")
+            self._desk.close(alarm)
+        drill = {"counter": life.raised, "path": life.path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
+                 "accepted_by": answer.by}  # fmt: skip
+        return {"drill": drill}
+
+    def _do_record(self) -> dict[str, Any]:
+        facts = dict(self.progress.facts)
+        made: dict[str, Any] = {
+            "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),
+            "chip": {"family": self._chip.family, "flash_mb": self._chip.flash_mb}, **facts,
+            "unverified": self._board.unverified,
+        }  # fmt: skip
+        made["not_asked"] = sorted(
+            [part for part, result in made["selftest"].items() if result["by"] == "not asked"]
+            + (["accepted"] if made["drill"]["accepted_by"] == "not asked" else [])
+        )
+        file, label, code = record.write(self._options.records, made)
+        self._person.record(made, file, label, code)
+        return made
+
+
+def _wait(console: Console, life: Life, happened: Callable[[], bool], seconds: float) -> bool:
+    for line in console.lines(seconds):
+        life.hear(line)
+        if happened():
+            return True
+    return happened()

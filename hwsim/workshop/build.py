@@ -1,0 +1,125 @@
+"""The firmware for the chip that is there: compiled, with the self-test, which needs its short names, and installed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from hwsim import mpy
+from hwsim.board import Board
+from hwsim.toolchain import MPY_VERSION
+from hwsim.workshop.tools import Cable
+from hwsim.workshop.trouble import Trouble
+from hwsim.world.bracelet import FIRMWARE
+
+SELFTEST = "selftest"
+# What mpy-cross calls the architectures, by their number (docs/reference/mpyfiles.rst).
+_ARCHITECTURES = (
+    None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
+    "rv32imc",
+)  # fmt: skip
+# Its version, what compiled modules it loads, and whether the journal's partition is there: on the board.
+WHO = (
+    "import sys, esp32; v = sys.implementation; "
+    "print('%d.%d.%d' % v.version[:3], getattr(v, '_mpy', 0), "
+    "bool(esp32.Partition.find(esp32.Partition.TYPE_DATA, label='journal')))"
+)
+# Every file with its SHA-256, and room.
+_LIST = """
+import os, hashlib, binascii
+def walk(top):
+    for name, kind, *_ in os.ilistdir(top or '/'):
+        path = top + '/' + name
+        if kind & 0x4000:
+            if path not in ('/rom',): walk(path)
+        else:
+            digest = hashlib.sha256()
+            with open(path, 'rb') as file:
+                while True:
+                    data = file.read(512)
+                    if not data: break
+                    digest.update(data)
+            print('%file', path, binascii.hexlify(digest.digest()).decode())
+walk('')
+"""
+
+
+def march(mpy_word: int) -> str | None:
+    """The processor, from sys.implementation._mpy. Trouble when it doesn't load what we compile."""
+    version = mpy_word & 0xFF, mpy_word >> 8 & 3
+    if version != MPY_VERSION:
+        raise Trouble(
+            f"this MicroPython loads compiled modules of version {version[0]}.{version[1]}, and ours are "
+            f"{MPY_VERSION[0]}.{MPY_VERSION[1]}: see [image] in the board file"
+        )
+    number = mpy_word >> 10 & 0xF
+    return _ARCHITECTURES[number] if number < len(_ARCHITECTURES) else None
+
+
+def compiled(processor: str | None) -> Path:
+    """Folder with main.py, tocsin/ and the self-test, compiled; kept in the user's cache."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
+        stage = Path(scratch)
+        for name in ("main.py", "slots.py"):
+            (stage / name).symlink_to(FIRMWARE / name)
+        (stage / "tocsin").symlink_to(FIRMWARE / "tocsin")
+        (stage / f"{SELFTEST}.py").symlink_to(Path(__file__).with_name(f"{SELFTEST}.py"))
+        return mpy.compiled(stage, processor)
+
+
+def _parts(made: Path) -> dict[str, Path]:
+    """What stays on the bracelet, by its path there."""
+    found = {file.relative_to(made).as_posix(): file for file in made.rglob("*") if file.is_file()}
+    return {name: file for name, file in sorted(found.items()) if name not in (f"{SELFTEST}.mpy", "main.py")}
+
+
+def digest(made: Path) -> str:
+    """Of all that is compiled: which firmware this is."""
+    total = hashlib.sha256()
+    for name, file in _parts(made).items():
+        total.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def rom(made: Path, image: Path, room: int) -> Path:
+    """The ROMFS image of the same. Trouble when its partition is too small."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
+        for name, file in _parts(made).items():
+            place = Path(scratch) / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+        mpy.make_rom(Path(scratch), image)
+    room = min(room, 0x20000)  # what follows in such a partition is for updates (firmware/slots.py)
+    if image.stat().st_size > room:
+        raise Trouble(f"the firmware takes {image.stat().st_size} octets, and the image's romfs partition has {room}")
+    return image
+
+
+def files(made: Path, board: Board, *, on_rom: bool) -> dict[str, bytes]:
+    """What goes into the file system; main.py follows last of all, so that half an installation never starts."""
+    found = {} if on_rom else {name: file.read_bytes() for name, file in _parts(made).items()}
+    return {"board.json": board.to_json().encode(), **found}
+
+
+def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float) -> None:
+    """Copy, then compare every file with its SHA-256 as the board reads it back."""
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        for name, content in wanted.items():
+            place = stage / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+        tops = sorted(str(entry) for entry in stage.iterdir())
+        cable.mpremote("fs", "cp", "-r", *tops, ":", within=within)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    said = cable.mpremote("exec", _LIST, within=within).splitlines()
+    there = {line.split()[1].lstrip("/"): line.split()[2] for line in said if line.startswith("%file ")}
+    for name, content in wanted.items():
+        if there.get(name) != hashlib.sha256(content).hexdigest():
+            what = "is another there than here" if name in there else "did not arrive"
+            raise Trouble(f"{name} {what}: is the flash at {cable.port} worn? Run this with --from-start")
+
+

@@ -1,0 +1,172 @@
+"""The way to the relay: its command on this machine, or files that are carried both ways."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from hwsim.workshop.people import Person
+from hwsim.workshop.plan import write_private
+from hwsim.workshop.trouble import Trouble
+from relay.commands.common import running_relay
+from relay.datadir import DataDir
+from relay.registry import BATCH
+
+_WITHIN_S = 60
+
+
+class Desk(Protocol):
+    def check(self) -> None:
+        """Trouble when it can't be used: before anything is done to a board."""
+
+    def offer(self, file: Path) -> None:
+        """Put an offer for one bracelet there, readable for its owner only."""
+
+    def answer(self, file: Path) -> None:
+        """Take the bracelet's answer to the relay. A second time it does nothing."""
+
+    def await_relay(self, person: Person) -> None:
+        """Until the relay can know the bracelet. Trouble when it can't yet."""
+
+    def accept(self, alarm: str) -> None:
+        """A person has accepted this drill."""
+
+    def close(self, alarm: str) -> None:
+        """It is over."""
+
+
+class Here:
+    """A relay's data folder on this machine. `network`: options of `relay bracelet add` for what goes into offers."""
+
+    def __init__(self, folder: Path, name: str, network: Sequence[str]) -> None:
+        self._folder = folder
+        self._name = name
+        self._network = network
+
+    def _relay(self, *arguments: str) -> Any:
+        command = [sys.executable, "-m", "relay", *arguments, "--data", str(self._folder), "--json"]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_WITHIN_S, check=False
+        )
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise Trouble(f"the relay in {self._folder} says: {lines[-1] if lines else 'nothing'}")
+        return json.loads(done.stdout)
+
+    def check(self) -> None:
+        self._relay("bracelet", "list")
+        if running_relay(DataDir(self._folder)) is None:
+            raise Trouble(
+                f"no relay is running on {self._folder}, so no drill could be answered: start it (relay run --data "
+                f"{self._folder}), and run this again"
+            )
+
+    def offer(self, file: Path) -> None:
+        name = f"{self._name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        self._relay("bracelet", "add", name, "--offer", str(file), *self._network)
+
+    def answer(self, file: Path) -> None:
+        kid = json.loads(file.read_bytes())["kid"]
+        state = next((entry["state"] for entry in self._relay("bracelet", "list") if entry["kid"] == kid), None)
+        if state != "active":  # else it was taken before, and only not noted here; the drill shows whether it fits
+            self._relay("bracelet", "add", "--answer", str(file))
+
+    def await_relay(self, person: Person) -> None:
+        self.check()
+
+    def accept(self, alarm: str) -> None:
+        self._relay("accept", alarm)
+
+    def close(self, alarm: str) -> None:
+        self._relay("close", alarm)
+
+
+class Carried:
+    """A file of `relay bracelet export`; the answers go into one beside it, for `relay bracelet import`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.answers = file.with_name(f"{file.stem}.answers.json")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No two benches on one machine take the same offer."""
+        with self._file.open("rb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            yield
+
+    def _offers(self) -> list[dict[str, Any]]:
+        return _entries(self._file, "offers")
+
+    def check(self) -> None:
+        self._offers()
+
+    def offer(self, file: Path) -> None:
+        with self._alone():
+            offers = self._offers()
+            if not offers:
+                raise Trouble(
+                    f"{self._file}: no offer is left; make more at the relay (relay bracelet export), one a bracelet"
+                )
+            write_private(file, json.dumps(offers[0], indent=1).encode() + b"\n")
+            # Power lost between the two: another bracelet gets the same offer. The relay takes the first answer only,
+            # so the other's drill is never answered, and it is not finished.
+            self._write(self._file, "offers", offers[1:])
+
+    def answer(self, file: Path) -> None:
+        answer = json.loads(file.read_bytes())
+        with self._alone():
+            known = _entries(self.answers, "answers") if self.answers.exists() else []
+            if answer not in known:
+                self._write(self.answers, "answers", [*known, answer])
+
+    def _write(self, file: Path, what: str, entries: list[dict[str, Any]]) -> None:
+        # In place, where the lock is: another name for the file would be another lock.
+        content = json.dumps({BATCH: 1, what: entries}, indent=1).encode() + b"\n"
+        if file == self._file:
+            with file.open("r+b") as out:
+                out.write(content)
+                out.truncate()
+        else:
+            write_private(file, content)
+
+    def await_relay(self, person: Person) -> None:
+        if not person.ask("imported", f"Has the relay imported {self.answers.name} (relay bracelet import)?").yes:
+            raise Trouble(
+                f"the drill must wait: carry {self.answers} there (relay bracelet import), and run this again"
+            )
+
+    def accept(self, alarm: str) -> None:
+        """Somebody does it there."""
+
+    def close(self, alarm: str) -> None:
+        """The same."""
+
+
+def _entries(file: Path, what: str) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(file.read_bytes())
+        entries: list[dict[str, Any]] = content[what]
+        if content[BATCH] != 1 or any("kid" not in entry for entry in entries):
+            raise ValueError
+    except OSError as error:
+        raise Trouble(f"{file}: can't be read ({error.strerror}); see --relay") from None
+    except (ValueError, TypeError, KeyError):
+        raise Trouble(f"{file}: is no file of `relay bracelet export`, and no relay's folder; see --relay") from None
+    return entries
+
+
+def choose(relay: Path, name: str, network: Sequence[str]) -> Desk:
+    """A folder is a relay on this machine, a file is carried."""
+    if relay.is_dir():
+        return Here(relay, name, network)
+    if network:
+        raise Trouble("the networks are in the offers: --wifi, --apn and their like belong to relay bracelet export")
+    return Carried(relay)

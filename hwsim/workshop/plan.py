@@ -1,0 +1,94 @@
+"""The steps of a bracelet at the bench, and where it stands: pure, so that interruptions can be tried without a board.
+
+What was done is in one file a board, written after each step. So the next run goes on at the step that failed. A step
+may have been done and not yet noted when the power goes: every step can be done a second time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Name, and what is said while it runs. Finding the port and the chip comes before: it tells which board this is.
+STEPS = {
+    "image": "MicroPython's image, and its SHA-256",
+    "erase": "erase the flash",
+    "write": "write MicroPython, with the journal's partition",
+    "verify": "compare what is in the flash",
+    "start": "start MicroPython",
+    "install": "compile and copy the firmware",
+    "selftest": "self-test of every part",
+    "offer": "the relay's offer",
+    "provision": "the bracelet makes its own keys",
+    "answer": "its public keys go to the relay",
+    "drill": "a drill, end to end",
+    "record": "record and label",
+}
+_FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """How far one board has come. `facts` is what later steps and the record need; no secret is among it."""
+
+    board: str
+    done: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    failed: str = ""  # the step that did not end well
+    finished: str = ""  # the day on which all was done
+
+    def next(self) -> str | None:
+        """The step to do now; None when nothing is left."""
+        if self.finished:
+            return None
+        return next((step for step in STEPS if step not in self.done), None)
+
+    def did(self, step: str, facts: dict[str, Any]) -> None:
+        """It ended well. ValueError: it was not its turn."""
+        if step != self.next():
+            raise ValueError(f"{step} is not the next step")
+        self.done.append(step)
+        self.facts.update(facts)
+        self.failed = ""
+
+    def stopped(self, step: str) -> None:
+        self.failed = step
+
+    def finish(self, day: str) -> None:
+        """Nothing is left to do. What links the chip to a key id is forgotten."""
+        self.finished = day
+        self.facts = {}
+
+
+def load(file: Path, board: str) -> Progress:
+    """What is known of a board; nothing when it is new, was another kind of board, or the file is damaged."""
+    try:
+        content = json.loads(file.read_bytes())
+        if content.pop("format") != _FORMAT or content["board"] != board:
+            return Progress(board)
+        known = Progress(**content)
+        if known.done != list(STEPS)[: len(known.done)]:  # steps in another order than today's
+            return Progress(board)
+        return known
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Progress(board)
+
+
+def save(file: Path, progress: Progress) -> None:
+    """Whole or not at all. Readable for its owner only."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_private(file, json.dumps({"format": _FORMAT, **vars(progress)}, indent=1).encode() + b"\n")
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Replace a file, in one step, readable for its owner only."""
+    new = file.with_name(f".{file.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(new, file)

@@ -1,0 +1,262 @@
+"""`python -m hwsim.workshop.rehearse`: flash.sh over a box of simulated boards, with a real relay, to its table.
+
+The boards are those of `hwsim usb`, erased, each with a world of its own; esptool, mpremote, relay and broker are the
+real ones. A hand does what the workshop asks for, sees and feels what the simulated light and motor do, and answers by
+that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from hwsim.rig import Rig
+from hwsim.scenario import wearer
+from hwsim.serial import image
+from hwsim.serial.usb import UsbBracelet
+from hwsim.workshop import partitions
+from hwsim.world import World
+from relay.broker.process import free_port, let_go, spawn
+from relay.commands.common import running_relay
+from relay.datadir import DataDir
+
+HOST, NAME = "127.0.0.1", "broker.bench"  # the second: for the bracelets, resolved in their worlds only
+SSID, WIFI_KEY = "workshop", "hwsim-key"
+SCRIPT = Path(__file__).resolve().parents[2] / "flash.sh"
+_START_S, _PATIENCE_S = 60.0, 600.0
+_MB = 1 << 20
+# MicroPython's ports/esp32/partitions-4MiB.csv.
+STOCK = (
+    partitions.Partition("nvs", partitions.DATA, 0x02, 0x9000, 0x6000),
+    partitions.Partition("phy_init", partitions.DATA, 0x01, 0xF000, 0x1000),
+    partitions.Partition("factory", partitions.APP, 0x00, 0x10000, 0x1F0000),
+    partitions.Partition("vfs", partitions.DATA, 0x81, 0x200000, 0x200000),
+)
+
+
+def stand_in(file: Path, table: tuple[partitions.Partition, ...] = STOCK) -> Path:
+    """An image as its maker would publish it: from the boot loader on, with the stock table."""
+    content = bytearray()
+    for address, part in sorted(image.stand_in().items()):
+        content += b"\xff" * (address - image.BOOTLOADER - len(content)) + part
+    file.write_bytes(partitions.replaced(bytes(content), image.BOOTLOADER, table))
+    return file
+
+
+class Relay:
+    """A data folder and a relay that runs on it, with its broker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port(HOST)
+        self.command("init", str(folder), "--listen", HOST, "--port", str(self.port), "--name", NAME)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
+
+    @staticmethod
+    def command(*arguments: str) -> str:
+        command = [sys.executable, "-m", "relay", *arguments]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+
+    def start(self) -> None:
+        self._process, self._lifeline = spawn(
+            [sys.executable, "-m", "relay", "run", "--data", str(self.folder)], stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + _START_S
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 1):
+                if running_relay(DataDir(self.folder)) is not None:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError("the relay did not start")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(30)
+            let_go(self._lifeline)
+            self._process = None
+
+
+class SimBoard:
+    """One board on a cable: its port has a name in `ports`, which is there while it is plugged in."""
+
+    def __init__(self, folder: Path, name: str, board: str, seed: int, relay_port: int) -> None:
+        self.name = folder / name
+        self.world = World(seed=seed, start=int(time.time()), realtime=True)
+        self.bracelet = UsbBracelet(self.world, folder / f".{name}.flash", board=board)
+        self.bracelet.gnss.cold_start_s = 1.0
+        self.bracelet.modem.register_us = 500_000
+        self.bracelet.wifi.ssid, self.bracelet.wifi.key = SSID, WIFI_KEY
+        self.bracelet.chip.erase(0, self.bracelet.chip.size)
+        self.world.net.route(NAME, relay_port, HOST, relay_port)
+        self.world.start_thread()
+        self.world.call(self.bracelet.boot)
+        self._seen = 0
+        self.plug()
+
+    def plug(self) -> None:
+        self.name.symlink_to(self.bracelet.port.path)
+
+    def unplug(self) -> None:
+        self.name.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.unplug()
+        self.world.close()
+
+    # -- the hand
+
+    def do(self, what: str) -> None:
+        bracelet, world = self.bracelet, self.world
+        if what == "button":
+            world.call(lambda: bracelet.button.press(0.3))
+        elif what == "strap":
+            strap = bracelet.strap
+            assert strap is not None
+            world.call(strap.close)
+            world.call(lambda: world.after(1_000_000, strap.open))
+        elif what == "drill":
+            rig = cast(Rig, self)  # of which the hand uses world and bracelet
+            world.call(lambda: wearer.drill(rig))
+
+    def answer(self, question: str) -> bool:
+        """By what has happened since the last question."""
+        events = self.world.call(lambda: list(self.world.trace))
+        fresh, self._seen = events[self._seen :], len(events)
+        if question == "seen":
+            return sum(event.who == "led" and event.what == "on" for event in fresh) >= 3
+        if question == "felt":
+            return any(event.who == "haptic" for event in fresh)
+        return True
+
+
+Hear = Callable[[dict[str, Any]], None]
+
+
+def flash(
+    board: SimBoard | Callable[[], SimBoard], *arguments: str, script: Path = SCRIPT, hear: Hear | None = None,
+    environment: dict[str, str] | None = None,
+) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
+    """Run flash.sh with a hand; its exit status and all that it said. `hear` may look at each line, and act."""
+    command = [str(script), *arguments, "--json"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TOCSIN_PYTHON": sys.executable, **(environment or {})},
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    late = threading.Timer(_PATIENCE_S, process.kill)
+    late.start()
+    said: list[dict[str, Any]] = []
+    try:
+        for line in process.stdout:
+            told = json.loads(line)
+            said.append(told)
+            if hear is not None:
+                hear(told)
+            now = board if isinstance(board, SimBoard) else board()
+            if "do" in told:
+                now.do(told["do"])
+            elif "ask" in told:
+                process.stdin.write("y\n" if now.answer(told["ask"]) else "n\n")
+                process.stdin.flush()
+        wrong = process.stderr.read()
+        status = process.wait()
+    finally:
+        late.cancel()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    if wrong:
+        said.append({"stderr": wrong})
+    return status, said
+
+
+def options(folder: Path, relay: Path, picture: Path) -> list[str]:
+    return [
+        "--relay", str(relay), "--image", str(picture), "--state", str(folder / "state"),
+        "--records", str(folder / "records"), "--wifi", f"{SSID}:{WIFI_KEY}",
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def box(folder: Path) -> Iterator[tuple[Relay, Path]]:
+    """A running relay and an image."""
+    relay = Relay(folder / "relay")
+    try:
+        relay.start()
+        yield relay, stand_in(folder / "stock.bin")
+    finally:
+        relay.stop()
+
+
+def many(folder: Path, kinds: str, count: int, say: Callable[[str], None]) -> tuple[int, list[dict[str, Any]]]:
+    """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said."""
+    ports = folder / "ports"
+    ports.mkdir()
+    boards: list[SimBoard] = []
+    with box(folder) as (relay, picture):
+
+        def next_board() -> None:
+            number = len(boards) + 1
+            boards.append(SimBoard(ports, f"ttyUSB{number}", kinds, number, relay.port))
+            say(f"plugged in: board {number} of {count}")
+
+        def hear(told: dict[str, Any]) -> None:
+            if "verdict" in told:
+                say(f"  {told['step']:<10} {told['verdict']}  {told['seconds']} s")
+            if "plug in" in str(told.get("tell")):
+                if boards:
+                    boards[-1].close()
+                next_board()
+
+        try:
+            next_board()
+            return flash(
+                lambda: boards[-1], "--board", kinds, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
+                *options(folder, relay.folder, picture), hear=hear,
+            )  # fmt: skip
+        finally:
+            if boards:
+                boards[-1].close()
+
+
+
+
+@click.command()
+@click.option("--boards", "count", default=10, show_default=True, type=click.IntRange(1))
+@click.option("--board", default="devkit", show_default=True, help="Name in board_configs/.")
+@click.option("--json", "as_json", is_flag=True)
+def main(count: int, board: str, as_json: bool) -> None:
+    """Flash so many simulated boards in one batch. Exit status 0: all finished, with distinct keys."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
+        status, said = many(Path(scratch), board, count, lambda text: None if as_json else click.echo(text))
+    table: list[dict[str, Any]] = next((told["table"] for told in said if "table" in told), [])
+    keys = {row["kid"] for row in table if row["good"]}
+    if as_json:
+        click.echo(json.dumps({"boards": count, "distinct_keys": len(keys), "table": table, "status": status}))
+    else:
+        for row in table:
+            name, kid, verdict = Path(row["port"]).name, row["kid"] or "-", row["trouble"] or "good"
+            click.echo(f"{name:<10}{kid:<10}{row['receipt_s']} s  {verdict}")
+        click.echo(f"{len(keys)} of {count} finished, each with a key of its own")
+    sys.exit(status if len(keys) == count else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""esptool and mpremote by their command lines, the console by pyserial: the only places that touch a port."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import serial
+from serial.tools import list_ports
+
+from hwsim.workshop.trouble import Trouble
+
+BAUD = 115200
+_PATTERN = re.compile(r"[*?\[]")
+_READ_S = 0.2
+_BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) is back
+
+
+def ports(wanted: str | None) -> list[str]:
+    """Where boards may be: `wanted` is a port, or a pattern of their names; without it, all that hang on USB."""
+    if wanted is None:
+        return sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    if _PATTERN.search(wanted):
+        return sorted(name for name in glob.glob(wanted) if os.path.exists(name))
+    return [wanted] if os.path.exists(wanted) else []
+
+
+class Cable:
+    """One board at its port. `log` takes all that the programs say: for the engineer who wants to know more."""
+
+    def __init__(self, port: str, log: Path) -> None:
+        self.port = port
+        self._log = log
+
+    def esptool(self, *arguments: str, within: float) -> str:
+        """Raises Trouble with the last thing it said, when it failed."""
+        return self._run("esptool", ["--port", self.port, *arguments], within, None)
+
+    def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
+        """The same; `line` hears what the board says while it says it."""
+        return self._run("mpremote", ["connect", self.port, *arguments], within, line)
+
+    def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None] | None) -> str:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", env=environment,
+        )  # fmt: skip
+        late = threading.Timer(within, process.kill)
+        late.start()
+        said: list[str] = []
+        try:
+            assert process.stdout is not None
+            for text in process.stdout:
+                said.append(text)
+                if line is not None:
+                    line(text.strip())
+            status = process.wait()
+        finally:
+            timed_out = not late.is_alive()
+            late.cancel()
+            if process.poll() is None:  # we were interrupted: nobody else ends it
+                process.kill()
+            process.wait()
+        self._keep(module, said)
+        if status == 0:
+            return "".join(said)
+        if not os.path.exists(self.port):
+            raise Trouble(gone(self.port))
+        if timed_out:
+            raise Trouble(
+                f"the board at {self.port} has not answered {module} for {within:g} s: check the cable (some only "
+                "charge), press its reset button, and run this again"
+            )
+        raise Trouble(_why(module, said, self.port))
+
+    def _keep(self, module: str, said: list[str]) -> None:
+        with self._log.open("a") as log:
+            log.write(f"--- {module}\n{''.join(said)}\n")
+
+    @contextlib.contextmanager
+    def console(self) -> Iterator[Console]:
+        console = Console(self.port)
+        try:
+            yield console
+        finally:
+            console.close()
+
+
+def gone(port: str) -> str:
+    return f"the board is gone from {port}: cable unplugged, or no supply? Plug it in, and run this again"
+
+
+def _why(module: str, said: list[str], port: str) -> str:
+    text = "".join(said)
+    if "ENOSPC" in text or "Errno 28" in text or "No space left" in text:
+        return (
+            f"the file system of the board at {port} is full: [partitions] of the board file gives it too little room, "
+            "or the chip has less flash than it says"
+        )
+    if "in use by another program" in text or "could not open port" in text.lower() or "Permission denied" in text:
+        return (
+            f"{port} can't be opened: another program has it open, or you may not (on Debian: "
+            "`sudo adduser $USER dialout`, and log in again)"
+        )
+    if "Failed to connect" in text or "No serial data received" in text or "Invalid head of packet" in text:
+        return f"no chip answers at {port}: hold its BOOT button, press RESET, let go, and run this again"
+    lines = [line.strip() for line in said if line.strip()]
+    return f"{module} at {port}: {lines[-1] if lines else 'it ended without a word'}"
+
+
+class Console:
+    """What the firmware says, line by line."""
+
+    def __init__(self, port: str) -> None:
+        self._path = port
+        self._serial = self._open()
+        self._begun = b""
+
+    def _open(self) -> serial.Serial:
+        # Both lines at the same level: on the usual boards only one of them alone resets the chip.
+        line = serial.Serial(None, BAUD, timeout=_READ_S, exclusive=True)
+        line.port = self._path
+        try:
+            line.open()
+        except (OSError, serial.SerialException) as error:
+            raise Trouble(_why("the console", [str(error)], self._path)) from None
+        return line
+
+    def reset(self) -> None:
+        """As after power on; nothing of what it then says is lost."""
+        self._serial.write(b"\r\x03\x03\x01import machine\rmachine.reset()\r\x04")
+
+    def lines(self, seconds: float) -> Iterator[str]:
+        """For so long. Trouble when the board goes."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                data = self._serial.read(max(1, self._serial.in_waiting))
+            except (OSError, serial.SerialException):
+                self._serial.close()
+                self._await_port()
+                self._serial = self._open()
+                continue
+            if not data and not os.path.exists(self._path):
+                self._await_port()
+            *whole, self._begun = (self._begun + data).split(b"\n")
+            for line in whole:
+                yield line.decode("utf-8", "replace").strip()
+            if not whole and not data:
+                yield ""
+
+    def _await_port(self) -> None:
+        end = time.monotonic() + _BACK_S
+        while not os.path.exists(self._path):
+            if time.monotonic() > end:
+                raise Trouble(gone(self._path))
+            time.sleep(_READ_S)
+
+    def close(self) -> None:
+        self._serial.close()

@@ -1,0 +1,85 @@
+"""What the firmware's console says, judged: pure, so that every course of a drill can be tried without a board.
+
+The lines are those of firmware/README.md, Console.
+"""
+
+from __future__ import annotations
+
+from hwsim.workshop.trouble import Trouble
+
+
+def event(line: str) -> tuple[str, dict[str, str]] | None:
+    """Name and values of a line "@name key=value ..."; None for any other."""
+    if not line.startswith("@"):
+        return None
+    name, *pairs = line[1:].split(" ")
+    return name, dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+class Life:
+    """A start of the bracelet, from reset on."""
+
+    def __init__(self) -> None:
+        self.blank = self.armed = False
+        self.paths: set[str] = set()  # that are up
+        self.armed_drill = False
+        self.raised: int | None = None  # counter of the drill's Alert
+        self.path = ""  # that its receipt came by
+        self.delivered = self.accepted = self.closed = False
+        self._sim = self._failed = ""
+
+    def hear(self, line: str) -> None:
+        """Trouble when the bracelet says that it can't go on, or what was raised is no drill."""
+        found = event(line)
+        if found is None:
+            return
+        name, values = found
+        counter = int(values["counter"]) if values.get("counter", "").isdigit() else None
+        if name == "blank":
+            self.blank = True
+        elif name == "armed":
+            self.armed = True
+        elif name == "link":
+            (self.paths.add if values.get("up") == "1" else self.paths.discard)(values.get("path", ""))
+        elif name == "drill":
+            self.armed_drill = True
+        elif name == "raised":
+            if values.get("by") != "drill":
+                raise Trouble(
+                    f"that was a REAL alarm (counter {counter}), not a drill: close it at the relay (relay close KEY_ID"
+                    f"-{counter}), tell whoever was alarmed, and run this again for the drill"
+                )
+            self.raised = counter
+        elif name == "receipt" and counter is not None and counter == self.raised:
+            self.path = values.get("path", "")
+        elif name == "delivered" and counter is not None and counter == self.raised:
+            self.delivered = True
+        elif name == "accept" and counter is not None and counter == self.raised:
+            self.accepted = True
+        elif name == "close" and counter is not None and counter == self.raised:
+            self.closed = True
+        elif name == "sim":
+            self._sim = values.get("state", "")
+        elif name == "failed":
+            self._failed = f"{values.get('path', '?')}: {values.get('reason', '?')}"
+        elif name == "crashed":
+            raise Trouble(f"the firmware could not start ({values.get('reason')}): run this with --from-start")
+        elif name == "refused" and values.get("what") in ("partition", "journal", "offer"):
+            raise Trouble(_REFUSED[values["what"]] + f" ({values.get('reason')})")
+
+    def hints(self) -> str:
+        """What may be the reason that something has not happened."""
+        words = []
+        if self._sim not in ("", "ready"):
+            words.append(f"the SIM is {self._sim}")
+        if self._failed:
+            words.append(f"the last thing that failed was {self._failed}")
+        words.append(f"up are {', '.join(sorted(self.paths))}" if self.paths else "no path was up")
+        return "; ".join(words)
+
+
+_REFUSED = {
+    "partition": "the bracelet finds no partition for its journal: run this with --from-start",
+    "journal": "the bracelet can't use its journal: run this with --from-start",
+    "offer": "the bracelet refuses the relay's offer: run this with --from-start, with a new offer",
+}
