@@ -341,15 +341,15 @@ class Line:
         return dict(json.loads(line))
 
 
-def do(path: Path, name: str, **more: Any) -> dict[str, Any]:
-    """One action at the bracelet behind `path`, or "state". Raises HandError."""
-    with Line(path) as line:
+def do(control: Path, name: str, /, **more: Any) -> dict[str, Any]:
+    """One action at the bracelet behind this socket, or "state". Raises HandError."""
+    with Line(control) as line:
         return line.ask(name, **more)
 
 
-def wait(path: Path, who: str, what: str, within: float, **detail: Any) -> dict[str, Any]:
+def wait(control: Path, who: str, what: str, within: float, /, **detail: Any) -> dict[str, Any]:
     """The event, once it has happened since the last action. Raises HandError when it didn't in so many seconds."""
-    with Line(path) as line:
+    with Line(control) as line:
         answer = line.ask("wait", within + _PATIENCE_S, who=who, what=what, within=within, detail=detail)
         return dict(answer["event"])
 

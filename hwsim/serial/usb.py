@@ -60,15 +60,18 @@ class UsbBracelet(Bracelet):
     def _make_flash(self) -> None:
         """As it is. A new one has our firmware, as files."""
         fresh = not self.flash_path.exists()
+        self.flash.partitions = ()
+        self._rom: tuple[int, int] | None = None
         self.chip = SpiFlash(self.flash_path, self.board.family, self.board["chip"]["flash_mb"])
-        self._read_table()
+        if self.chip.why_not_bootable() is None:
+            self._read_table()
         if fresh:
             self.install()
 
     def _read_table(self) -> None:
-        """The partition table in the flash says what is where."""
-        bootable = self.chip.why_not_bootable() is None
-        self.flash.partitions = self.chip.partitions() if bootable else ()
+        """The partition table in the flash, which is a good one, says what is where."""
+        self.flash.partitions = self.chip.partitions()
+        self._rom = self.chip.romfs()
         nvs = next((p for p in self.flash.partitions if (p.kind, p.subtype, p.label) == _NVS), None)
         self.flash.nvs.place(self.flash_path, nvs.first if nvs else 0, nvs.size if nvs else 0)
 
@@ -197,8 +200,7 @@ class UsbBracelet(Bracelet):
     # -- the chip's life
 
     def hello(self) -> dict[str, Any]:
-        place = self.chip.romfs()
-        rom = [str(self.flash_path), *place] if place else None
+        rom = [str(self.flash_path), *self._rom] if self._rom else None
         heap = self.world.heap + (0 if rom else LOADED)
         return super().hello() | {"rom": rom, "heap": heap, "console": True, "raw": self._raw_prompt}
 
@@ -212,14 +214,15 @@ class UsbBracelet(Bracelet):
         if self._held:
             self._enter_loader()
             return
-        why = self.chip.why_not_bootable()
-        if why:
-            self._start = None
-            self.state = "stopped"
-            self._tell("does not boot")
-            self._show(why.encode() + b"\r\n")
-            return
-        self._read_table()
+        if cause != SOFT_RESET:  # which only begins MicroPython anew
+            if why := self.chip.why_not_bootable():
+                self._start = None
+                self.state = "stopped"
+                self.flash.partitions = ()
+                self._tell("does not boot")
+                self._show(why.encode() + b"\r\n")
+                return
+            self._read_table()
         super()._start_interpreter(cause, wake_reason)
         typed, self._typed = self._typed, b""
         self._type(typed)

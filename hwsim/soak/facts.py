@@ -12,6 +12,7 @@ from hwsim.world.trace import TraceEvent
 
 TAP_US = 600_000  # firmware/tocsin/gesture.py: longer is no tap
 BOUNCE_US = 30_000  # firmware/tocsin/drivers/button.py: a release shorter than three samples is none
+NAP_MS = 10_000
 # A bracelet that is not at work: from one of these until the firmware says that it is armed.
 _OUT_OF_WORK = ("power on", "power cut", "reset", "boot", "watchdog", "main.py ended", "deep sleep", "stuck")
 
@@ -60,6 +61,7 @@ class Facts:
     never: list[tuple[int, str]] = field(default_factory=list)  # what no world should bring about
     stuck: list[int] = field(default_factory=list)
     watchdogs: list[int] = field(default_factory=list)
+    naps: list[int] = field(default_factory=list)  # deep sleeps of some seconds
     told_time: list[int] = field(default_factory=list)  # when it was told the time by satellites or the network
 
     def forced(self, cancel: int) -> bool:
@@ -158,6 +160,8 @@ def _bracelet(facts: Facts, event: TraceEvent) -> None:
         facts.watchdogs.append(event.t_us)
     elif event.what == "stuck":
         facts.stuck.append(event.t_us)
+    elif event.what == "deep sleep" and event.detail["ms"] < NAP_MS:
+        facts.naps.append(event.t_us)
     elif event.what in ("main.py ended", "interpreter died"):
         facts.never.append((event.t_us, event.what))
     elif event.what == "console":

@@ -24,6 +24,7 @@ SOON_US = 1_500_000  # from ripe to raised: a seal and a write to flash
 AT_ONCE_US = 1_000_000  # from raised to MQTT, while that is connected
 FIRST_SMS_US = 30_000_000  # from raised to the first SMS at the latest, while there is a mobile network
 FELT_US = 10_000_000  # until a pattern is felt: four may wait, none lasts more than two seconds
+NAPS, NAPS_S = 6, 600  # more short sleeps than that are a bracelet that can't come to rest
 SLEEP_DRIFT = 0.0105  # the clock of a sleeping chip is 1 % fast (hwsim/world/rtc.py)
 SAVED_S = 3605  # firmware/README.md: the journal has the time of at most an hour ago
 FILES = ("answer.json", "board.json", "ca.der", "identity", "identity.2", "settings.json", "settings.json.2")
@@ -340,6 +341,10 @@ def _health(evidence: Evidence, check: Check) -> None:
     for seen in (facts.stuck, facts.watchdogs):
         why = f"{len(seen)} times, and {evidence.hangs} hangs"
         check("watchdog", len(seen) <= evidence.hangs, lambda text=why: text, seen[0] if seen else None)
+    naps = facts.naps
+    restless = [naps[i] for i in range(NAPS, len(naps)) if naps[i] - naps[i - NAPS] < NAPS_S * 1_000_000]
+    why = f"{len(restless)} times it had fallen asleep for seconds {NAPS} times in {NAPS_S} s before"
+    check("it rests", not restless, lambda text=why: text, restless[0] if restless else None)
     for name in evidence.files:
         check("files", name in FILES, lambda n=name: f"an unknown file {n}")
 

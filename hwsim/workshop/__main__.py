@@ -109,7 +109,7 @@ def main(
 def _print_plan(board: Board, options: Options, relay: Path | None, person: Person) -> None:
     chip, image, places = board["chip"], board.sections.get("image", {}), board.sections.get("partitions", {})
     person.tell(f"board      {board.name}: {chip['family']}, {chip['flash_mb']} MB of flash")
-    person.tell(f"image      {options.image or image.get('url', 'none in the board file')}")
+    person.tell(f"image      {options.image or image.get('url') or image.get('recipe', 'none in the board file')}")
     person.tell(f"SHA-256    {image.get('sha256') or 'not known yet: is shown and asked'}")
     if places:
         person.tell(f"partitions vfs at {places['vfs_offset']:#x}, journal at {places['journal_offset']:#x}")

@@ -82,8 +82,12 @@ class Bench:
         self._state = options.state / f"{chip.mac}.json"
         self._offer = options.state / f"{chip.mac}.offer.json"
         self._answer = options.state / f"{chip.mac}.answer.json"
-        self._content: tuple[bytes, str] | None = None
-        self.progress = plan.Progress(board.name) if options.from_start else plan.load(self._state, board.name)
+        self._content: tuple[bytes, str, str] | None = None
+        self.progress = plan.load(self._state, board.name)
+        self._given_up = None
+        if options.from_start:
+            self._given_up = self.progress.facts.get("kid")
+            self.progress = plan.Progress(board.name)
 
     def run(self) -> dict[str, Any] | None:
         """All that is left to do; the record, or None when it was finished before. Trouble at the step that fails."""
@@ -91,6 +95,9 @@ class Bench:
         if progress.finished:
             person.tell(f"this board was finished on {progress.finished}: --from-start erases it and begins anew")
             return None
+        if self._given_up:
+            kid = self._given_up
+            person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
         if progress.done:
             person.tell(f"goes on at: {plan.STEPS[progress.next() or 'record']}", resumed=progress.next())
         made: dict[str, Any] | None = None
@@ -127,15 +134,14 @@ class Bench:
 
     # -- MicroPython
 
-    def _image(self) -> tuple[bytes, str]:
-        """As the maker made it, and its SHA-256."""
+    def _image(self) -> tuple[bytes, str, str]:
+        """As the maker made it, its SHA-256, and who knows that one."""
         if self._content is None:
             section = self._board.sections.get("image")
             if section is None:
                 raise Trouble(f"{self._board.name}: its file has no [image]; see board_configs/README.md")
-            self._content = images.get(
-                section, self._options.image, lambda text: self._person.ask("hash", text).yes
-            )
+            notes = self._options.state / "images.json"
+            self._content = images.get(section, self._options.image, lambda text: self._person.ask("hash", text), notes)
         return self._content
 
     def _table(self) -> list[partitions.Partition]:
@@ -159,7 +165,8 @@ class Bench:
 
     def _do_image(self) -> dict[str, Any]:
         rom = partitions.romfs(self._table())
-        image = {"micropython": self._board["image"]["micropython"], "sha256": self._image()[1]}
+        _, digest, by = self._image()
+        image = {"micropython": self._board["image"]["micropython"], "sha256": digest, "sha256_by": by}
         return {"image": image, "romfs": None if rom is None else [rom.offset, rom.size]}
 
     def _do_erase(self) -> dict[str, Any]:
@@ -289,6 +296,7 @@ class Bench:
         made["not_asked"] = sorted(
             [part for part, result in made["selftest"].items() if result["by"] == "not asked"]
             + (["accepted"] if made["drill"]["accepted_by"] == "not asked" else [])
+            + (["image"] if made["image"]["sha256_by"] == "not asked" else [])
         )
         file, label, code = record.write(self._options.records, made)
         self._person.record(made, file, label, code)

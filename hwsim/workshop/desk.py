@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import click
+
 from hwsim.workshop.people import Person
 from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
+from relay import cli as relay
 from relay.commands.common import running_relay
 from relay.datadir import DataDir
 from relay.registry import BATCH
-
-_WITHIN_S = 60
 
 
 class Desk(Protocol):
@@ -51,14 +51,14 @@ class Here:
         self._network = network
 
     def _relay(self, *arguments: str) -> Any:
-        command = [sys.executable, "-m", "relay", *arguments, "--data", str(self._folder), "--json"]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_WITHIN_S, check=False
-        )
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise Trouble(f"the relay in {self._folder} says: {lines[-1] if lines else 'nothing'}")
-        return json.loads(done.stdout)
+        """One of the relay's commands, in this process: a Wi-Fi key is then in no list of processes."""
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said):
+                relay.main([*arguments, "--data", str(self._folder), "--json"], "relay", standalone_mode=False)
+        except click.ClickException as error:
+            raise Trouble(f"the relay in {self._folder} says: {error.format_message()}") from None
+        return json.loads(said.getvalue())
 
     def check(self) -> None:
         self._relay("bracelet", "list")
@@ -163,10 +163,10 @@ def _entries(file: Path, what: str) -> list[dict[str, Any]]:
     return entries
 
 
-def choose(relay: Path, name: str, network: Sequence[str]) -> Desk:
+def choose(place: Path, name: str, network: Sequence[str]) -> Desk:
     """A folder is a relay on this machine, a file is carried."""
-    if relay.is_dir():
-        return Here(relay, name, network)
+    if place.is_dir():
+        return Here(place, name, network)
     if network:
         raise Trouble("the networks are in the offers: --wifi, --apn and their like belong to relay bracelet export")
-    return Carried(relay)
+    return Carried(place)

@@ -1,7 +1,7 @@
 """MicroPython's image for a board: fetched once, checked by its SHA-256, kept in the user's cache.
 
-A hash that the board file doesn't have yet is shown, confirmed by the engineer, and kept in the cache: it is compared
-from then on, and never written into the repository by itself.
+A hash that the board file doesn't have yet is shown, confirmed by the engineer, and noted beside the state of the
+boards; it is not asked for again, and never written into the repository by itself.
 """
 
 from __future__ import annotations
@@ -15,38 +15,44 @@ from pathlib import Path
 from typing import Any
 
 from hwsim.toolchain import cache_folder
+from hwsim.workshop.people import BY_ENGINEER, Answer
 from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
 
 _TIMEOUT_S = 60
 _LARGEST = 16 << 20  # octets: no chip of ours holds more
-Confirm = Callable[[str], bool]
+Confirm = Callable[[str], Answer]
 
 
 def folder() -> Path:
     return cache_folder() / "images"
 
 
-def get(section: dict[str, Any], own: Path | None, confirm: Confirm) -> tuple[bytes, str]:
-    """The content of a board's [image], and its SHA-256. `own`: a file to use instead of a download."""
+def get(section: dict[str, Any], own: Path | None, confirm: Confirm, notes: Path) -> tuple[bytes, str, str]:
+    """The content of a board's [image], its SHA-256, and who knows that one.
+
+    `own`: a file to use instead of a download. `notes`: a file with the hashes that were confirmed here.
+    """
     name, wanted = section["file"], section["sha256"]
     if own is not None:
         try:
             content = own.read_bytes()
         except OSError as error:
             raise Trouble(f"{own}: the image can't be read ({error.strerror}); see --image") from None
-        # A file of one's own may be another build, for which the board file has no hash.
-        return content, _checked(content, own.name, wanted if own.name == name else "", confirm)
+        # A file of another name is another build, for which the board file has no hash.
+        return content, *_checked(content, own.name, wanted if own.name == name else "", confirm, notes)
+    if "url" not in section:
+        raise Trouble(f"{name} can't be downloaded: build it ({section['recipe']}), and name it with --image FILE")
     kept = folder() / name
     if kept.is_file():
         content = kept.read_bytes()
     else:
         content = _download(section["url"])
-    digest = _checked(content, name, wanted, confirm)
+    digest, by = _checked(content, name, wanted, confirm, notes)
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_private(kept, content)
-    return content, digest
+    return content, digest, by
 
 
 def _download(url: str) -> bytes:
@@ -64,29 +70,35 @@ def _download(url: str) -> bytes:
     return content
 
 
-def _checked(content: bytes, name: str, wanted: str, confirm: Confirm) -> str:
+def _checked(content: bytes, name: str, wanted: str, confirm: Confirm, notes: Path) -> tuple[str, str]:
     digest = hashlib.sha256(content).hexdigest()
-    known = _confirmed()
-    expected = wanted or known.get(name, "")
-    if not expected:
-        text = f"{name}: its SHA-256 is not known. This file's is\n  {digest}\nIs it the one on the maker's page?"
-        if not confirm(text):
-            raise Trouble(f"{name}: its SHA-256 was not confirmed; nothing was written to the board")
-        folder().mkdir(parents=True, exist_ok=True)
-        write_private(folder() / "confirmed.json", json.dumps({**known, name: digest}, indent=1).encode())
-    elif digest != expected:
-        source = "the board file" if wanted else f"{folder() / 'confirmed.json'} (confirmed here before)"
-        raise Trouble(
-            f"{name}: bad image, its SHA-256 is {digest[:16]}..., and {source} says {expected[:16]}...: delete "
-            f"{folder() / name} or get it anew; nothing was written to the board"
-        )
-    return digest
+    if wanted:
+        if digest != wanted:
+            raise Trouble(
+                f"{name}: bad image, its SHA-256 is {digest[:16]}..., and the board file says {wanted[:16]}...: get it "
+                "anew; nothing was written to the board"
+            )
+        return digest, "board file"
+    confirmed = _confirmed(notes)
+    if confirmed.get(digest) == name:
+        return digest, BY_ENGINEER
+    other = [known for known, of in confirmed.items() if of == name]
+    text = f"{name}: its SHA-256 is not known. This file's is\n  {digest}\nIs it the one on the maker's page?"
+    if other:
+        text += f" (Until now it was {other[-1]}.)"
+    answer = confirm(text)
+    if not answer.yes:
+        raise Trouble(f"{name}: its SHA-256 was not confirmed; nothing was written to the board")
+    if answer.by == BY_ENGINEER:
+        notes.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(notes, json.dumps({**confirmed, digest: name}, indent=1).encode())
+    return digest, answer.by
 
 
-def _confirmed() -> dict[str, str]:
+def _confirmed(notes: Path) -> dict[str, str]:
+    """Names of images, by the hashes that were confirmed."""
     try:
-        known: dict[str, str] = json.loads((folder() / "confirmed.json").read_bytes())
+        known = json.loads(notes.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known
-
+    return known if isinstance(known, dict) else {}

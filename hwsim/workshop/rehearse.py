@@ -23,11 +23,11 @@ from typing import Any, cast
 
 import click
 
+from hwsim.board import load
 from hwsim.rig import Rig
 from hwsim.scenario import wearer
 from hwsim.serial import image
 from hwsim.serial.usb import UsbBracelet
-from hwsim.workshop import partitions
 from hwsim.world import World
 from relay.broker.process import free_port, let_go, spawn
 from relay.commands.common import running_relay
@@ -37,22 +37,16 @@ HOST, NAME = "127.0.0.1", "broker.bench"  # the second: for the bracelets, resol
 SSID, WIFI_KEY = "workshop", "hwsim-key"
 SCRIPT = Path(__file__).resolve().parents[2] / "flash.sh"
 _START_S, _PATIENCE_S = 60.0, 600.0
-_MB = 1 << 20
-# MicroPython's ports/esp32/partitions-4MiB.csv.
-STOCK = (
-    partitions.Partition("nvs", partitions.DATA, 0x02, 0x9000, 0x6000),
-    partitions.Partition("phy_init", partitions.DATA, 0x01, 0xF000, 0x1000),
-    partitions.Partition("factory", partitions.APP, 0x00, 0x10000, 0x1F0000),
-    partitions.Partition("vfs", partitions.DATA, 0x81, 0x200000, 0x200000),
-)
 
 
-def stand_in(file: Path, table: tuple[partitions.Partition, ...] = STOCK) -> Path:
-    """An image as its maker would publish it: from the boot loader on, with the stock table."""
+def stand_in(file: Path, board: str, *, stock: bool = True) -> Path:
+    """An image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS."""
+    family = load(board).family
+    table = image.STOCK if stock else image.PARTITIONS
     content = bytearray()
-    for address, part in sorted(image.stand_in().items()):
-        content += b"\xff" * (address - image.BOOTLOADER - len(content)) + part
-    file.write_bytes(partitions.replaced(bytes(content), image.BOOTLOADER, table))
+    for address, part in sorted(image.stand_in(family, table, romfs=not stock).items()):
+        content += b"\xff" * (address - family.image_offset - len(content)) + part
+    file.write_bytes(content)
     return file
 
 
@@ -92,12 +86,12 @@ class Relay:
 
 
 class SimBoard:
-    """One board on a cable: its port has a name in `ports`, which is there while it is plugged in."""
+    """One board on a cable: `name` is its port, which is there while it is plugged in."""
 
     def __init__(self, folder: Path, name: str, board: str, seed: int, relay_port: int) -> None:
         self.name = folder / name
         self.world = World(seed=seed, start=int(time.time()), realtime=True)
-        self.bracelet = UsbBracelet(self.world, folder / f".{name}.flash", board=board)
+        self.bracelet = UsbBracelet(self.world, folder / f".{name}.flash", board=board, link=self.name)
         self.bracelet.gnss.cold_start_s = 1.0
         self.bracelet.modem.register_us = 500_000
         self.bracelet.wifi.ssid, self.bracelet.wifi.key = SSID, WIFI_KEY
@@ -106,16 +100,14 @@ class SimBoard:
         self.world.start_thread()
         self.world.call(self.bracelet.boot)
         self._seen = 0
-        self.plug()
-
-    def plug(self) -> None:
-        self.name.symlink_to(self.bracelet.port.path)
 
     def unplug(self) -> None:
-        self.name.unlink(missing_ok=True)
+        self.world.call(self.bracelet.unplug)
+
+    def plug(self) -> None:
+        self.world.call(self.bracelet.plug)
 
     def close(self) -> None:
-        self.unplug()
         self.world.close()
 
     # -- the hand
@@ -144,14 +136,14 @@ class SimBoard:
         return True
 
 
-Hear = Callable[[dict[str, Any]], None]
+Hear = Callable[[dict[str, Any]], bool]
 
 
 def flash(
     board: SimBoard | Callable[[], SimBoard], *arguments: str, script: Path = SCRIPT, hear: Hear | None = None,
     environment: dict[str, str] | None = None,
 ) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
-    """Run flash.sh with a hand; its exit status and all that it said. `hear` may look at each line, and act."""
+    """Run flash.sh with a hand; its exit status and all that it said. `hear` gets each line; True: press Ctrl-C."""
     command = [str(script), *arguments, "--json"]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -165,8 +157,8 @@ def flash(
         for line in process.stdout:
             told = json.loads(line)
             said.append(told)
-            if hear is not None:
-                hear(told)
+            if hear is not None and hear(told):
+                process.send_signal(signal.SIGINT)
             now = board if isinstance(board, SimBoard) else board()
             if "do" in told:
                 now.do(told["do"])
@@ -195,46 +187,52 @@ def options(folder: Path, relay: Path, picture: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def box(folder: Path) -> Iterator[tuple[Relay, Path]]:
-    """A running relay and an image."""
+def box(folder: Path) -> Iterator[Relay]:
+    """A running relay."""
     relay = Relay(folder / "relay")
     try:
         relay.start()
-        yield relay, stand_in(folder / "stock.bin")
+        yield relay
     finally:
         relay.stop()
 
 
-def many(folder: Path, kinds: str, count: int, say: Callable[[str], None]) -> tuple[int, list[dict[str, Any]]]:
-    """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said."""
+def many(
+    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *, stock: bool = True,
+    seed: int = 1,
+) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
+    """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said.
+
+    Each has a seed of its own, or they would draw the same keys.
+    """
     ports = folder / "ports"
     ports.mkdir()
     boards: list[SimBoard] = []
-    with box(folder) as (relay, picture):
+    picture = stand_in(folder / "image.bin", kind, stock=stock)
 
-        def next_board() -> None:
-            number = len(boards) + 1
-            boards.append(SimBoard(ports, f"ttyUSB{number}", kinds, number, relay.port))
-            say(f"plugged in: board {number} of {count}")
+    def next_board() -> None:
+        number = len(boards) + 1
+        boards.append(SimBoard(ports, f"ttyUSB{number}", kind, seed + number - 1, relay.port))
+        say(f"plugged in: board {number} of {count}")
 
-        def hear(told: dict[str, Any]) -> None:
-            if "verdict" in told:
-                say(f"  {told['step']:<10} {told['verdict']}  {told['seconds']} s")
-            if "plug in" in str(told.get("tell")):
-                if boards:
-                    boards[-1].close()
-                next_board()
-
-        try:
-            next_board()
-            return flash(
-                lambda: boards[-1], "--board", kinds, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
-                *options(folder, relay.folder, picture), hear=hear,
-            )  # fmt: skip
-        finally:
+    def hear(told: dict[str, Any]) -> bool:
+        if "verdict" in told:
+            say(f"  {told['step']:<10} {told['verdict']}  {told['seconds']} s")
+        if "plug in" in str(told.get("tell")):
             if boards:
                 boards[-1].close()
+            next_board()
+        return False
 
+    try:
+        next_board()
+        return flash(
+            lambda: boards[-1], "--board", kind, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
+            *options(folder, relay.folder, picture), hear=hear,
+        )  # fmt: skip
+    finally:
+        if boards:
+            boards[-1].close()
 
 
 
@@ -244,8 +242,9 @@ def many(folder: Path, kinds: str, count: int, say: Callable[[str], None]) -> tu
 @click.option("--json", "as_json", is_flag=True)
 def main(count: int, board: str, as_json: bool) -> None:
     """Flash so many simulated boards in one batch. Exit status 0: all finished, with distinct keys."""
-    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
-        status, said = many(Path(scratch), board, count, lambda text: None if as_json else click.echo(text))
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch, box(Path(scratch)) as relay:
+        say = (lambda text: None) if as_json else click.echo
+        status, said = many(Path(scratch), board, count, relay, say)
     table: list[dict[str, Any]] = next((told["table"] for told in said if "table" in told), [])
     keys = {row["kid"] for row in table if row["good"]}
     if as_json:

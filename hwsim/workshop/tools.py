@@ -21,6 +21,7 @@ from hwsim.workshop.trouble import Trouble
 BAUD = 115200
 _PATTERN = re.compile(r"[*?\[]")
 _READ_S = 0.2
+_RESET_S = 0.1  # as esptool holds it
 _BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) is back
 
 
@@ -38,15 +39,16 @@ class Cable:
 
     def __init__(self, port: str, log: Path) -> None:
         self.port = port
+        self._device = os.path.realpath(port)  # mpremote knows a terminal that is no serial port by its name
         self._log = log
 
     def esptool(self, *arguments: str, within: float) -> str:
         """Raises Trouble with the last thing it said, when it failed."""
-        return self._run("esptool", ["--port", self.port, *arguments], within, None)
+        return self._run("esptool", ["--port", self._device, *arguments], within, None)
 
     def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
         """The same; `line` hears what the board says while it says it."""
-        return self._run("mpremote", ["connect", self.port, *arguments], within, line)
+        return self._run("mpremote", ["connect", self._device, *arguments], within, line)
 
     def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None] | None) -> str:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
@@ -56,6 +58,7 @@ class Cable:
         )  # fmt: skip
         late = threading.Timer(within, process.kill)
         late.start()
+        begin = time.monotonic()
         said: list[str] = []
         try:
             assert process.stdout is not None
@@ -70,7 +73,8 @@ class Cable:
             if process.poll() is None:  # we were interrupted: nobody else ends it
                 process.kill()
             process.wait()
-        self._keep(module, said)
+        with self._log.open("a") as log:
+            log.write(f"--- {module}: status {status}, {time.monotonic() - begin:.1f} s\n{''.join(said)}\n")
         if status == 0:
             return "".join(said)
         if not os.path.exists(self.port):
@@ -81,10 +85,6 @@ class Cable:
                 "charge), press its reset button, and run this again"
             )
         raise Trouble(_why(module, said, self.port))
-
-    def _keep(self, module: str, said: list[str]) -> None:
-        with self._log.open("a") as log:
-            log.write(f"--- {module}\n{''.join(said)}\n")
 
     @contextlib.contextmanager
     def console(self) -> Iterator[Console]:
@@ -136,8 +136,14 @@ class Console:
         return line
 
     def reset(self) -> None:
-        """As after power on; nothing of what it then says is lost."""
-        self._serial.write(b"\r\x03\x03\x01import machine\rmachine.reset()\r\x04")
+        """Nothing of what it then says is lost. By RTS, which also wakes one that sleeps; a port without it asks."""
+        try:
+            self._serial.dtr = False
+            self._serial.rts = True
+            time.sleep(_RESET_S)
+            self._serial.rts = False
+        except OSError:
+            self._serial.write(b"\r\x03\x03\x01import machine\rmachine.reset()\r\x04")
 
     def lines(self, seconds: float) -> Iterator[str]:
         """For so long. Trouble when the board goes."""

@@ -18,7 +18,7 @@ from hwsim.world.chip import Chip
 from hwsim.world.clock import FOREVER, Timer
 from hwsim.world.energy import Meter
 from hwsim.world.inbox import Inbox
-from hwsim.world.link import Interpreter, LinkClosed, Silent, rom
+from hwsim.world.link import Interpreter, LinkClosed, Silent, rom_place
 from hwsim.world.nor import SupplyLost
 from hwsim.world.peripheral import Later, Peripheral
 from hwsim.world.rtc import TIMER_WAKE, Rtc
@@ -231,9 +231,7 @@ class Device:
 
     def hello(self) -> dict[str, Any]:
         """What the interpreter is told at boot, beyond what every device is told."""
-        image = rom(self.firmware)
-        place = [str(image), 0, image.stat().st_size]
-        return {"flash": str(self.flash_path), "rom": place, "heap": self.world.heap}
+        return {"flash": str(self.flash_path), "rom": rom_place(self.firmware), "heap": self.world.heap}
 
     # -- the link
 

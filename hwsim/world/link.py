@@ -96,6 +96,12 @@ def rom(folder: Path) -> Path:
     return mpy.rom(folder, toolchain.mpy_march(tuple(toolchain.micropython())))
 
 
+def rom_place(folder: Path) -> tuple[str, int, int]:
+    """Where that image is, as the interpreter is told: file, offset, size."""
+    image = rom(folder)
+    return str(image), 0, image.stat().st_size
+
+
 @functools.cache
 def _shims(argv: tuple[str, ...]) -> Path:
     return mpy.shims(toolchain.mpy_march(argv))

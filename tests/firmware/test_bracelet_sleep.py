@@ -2,6 +2,7 @@
 
 import pytest
 
+from hwsim.scenario import wearer
 from hwsim.world import Track
 
 HOUR = 3600
@@ -166,3 +167,13 @@ def test_without_wifi_the_modem_is_switched_on_in_every_fourth_duty_only(asleep,
     switched = [event for event in events(world, "on", start) if event.who == "modem"]
     assert duties >= 14
     assert duties // 4 - 1 <= len(switched) <= duties // 4 + 2
+
+
+def test_a_drill_that_nobody_closes_lets_it_sleep(asleep, world):
+    wearer.drill(asleep)
+    world.expect("firmware", "raised", within=20)
+    world.run(1200)
+    start = len(world.trace)
+    world.run(2 * HOUR)
+    wakes = events(world, "woke", start)
+    assert len(wakes) <= 12, [event.t_us // 1_000_000 for event in wakes]

@@ -268,12 +268,13 @@ def of_classes(tree: ast.AST) -> set[str]:
 
 def test_private_names_of_one_module_get_short_ones_and_lines_stay_lines():
     sources = {
-        "_one.py": "import _two\n_long = 1\n\n\nclass A:\n    def _do(self):\n        self._shared = self._word = 1\n",
+        "_one.py": "import _two\n_long = 1\n\n\nclass A:\n    def _method(self):\n"
+        "        self._shared = self._word = _long\n",
         "_two.py": "import core\n\n\ndef _other(_thing):\n    _thing._shared = core._theirs\n    return '_word'\n",
     }
     short = shrink.private(sources)
     assert {file: len(text.splitlines()) for file, text in short.items()} == {"_one.py": 7, "_two.py": 6}
-    for name in ("_long", "_do(", "_other"):
+    for name in ("_long", "_method", "_other"):
         assert all(name not in text for text in short.values())
     for name in ("_two", "_shared", "_word"):  # a module's, of two modules, a string
         assert name in short["_one.py"]

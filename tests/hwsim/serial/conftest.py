@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import serial
 
+from hwsim.serial import image
 from hwsim.serial.usb import UsbBracelet
 from hwsim.world import World
 
 PATIENCE = 90  # seconds until a test gives a stock program up, on a machine that has much else to do
+
+OURS = {partition.name.decode(): partition for partition in image.PARTITIONS}
 
 Program = Callable[..., str]
 

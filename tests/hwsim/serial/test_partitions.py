@@ -10,9 +10,9 @@ from hwsim.serial import image
 from hwsim.world.bracelet import FIRMWARE
 from hwsim.world.link import rom
 
-from .conftest import PATIENCE, offer
+from .conftest import OURS, PATIENCE, offer
 
-VFS, ROMFS = image.PARTITIONS[3], image.PARTITIONS[4]
+ROMFS, VFS = OURS["romfs"], OURS["vfs"]
 
 
 @pytest.fixture
