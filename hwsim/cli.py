@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hwsim import toolchain
+from hwsim.bundle.command import main as bundle
 
 
 def _set_heap(_: click.Context, __: click.Parameter, size: str | None) -> None:
@@ -47,6 +48,9 @@ class _Tools(click.Group):
 @click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Tools of the hardware simulator."""
+
+
+main.add_command(bundle)
 
 
 @main.command("toolchain")
@@ -230,7 +234,7 @@ def boards(boards: tuple[str, ...], details: bool, as_json: bool) -> None:
 
 
 @main.command("powercut")
-@click.option("--life", help="One life: mqtt, sms or full. By default all three.")
+@click.option("--life", help="One life: mqtt, sms, worn or update. By default all.")
 @click.option("--quick", is_flag=True, help="Every eleventh operation, clean and torn in turn.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
 @click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")

@@ -22,7 +22,7 @@ from typing import Any
 from hwsim.world import World
 from hwsim.world.mqtt import Message
 from hwsim.world.pdu import Sms
-from relay import pki, store
+from relay import bundles, pki, store
 from relay.downlink import Asked, Desk, Downlink, Outbound
 from relay.pipeline import Inbound, Item, Pipeline, Status
 from relay.registry import Registry
@@ -228,6 +228,14 @@ class Rig:
     def configure(self, **settings: int) -> Asked:
         """Change the bracelet's settings, as relay.verify.down.SETTINGS names them."""
         asked = self.desk.configure(self.kid, settings, now=self.world.unix_time)
+        self.command()
+        return asked
+
+    def update(self, octets: bytes) -> Asked:
+        """Leave a bundle with the broker, and have the bracelet fetch it."""
+        for topic, piece in bundles.pieces(octets):
+            self.broker.retain(topic, piece)
+        asked = self.desk.update(self.kid, bundles.describe(octets), now=self.world.unix_time)
         self.command()
         return asked
 

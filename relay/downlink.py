@@ -30,10 +30,12 @@ AGAIN_S = (60, 600, 3600, 21600)  # after each attempt; the last one for ever
 LEASE_S = 5  # from taking a command until it is taken again if nothing was sent
 SMS_ATTEMPTS = 4
 DAY_MS = 86_400_000
-EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS}  # a wipe never does
+EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS,
+              Kind.UPDATE: 30 * DAY_MS}  # fmt: skip
 _ALARM = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,7})")
 _T = schema.command.c
-_SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE: "bracelet.configured"}
+_SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE: "bracelet.configured",
+         Kind.UPDATE: "bracelet.updating"}  # fmt: skip
 
 
 class CommandError(Exception):
@@ -107,6 +109,21 @@ class Desk:
                 self.store, connection, [(now_ms, self.actor, _SAID[Kind.CONFIGURE], number, None)]
             )
         return Asked(kid, Kind.CONFIGURE, settings=merged)
+
+    def update(self, kid: str, bundle: down.Bundle, *, now: float) -> Asked:
+        """Have a bracelet fetch and install this bundle, which must be at the broker already (relay/bundles.py)."""
+        try:
+            body = down.update(bundle)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        number, now_ms = self._number(kid), int(now * 1000)
+        with self.store.write() as connection:
+            _may_command(connection, number)
+            before = [row.id for row in commands.unfinished(connection, number, Kind.UPDATE)]
+            commands.finish(connection, before, "superseded", now_ms)
+            commands.add(connection, number, Kind.UPDATE, body, now_ms)
+            records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[Kind.UPDATE], number, None)])
+        return Asked(kid, Kind.UPDATE)
 
     def revoke(self, kid: str, *, now: float) -> Asked | None:
         """Have a bracelet wiped. Its alarms are refused from now on, but its heartbeats are taken and it may connect

@@ -21,7 +21,9 @@ DRILL_MS = 600000  # a drill that nobody closes ends by itself
 ALERT, UPDATE, CANCEL, DURESS = 0, 1, 2, 3
 
 # What makes it raise, and the cause on the wire. "cancel" and "duress" raise when there is nothing to call back.
-CAUSES = {"hold": 0, "drill": 0, "cancel": 0, "duress": 0, "strap": 1, "check_in": 2}
+# "trial" is the drill that a new program raises by itself (update.py): nothing of it is felt.
+CAUSES = {"hold": 0, "drill": 0, "trial": 0, "cancel": 0, "duress": 0, "strap": 1, "check_in": 2}
+_DRILLS = ("drill", "trial")
 FLAG_DRILL, FLAG_CANCEL, FLAG_DURESS = 1, 2, 4
 
 STATE, STATE_1 = 7, 4  # items of state(), and in the journal's version 1
@@ -70,13 +72,17 @@ class Alarm:
         """A further hold may be told as an Update of it."""
         return self.active and not self.drill and not self.hushed
 
+    def idle(self, now):
+        """Is nothing going on, not even a drill?"""
+        return not self.active or (self.drill and now - self._at > DRILL_MS)
+
     def decide(self, what, now):
         """What one of CAUSES asks for now: ALERT, UPDATE, CANCEL or DURESS."""
         fresh = self.active and now - self._at <= CANCEL_MS and not self.hushed
         real = self.active and not self.drill
         if what in ("strap", "check_in"):  # after a cancel under duress a new alarm, as after an ordinary one
             return UPDATE if real and not self.hushed and now - self._at <= PROGRESS_MS else ALERT
-        if what == "drill":  # must not end a real alarm's Updates
+        if what in _DRILLS:  # must not end a real alarm's Updates
             return UPDATE if fresh or real else ALERT
         if not fresh or (what == "hold" and self.drill):
             return ALERT  # a cancel pattern with nothing to cancel raises: when in doubt, call for help
@@ -87,7 +93,7 @@ class Alarm:
     def flags(self, kind, what):
         """Drill, cancel and duress as on the wire, for a message of this kind that `what` (or no one: None) asked for.
         Everything after a cancel under duress says so, since that one may be lost."""
-        drill = what == "drill" if kind == ALERT else self.drill
+        drill = what in _DRILLS if kind == ALERT else self.drill
         duress = kind == DURESS or (kind == ALERT and what == "duress") or (self.hushed and self.active)
         cancel = kind in (CANCEL, DURESS)
         return (FLAG_DRILL if drill else 0) | (FLAG_CANCEL if cancel else 0) | (FLAG_DURESS if duress else 0)
@@ -107,8 +113,8 @@ class Alarm:
         """A message of this kind was sealed, with a position (`placed`) or without; `still`: surely at the place that
         the message before it told."""
         if kind == ALERT:
-            self.cause, self.drill, self.hushed = CAUSES[what or "hold"], what == "drill", 0
-            self.counter, self.time, self.cancelled, self.heard = counter, time, False, False
+            self.cause, self.drill, self.hushed = CAUSES[what or "hold"], what in _DRILLS, 0
+            self.counter, self.time, self.cancelled, self.heard = counter, time, False, what == "trial"
             self.accepted = self.closed = False
             self._at, self._placed = now, False
         elif kind == CANCEL:

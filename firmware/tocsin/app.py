@@ -4,11 +4,13 @@ The bracelet itself is put together in bracelet.py.
 """
 
 import asyncio
+import os
+import sys
 import time
 
 import machine
 
-from tocsin import aio, board, boots, crash, floor, identity, log, parts, provision, wipe
+from tocsin import aio, board, boots, cbor, crash, floor, identity, log, parts, provision, settings, wipe
 from tocsin.bracelet import Bracelet, random_byte
 from tocsin.clock import Clock
 from tocsin.state import State
@@ -16,6 +18,10 @@ from tocsin.state import State
 WATCHDOG_MS = 40000
 LOOK_MS = 5000  # how often a blank bracelet looks for its offer
 CRASH_MS = 10000
+SLOT = "slot"  # in NVS: slots.py
+UPDATE = "/update.bin"  # a bundle to install
+OFFERED = "/update.get"  # [version, size, SHA-256] of one that is to be fetched
+PART = "/update.part"  # as much of it as has come
 
 
 class App:
@@ -26,11 +32,23 @@ class App:
         self.clock = Clock(time.ticks_ms, time.ticks_diff, machine.RTC())
         self.supervisor = aio.Supervisor(self.clock, self._on_crash)
         self._board = board.load()
+        trial = floor.Floor(SLOT).read() >> 2 & 3
+        self._updating = False
+        self.trial = trial and sys.path[0] == "/slot%d" % trial  # is this a new program that has to prove itself?
         self.led = parts.build("led", self._board.get("led"))
         self.haptic = parts.build("haptic", self._board.get("haptic"))
 
     def _on_crash(self, error):
         self.starts.crashed(crash.number(error))
+        if self.trial:
+            self.abandon()
+
+    def abandon(self):
+        """Back to the former program, at once: this one has not proved itself."""
+        log.event("firmware", state="given_up")
+        floor.Floor(SLOT).write(floor.Floor(SLOT).read() & 3)
+        self.starts.lived()  # it ends on purpose: no reason for safe mode
+        machine.reset()
 
     async def run(self):
         for name, part in (("led", self.led), ("haptic", self.haptic)):
@@ -54,7 +72,31 @@ class App:
         board.keep(self._board, False)
         bracelet.start()
         self.supervisor.start("starts", lambda: self._live(bracelet))
+        self._run_updates = lambda: self._update(bracelet, state)
+        if self.trial or settings.read(UPDATE, 1) or settings.read(OFFERED, 1):
+            self._run_updates()
         await self.supervisor.watch(watchdog)
+
+    def offered(self, bundle):
+        """The relay has another program for this bracelet."""
+        octets = cbor.encode(bundle)
+        try:
+            if settings.read(OFFERED) != octets:  # else it goes on where it was
+                if settings.read(PART, 1):
+                    os.remove(PART)
+                with open(OFFERED, "wb") as file:
+                    file.write(octets)
+        except OSError as error:
+            log.event("refused", what="update", reason=log.reason(error))
+        else:
+            self._run_updates()
+
+    def _update(self, bracelet, state):
+        if not self._updating:
+            from tocsin import update
+
+            self._updating = True
+            self.supervisor.start("update", update.Updater(self, bracelet, state).run)
 
     async def _live(self, bracelet):
         """This start has lived; and safe mode ends after an hour. An alarm goes on in the next start, with a place."""

@@ -45,6 +45,8 @@ class Bracelet:
         self._delivery = state.delivery
         self._wake = asyncio.Event()
         self._safe = app.starts.safe
+        self._trial = app.abandon if app.trial else None
+        self._offered = app.offered
         config = self._settings = settings.load_settings()
 
         self._wanted = []  # what asks for a message and is not yet carried out, of alarm.CAUSES
@@ -66,7 +68,7 @@ class Bracelet:
         )  # fmt: skip
         if self._gnss.commands and parts.present(self._modem):
             self._modem.gnss, self._gnss.changed = self._gnss, self._modem.look
-        self._wearer = Wearer(board, state, self._clock, self._haptic, self._on_want, self._on_button_alive)
+        self._wearer = Wearer(board, state, self._clock, self._haptic, self.want, self._on_button_alive)
         self._wifi = parts.build("wifi", config.wifi, self._on_wifi)
         self._ppp = parts.Absent()
         if config.apn and not self._safe:
@@ -83,7 +85,7 @@ class Bracelet:
             random_byte,
         )  # fmt: skip
         self._mqtt.will = self._heartbeats.will
-        self._sleep = None if self._safe else self._sleeper()
+        self._sleep = None if self._safe or app.trial else self._sleeper()
 
     def _sleeper(self):
         """None on a board whose button can't wake the chip."""
@@ -142,7 +144,10 @@ class Bracelet:
     def _on_button_alive(self):
         self._supervisor.report("button")
 
-    def _on_want(self, what):
+    def want(self, what):
+        """A message that one of alarm.CAUSES asks for."""
+        if self._trial and what in ("strap", "check_in"):  # which the former program finds by itself when it starts
+            self._trial()
         if len(self._wanted) < WANTED_MAX or what not in self._wanted:
             self._wanted.append(what)
             self._retry_at = 0
@@ -261,6 +266,19 @@ class Bracelet:
         """Is anything on its way, or the wearer at the button? Then this is no moment for a reset."""
         return bool(self._delivery.queue) or self._touched()
 
+    def fetch(self, topic, take):
+        """See Mqtt.fetch."""
+        return self._mqtt.fetch(topic, take)
+
+    def pressed(self):
+        """Is the wearer at the button?"""
+        return self._wearer.gestures.busy(self._clock.ms())
+
+    def hold(self, on):
+        """Go to sleep for no reason but the wearer's peace and the battery: something is being finished."""
+        if self._sleep:
+            self._sleep.held = on
+
     # -- the core: gestures, updates, deliveries --------------------------------------------------------------------
 
     async def _core(self):
@@ -331,10 +349,12 @@ class Bracelet:
             if kind == alarm.ALERT and self._alarm.plain and self._delivery.full_of_alerts():
                 kind = alarm.UPDATE
             if not self._raise(kind, what):
-                self._haptic.play("fault")
+                if what != "trial":
+                    self._haptic.play("fault")
                 break  # stays wanted: tried again, for as long as it takes
             self._wanted.pop(0)
-            self._haptic.play(self._alarm.felt(kind, what))
+            if what != "trial":
+                self._haptic.play(self._alarm.felt(kind, what))
 
     def _raise(self, kind, what=None):
         """Seal and store. False when that is impossible for now."""
@@ -394,6 +414,8 @@ class Bracelet:
             self._haptic.play(FELT_DOWN[kind])
         if kind == "configure" and news:
             self._configure()
+        elif kind == "update" and not self._safe:
+            self._offered(value)
         elif kind == "revoke":
             self._marked = wipe.begin()  # before anything may be written of its having come
             self._supervisor.start("revoked", self._revoked)

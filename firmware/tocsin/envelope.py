@@ -12,7 +12,7 @@ VERSION = 1
 STALE = 3600  # s: a fix older than this gives way to the cell
 MAX_ALARM_COUNTER = (1 << 24) - 1
 
-KINDS = ("receipt", "accept", "close", "configure", "revoke")  # of down messages, by their number
+KINDS = ("receipt", "accept", "close", "configure", "revoke", "update")  # of down messages, by their number
 HEARTBEAT_S, HOLD_MS, CHECK_IN = 1, 2, 3
 SETTINGS = {HEARTBEAT_S: (60, 86400), HOLD_MS: (1000, 10000), CHECK_IN: (0, 1440)}  # the last in minutes, 0: off
 
@@ -154,8 +154,9 @@ def open_down(octets, kid, chain):
 
     "receipt", counter: the relay has that alarm message on disk. "accept" or "close", counter: a person has accepted
     the alarm that began with that Alert, or it is over. "configure", {setting: value}: see SETTINGS. "revoke", None:
-    every key is to be wiped. `chain` is the down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was
-    good. Call its `scan` before, or a long gap is stepped through in one go.
+    every key is to be wiped. "update", [version, size, SHA-256]: there is such a bundle to be installed. `chain` is the
+    down chain's `ratchet.ReceiveChain`; it has moved whenever the tag was good. Call its `scan` before, or a long gap
+    is stepped through in one go.
     """
     if peek(octets)[0] != kid:
         raise ValueError("down: another bracelet's")
@@ -170,7 +171,10 @@ def open_down(octets, kid, chain):
     if kind == "revoke":
         return kind, None
     value = body[2]
-    if kind != "configure":
+    if kind == "update":
+        good = isinstance(value, list) and len(value) == 3 and isinstance(value[2], bytes) and len(value[2]) == 32
+        good = good and _in(value[0], 1, 2147483647) and _in(value[1], 1025, 131072)
+    elif kind != "configure":
         good = _in(value, 0, 4294967295)
     else:
         good = isinstance(value, dict) and all(_is_setting(name, value[name]) for name in value)

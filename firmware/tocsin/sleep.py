@@ -52,6 +52,7 @@ class Sleep:
         self._offline = 0  # duties in a row without Wi-Fi
         self._search = Search()
         self._searching = False
+        self.held = False  # something is being finished
         self._search_until = 0
         self._heartbeat_in = 0  # ms after waking
         mode = power.SETTLING
@@ -129,7 +130,8 @@ class Sleep:
         facts.touched = parts.touched()
         facts.raised_ms = parts.state.alarm.age(now)
         facts.waiting = bool(parts.state.delivery.queue)
-        facts.done = not self._searching and (self._quiet(now) if self._power.mode == power.VIGIL else self._told(now))
+        told = self._quiet if self._power.mode == power.VIGIL else self._told
+        facts.done = not (self._searching or self.held) and told(now)
         return facts
 
     def _quiet(self, now):

@@ -37,7 +37,8 @@ class State:
         self._alarm_tx.skip_to(self._floor.read())
         self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step, HEARTBEATS_END)
         self._down = ratchet.ReceiveChain(record.down[0], record.down[1], record.down[2])
-        self._acked = record.acked
+        self.acked = record.acked  # one more than the highest counter that has its receipt
+        self.first = self._alarm_tx.counter  # what is sealed from now on has this counter or a higher one
         self.saved = record.time  # what flash says for after a lost supply
         self._take_held(record)
         self.settings = record.extra[2]  # from the relay, as envelope.SETTINGS names them
@@ -74,7 +75,7 @@ class State:
         self._floor.hold(cbor.encode([self.alarm.state(), message.state()]) if message else None)
 
     def _block(self):
-        return chains.block(self._alarm_tx.limit - self._acked)
+        return chains.block(self._alarm_tx.limit - self.acked)
 
     @property
     def sparing(self):
@@ -93,7 +94,7 @@ class State:
         record.alarm = self.alarm.state()
         record.messages = [message.state() for message in self.delivery.queue]
         record.time = self._clock.time()
-        record.acked = self._acked
+        record.acked = self.acked
         # Who finds it empty takes it off and charges it: at the next start an open strap is no cut one then.
         worn = int(self.strap is not None and self.strap.worn and not self.last)
         record.extra = self.check_in.state(self._clock.ms(), record.time) + self._extra[2:4] + [worn]
@@ -199,7 +200,7 @@ class State:
         news = True
         if kind == "receipt":
             message = self.delivery.receipt(value)
-            self._acked = max(self._acked, value + 1)
+            self.acked = max(self.acked, value + 1)
             news = message is not None
             feel = news and self.alarm.receipt(message.alarm, value)
         elif kind == "accept":
@@ -209,8 +210,8 @@ class State:
             self.delivery.close(value)
         else:
             feel = False
-            news = number >= self._extra[3]  # an older one that came late changes nothing
-            if news:
+            news = kind == "update" or number >= self._extra[3]  # an older one that came late changes nothing
+            if news and kind == "configure":
                 self.settings = dict(self.settings)
                 self.settings.update(value)
                 self._extra = self._extra[:2] + [self.settings, number + 1] + self._extra[4:]

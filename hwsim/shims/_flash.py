@@ -12,10 +12,11 @@ from binascii import hexlify
 import _hw
 import uos
 import vfs
+from micropython import const
 
 SECTOR = 4096
-PAGE_US = 700
-ERASE_US = 45000
+_PAGE_US = const(700)
+_ERASE_US = const(45000)
 _BOOT = "# This file is executed on every boot (including wake-boot from deepsleep)\n"
 _CORRUPTED = "The filesystem appears to be corrupted. Erase the flash, and write MicroPython again.\n"
 _ONES = b"\xff" * SECTOR  # made at boot: erasing takes nothing of the firmware's heap
@@ -32,6 +33,9 @@ class Nor:
         self._first = first
         self._sectors = sectors
         self.worn = False  # no operation changes its cells any more
+
+    def first(self):
+        return self._first * SECTOR
 
     def readblocks(self, sector, buf, offset=0):
         self._chip.file.seek((self._first + sector) * SECTOR + offset)
@@ -54,7 +58,7 @@ class Nor:
             self._chip.file.seek(address)
             self._chip.file.write(buf)
         self._chip.count(address // SECTOR, 4)
-        _hw.charge(PAGE_US * ((len(buf) + 255) // 256))
+        _hw.charge(_PAGE_US * ((len(buf) + 255) // 256))
 
     def ioctl(self, request, argument):
         if request == 4:
@@ -68,7 +72,7 @@ class Nor:
                 self._chip.file.seek(address)
                 self._chip.file.write(_ONES)
             self._chip.count(address // SECTOR, 0)
-            _hw.charge(ERASE_US)
+            _hw.charge(_ERASE_US)
         return 0
 
 

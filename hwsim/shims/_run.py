@@ -82,18 +82,6 @@ def _count_heap(event):
     _hw.post("heap", gc.mem_alloc())
 
 
-def _mapped(path, offset, size):
-    # Octets of a file in the address space and not in the heap, as flash is on the chip.
-    import ffi
-    import uctypes
-    import vfs
-
-    protection_read, map_private = 1, 2
-    mmap = ffi.open(None).func("p", "mmap", "pLiiil")
-    with vfs.VfsPosix().open(path, "rb") as file:
-        return uctypes.bytearray_at(mmap(None, size, protection_read, map_private, file.fileno(), offset), size)
-
-
 def firmware():
     import builtins
     import io
@@ -116,9 +104,12 @@ def firmware():
     import uos
 
     vfs.mount(vfs.VfsPosix(_hw.cfg["shims"]), "/.sim")
-    if _hw.cfg["rom"]:  # else the firmware is on the flash
-        vfs.mount(vfs.VfsRom(_mapped(*_hw.cfg["rom"])), "/rom")  # as MicroPython mounts a chip's "romfs" partition
     sys.path[:] = ["", "/rom", "/.sim", ".frozen", "/lib"]
+    if _hw.cfg["rom"]:  # else the firmware is on the flash
+        import _romfs
+
+        vfs.mount(vfs.VfsRom(_romfs.rom_ioctl(2)), "/rom")  # as MicroPython mounts the first image of such a partition
+        sys.modules["vfs"] = _romfs
     if not _hw.realtime:
         urandom.seed(_hw.cfg["random"])
     _hw.on("heap", _count_heap)

@@ -62,7 +62,8 @@ def compiled(processor: str | None) -> Path:
     """Folder with main.py, tocsin/ and the self-test, compiled; kept in the user's cache."""
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         stage = Path(scratch)
-        (stage / "main.py").symlink_to(FIRMWARE / "main.py")
+        for name in ("main.py", "slots.py"):
+            (stage / name).symlink_to(FIRMWARE / name)
         (stage / "tocsin").symlink_to(FIRMWARE / "tocsin")
         (stage / f"{SELFTEST}.py").symlink_to(Path(__file__).with_name(f"{SELFTEST}.py"))
         return mpy.compiled(stage, processor)
@@ -90,6 +91,7 @@ def rom(made: Path, image: Path, room: int) -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
         mpy.make_rom(Path(scratch), image)
+    room = min(room, 0x20000)  # what follows in such a partition is for updates (firmware/slots.py)
     if image.stat().st_size > room:
         raise Trouble(f"the firmware takes {image.stat().st_size} octets, and the image's romfs partition has {room}")
     return image

@@ -1,8 +1,8 @@
 """The flash of one device: its partitions in one image, the NVS partition, their wear, and where the supply fails.
 
 The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py. Of an
-ordinary device it holds the end of a chip of 4 MB, file system and journal; behind a serial port it is the whole chip,
-and its partition table says what is where (hwsim/serial).
+ordinary device it holds the end of a chip of 4 MB: file system, program and journal; behind a serial port it is the
+whole chip, and its partition table says what is where (hwsim/serial).
 Operations on both are counted in one sequence, from switching on, and at any of them the supply can fail. Not modelled:
 when a sector wears out; the journal's can be declared worn.
 """
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from hwsim.world.nor import SECTOR, SupplyLost, torn_erase, torn_program
 from hwsim.world.nvs import Nvs
 
-SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB chips; its end is the journal's here
+SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB; its end is program and journal here
 JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
 _BEGIN = 0x200000  # of an ordinary device's image in its chip
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
@@ -35,10 +35,12 @@ class Place(NamedTuple):
     first: int
 
 
-_FILES = SIZE - JOURNAL_SECTORS * SECTOR
+_FILES, _JOURNAL = 0x190000, SIZE - JOURNAL_SECTORS * SECTOR
+ROMFS = Place(1, 0x8F, _BEGIN + _FILES, 0x60000, "romfs", _FILES)  # three images of the program
 ORDINARY = (
     Place(1, 0x81, _BEGIN, _FILES, "vfs", 0),
-    Place(1, 0x40, _BEGIN + _FILES, JOURNAL_SECTORS * SECTOR, "journal", _FILES),
+    ROMFS,
+    Place(1, 0x40, _BEGIN + _JOURNAL, JOURNAL_SECTORS * SECTOR, "journal", _JOURNAL),
 )  # firmware/image/TOCSIN_ESP32/partitions.csv
 
 

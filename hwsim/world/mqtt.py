@@ -2,7 +2,7 @@
 
 QoS 0 and 1, persistent sessions per client id with redelivery, one connection per client id, users with passwords, last
 will, keep-alive. Each part of the delivery can be delayed or kept back. Not a broker to run: no QoS 2 (refused, as a
-protocol error), no retained messages, no access control by topic. The relay's tests use real brokers.
+protocol error), no access control by topic. The relay's tests use real brokers.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class MqttBroker:
         self.published: list[Message] = []
         self.names: dict[str, str] = {}  # what the trace says instead of a random key id
         self.sessions: dict[str, Session] = {}
+        self.retained: dict[str, bytes] = {}  # by topic, for whoever subscribes
         self._subscribers: list[Callable[[Message], object]] = []
         self.up()
 
@@ -73,6 +74,13 @@ class MqttBroker:
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         """To whoever has subscribed, now or, in a persistent session, later."""
         self.route(Message(topic, payload, qos))
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Keep this for whoever subscribes from now on; with no octets, forget it (MQTT 3.1.1, 3.3.1.3)."""
+        if payload:
+            self.retained[topic] = payload
+        else:
+            self.retained.pop(topic, None)
 
     def up(self) -> None:
         self.world.net.listen(self.host, self.port, lambda stream: _Connection(self, stream), self._tls)
@@ -310,14 +318,19 @@ class _Connection:
         assert self._session is not None
         if flags != 2:
             raise ProtocolError("reserved flags of SUBSCRIBE")
-        at, granted = 2, bytearray()
+        at, granted, kept = 2, bytearray(), []
         while at < len(body):
             pattern, at = _text(body, at)
             self._session.subscriptions[pattern] = min(body[at], 1)
             granted.append(min(body[at], 1))
+            for topic, payload in self._broker.retained.items():
+                if matches(pattern, topic):
+                    kept.append(Message(topic, payload, min(body[at], 1)))
             at += 1
             self._broker.note("subscribe", client=self._session.client, topic=pattern)
         self._send(SUBACK, body[:2] + bytes(granted))
+        self._session.queue.extend(kept)
+        self.pump()
 
     # -- to the client
 

@@ -70,15 +70,18 @@ class Broker(Protocol):
         """End it and wait until it has ended."""
 
 
+PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
+
+
 def bracelet_user(kid: str, password: str) -> MqttUser:
-    """A bracelet reaches its own three topics and no one else's."""
+    """A bracelet reaches its own three topics and no one else's; and reads the programs that are there for all."""
     base = f"b/{kid[:2]}/{kid}"
-    return MqttUser(kid, password, publish=(f"{base}/alarm", f"{base}/hb"), subscribe=(f"{base}/ack",))
+    return MqttUser(kid, password, publish=(f"{base}/alarm", f"{base}/hb"), subscribe=(f"{base}/ack", PROGRAMS))
 
 
 def relay_user(password: str) -> MqttUser:
     """The relay hears every bracelet, answers each, and rebroadcasts."""
-    publish = ("b/+/+/ack", "r/+/alarm", "r/+/case")
+    publish = ("b/+/+/ack", "r/+/alarm", "r/+/case", PROGRAMS)
     return MqttUser("relay", password, publish=publish, subscribe=("b/+/+/alarm", "b/+/+/hb"))
 
 

@@ -1,4 +1,4 @@
-"""`relay bracelet add|export|import|list|configure|revoke`: the registry."""
+"""`relay bracelet add|export|import|list|configure|update|revoke`: the registry."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from relay import bundles
 from relay.assembly import Relay
 from relay.commands.common import (
     NOT_RUNNING,
+    Failure,
     data_option,
     errors_in_words,
     json_option,
@@ -192,6 +194,39 @@ def configure(kid: str, data: Path, as_json: bool, **options: int | None) -> Non
         click.echo(json.dumps({"kid": kid, "settings": asked.settings, "relay_running": running}))
     else:
         click.echo(f"{kid}: is told until it has confirmed it.{'' if running else NOT_RUNNING}")
+
+
+@bracelet.command()
+@click.argument("kids", metavar="KEY_ID...", nargs=-1, required=True)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@data_option
+@json_option
+@errors_in_words
+def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None:
+    """Have bracelets fetch and install the program in FILE, a bundle made and signed with `hwsim bundle make`.
+
+    It is left with the broker. A bracelet fetches it by MQTT while nothing is going on, installs it if it is its
+    maker's and newer, and raises a drill with it; without a receipt it goes back to the program it had. Check the
+    signature before: `hwsim bundle check`. First on one bracelet that you hold in your hand.
+    """
+    relay = Relay(DataDir(data).require())
+    octets = file.read_bytes()
+    try:
+        found = bundles.describe(octets)
+        for kid in kids:
+            relay.registry.get(kid)
+        bundles.leave(octets, relay.endpoint())
+    except bundles.BundleError as error:
+        raise Failure(f"{file}: {error}") from None
+    desk = Desk(relay.store, relay.registry)
+    for kid in kids:
+        desk.update(kid, found, now=time.time())
+    running = running_relay(relay.data) is not None
+    if as_json:
+        said = {"kids": kids, "version": found.version, "sha256": found.sha256.hex(), "relay_running": running}
+        click.echo(json.dumps(said))
+    for kid in () if as_json else kids:
+        click.echo(f"{kid}: is told that there is version {found.version}.{'' if running else NOT_RUNNING}")
 
 
 @bracelet.command()

@@ -23,6 +23,7 @@ class Kind(IntEnum):
     CLOSE = 2  # that alarm is over
     CONFIGURE = 3
     REVOKE = 4  # wipe every key
+    UPDATE = 5  # fetch and install another program
 
 
 class Setting(NamedTuple):
@@ -40,7 +41,16 @@ SETTINGS: Mapping[str, Setting] = {
 }
 _BY_KEY = {setting.key: (name, setting) for name, setting in SETTINGS.items()}
 
-Body = tuple[Kind, int | dict[str, int] | None]
+
+class Bundle(NamedTuple):
+    """A file with another program: its version, and the octets and SHA-256 of the file."""
+
+    version: int
+    size: int
+    sha256: bytes
+
+
+Body = tuple[Kind, int | dict[str, int] | Bundle | None]
 
 
 def about(kind: Kind, counter: int) -> bytes:
@@ -64,6 +74,21 @@ def revoke() -> bytes:
     return cbor2.dumps([VERSION, int(Kind.REVOKE)])
 
 
+def update(bundle: Bundle) -> bytes:
+    """Fetch and install this. ValueError for a bundle that can't be one."""
+    if not _is_bundle([*bundle]):
+        raise ValueError("no such bundle: its version, size or hash is out of range")
+    return cbor2.dumps([VERSION, int(Kind.UPDATE), [*bundle]])
+
+
+def _is_bundle(items: list[object]) -> bool:
+    if [type(item) for item in items] != [int, int, bytes]:
+        return False
+    version, size, sha256 = items
+    assert isinstance(version, int) and isinstance(size, int) and isinstance(sha256, bytes)
+    return 1 <= version < 1 << 31 and 1025 <= size <= 131072 and len(sha256) == 32
+
+
 def parse(octets: bytes) -> Body:
     """Kind and content of a down message's plaintext, as a bracelet reads it; Refused when it breaks the grammar."""
     try:
@@ -77,7 +102,10 @@ def parse(octets: bytes) -> Body:
                 return Kind.REVOKE, None
             if kind == Kind.CONFIGURE:
                 return Kind.CONFIGURE, _settings(content[0])
-            if type(content[0]) is int and 0 <= content[0] <= UINT32:
+            if kind == Kind.UPDATE:
+                if type(content[0]) is list and _is_bundle(content[0]):
+                    return Kind.UPDATE, Bundle(*content[0])
+            elif type(content[0]) is int and 0 <= content[0] <= UINT32:
                 return Kind(kind), content[0]
     raise Refused(Reason.BAD_PAYLOAD)
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import queue
+import random
 import ssl
 import stat
+from contextlib import suppress
+from pathlib import Path
 
+import paho.mqtt.client as mqtt
 import pytest
+from nacl.signing import SigningKey
 
+from hwsim.bundle import sign
+from relay import bundles
 from relay.broker import Broker, MqttUser, bracelet_user, users_for
+from relay.ingest.mqtt import Endpoint, client_tls
 
-from .conftest import ANNA, BORIS, PASSWORDS, Connect, everyone
+from .conftest import ANNA, BORIS, PASSWORDS, Client, Connect, everyone
 
 ALARM = f"b/0a/{ANNA}/alarm"
 REFUSED = {4, 5, 0x86, 0x87}  # bad user name or password, not authorised; paho shows MQTT 5's numbers for them
@@ -36,6 +44,38 @@ def test_an_alarm_reaches_the_relay_and_the_receipt_its_bracelet(broker: Broker,
     assert boris.received.empty()
 
 
+def fetched(client: Client, topic: str) -> mqtt.MQTTMessage:
+    """As a bracelet does it: with QoS 0, one topic at a time, asked again when nothing comes."""
+    for _ in range(10):
+        client.paho.subscribe(topic, qos=0)
+        with suppress(queue.Empty):
+            message = client.receive(1)
+            client.paho.unsubscribe(topic)
+            return message
+    raise AssertionError(f"the broker does not keep {topic}")
+
+
+def test_a_bundle_left_by_the_relay_is_there_for_bracelets(
+    broker: Broker, connect: Connect, tls_files: Path
+) -> None:
+    bundle = sign(2, 6, random.Random(1).randbytes(2000), SigningKey(bytes(32)))
+    tls = client_tls(tls_files / "ca.pem")
+    bundles.leave(bundle, Endpoint("127.0.0.1", broker.port, "relay", "relay", PASSWORDS["relay"], tls))
+    anna = connect(broker, ANNA)
+    content = b""
+    for topic, piece in bundles.pieces(bundle):
+        message = fetched(anna, topic)
+        assert (message.topic, message.retain, message.payload) == (topic, True, piece)
+        content += message.payload
+    assert content == bundle
+
+
+def test_without_a_broker_a_bundle_is_not_left(tls_files: Path) -> None:
+    endpoint = Endpoint("127.0.0.1", 1, "relay", "relay", "", client_tls(tls_files / "ca.pem"))
+    with pytest.raises(bundles.BundleError, match="is the relay running"):
+        bundles.leave(sign(2, 6, bytes(2000), SigningKey(bytes(32))), endpoint)
+
+
 def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect: Connect) -> None:
     subscriber = connect(broker, "subscriber", client_id="partner-1")
     subscriber.subscribe("r/#")
@@ -54,18 +94,18 @@ def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect:
         (BORIS, f"b/0a/{ANNA}/hb"),
         (BORIS, f"b/0a/{BORIS}/ack"),
         (BORIS, f"r/{ANNA}/alarm"),
+        (BORIS, "fw/0123456789abcdef/0"),
         ("subscriber", ALARM),
         ("subscriber", f"r/{ANNA}/alarm"),
         ("relay", ALARM),
     ],
-    ids=["other's alarm", "other's heartbeat", "own receipt", "rebroadcast", "alarm", "as relay", "as bracelet"],
+    ids=["other's alarm", "other's heartbeat", "own receipt", "rebroadcast", "program", "alarm", "as relay", "other"],
 )
 def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
     readers = [connect(broker, "relay", client_id="reader"), connect(broker, "subscriber", client_id="partner")]
     readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
-    for reader, filters in zip(
-        readers, (["b/+/+/alarm", "b/+/+/hb"], ["r/#"], [f"b/0a/{ANNA}/ack"], [f"b/0a/{BORIS}/ack"]), strict=True
-    ):
+    mine = [[f"b/0a/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
+    for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], ["r/#"], *mine), strict=True):
         for each in filters:
             reader.subscribe(each)
     intruder = connect(broker, user, client_id="intruder")

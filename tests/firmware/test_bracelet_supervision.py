@@ -37,7 +37,7 @@ asyncio.run(main())
 
 def own_firmware(folder, main):
     os.symlink(FIRMWARE / "tocsin", folder / "tocsin")
-    start = (FIRMWARE / "main.py").read_text().partition("from tocsin import app")[0]  # how it treats the heap
+    start = (FIRMWARE / "main.py").read_text().partition("import slots")[0]  # how it treats the heap
     (folder / "main.py").write_text(start + main)
     return folder
 

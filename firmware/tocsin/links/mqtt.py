@@ -25,6 +25,7 @@ PAUSE_URGENT_MS = 30000
 BYE_MS = 300  # for the DISCONNECT to get away
 OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
 AGAIN_MAX = 64
+_FETCH = -2  # in place of a token: not a message, but a subscription that only fetch() waits for
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
 
 
@@ -59,6 +60,7 @@ class Mqtt:
         self._written = asyncio.Event()  # there is something in _out
         self._broken = asyncio.Event()
         self._network = None  # the link that is up
+        self._fetched = None  # the topic that fetch() waits for
         self._outcome = None  # of the attempt to connect: what it raised
         self._ping_at = None
         self._sent_at = 0
@@ -98,6 +100,25 @@ class Mqtt:
         self._waiting[packet_id] = (token, self._clock.ms())
         self._write(codec.publish(topic, octets, packet_id, token in self._again))
         return not self._broken.is_set()
+
+    def fetch(self, topic, take):
+        """Ask for what the broker keeps under a topic: take(octets), when there is something and no other is asked for
+        first. False when there is no connection."""
+        if not self.up:
+            return False
+        self._end_fetch()
+        self._fetched, self._take_fetched = topic, take
+        packet_id = self._next_id()
+        self._waiting[packet_id] = (_FETCH, self._clock.ms())
+        self._write(codec.subscribe(topic, packet_id, 0))
+        return True
+
+    def _end_fetch(self):
+        if self._fetched:
+            packet_id = self._next_id()
+            self._waiting[packet_id] = (_FETCH, self._clock.ms())
+            self._write(codec.unsubscribe(self._fetched, packet_id))
+            self._fetched = None
 
     def _next_id(self):
         """A free packet id out of the upper half, which no message's own id is in."""
@@ -139,6 +160,7 @@ class Mqtt:
         self._broken.clear()
         self._outcome = None
         self._waiting = {}
+        self._fetched = None
         self._out = []
         tasks = []
         self._socket = None
@@ -166,7 +188,7 @@ class Mqtt:
             if len(self._again) > AGAIN_MAX:
                 self._again = set()
             for token, _ in waiting.values():
-                if token is not None:
+                if token is not None and token != _FETCH:
                     if token >= 0:
                         self._again.add(token)
                     self._on_result(token, False)
@@ -258,6 +280,9 @@ class Mqtt:
             if kind == codec.PUBLISH:
                 if packet[1] == self._topic:
                     self._on_message(packet[2])
+                elif packet[1] == self._fetched:
+                    self._end_fetch()
+                    self._take_fetched(packet[2])
                 if packet[3] is not None:
                     self._write(codec.puback(packet[3]))
             elif kind == codec.PUBACK:
@@ -266,10 +291,11 @@ class Mqtt:
                     del self._waiting[packet[1]]
                     self._again.discard(token)
                     self._on_result(token, True)
-            elif kind == codec.SUBACK:
-                if self._waiting.get(packet[1], (0, 0))[0] is None:
+            elif kind in (codec.SUBACK, codec.UNSUBACK):
+                token = self._waiting.get(packet[1], (0, 0))[0]
+                if token is None or token == _FETCH:
                     del self._waiting[packet[1]]
-                if packet[2] > 1:
+                if kind == codec.SUBACK and packet[2] > 1 and token != _FETCH:
                     self._on_refused("mqtt", "subscribe")
                     self._broken.set()
             elif kind == codec.PINGRESP:

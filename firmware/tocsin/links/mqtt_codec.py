@@ -4,7 +4,7 @@
 Pure. Refuses with ValueError what a broker must not send us, and whatever is longer than any packet of ours could be.
 """
 
-CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13
+CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP = 2, 3, 4, 9, 11, 13
 PACKET_MAX = 512
 PINGREQ = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
@@ -42,13 +42,17 @@ def puback(packet_id):
     return _packet(0x40, packet_id.to_bytes(2, "big"))
 
 
-def subscribe(topic, packet_id):
-    return _packet(0x82, packet_id.to_bytes(2, "big") + _text(topic) + b"\x01")
+def subscribe(topic, packet_id, qos=1):
+    return _packet(0x82, packet_id.to_bytes(2, "big") + _text(topic) + bytes((qos,)))
+
+
+def unsubscribe(topic, packet_id):
+    return _packet(0xA2, packet_id.to_bytes(2, "big") + _text(topic))
 
 
 class Decoder:
     """Takes octets by any split, gives whole packets: (CONNACK, session present, code), (PUBLISH, topic, payload,
-    packet id or None), (PUBACK, packet id), (SUBACK, packet id, code), (PINGRESP,)."""
+    packet id or None), (PUBACK, packet id), (SUBACK, packet id, code), (UNSUBACK, packet id), (PINGRESP,)."""
 
     def __init__(self):
         self._buffer = bytearray()
@@ -91,6 +95,8 @@ def _parse(first, body):
         return CONNACK, body[0], body[1]
     if kind == PUBACK and len(body) == 2:
         return PUBACK, int.from_bytes(body, "big")
+    if kind == UNSUBACK and len(body) == 2:
+        return UNSUBACK, int.from_bytes(body, "big")
     if kind == SUBACK and len(body) == 3:
         return SUBACK, int.from_bytes(body[:2], "big"), body[2]
     if kind == PINGRESP and not body:

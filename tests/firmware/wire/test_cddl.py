@@ -27,6 +27,7 @@ LAST = 2**24 - 1
 ALARM = [1, 24, 0, 2, 1767225600, 87, 597700000, -438501234, 12, 3, 34, 14, 87, [262, 1, 54321, 28471062]]
 HEARTBEAT = [1, 24, 1767225600, 87, 3]
 MORE_BEAT = [12, [1, 73, 262001, 1], [3, 1, 305419896, 0]]
+BUNDLES: list[Any] = [[1, 5, [1, 1025, bytes(32)]], [1, 5, [2**31 - 1, 131072, bytes(range(32))]]]
 RECEIPT = [1, 0, 70000]
 HEADER = {1: 10, 4: b"kid!", 6: b"\x07"}
 ODD: list[Any] = [None, True, False, 1.5, 1.0, "1", b"1", [], {}, [1], -1, 2**64 - 1, -(2**64), cbor2.undefined]
@@ -105,8 +106,10 @@ def test_heartbeats_that_the_relay_takes_are_those_of_the_grammar(grammar: Gramm
 
 def test_what_the_device_takes_is_what_the_grammar_and_the_relay_take(grammar: Grammar, device: Device) -> None:
     bodies: list[Any] = [RECEIPT, *([1, kind, 7] for kind in range(7)), {}, [], 1]
-    bodies += [[1, 3, settings] for settings in changed_settings()]
-    for good in (RECEIPT, [1, 1, 7], [1, 2, 2**32 - 1], [1, 3, {1: 60, 2: 1000, 3: 0}], [1, 4]):
+    bodies += [[1, 3, settings] for settings in changed_settings()] + BUNDLES
+    bodies += [[1, 5, [1, 1025, bytes(31)]], [1, 5, [0, 1025, bytes(32)]], [1, 5, [1, 1024, bytes(32)]]]
+    bodies += [[1, 5, [2**31, 1025, bytes(32)]], [1, 5, [1, 131073, bytes(32)]], [1, 5], [1, 5, [1, 1025]]]
+    for good in (RECEIPT, [1, 1, 7], [1, 2, 2**32 - 1], [1, 3, {1: 60, 2: 1000, 3: 0}], [1, 4], BUNDLES[0]):
         assert grammar("down", good)
         bodies += [body for body in mutants(good) if cbor2.undefined not in body]
     messages = device.batch([("seal_octets", bytes(4), 0, bytes(32), cbor2.dumps(body)) for body in bodies])

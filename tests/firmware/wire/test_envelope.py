@@ -213,12 +213,14 @@ def test_device_opens_the_relays_commands(device: Device) -> None:
         for _ in range(20):
             settings = {name: rng.randint(s.low, s.high) for name, s in down.SETTINGS.items() if rng.random() < 0.6}
             alert = rng.choice([rng.randrange(300), rng.randrange(2**24)])
+            bundle = down.Bundle(rng.randrange(1, 1 << 31), rng.randrange(1025, 131073), rng.randbytes(32))
             body, expected = rng.choice(
                 [
                     (down.about(down.Kind.ACCEPT, alert), ["accept", alert]),
                     (down.about(down.Kind.CLOSE, alert), ["close", alert]),
                     (down.configure(settings), ["configure", {down.SETTINGS[n].key: v for n, v in settings.items()}]),
                     (down.revoke(), ["revoke", None]),
+                    (down.update(bundle), ["update", [*bundle]]),
                 ]
             )
             assert down.parse(body)[0].name.lower() == expected[0]

@@ -170,3 +170,11 @@ def test_every_operation_is_cut_in_a_full_run_and_every_eleventh_in_a_quick_one(
 @pytest.mark.parametrize("args", [["--life", "none"], ["--at", "3"], ["--at", "-1", "--life", "sms"]])
 def test_misuse(args):
     assert CliRunner().invoke(main, ["powercut", *args]).exit_code == 2
+
+
+@pytest.mark.parametrize(("at", "how"), [(60, TORN), (100, CLEAN), (150, TORN), (176, TORN), (184, CLEAN), (190, TORN)])
+def test_an_update_is_cut(at, how):
+    """While it is written, checked, marked, tried and kept; `hwsim powercut --life update` cuts everywhere."""
+    result = command.play(command.Job("update", Cut(at, how), 1))
+    assert result.failures == []
+    assert result.stage == "update"

@@ -21,9 +21,9 @@ WITH_FILES = [*STOCK, Partition("vfs", DATA, 0x81, 0x200000, 0x200000)]  # as ol
 def test_it_reads_and_writes_what_a_boot_loader_reads():
     table = image.stand_in()[image.TABLE]
     found = partitions.decode(table)
-    assert [each.name for each in found] == ["nvs", "phy_init", "factory", "romfs", "vfs", "journal"]
+    assert [each.name for each in found] == ["nvs", "phy_init", "factory", "vfs", "romfs", "journal"]
     assert partitions.encode(found) == table
-    assert partitions.romfs(found) == found[3]
+    assert partitions.romfs(found) == found[4]
     assert partitions.romfs(STOCK) is None
 
 

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nacl.bindings import crypto_sign_seed_keypair
+from nacl.signing import SigningKey
 
+from hwsim.bundle import sign
 from relay.assembly import Relay
 from relay.cli import COMMANDS, main
 from relay.datadir import DataDir
@@ -247,3 +249,16 @@ def test_a_database_that_can_not_be_used_is_said_in_words(folder: Path, url: str
     assert done.exit_code == 1, done.stderr
     assert says in done.stderr
     assert isinstance(done.exception, SystemExit)
+
+
+def test_a_program_needs_a_bundle_and_a_broker(folder: Path, tmp_path: Path) -> None:
+    offer = json.loads(relay("bracelet", "add", "eins", "--offer", tmp_path / "o", "--data", folder, "--json").stdout)
+    file = tmp_path / "file"
+    file.write_bytes(b"no bundle")
+    done = relay("bracelet", "update", offer["kid"], file, "--data", folder)
+    assert (done.exit_code, "is no bundle" in done.stderr) == (1, True)
+    file.write_bytes(sign(2, 6, bytes(2000), SigningKey(bytes(32))))
+    done = relay("bracelet", "update", "c0ffee01", file, "--data", folder)
+    assert done.exit_code == 1
+    done = relay("bracelet", "update", offer["kid"], file, "--data", folder)
+    assert (done.exit_code, "is the relay running?" in done.stderr) == (1, True)

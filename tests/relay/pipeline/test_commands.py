@@ -13,7 +13,7 @@ from relay.pipeline import Pipeline, Status
 from relay.registry import Registry, RegistryError
 from relay.store import Store, commands, schema
 from relay.verify import Heartbeat, Reason, open_down, parse
-from relay.verify.down import Kind
+from relay.verify.down import Bundle, Kind
 from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, one, provision
 
 NUMBER = "+10000000001"
@@ -60,6 +60,22 @@ def results(store: Store) -> list[str | None]:
 def audit(store: Store) -> list[tuple[str, str]]:
     with store.read() as connection:
         return [tuple(row) for row in connection.execute(select(schema.audit.c.actor, schema.audit.c.action))]
+
+
+def test_a_newer_program_takes_the_place_of_one_that_did_not_arrive(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+) -> None:
+    older, newer = (Bundle(version, 100_000, bytes([version]) * 32) for version in (2, 3))
+    desk.update(bracelet.kid, older, now=NOW)
+    desk.update(bracelet.kid, newer, now=NOW)
+    (command,) = downlink.due(NOW)
+    assert read(bracelet, command) == (Kind.UPDATE, newer)
+    downlink.sent(command, NOW)
+    beat(pipeline, bracelet, 1)
+    assert results(store) == ["superseded", "arrived"]
+    assert audit(store)[-1][1] in ("command.arrived", "bracelet.updating")
+    with pytest.raises(CommandError, match="out of range"):
+        desk.update(bracelet.kid, Bundle(0, 100_000, bytes(32)), now=NOW)
 
 
 def test_an_acceptance_from_the_desk_to_the_wrist(

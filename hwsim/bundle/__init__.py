@@ -1,0 +1,153 @@
+"""Signed bundles: one file with a version of the firmware, made by whoever releases it, checked by every bracelet.
+
+A bundle is 1024 octets of header and the ROMFS image (hwsim/mpy.py) of one kind of processor, as both lie in a slot of
+the bracelet's flash. The header is "TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2)
+with Ed25519 (RFC 9864) over the manifest, in deterministic CBOR (RFC 8949, 4.2.1):
+
+    [format: 1, version, processor, size of the image in octets, its SHA-256]
+
+`processor` is MicroPython's `sys.implementation._mpy` (docs/reference/mpyfiles.rst): version of the compiled modules
+and the architecture of their native code. `version` is that of `tocsin.VERSION`; a bracelet installs only a higher
+one. The external_aad of the signature is "TCN1 bundle", so that no other signature of the same key is one for a bundle.
+The bracelet's half of this is firmware/tocsin/update.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import cbor2
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from hwsim import mpy
+from hwsim.toolchain import MPY_VERSION
+
+MAGIC, HEADER = b"TCNB", 1024  # octets
+IMAGE_MAX = 0x20000 - HEADER  # a third of the partition `romfs`
+SIGN_HEADER = b"\xa1\x01\x32"  # << {1: -19} >>, alg: Ed25519
+LABEL = b"TCN1 bundle"
+FORMAT = 1
+# Numbers of the processors for which there is an interpreter, desktops included: docs/reference/mpyfiles.rst.
+PROCESSORS = {None: 0, "x86": 1, "x64": 2, "xtensawin": 10, "rv32imc": 11}
+
+
+class BundleError(Exception):
+    """A bundle or key that can't be made or is not good; the message says why."""
+
+
+class Bundle(NamedTuple):
+    """What a bundle says of itself."""
+
+    version: int
+    march: str | None  # as mpy-cross calls the processor; None: there is no native code in it
+    image: bytes
+
+
+def processor(march: str | None) -> int:
+    """`sys.implementation._mpy` of an interpreter for this processor. BundleError when there is none."""
+    if march not in PROCESSORS:
+        raise BundleError(f"no processor is called {march}; there are {', '.join(name for name in PROCESSORS if name)}")
+    return MPY_VERSION[0] | MPY_VERSION[1] << 8 | PROCESSORS[march] << 10
+
+
+def version_of(firmware: Path) -> int:
+    """`VERSION` in a firmware's tocsin/__init__.py. BundleError when it has none."""
+    file = firmware / "tocsin" / "__init__.py"
+    try:
+        tree = ast.parse(file.read_text())
+    except (OSError, SyntaxError) as error:
+        raise BundleError(f"{file} can't be read: {error}") from error
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["VERSION"]:
+            version = ast.literal_eval(node.value)
+            if isinstance(version, int) and 0 < version < 1 << 31:
+                return version
+    raise BundleError(f"{file} has no VERSION, an integer from 1 on")
+
+
+def make(firmware: Path, march: str | None, key: SigningKey) -> bytes:
+    """The bundle of a firmware's folder. BundleError; mpy.CompileError when it doesn't compile."""
+    return sign(version_of(firmware), processor(march), mpy.rom(firmware, march).read_bytes(), key)
+
+
+def sign(version: int, number: int, image: bytes, key: SigningKey) -> bytes:
+    """A bundle around this image; `number` is its `processor`. BundleError when it has no room in a slot."""
+    if len(image) > IMAGE_MAX:
+        raise BundleError(f"the image has {len(image)} octets, and a slot has room for {IMAGE_MAX}")
+    manifest = cbor2.dumps([FORMAT, version, number, len(image), hashlib.sha256(image).digest()], canonical=True)
+    signature = key.sign(_to_sign(manifest)).signature
+    signed = cbor2.dumps([SIGN_HEADER, {}, manifest, signature], canonical=True)
+    return (MAGIC + len(signed).to_bytes(2, "big") + signed).ljust(HEADER, b"\xff") + image
+
+
+def check(octets: bytes, public: VerifyKey) -> Bundle:
+    """What a bundle holds, once its signature and its image's hash were found good. BundleError says what is not."""
+    length = int.from_bytes(octets[4:6], "big")
+    signed, rest = octets[6 : 6 + length], octets[6 + length : HEADER]
+    if octets[:4] != MAGIC or len(octets) < HEADER or length > HEADER - 6 or rest.strip(b"\xff"):
+        raise BundleError("it is no bundle: its header is not one")
+    try:
+        header, unprotected, manifest, signature = cbor2.loads(signed)
+        if cbor2.dumps([header, unprotected, manifest, signature], canonical=True) != signed:
+            raise ValueError
+        public.verify(_to_sign(manifest), signature)
+        form, version, number, size, digest = cbor2.loads(manifest)
+    except BadSignatureError:
+        raise BundleError("its signature is not that of this key") from None
+    except (ValueError, TypeError, cbor2.CBORDecodeError):
+        raise BundleError("it is no bundle: its header is not one") from None
+    if header != SIGN_HEADER or unprotected != {} or form != FORMAT:
+        raise BundleError("it is a bundle of a format that is not known here")
+    image = octets[HEADER:]
+    if len(image) != size:
+        raise BundleError(f"its image has {len(image)} octets, and should have {size}: the file is not whole")
+    if hashlib.sha256(image).digest() != digest:
+        raise BundleError("its image is not the one that was signed")
+    marches = [name for name in PROCESSORS if processor(name) == number]
+    if not marches:
+        raise BundleError("it is for a processor, or a MicroPython, that is not known here")
+    return Bundle(version, marches[0], image)
+
+
+def _to_sign(manifest: bytes) -> bytes:
+    return cbor2.dumps(["Signature1", SIGN_HEADER, LABEL, manifest], canonical=True)
+
+
+def new_key(file: Path) -> SigningKey:
+    """Make the maker's key: the private half into `file`, for its owner only; the public half, as bracelets get it in
+    /update.key, beside it with the ending .pub. BundleError when there is such a file already."""
+    key = SigningKey.generate()
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BundleError(f"{file} can't be made: {error.strerror}") from error
+    with os.fdopen(handle, "w") as out:
+        out.write(bytes(key).hex() + "\n")
+    public_file(file).write_bytes(bytes(key.verify_key))
+    return key
+
+
+def public_file(file: Path) -> Path:
+    """Where `new_key` puts the public half."""
+    return file.with_name(file.name + ".pub")
+
+
+def read_key(file: Path) -> SigningKey:
+    """The maker's key as `new_key` has written it. BundleError, which doesn't quote the file."""
+    try:
+        return SigningKey(bytes.fromhex(file.read_text().strip()))
+    except (OSError, ValueError, TypeError):
+        raise BundleError(f"{file} holds no key: 64 hexadecimal digits, made by `hwsim bundle key`") from None
+
+
+def read_public(file: Path) -> VerifyKey:
+    """The public half. BundleError."""
+    try:
+        return VerifyKey(file.read_bytes())
+    except (OSError, ValueError, TypeError):
+        raise BundleError(f"{file} is no public key: 32 octets, made by `hwsim bundle key`") from None
