@@ -69,12 +69,14 @@ def encode(partitions: Iterable[Partition]) -> bytes:
 
 
 def with_journal(table: Sequence[Partition], vfs_offset: int, journal_offset: int, flash_size: int) -> list[Partition]:
-    """The same table, its file system from `vfs_offset` to the journal's 24 KB at `journal_offset`.
+    """The same table, its file system from `vfs_offset`, the journal's 24 KB at `journal_offset`.
 
     Everything else keeps its place: the boot loader starts what the image was built for. Trouble when it doesn't fit.
     """
     kept = [each for each in table if each.name not in ("vfs", "journal")]
-    files = Partition("vfs", DATA, _FAT, vfs_offset, journal_offset - vfs_offset)
+    # An image that runs from a ROMFS has it between the two.
+    end = min([each.offset for each in kept if each.offset > vfs_offset and each.name == "romfs"] + [journal_offset])
+    files = Partition("vfs", DATA, _FAT, vfs_offset, end - vfs_offset)
     journal = Partition("journal", DATA, _JOURNAL, journal_offset, JOURNAL_SIZE)
     made = sorted([*kept, files, journal], key=lambda each: each.offset)
     for one, other in itertools.pairwise(made):
