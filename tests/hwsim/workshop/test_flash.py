@@ -118,6 +118,7 @@ def in_a_batch(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, 
     return records[-1]
 
 
+@pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
 def test_three_kinds_of_board_from_start_to_receipt(relay, tmp_path):
     """One of them interrupted in every step, one an ESP32-S3, one a batch."""
     with ThreadPoolExecutor(3) as pool:
@@ -232,6 +233,7 @@ with open('/full', 'wb') as file:
 """
 
 
+@pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
 def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, picture, tmp_path):
     board = SimBoard(tmp_path, "ttyUSB0", "devkit", 8, relay.port)
     bracelet, world = board.bracelet, board.world

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from hwsim.workshop import rehearse
 from hwsim.workshop.rehearse import SimBoard, flash
 
 
+@pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
 def test_a_relay_that_ends_before_the_drill(tmp_path):
     """No receipt, so no bracelet; when the relay runs again, the same command goes on with the drill."""
     with rehearse.box(tmp_path) as relay:
