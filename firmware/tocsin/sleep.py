@@ -15,7 +15,7 @@ from tocsin.search import SETTLED, Search
 LOOK_MS = 500
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
 TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
-LOOK_AGAIN_MS = 60000  # in a vigil: not sooner, whatever an alarm asks for, since it was awake just now
+LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at once was, just now
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
@@ -211,8 +211,10 @@ class Sleep:
         self._offline = 0 if parts.heartbeats.told_at is not None else self._offline + 1
         state = parts.state
         look = state.alarm.next_at(now)
-        if look is not None:  # what it would tell now it has told, or it would not go to sleep
-            look = None if parts.update_at() is None else max(look, now + LOOK_AGAIN_MS)
+        if parts.update_at() is None:
+            look = None
+        elif look <= now:  # what it would tell now it has told, or it would not go to sleep
+            look = now + LOOK_AGAIN_MS
         due = [parts.heartbeats.due, look, parts.wearer.due()]
         ms = power.sleep_ms(now, due, bool(state.delivery.queue))
         if state.dirty is not None:
