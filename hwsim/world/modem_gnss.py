@@ -34,7 +34,7 @@ class AtLine:
             self._modem.write(data)
 
     def announce(self, us: int, data: bytes) -> None:
-        raise NotImplementedError
+        raise RuntimeError("a receiver in the modem announces nothing: see `announces`")
 
     def retract(self) -> None:
         pass
