@@ -177,3 +177,27 @@ def test_a_drill_that_nobody_closes_lets_it_sleep(asleep, world):
     world.run(2 * HOUR)
     wakes = events(world, "woke", start)
     assert len(wakes) <= 12, [event.t_us // 1_000_000 for event in wakes]
+
+
+def test_a_broker_that_takes_its_time_to_acknowledge_costs_no_further_heartbeat(asleep, world):
+    asleep.broker.puback_delay_us = 21_000_000
+    start = len(world.trace)
+    world.run(2 * HOUR)
+    wakes = events(world, "woke", start)
+    assert 7 <= len(wakes) <= 10
+    assert not [event for event in events(world, "client gone", start) if not event.detail["gracefully"]]
+    for woke in wakes[:-1]:
+        slept = next(event for event in events(world, "asleep", start) if event.t_us > woke.t_us)
+        assert slept.t_us - woke.t_us < 45e6
+
+
+def test_heartbeats_that_no_broker_takes_become_rarer_through_deep_sleep(asleep, world):
+    """Each connection ends before the broker has taken the heartbeat, so that its last will is what the relay knows."""
+    asleep.broker.puback_delay_us = None
+    until = world.now_us + 4 * HOUR * 1_000_000
+    sent = []
+    while world.now_us < until:
+        sent.append(world.expect("relay", "heartbeat", within=HOUR).t_us)
+        world.net.cut()
+    assert sent[1] - sent[0] < 200e6
+    assert len(sent) <= 22
