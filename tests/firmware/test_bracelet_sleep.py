@@ -201,3 +201,16 @@ def test_heartbeats_that_no_broker_takes_become_rarer_through_deep_sleep(asleep,
         world.net.cut()
     assert sent[1] - sent[0] < 200e6
     assert len(sent) <= 22
+
+
+def test_in_a_vigil_without_anything_new_it_looks_once_a_minute_at_most(asleep, world):
+    """Its slot is past, but with no sky and the same cell there is nothing to tell until ten minutes are over."""
+    asleep.bracelet.gnss.sky = False
+    asleep.bracelet.button.hold(4.5)
+    world.expect("firmware", "raised", within=5)
+    world.run(890)
+    start = len(world.trace)
+    world.run(5 * 60)
+    slept = [event.detail["ms"] for event in events(world, "asleep", start)]
+    assert len(slept) >= 3
+    assert min(slept) >= 30_000
