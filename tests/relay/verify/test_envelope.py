@@ -92,7 +92,7 @@ def test_alarm_comes_back(alarm: Alarm) -> None:
 
 def test_heartbeat_comes_back() -> None:
     source, state = sealer(), ChainState(0, ROOTS.heartbeat)
-    full = (Network(5, 255, 999999, 2), Health(5, 255, 2**32 - 1, 1))
+    full = (Network(5, 255, 999999, 2), Health(5, 255, 2**32 - 1, 1), 2**31 - 1)
     for beat in (Heartbeat(0, 0, 0, 0), Heartbeat(511, 2**32 - 1, 100, 65535, 2**32 - 1, *full)):
         opened = open_heartbeat(parse(source.heartbeat(beat)), state, 0)
         assert opened.heartbeat == beat
@@ -338,15 +338,23 @@ def test_limits_of_what_a_heartbeat_reports(item: int, place: int) -> None:
         assert refusal(lambda: parse_heartbeat(cbor2.dumps(good))) is Reason.BAD_PAYLOAD
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**31, None, 1.0, True, [1], b"\x01", "1"])
+def test_limits_of_the_program_s_version(version: Any) -> None:
+    beat = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0]]
+    for good in (1, 2**31 - 1):
+        assert parse_heartbeat(cbor2.dumps([*beat, good])).program == good
+    assert refusal(lambda: parse_heartbeat(cbor2.dumps([*beat, version]))) is Reason.BAD_PAYLOAD
+
+
 def test_what_a_heartbeat_leaves_out_it_leaves_out_from_the_end() -> None:
-    full = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0]]
-    for items in range(10):
+    full = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0], 12]
+    for items in range(11):
         octets = cbor2.dumps([*full, 0, 0][:items])
-        if 5 <= items <= 8:
+        if 5 <= items <= 9:
             assert parse_heartbeat(octets).encode() == octets
         else:
             assert refusal(lambda octets=octets: parse_heartbeat(octets)) is Reason.BAD_PAYLOAD
-    for wrong in ([*full[:5], full[6]], [*full[:6], full[6][:3]]):
+    for wrong in ([*full[:5], full[6]], [*full[:6], full[6][:3]], [*full[:7], 12]):
         refusal(lambda wrong=wrong: parse_heartbeat(cbor2.dumps(wrong)))
 
 
