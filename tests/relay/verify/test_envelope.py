@@ -27,11 +27,13 @@ from relay.verify import (
 from relay.verify.envelope import MAX_ALARM_COUNTER, MAX_OCTETS, SIGN_HEADER
 from relay.verify.payload import (
     CELL,
+    DOWN,
     FIX,
     HEAD,
     HEALTH,
     HEARTBEAT,
     NETWORK,
+    PROGRAM,
     Health,
     Network,
     parse_alarm,
@@ -88,6 +90,23 @@ def test_alarm_comes_back(alarm: Alarm) -> None:
         assert refusal(lambda: read(octets, state)) is Reason.OVERSIZED
     else:
         assert read(octets, state) == alarm
+
+
+def heartbeats() -> st.SearchStrategy[Heartbeat]:
+    """Every range, and what is left out left out from the end."""
+    down, program = (st.integers(*limits[0]) for limits in (DOWN, PROGRAM))
+    network = st.builds(Network, *(st.integers(*limits) for limits in NETWORK))
+    health = st.builds(Health, *(st.integers(*limits) for limits in HEALTH))
+    more = st.tuples(down, network, health, program)
+    head = st.tuples(*(st.integers(*limits) for limits in HEARTBEAT[1:]))
+    return st.builds(lambda head, more, left: Heartbeat(*head, *more[:left]), head, more, st.integers(0, 4))
+
+
+@given(heartbeats())
+def test_any_heartbeat_comes_back(beat: Heartbeat) -> None:
+    octets = sealer().heartbeat(beat)
+    assert len(octets) <= MAX_OCTETS
+    assert open_heartbeat(parse(octets), ChainState(0, ROOTS.heartbeat), 0).heartbeat == beat
 
 
 def test_heartbeat_comes_back() -> None:
