@@ -35,6 +35,7 @@ from relay.datadir import DataDir
 
 HOST, NAME = "127.0.0.1", "broker.bench"  # the second: for the bracelets, resolved in their worlds only
 SSID, WIFI_KEY = "workshop", "hwsim-key"
+NUMBER = "+10000000099"  # of the relay's modem
 SCRIPT = Path(__file__).resolve().parents[2] / "flash.sh"
 _START_S, _PATIENCE_S = 60.0, 600.0
 
@@ -51,12 +52,15 @@ def stand_in(file: Path, board: str, *, stock: bool = True) -> Path:
 
 
 class Relay:
-    """A data folder and a relay that runs on it, with its broker."""
+    """A data folder and a relay that runs on it, with its broker. `modem`: where it finds one, in a SimBoard's world;
+    its number is in no offer but of who gives it with --sms."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, modem: Path | None = None) -> None:
         self.folder = folder
+        self.modem = modem
         self.port = free_port(HOST)
-        self.command("init", str(folder), "--listen", HOST, "--port", str(self.port), "--name", NAME)
+        more = ["--sms-port", str(modem)] if modem else []
+        self.command("init", str(folder), "--listen", HOST, "--port", str(self.port), "--name", NAME, *more)
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
 
@@ -86,9 +90,12 @@ class Relay:
 
 
 class SimBoard:
-    """One board on a cable: `name` is its port, which is there while it is plugged in."""
+    """One board on a cable: `name` is its port, which is there while it is plugged in. `modem`: where the relay's is to
+    be, in the same world; it must be there when the relay starts."""
 
-    def __init__(self, folder: Path, name: str, board: str, seed: int, relay_port: int) -> None:
+    def __init__(
+        self, folder: Path, name: str, board: str, seed: int, relay_port: int, modem: Path | None = None
+    ) -> None:  # fmt: skip
         self.name = folder / name
         self.world = World(seed=seed, start=int(time.time()), realtime=True)
         self.bracelet = UsbBracelet(self.world, folder / f".{name}.flash", board=board, link=self.name)
@@ -97,6 +104,8 @@ class SimBoard:
         self.bracelet.wifi.ssid, self.bracelet.wifi.key = SSID, WIFI_KEY
         self.bracelet.chip.erase(0, self.bracelet.chip.size)
         self.world.net.route(NAME, relay_port, HOST, relay_port)
+        if modem:
+            modem.symlink_to(str(self.world.relay_modem(NUMBER).port))
         self.world.start_thread()
         self.world.call(self.bracelet.boot)
         self._seen = 0
