@@ -63,6 +63,9 @@ class Life:
             self.accepted = True
         elif name == "close" and counter is not None and counter == self.raised:
             self.closed = True
+        elif name == "missing":
+            part, why = values.get("part"), values.get("reason")
+            raise Trouble(f"the firmware does without {_MISSING.get(part or '', f'its {part}')} ({why}), {_FOUND}")
         elif name == "sim":
             self._sim = values.get("state", "")
         elif name == "failed":
@@ -83,6 +86,8 @@ class Life:
         return "; ".join(words)
 
 
+_MISSING = {"wake": "sleep, because a pin can't wake the chip"}
+_FOUND = "which a finished bracelet must have: look at that part in the board file, and run this with --from-start"
 _REFUSED = {
     "partition": "the bracelet finds no partition for its journal: run this with --from-start",
     "journal": "the bracelet can't use its journal: run this with --from-start",

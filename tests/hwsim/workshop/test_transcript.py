@@ -74,6 +74,8 @@ def test_a_real_alarm_is_no_drill():
         ("@refused what=journal reason=lost", "can't use its journal"),
         ("@refused what=offer reason=ValueError", "refuses the relay's offer"),
         ("@crashed reason=ImportError", "could not start"),
+        ("@missing part=battery reason=KeyError", r"does without its battery \(KeyError\)"),
+        ("@missing part=wake reason=pin", "does without sleep, because a pin"),
     ],
 )
 def test_a_bracelet_that_cannot_go_on(line, why):
