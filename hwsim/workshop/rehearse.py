@@ -123,12 +123,13 @@ class SimBoard:
 
     def do(self, what: str) -> None:
         bracelet, world = self.bracelet, self.world
-        if what == "button":
+        if what == "button_press":
             world.call(lambda: bracelet.button.press(0.3))
-        elif what == "strap":
+        elif what.startswith("strap"):
             strap = bracelet.strap
             assert strap is not None
-            world.call(strap.close)
+            if what == "strap_close":
+                world.call(strap.close)
             world.call(lambda: world.after(1_000_000, strap.open))
         elif what == "drill":
             rig = cast(Rig, self)  # of which the hand uses world and bracelet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from hwsim.rig import Rig
@@ -117,6 +119,21 @@ def test_an_alarm_that_is_no_drill_is_left_alone(at_the_bench, world):
     assert len(bench.alarms()) == 1
     bench.answers = True
     world.expect("firmware", "delivered", within=120, counter=bench.alarms()[0].counter)
+
+
+def test_a_bracelet_without_the_number_or_an_identity_says_so(at_the_bench, world):
+    bench = at_the_bench
+    settings = json.loads(bench.bracelet.files.get("/settings.json"))
+    del settings["sms"]
+    for path in ("/settings.json", "/settings.json.2"):
+        bench.bracelet.files.put(path, json.dumps(settings).encode())
+    begin(bench)
+    assert result(world) == "number"
+    bench.bracelet.power_cut()
+    for path in ("/identity", "/identity.2"):
+        bench.bracelet.files.put(path, b"")
+    begin(bench)
+    assert result(world) == "blank"
 
 
 # -- what the workshop makes of what it hears
