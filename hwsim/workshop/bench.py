@@ -322,19 +322,19 @@ class Bench:
                 f"version that it was made with ({facts['firmware']['version']}), or run this with --from-start"
             )
         desk.check()
-
-        def close(counter: int) -> None:
-            with contextlib.suppress(Trouble):  # it has not arrived, or is closed already
-                desk.close(f"{facts['kid']}-{counter}")
+        texted: list[int] = facts.setdefault("texted", [])  # its drills, those of interrupted runs, too
 
         def note(counter: int) -> None:
-            facts["texted"] = counter
+            texted.append(counter)
             plan.save(self._state, self.progress)
 
-        if "texted" in facts:  # whatever became of that one, it is over
-            close(facts["texted"])
         made, patience, way = build.compiled(facts["march"]), self._options.patience, facts["drill"]["path"]
-        return {"sms": smsdrill_host.run(self._cable, made, self._person, patience, way, note, close)}
+        try:
+            return {"sms": smsdrill_host.run(self._cable, made, self._person, patience, way, note)}
+        finally:
+            for counter in texted:
+                with contextlib.suppress(Trouble):  # it has not arrived, or is closed already
+                    desk.close(f"{facts['kid']}-{counter}")
 
     def _do_record(self) -> dict[str, Any]:
         facts = dict(self.progress.facts)

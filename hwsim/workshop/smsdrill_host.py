@@ -1,7 +1,7 @@
 """The drill by SMS as the workshop runs it: starts smsdrill.py on the board, hears what comes, and judges.
 
-A drill from before, whose run was interrupted, is over before another is raised: on the bracelet by smsdrill.py, at the
-relay by `close`.
+A drill of a run that was interrupted is over before another is raised: on the bracelet by smsdrill.py; at the relay it
+is closed with that one.
 """
 
 from __future__ import annotations
@@ -100,10 +100,9 @@ class Back(Life):
 
 
 def run(
-    cable: Cable, made: Path, person: Person, patience: float, way: str, note: Callable[[int], None],
-    close: Callable[[int], None],
+    cable: Cable, made: Path, person: Person, patience: float, way: str, note: Callable[[int], None]
 ) -> dict[str, Any]:  # fmt: skip
-    """What the record says of it. `way`: by which the first drill went; `note` and `close` get its counter."""
+    """What the record says of it. `way`: by which the first drill went; `note` gets its counter."""
     person.tell("a second drill, by SMS alone: it needs no hand, and may take minutes; leave button and strap alone")
     life, begin, took = Text(), 0.0, None
 
@@ -125,15 +124,11 @@ def run(
     module = f"{SMSDRILL}.mpy"
     start = f"import os, {SMSDRILL}; os.remove('{module}'); {SMSDRILL}.main({int(patience)})"
     within = _NETWORK_S + patience + _START_S
-    try:
-        cable.mpremote("fs", "cp", str(made / module), f":{module}", "+", "exec", start, within=within, line=hear)
-        if life.result == "number":
-            person.tell(f"{_NO_NUMBER}: passed over")
-            return NOT_CONFIGURED
-        life.judge(patience)
-    finally:
-        if life.raised is not None:
-            close(life.raised)
+    cable.mpremote("fs", "cp", str(made / module), f":{module}", "+", "exec", start, within=within, line=hear)
+    if life.result == "number":
+        person.tell(f"{_NO_NUMBER}: passed over")
+        return NOT_CONFIGURED
+    life.judge(patience)
     _comes_back(cable, way)
     return {"result": "good", "counter": life.raised, "receipt_s": took}
 

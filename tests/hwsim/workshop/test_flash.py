@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,15 +81,31 @@ class Interrupted(Person):
 
 
 def in_one_go(board: SimBoard, folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
-    """With a drill by SMS."""
+    """With a drill by SMS, in the middle of which the cable is pulled."""
     options = rehearse.options(folder, relay.folder, rehearse.stand_in(folder / "image.bin", kind))
-    options += ["--sms", rehearse.NUMBER, "--assume", "seen"]
-    status, said = flash(board, "--board", kind, "--port", str(board.name), *options)
+    options = ["--board", kind, "--port", str(board.name), *options, "--sms", rehearse.NUMBER, "--assume", "seen"]
+
+    def pull(told: dict[str, Any]) -> bool:
+        if told.get("tell") == "raised":
+            board.unplug()
+        return False
+
+    status, said = flash(board, *options, hear=pull)
+    assert status == 1, said
+    assert next(told["trouble"] for told in said if "trouble" in told).startswith("the board is gone from")
+    board.plug()
+    status, said = flash(board, *options)
     assert status == 0, said
+    assert [told["step"] for told in said if "verdict" in told] == ["sms", "record"]
     (made,) = [told["record"] for told in said if "record" in told]
-    by_sms = [event for event in board.world.call(lambda: list(board.world.trace)) if event.detail.get("by") == "trial"]
-    assert [event.detail["counter"] for event in by_sms] == [made["sms"]["counter"]]
-    assert made["sms"]["counter"] != made["drill"]["counter"] and made["sms"]["receipt_s"] > 0
+    happened = board.world.call(lambda: list(board.world.trace))
+    first, second = (event.detail["counter"] for event in happened if event.detail.get("by") == "trial")
+    assert made["sms"]["counter"] == second and made["sms"]["receipt_s"] > 0
+    for counter in (made["drill"]["counter"], second):  # the relay has them, and they are over
+        with pytest.raises(subprocess.CalledProcessError) as closed:
+            relay.command("close", f"{made['kid']}-{counter}", "--data", str(relay.folder))
+        assert "closed" in closed.value.stderr
+    assert len({made["drill"]["counter"], first, second}) == 3
     return dict(made)
 
 
