@@ -3,8 +3,8 @@
 It is the program as ever, with its own journal and keys, but for this: its settings name no data network (in memory;
 on flash they stay), it raises a drill by itself, and it doesn't sleep, the last two as an update on trial does
 (tocsin/update.py). And as there whatever may be real goes first: a press, a strap that opens, an error of a task end
-it. Before it ends nothing of the drill is left in the journal. Then nobody feeds the watchdog any more: should the
-cable be out by now, the bracelet is back at its work 40 s later.
+it; a strap's alarm is raised and goes on. Before it ends nothing of the drill is left in the journal. Then nobody
+feeds the watchdog any more: should the cable be out by now, the bracelet is back at its work 40 s later.
 
 `@test part=sms result=` on the console. Compiled together with the firmware, because that has short names.
 """
@@ -23,26 +23,26 @@ LOOK_MS = 100
 DENIED = 3  # registration: 3GPP TS 27.007, 7.2
 
 
-async def _drill(one, bracelet, state, ms, over):
+async def _drill(one, bracelet, state, ms, why, over):
     alarm, end = state.alarm, update.Updater(one, bracelet, state)._end_drill
     if alarm.drill:  # the one before, which nobody has closed yet; or one of ours, whose cable was pulled
         end(alarm.counter)
     if alarm.active or state.delivery.queue:
-        over.append("busy")
+        why.append("busy")
     first, until, raised = state.first, one.clock.ms() + NETWORK_MS, False
-    while not over and state.acked <= first:
+    while not why and state.acked <= first:
         now = one.clock.ms()
         if not raised and bracelet._sms.up:
             raised, until = True, now + ms
             bracelet.want("trial")
         if bracelet.pressed():
-            over.append("pressed")
+            why.append("pressed")
         elif now > until:
-            over.append("late" if raised else "denied" if bracelet._modem.stat == DENIED else "network")
+            why.append("late" if raised else "denied" if bracelet._modem.stat == DENIED else "network")
         await asyncio.sleep_ms(LOOK_MS)
     end(first)
-    over.append("ok")  # the first word counts
-    await asyncio.sleep_ms(LOOK_MS * 10)  # its end would be told as an error; by now all of this has ended
+    over.append(why[0] if why else "ok")  # only now: nothing goes on after this
+    await asyncio.sleep_ms(LOOK_MS * 10)  # or its end would be told as an error
 
 
 async def _life(one, over):
@@ -53,7 +53,7 @@ async def _life(one, over):
 
 def main(seconds):
     """`seconds`: for the receipt, from when there is a network."""
-    over = []
+    why, over = [], []  # what is wrong; the result
     load = settings.load_settings
 
     def without_data():
@@ -70,9 +70,9 @@ def main(seconds):
         starts = boots.Boots(machine.RTC(), machine.reset_cause(), floor.Floor("starts"), floor.Floor("crash"))
         starts.lived()  # it ends on purpose: no reason for safe mode
         one = app.App(starts)
-        one.trial, one.abandon = True, lambda: over.append("abandoned")
+        one.trial, one.abandon = True, lambda: why.append("abandoned")
         one._update = lambda bracelet, state: one.supervisor.start(
-            "drill", lambda: _drill(one, bracelet, state, seconds * 1000, over)
+            "drill", lambda: _drill(one, bracelet, state, seconds * 1000, why, over)
         )
         gc.collect()
         gc.threshold(49152)

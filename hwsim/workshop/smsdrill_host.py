@@ -6,6 +6,7 @@ is closed with that one.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,7 @@ _WRONG = {
     "busy": "the bracelet still has an alarm that is no drill: close it at the relay, and run this again when the "
     "bracelet has heard that",
     "pressed": "the button was pressed meanwhile, and that goes first; leave it alone, and run this again",
-    "abandoned": "the strap was moved, or a part of the firmware failed; leave the bracelet alone, and run this again",
+    "abandoned": "an error ended a part of the firmware, and the drill with it; flash.sh's log names it. Run it again",
     "again": "the bracelet started anew in the middle: is its supply strong enough for the modem (bursts of 2 A)?",
     "blank": "the bracelet has lost its identity: run this with --from-start",
     "failed": "it ended without a word; flash.sh's log says more. Run this again",
@@ -115,7 +116,7 @@ def run(
         if known is None and life.raised is not None:
             begin = time.monotonic()
             note(life.raised)
-            person.tell("raised")
+            person.tell("raised; goes out by SMS", raised=life.raised)
         if life.taken > sent:
             person.tell("the network has taken the message; waits for the relay's receipt")
         if life.delivered and took is None:
@@ -124,11 +125,16 @@ def run(
     module = f"{SMSDRILL}.mpy"
     start = f"import os, {SMSDRILL}; os.remove('{module}'); {SMSDRILL}.main({int(patience)})"
     within = _NETWORK_S + patience + _START_S
-    cable.mpremote("fs", "cp", str(made / module), f":{module}", "+", "exec", start, within=within, line=hear)
-    if life.result == "number":
-        person.tell(f"{_NO_NUMBER}: passed over")
-        return NOT_CONFIGURED
-    life.judge(patience)
+    try:
+        cable.mpremote("fs", "cp", str(made / module), f":{module}", "+", "exec", start, within=within, line=hear)
+        if life.result == "number":
+            person.tell(f"{_NO_NUMBER}: passed over")
+            return NOT_CONFIGURED
+        life.judge(patience)
+    except Trouble:
+        with contextlib.suppress(Trouble), cable.console() as console:
+            console.reset()  # back to its work at once, and not by its watchdog
+        raise
     _comes_back(cable, way)
     return {"result": "good", "counter": life.raised, "receipt_s": took}
 

@@ -42,6 +42,8 @@ class Life:
             self.armed = True
         elif name == "link":
             (self.paths.add if values.get("up") == "1" else self.paths.discard)(values.get("path", ""))
+            if "sms" in self.paths:
+                self._sim = ""  # it is told again only when it is another
         elif name == "drill":
             self.armed_drill = True
         elif name == "raised":

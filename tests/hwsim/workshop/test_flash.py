@@ -86,7 +86,7 @@ def in_one_go(board: SimBoard, folder: Path, kind: str, number: int, relay: Rela
     options = ["--board", kind, "--port", str(board.name), *options, "--sms", rehearse.NUMBER, "--assume", "seen"]
 
     def pull(told: dict[str, Any]) -> bool:
-        if told.get("tell") == "raised":
+        if "raised" in told:
             board.unplug()
         return False
 

@@ -89,6 +89,11 @@ def test_without_a_receipt_it_is_over_and_the_next_one_is_another(at_the_bench, 
     bench.answers = False
     begin(bench)
     assert result(world) == "late"
+    world.expect("bracelet", "watchdog", within=45)
+    back = world.now_us
+    world.run(60)
+    calm = [event.what for event in world.trace if event.t_us > back and event.who == bench.bracelet.firmware_name]
+    assert "armed" in calm and not {"raised", "update", "published"} & set(calm)
     bench.answers = True
     begin(bench)
     world.expect("sms centre", "accepted", within=60)
@@ -107,6 +112,21 @@ def test_no_network(at_the_bench, world, reason):
     begin(bench)
     assert result(world) == reason
     assert bench.alarms() == []
+
+
+def test_a_strap_that_opens_ends_it_and_its_alarm_goes_on(at_the_bench, world):
+    bench = at_the_bench
+    bench.answers = False
+    begin(bench)
+    world.expect("firmware", "sms", within=60, ok=1)
+    world.call(bench.bracelet.strap.close)
+    world.run(6)
+    world.call(bench.bracelet.strap.open)
+    real = world.expect("firmware", "raised", within=10, by="strap").detail["counter"]
+    assert result(world) == "abandoned"
+    bench.answers = True
+    world.expect("firmware", "delivered", within=90, counter=real)
+    assert not bench.flags()[real]["drill"]
 
 
 def test_an_alarm_that_is_no_drill_is_left_alone(at_the_bench, world):
@@ -167,7 +187,7 @@ def test_a_receipt_by_sms_is_good():
         (("@armed", "@test part=sms result=denied"), "refuses this SIM"),
         (("@armed", "@test part=sms result=busy"), "an alarm that is no drill"),
         ((*TAKEN, "@test part=sms result=pressed"), "the button was pressed"),
-        ((*TAKEN, "@test part=sms result=abandoned"), "the strap was moved"),
+        ((*TAKEN, "@test part=sms result=abandoned"), "an error ended a part"),
         ((*TAKEN, "@boot cause=watchdog"), "started anew in the middle"),
         (("@test part=sms result=blank",), "lost its identity"),
         (TAKEN, "ended without a word"),
@@ -181,8 +201,9 @@ def test_anything_else_is_told_with_what_to_do(lines, why):
 
 
 def test_a_real_alarm_in_the_middle_is_no_drill():
-    with pytest.raises(Trouble, match="REAL alarm"):
-        heard(*TAKEN, "@raised by=hold counter=34 octets=123")
+    for what in ("hold", "strap", "check_in"):
+        with pytest.raises(Trouble, match="REAL alarm"):
+            heard(*TAKEN, f"@raised by={what} counter=34 octets=123")
 
 
 def test_afterwards_it_is_calm():

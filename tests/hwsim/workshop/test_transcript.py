@@ -88,3 +88,4 @@ def test_hints():
     life = heard("@sim state=missing", "@failed path=mqtt reason=OSError:111", "@link path=net up=1")
     assert life.hints() == "the SIM is missing; the last thing that failed was mqtt: OSError:111; up are net"
     assert heard("@link path=net up=1", "@link path=net up=0").hints() == "no path was up"
+    assert heard("@sim state=failed", "@link path=sms up=1").hints() == "up are sms"  # it was only starting
