@@ -92,7 +92,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "held_low": Key("outputs"),
     },
 }
-_SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000)} | {
+_SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000), "usb_replaces_cell": Key("bool")} | {
     f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states
 }
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")

@@ -55,10 +55,15 @@ def duress_call_back(rig: Rig) -> None:
     _hold(rig, 3 * TAP_EVERY_S)
 
 
+def announce_drill(rig: Rig) -> float:
+    """A half hold and four taps; how many seconds that takes, with the answer."""
+    return _half_hold_and(rig, 4)
+
+
 @action("wearer")
 def drill(rig: Rig) -> None:
     """a half hold, four taps, and when the double tick was felt, a hold: raise a drill"""
-    _hold(rig, _half_hold_and(rig, 4))
+    _hold(rig, announce_drill(rig))
 
 
 @action("wearer", "check_out")

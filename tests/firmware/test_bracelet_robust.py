@@ -329,6 +329,18 @@ def test_the_battery_ends_without_an_alarm(bench, world):
     assert not beat(bench, world, within=1000).last
 
 
+def test_a_cell_that_is_cut_off_while_usb_is_in_does_not_end(bench, world):
+    """So it is on several LilyGO boards: see power.usb_replaces_cell in their files."""
+    bench.boot(settle=70)
+    bench.bracelet.battery.cut_off = True
+    world.expect_nothing("firmware", "battery", within=1000)
+    told = heard(bench)
+    assert (told.last, told.battery) == (False, 100)
+    bench.bracelet.battery.cut_off = False
+    world.run(1000)
+    assert 70 < heard(bench).battery < 90
+
+
 def test_the_last_update_says_that_it_is(bench, world):
     bench.boot(settle=70)
     alarm_arrives(bench, world)

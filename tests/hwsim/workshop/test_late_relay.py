@@ -34,6 +34,6 @@ def test_a_relay_that_ends_before_the_drill(tmp_path):
             relay.start()
             status, said = flash(board, *options)
             assert status == 0, said
-            assert [told["step"] for told in said if "verdict" in told] == ["drill", "record"]
+            assert [told["step"] for told in said if "verdict" in told] == ["drill", "sms", "record"]
         finally:
             board.close()
