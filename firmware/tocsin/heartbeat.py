@@ -8,13 +8,14 @@ from tocsin import aio, log
 
 SOON_MS = 1000
 LEAST_MS = 60000  # between two, when connections come and go: doubled with each that the broker did not take
+PROMPT_MS = 10000  # a broker that takes longer for its PUBACK is slow
 TOKEN = -1  # in place of a counter: only `acknowledged` waits for its PUBACK
 NO_LINK, WIFI, PPP = 0, 1, 2  # what the relay reads as its way: without any, it is a last will
 
 
 class Heartbeats:
-    """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start), `tries`
-    how many were sent since the last that it took."""
+    """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start), `sent_at`
+    when the last was handed over, `tries` how many were since one that it took promptly."""
 
     def __init__(self, state, clock, mqtt, topic, battery, modem, boots, every_s, random_byte):
         self._state = state
@@ -25,7 +26,7 @@ class Heartbeats:
         self._modem = modem
         self._boots = boots
         self._every_ms = every_s * 1000
-        self._sent_at = None
+        self.sent_at = None
         self._connected = False  # since the start
         self.owed = False  # its time came without a connection
         self.link = WIFI  # the link that is up
@@ -54,7 +55,7 @@ class Heartbeats:
     def connected(self):
         """There is a connection: the relay may hold the will of the one before for the last word."""
         if self._connected:
-            again = (self._sent_at or 0) + (LEAST_MS << min(self.tries, 8))
+            again = (self.sent_at or 0) + (LEAST_MS << min(self.tries, 8))
             self.due = min(self.due, max(self._clock.ms() + SOON_MS, again))
         self._connected = True
         if self.owed:
@@ -83,7 +84,7 @@ class Heartbeats:
 
     def send(self, sealed):
         if sealed and self._mqtt.publish(TOKEN, self._topic, sealed[1]):
-            self._sent_at = self._clock.ms()
+            self.sent_at = self._clock.ms()
             self.tries += 1
             log.event("heartbeat", counter=sealed[0])
 
@@ -95,6 +96,7 @@ class Heartbeats:
 
     def acknowledged(self):
         """The broker has the last one."""
-        self.told_at = self._clock.ms()
-        self.tries = 0
+        now = self.told_at = self._clock.ms()
+        if now - self.sent_at <= PROMPT_MS:
+            self.tries = 0
         self._boots.told(self._said)

@@ -10,12 +10,14 @@ import time
 import machine
 
 from tocsin import alarm, boots, log, power, rest
+from tocsin.heartbeat import PROMPT_MS
 from tocsin.search import SETTLED, Search
 
 LOOK_MS = 500
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
 TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
 LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at once was, just now
+PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
@@ -149,9 +151,11 @@ class Sleep:
 
     def _told(self, now):
         """Is the heartbeat out, and all taken that waited for us; or is there no way for that now?"""
-        told_at, linked = self._parts.heartbeats.told_at, self._parts.linked()
-        if told_at is not None:
-            return now - told_at >= LINGER_MS
+        beats, linked = self._parts.heartbeats, self._parts.linked()
+        if beats.told_at is not None:
+            return now - beats.told_at >= LINGER_MS
+        if beats.sent_at is not None and beats.tries % PATIENT_EVERY != 1 and now - beats.sent_at >= PROMPT_MS:
+            return True
         if linked or linked is None:
             self._linked_at = now
             return False

@@ -191,6 +191,24 @@ def test_a_broker_that_takes_its_time_to_acknowledge_costs_no_further_heartbeat(
         assert slept.t_us - woke.t_us < 45e6
 
 
+@pytest.mark.parametrize("delay_us", [50_000_000, None])
+def test_of_a_broker_that_acknowledges_late_or_never_only_every_fourth_puback_is_waited_for(asleep, world, delay_us):
+    """Or it would cost half the days of a charge."""
+    asleep.broker.puback_delay_us = delay_us
+    world.run(HOUR)
+    begun_us, start = asleep.bracelet.meter.times()["processor", "active"], len(world.trace)
+    world.run(4 * HOUR)
+    assert 15 <= len(events(world, "woke", start)) <= 18
+    assert asleep.bracelet.meter.times()["processor", "active"] - begun_us < 17 * 30e6
+    heard = [event for event in events(world, "heartbeat", start) if event.who == "relay"]
+    assert len(heard) >= 15
+    asleep.broker.puback_delay_us = 0
+    world.run(HOUR)  # it finds out that the broker is a quick one again
+    begun_us = asleep.bracelet.meter.times()["processor", "active"]
+    world.run(HOUR)
+    assert asleep.bracelet.meter.times()["processor", "active"] - begun_us < 4 * 10e6
+
+
 def test_heartbeats_that_no_broker_takes_become_rarer_through_deep_sleep(asleep, world):
     """Each connection ends before the broker has taken the heartbeat, so that its last will is what the relay knows."""
     asleep.broker.puback_delay_us = None
