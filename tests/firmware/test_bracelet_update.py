@@ -38,6 +38,9 @@ def release(tmp_path):
     return make
 
 
+either = pytest.mark.parametrize("loaded", [False, True], ids=["romfs", "files"])  # see firmware/README.md, The image
+
+
 @pytest.fixture
 def updating(make_bench, world):
     """A bracelet that finds this bundle at its next start."""
@@ -65,8 +68,9 @@ def felt(bench, since_us):
     return bench.bracelet.haptic.felt_since(since_us)
 
 
-def test_a_new_version_is_installed_tried_and_kept(updating, release, world):
-    bench = updating(release(2))
+@either
+def test_a_new_version_is_installed_tried_and_kept(updating, release, world, loaded):
+    bench = updating(release(2), loaded=loaded)
     firmware(world, "installed", version=2)
     firmware(world, "trial", version=2)
     start = world.now_us
@@ -84,16 +88,25 @@ def test_a_new_version_is_installed_tried_and_kept(updating, release, world):
     assert felt(bench, start) != []
 
 
-def test_the_next_one_goes_into_the_other_slot_and_an_older_one_nowhere(updating, release, world):
-    bench = updating(release(2))
+def slots(bench, loaded):
+    """What each begins with."""
+    if loaded:
+        files = [name for name in ("/slot1.bin", "/slot2.bin") if bench.bracelet.files.exists(name)]
+        return [bench.bracelet.files.get(name)[:4] for name in files]
+    octets = bench.bracelet.flash_path.read_bytes()
+    return [octets[at : at + 4] for at in SLOTS]
+
+
+@either
+def test_the_next_one_goes_into_the_other_slot_and_an_older_one_nowhere(updating, release, world, loaded):
+    bench = updating(release(2), loaded=loaded)
     firmware(world, "kept", version=2)
     world.run(20)
     bench.bracelet.power_cut()
     give(bench, release(3))
     bench.bracelet.boot()
     firmware(world, "kept", version=3)
-    octets = bench.bracelet.flash_path.read_bytes()
-    assert [octets[at : at + 4] for at in SLOTS] == [b"TCNB", b"TCNB"]
+    assert slots(bench, loaded) == [b"TCNB", b"TCNB"]
     for version in (1, 2, 3):
         world.run(20)
         bench.bracelet.power_cut()
@@ -115,9 +128,10 @@ FAULTS = {
 }
 
 
+@either
 @pytest.mark.parametrize("reason", FAULTS)
-def test_what_is_not_as_its_maker_signed_it_is_refused(updating, release, world, reason):
-    bench = updating(FAULTS[reason](release(2)))
+def test_what_is_not_as_its_maker_signed_it_is_refused(updating, release, world, reason, loaded):
+    bench = updating(FAULTS[reason](release(2)), loaded=loaded)
     world.expect("firmware", "refused", within=60, what="update", reason=reason)
     assert not bench.bracelet.files.exists("/update.bin")
     bench.bracelet.reset()
@@ -151,14 +165,15 @@ PROGRAMS = {
 }
 
 
+@either
 @pytest.mark.parametrize("fault", PROGRAMS)
-def test_one_that_does_not_even_start_is_left_again(updating, world, tmp_path, fault):
+def test_one_that_does_not_even_start_is_left_again(updating, world, tmp_path, fault, loaded):
     world.wall_limit_s = 1.0  # for the one that hangs
     (tmp_path / "files/tocsin").mkdir(parents=True)
     (tmp_path / "files/tocsin/app.py").write_text(PROGRAMS[fault])
     mpy.make_rom(tmp_path / "files", tmp_path / "image")
     image = (tmp_path / "image").read_bytes()
-    bench = updating(bundle.sign(2, bundle.processor(march()), image, KEY))
+    bench = updating(bundle.sign(2, bundle.processor(march()), image, KEY), loaded=loaded)
     firmware(world, "installed")
     firmware(world, "given_up", within=300)
     world.expect("firmware", "armed", within=5)
@@ -226,6 +241,36 @@ def test_a_slot_whose_flash_was_damaged_leaves_the_first_image(updating, release
     octets = path.read_bytes()
     at = SLOTS[0]
     path.write_bytes(octets[: at + 1024] + b"\xff" * 0x10000 + octets[at + 1024 + 0x10000 :])
+    bench.bracelet.boot()
+    world.expect("firmware", "armed", within=5)
+    bench.press()
+    world.expect("firmware", "delivered", within=30)
+
+
+def empty(octets):
+    return b""
+
+
+def damaged(octets):
+    return octets[:1024] + b"\xff" * 0x10000 + octets[1024 + 0x10000 :]
+
+
+def without_its_end(octets):
+    return octets[:40000]
+
+
+def all_one_folder(octets):
+    """Of 12 MB, as its length says."""
+    return octets[:1024] + b"\xd2\xcd\x31\x86\x80\x80\x00" + b"\x04\x85\x80\x80\x00\x01a" * 20000
+
+
+@pytest.mark.parametrize("damage", [empty, damaged, without_its_end, all_one_folder])
+def test_a_slots_file_that_was_damaged_leaves_the_first_image(updating, release, world, damage):
+    bench = updating(release(2), loaded=True)
+    firmware(world, "kept")
+    world.run(20)
+    bench.bracelet.power_cut()
+    bench.bracelet.files.put("/slot1.bin", damage(bench.bracelet.files.get("/slot1.bin")))
     bench.bracelet.boot()
     world.expect("firmware", "armed", within=5)
     bench.press()
