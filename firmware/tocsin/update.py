@@ -27,9 +27,9 @@ OFFERED, PART = "/update.get", "/update.part"  # see app.py
 SLOT_FILE = "/slot%d.bin"  # a slot, where programs don't run from a partition: slots.py
 PIECE = 448  # of a bundle, in one MQTT message: with its topic within mqtt_codec.PACKET_MAX
 ANSWER_MS = 10000
-SILENT = 6  # pieces in a row that do not come: then not before the next start, or so long awake
+SILENT = 3  # times in a row that a piece does not come: then not before the next start, or after so long awake
 AGAIN_MS = 900000
-VAIN, VAIN_MAX = "vain", 24  # in NVS: how often in a row there was silence; then it is nowhere, and no more is asked
+VAIN, VAIN_MAX = "vain", 24  # in NVS: how often in a row not even one came; then they are nowhere
 SPARE = 16384  # octets that a bundle must leave free in the file system
 ROOM = 0x20000  # of an image in the partition `romfs`
 HEADER = 1024  # of a bundle: "TCNB", length of the COSE_Sign1, that, and room for more
@@ -110,12 +110,14 @@ class Updater:
             await self._prove(state >> 2 & 3)
         while True:
             for path, step in ((FILE, self._install), (OFFERED, self._fetch)):
-                if settings.read(path, 1):
-                    try:
+                wanted = settings.read(path, HEADER)
+                try:
+                    if wanted:
                         await step()
-                    except (OSError, ValueError, MemoryError, AttributeError, TypeError, IndexError) as error:
-                        refuse(error)
-                    self._bracelet.hold(False)
+                except (OSError, ValueError, MemoryError, AttributeError, TypeError, IndexError) as error:
+                    if settings.read(path, HEADER) == wanted:  # else it was another one that came meanwhile
+                        refuse(error, path)
+                self._bracelet.hold(False)
             await asyncio.sleep_ms(LOOK_MS)
 
     async def _calm(self):
@@ -144,9 +146,7 @@ class Updater:
         if at % PIECE or at > size:
             os.remove(PART)
             at = 0
-        room = os.statvfs("/")
-        if room[0] * room[3] < size - at + SPARE:
-            raise ValueError("room")
+        there = at
         while at < size:
             await self._calm()
             if self._clock.ms() < self._ask_at or not self._bracelet.fetch(topic + str(at // PIECE), self._take):
@@ -159,19 +159,21 @@ class Updater:
             if self._got is None:
                 silent += 1
                 if silent == SILENT:
-                    return self._in_vain()
+                    return self._later(at > there)
             elif len(self._got) != min(PIECE, size - at):
                 raise ValueError("piece")
             else:
-                silent = 0
+                silent, room = 0, os.statvfs("/") if at == there else None
+                if room and room[0] * room[3] < size - at + SPARE:
+                    raise ValueError("room")
                 with open(PART, "ab") as file:  # noqa: ASYNC230 - there is no other way, and it is quick
                     file.write(self._got)
                 at += len(self._got)
-        await self._fetched(digest)
+        await self._fetched(offer, digest)
 
-    def _in_vain(self):
-        """Each waking would last a minute for nothing, for ever."""
-        vain = floor.Floor(VAIN).read() + 1
+    def _later(self, some):
+        """But not for ever: each waking would last half a minute for nothing."""
+        vain = 0 if some else floor.Floor(VAIN).read() + 1
         self._ask_at = self._clock.ms() + AGAIN_MS
         floor.Floor(VAIN).write(vain % VAIN_MAX)
         if vain >= VAIN_MAX:
@@ -181,9 +183,11 @@ class Updater:
         self._got = octets
         self._came.set()
 
-    async def _fetched(self, digest):
+    async def _fetched(self, offer, digest):
         with open(PART, "rb") as file:  # noqa: ASYNC230 - as above
             await self._check(lambda at: file.read(_PIECE), _size(PART), digest)
+        if settings.read(OFFERED) != offer:
+            return
         log.event("firmware", state="fetched")
         os.rename(PART, FILE)
         os.remove(OFFERED)
@@ -274,12 +278,12 @@ class Updater:
             self._state.persist()
 
 
-def refuse(error):
-    """Nothing is installed, and the bundle is gone."""
+def refuse(error, path):
+    """Nothing is installed, and this bundle, or the order of it, is gone."""
     why = isinstance(error, ValueError) and error.args
     log.event("refused", what="update", reason=str(error.args[0]).replace(" ", "_") if why else log.reason(error))
-    for path in (OFFERED, PART, FILE):
+    for gone in (path, PART):
         try:
-            os.remove(path)
+            os.remove(gone)
         except OSError:
             pass

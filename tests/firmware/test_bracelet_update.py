@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from statistics import median
 
 import pytest
 from nacl.signing import SigningKey
@@ -366,3 +367,81 @@ def test_an_older_one_is_not_even_fetched(make_bench, world):
     bench.update(bundle.sign(1, bundle.processor(march()), b"older", KEY))
     world.expect("firmware", "refused", within=20, what="update", reason="version")
     assert pieces_asked(world) == 0
+
+
+def awake_s(world, since_us):
+    """How long each waking from deep sleep lasted."""
+    found, woke = [], None
+    for event in world.trace:
+        if event.t_us < since_us or event.who != "firmware":
+            continue
+        if event.what == "woke":
+            woke = event.t_us
+        elif event.what == "asleep" and woke is not None:
+            found.append((event.t_us - woke) / 1e6)
+            woke = None
+    return found
+
+
+def test_an_alarm_that_goes_on_sleeps_as_if_no_bundle_waited(make_bench, release, world):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    world.expect("firmware", "update", within=10, path="mqtt")
+    bench.press()
+    world.run(1200)
+    start = world.now_us
+    world.run(2400)
+    assert median(awake_s(world, start)) < 60
+    assert not bench.bracelet.files.exists("/update.bin")
+    bench.close_alarm()
+    firmware(world, "kept", within=3600)
+
+
+def test_without_a_network_nothing_stays_awake_for_a_bundle(make_bench, release, world):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    world.expect("firmware", "update", within=10, path="mqtt")
+    bench.bracelet.wifi.up = False
+    world.run(600)
+    start = world.now_us
+    world.run(4 * 3600)
+    assert median(awake_s(world, start)) < 5
+    bench.bracelet.wifi.up = True
+    firmware(world, "kept", within=3600)
+
+
+def test_pieces_that_never_come_are_given_up_for_good(make_bench, world, release):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    bench.broker.retained.clear()
+    world.expect("firmware", "refused", within=10 * 3600, what="update", reason="silent")
+    asked = pieces_asked(world)
+    assert asked < 200
+    world.run(3600)
+    assert pieces_asked(world) == asked
+    bench.update(release(3))  # once more ordered, it is asked for anew
+    firmware(world, "kept", within=3600, version=3)
+
+
+def test_another_order_in_the_middle_takes_its_place(make_bench, world, release):
+    bench = keyed(make_bench)
+    bench.update(release(2))
+    world.expect("firmware", "update", within=10, path="mqtt")
+    world.run(3)
+    bench.update(release(3))
+    firmware(world, "kept", within=600, version=3)
+    assert not any(event.what == "refused" for event in world.trace if event.who == "firmware")
+
+
+@either
+def test_a_full_file_system_refuses_and_loses_nothing(make_bench, world, release, loaded):
+    bench = make_bench(loaded=loaded)
+    bench.bracelet.files.put("/update.key", bytes(KEY.verify_key))
+    bench.bracelet.files.fill("/full")
+    bench.boot(settle=20)
+    before = bench.bracelet.files.everything().keys()
+    bench.update(release(2))
+    world.expect("firmware", "refused", within=60, what="update")
+    assert bench.bracelet.files.everything().keys() == before
+    bench.press()
+    world.expect("firmware", "delivered", within=10)
