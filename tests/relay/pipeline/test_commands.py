@@ -78,6 +78,31 @@ def test_a_newer_program_takes_the_place_of_one_that_did_not_arrive(
         desk.update(bracelet.kid, Bundle(0, 100_000, bytes(32)), now=NOW)
 
 
+def test_pieces_of_a_bundle_are_wanted_while_somebody_may_fetch_it(
+    desk: Desk, downlink: Downlink, pipeline: Pipeline, bracelet: Bracelet
+) -> None:
+    first, second = (Bundle(version, 100_000, bytes([version]) * 32) for version in (2, 3))
+    assert desk.unwanted(now=NOW) == set()
+    desk.update(bracelet.kid, first, now=NOW)
+    (command,) = downlink.due(NOW)
+    downlink.sent(command, NOW)
+    beat(pipeline, bracelet, command.counter + 1)  # it has been told, and fetches it from now on
+    assert desk.unwanted(now=NOW + 86400) == set()
+    assert desk.unwanted(now=NOW + 31 * 86400) == {first}
+
+    desk.update(bracelet.kid, second, now=NOW)
+    assert desk.unwanted(now=NOW) == {first}
+    assert desk.withdraw(second, now=NOW) == [bracelet.kid]
+    assert desk.withdraw(second, now=NOW) == []
+    assert desk.unwanted(now=NOW) == {first, second}
+    assert downlink.due(NOW) == []  # nobody is told any more
+
+    desk.update(bracelet.kid, first, now=NOW)
+    assert desk.unwanted(now=NOW) == {second}
+    desk.registry.revoke(bracelet.kid, now=NOW)
+    assert desk.unwanted(now=NOW) == {first, second}
+
+
 def test_an_acceptance_from_the_desk_to_the_wrist(
     store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
 ) -> None:
