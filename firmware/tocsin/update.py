@@ -140,7 +140,7 @@ class Updater:
     async def _fetch(self):
         """Piece by piece from the broker, where the relay has left them; what is there outlives sleep and resets."""
         offer = settings.read(OFFERED)
-        version, size, digest = cbor.decode(offer)
+        version, size, digest, _ = cbor.decode(offer)
         acceptable(version)
         topic, silent, at = "fw/%s/" % hexlify(digest[:8]).decode(), 0, _size(PART)
         if at % PIECE or at > size:

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
-from statistics import median
 
 import pytest
 from nacl.signing import SigningKey
 
-from hwsim import bundle, mpy, toolchain
+from hwsim import bundle, mpy
+from hwsim.powercut.release import KEY
 from hwsim.world import chip
 from hwsim.world.bracelet import FIRMWARE
+from tests.firmware.updates import either, firmware, flip, march
 
-KEY = SigningKey(bytes(range(32)))
 SLOTS = [chip.ROMFS.first + number * 0x20000 for number in (1, 2)]  # in the image of the flash
-
-
-def march():
-    return toolchain.mpy_march(tuple(toolchain.micropython()))
-
-
-@pytest.fixture
-def release(tmp_path):
-    """Makes a bundle of the firmware with another version, and with changes: (file, old text, new text)."""
-
-    def make(version, *changes, key=KEY):
-        folder = tmp_path / f"release{version}"
-        shutil.copytree(FIRMWARE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.md", "image"))
-        changes = (*changes, ("__init__.py", "VERSION = 1 ", f"VERSION = {version} "))
-        for name, old, new in changes:
-            file = folder / "tocsin" / name
-            text = file.read_text()
-            assert text.count(old) == 1, old
-            file.write_text(text.replace(old, new))
-        return bundle.make(folder, march(), key)
-
-    return make
-
-
-either = pytest.mark.parametrize("loaded", [False, True], ids=["romfs", "files"])  # see firmware/README.md, The image
 
 
 @pytest.fixture
@@ -59,10 +33,6 @@ def updating(make_bench, world):
 def give(bench, octets):
     bench.bracelet.files.put("/update.key", bytes(KEY.verify_key))
     bench.bracelet.files.put("/update.bin", octets)
-
-
-def firmware(world, state, within=120, **detail):
-    return world.expect("firmware", "firmware", within=within, state=state, **detail)
 
 
 def felt(bench, since_us):
@@ -115,10 +85,6 @@ def test_the_next_one_goes_into_the_other_slot_and_an_older_one_nowhere(updating
         bench.bracelet.boot()
         world.expect("firmware", "refused", within=60, what="update", reason="version")
     assert not bench.bracelet.files.exists("/update.bin")
-
-
-def flip(octets, at):
-    return octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
 
 
 FAULTS = {
@@ -285,163 +251,3 @@ def test_both_sides_mean_the_same_bundle():
     slots = (FIRMWARE / "slots.py").read_text()
     assert re.search(rf"^_HEADER = {bundle.HEADER}\b", slots, re.MULTILINE)
     assert {re.search(r"^_?ROOM = (\w+)", each, re.MULTILINE)[1] for each in (text, slots)} == {"0x20000"}
-
-
-# -- over the air
-
-
-def keyed(make_bench, **options):
-    bench = make_bench(**options)
-    bench.bracelet.files.put("/update.key", bytes(KEY.verify_key))
-    bench.boot(settle=20)
-    return bench
-
-
-def test_a_bundle_is_fetched_by_mqtt_installed_and_kept(make_bench, release, world):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    world.expect("firmware", "update", within=10, path="mqtt")
-    firmware(world, "fetched", within=300)
-    firmware(world, "kept", version=2)
-    world.run(20)
-    assert {"/update.get", "/update.part", "/update.bin"} & bench.bracelet.files.everything().keys() == set()
-    assert "c" not in {topic.split("/")[0] for topic in bench.broker.sessions[bench.kid].subscriptions}
-    assert list(bench.broker.sessions[bench.kid].subscriptions) == [f"b/{bench.kid[:2]}/{bench.kid}/ack"]
-
-
-def test_it_goes_on_after_a_reset_and_waits_for_an_alarm(make_bench, release, world):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    world.expect("firmware", "update", within=10, path="mqtt")
-    world.run(4)
-    before = pieces_asked(world)
-    assert before > 5
-    bench.press()
-    world.expect("firmware", "delivered", within=5)
-    world.run(2)
-    during = pieces_asked(world)
-    world.run(60)
-    assert pieces_asked(world) == during
-    bench.bracelet.reset()
-    world.expect("firmware", "armed", within=5)
-    bench.close_alarm()
-    firmware(world, "fetched", within=2000)  # it may sleep once in between
-    asked = pieces_asked(world)
-    assert asked <= -(-len(release_size(bench)) // 448) + 3  # none twice but those on their way
-    firmware(world, "kept", version=2)
-
-
-def release_size(bench):
-    return b"".join(bench.broker.retained.values())
-
-
-def pieces_asked(world):
-    return sum(event.what == "subscribe" and event.detail["topic"].startswith("fw/") for event in world.trace)
-
-
-def test_pieces_that_are_not_the_bundles_are_found(make_bench, release, world):
-    bench = keyed(make_bench)
-    octets = release(2)
-    bench.update(octets)
-    topic = next(topic for topic in bench.broker.retained if topic.endswith("/9"))
-    bench.broker.retain(topic, flip(bench.broker.retained[topic], 100))
-    world.expect("firmware", "refused", within=300, what="update", reason="digest")
-    world.run(30)
-    bench.press()
-    world.expect("firmware", "delivered", within=10)
-
-
-def test_without_pieces_it_gives_up_until_the_next_start(make_bench, release, world):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    kept = dict(bench.broker.retained)
-    bench.broker.retained.clear()
-    world.run(200)
-    bench.broker.retained.update(kept)
-    bench.bracelet.reset()
-    firmware(world, "fetched", within=300)
-
-
-def test_an_older_one_is_not_even_fetched(make_bench, world):
-    bench = keyed(make_bench)
-    bench.update(bundle.sign(1, bundle.processor(march()), b"older", KEY))
-    world.expect("firmware", "refused", within=20, what="update", reason="version")
-    assert pieces_asked(world) == 0
-
-
-def awake_s(world, since_us):
-    """How long each waking from deep sleep lasted."""
-    found, woke = [], None
-    for event in world.trace:
-        if event.t_us < since_us or event.who != "firmware":
-            continue
-        if event.what == "woke":
-            woke = event.t_us
-        elif event.what == "asleep" and woke is not None:
-            found.append((event.t_us - woke) / 1e6)
-            woke = None
-    return found
-
-
-def test_an_alarm_that_goes_on_sleeps_as_if_no_bundle_waited(make_bench, release, world):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    world.expect("firmware", "update", within=10, path="mqtt")
-    bench.press()
-    world.run(1200)
-    start = world.now_us
-    world.run(2400)
-    assert median(awake_s(world, start)) < 60
-    assert not bench.bracelet.files.exists("/update.bin")
-    bench.close_alarm()
-    firmware(world, "kept", within=3600)
-
-
-def test_without_a_network_nothing_stays_awake_for_a_bundle(make_bench, release, world):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    world.expect("firmware", "update", within=10, path="mqtt")
-    bench.bracelet.wifi.up = False
-    world.run(600)
-    start = world.now_us
-    world.run(4 * 3600)
-    assert median(awake_s(world, start)) < 5
-    bench.bracelet.wifi.up = True
-    firmware(world, "kept", within=3600)
-
-
-def test_pieces_that_never_come_are_given_up_for_good(make_bench, world, release):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    bench.broker.retained.clear()
-    world.expect("firmware", "refused", within=10 * 3600, what="update", reason="silent")
-    asked = pieces_asked(world)
-    assert asked < 200
-    world.run(3600)
-    assert pieces_asked(world) == asked
-    bench.update(release(3))  # once more ordered, it is asked for anew
-    firmware(world, "kept", within=3600, version=3)
-
-
-def test_another_order_in_the_middle_takes_its_place(make_bench, world, release):
-    bench = keyed(make_bench)
-    bench.update(release(2))
-    world.expect("firmware", "update", within=10, path="mqtt")
-    world.run(3)
-    bench.update(release(3))
-    firmware(world, "kept", within=600, version=3)
-    assert not any(event.what == "refused" for event in world.trace if event.who == "firmware")
-
-
-@either
-def test_a_full_file_system_refuses_and_loses_nothing(make_bench, world, release, loaded):
-    bench = make_bench(loaded=loaded)
-    bench.bracelet.files.put("/update.key", bytes(KEY.verify_key))
-    bench.bracelet.files.fill("/full")
-    bench.boot(settle=20)
-    before = bench.bracelet.files.everything().keys()
-    bench.update(release(2))
-    world.expect("firmware", "refused", within=60, what="update")
-    assert bench.bracelet.files.everything().keys() == before
-    bench.press()
-    world.expect("firmware", "delivered", within=10)
