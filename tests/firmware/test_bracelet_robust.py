@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import tocsin
 
 from hwsim import crash
 from tests.firmware.conftest import FIRMWARE
@@ -160,7 +161,7 @@ def test_a_heartbeat_tells_network_and_health(bench, world):
     told = beat(bench, world)
     assert (told.registration, told.signal, told.operator, told.link) == (1, 113 - 2 * 17, 1001, 1)
     assert (told.reset_cause, told.resets, told.crash, told.mode) == (1, 2, 0, 0), "the workshop's start and this one"
-    assert (told.last, told.lost_ms) == (False, None)
+    assert (told.last, told.lost_ms, told.strap, told.program) == (False, None, "open", tocsin.VERSION)
     bench.bracelet.modem.service = False
     world.run(40)
     told = beat(bench, world, within=1000)
