@@ -53,12 +53,17 @@ def finish(connection: Connection, ids: Iterable[int], result: str, now_ms: int)
 
 
 def bundles(connection: Connection, since_ms: int) -> tuple[set[Bundle], set[Bundle]]:
-    """Bundles that some bracelet in use has as its newest order, not withdrawn and made after `since_ms`: it may be
-    fetching them. And those that were ordered at some time, and are nobody's any more."""
-    query = select(_T.kid, _T.body, _T.result, _T.requested_ms, schema.bracelet.c.state).join(schema.bracelet)
+    """Bundles that some bracelet in use may be fetching: its newest order, not withdrawn, made after `since_ms`, and of
+    a higher version than its newest heartbeat says it runs. And those that were ordered at some time, and are nobody's
+    any more."""
+    beat = schema.heartbeat.c
+    query = select(_T.kid, _T.body, _T.result, _T.requested_ms, schema.bracelet.c.state, beat.program)
+    joined = schema.command.join(schema.bracelet, schema.bracelet.c.kid == _T.kid)
+    query = query.select_from(joined.join(schema.heartbeat, beat.kid == _T.kid, isouter=True))
     rows = connection.execute(query.where(_T.kind == int(Kind.UPDATE)).order_by(_T.id)).all()
     newest = {row.kid: row for row in rows if row.state == "active"}.values()
-    wanted = {row.body for row in newest if row.result in (None, "arrived") and row.requested_ms > since_ms}
+    open_ = [row for row in newest if row.result in (None, "arrived") and row.requested_ms > since_ms]
+    wanted = {row.body for row in open_ if (row.program or 0) < _bundle(row.body).version}
     return {_bundle(body) for body in wanted}, {_bundle(row.body) for row in rows if row.body not in wanted}
 
 
