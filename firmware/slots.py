@@ -8,6 +8,7 @@ the former one is back. This file and main.py are always those of the first imag
 only numbers in NVS and the name `tocsin.app.main`.
 """
 
+import hashlib
 import io
 import sys
 
@@ -17,6 +18,8 @@ import vfs
 
 _ROOM = 0x20000  # of an image
 _HEADER = 1024  # of a bundle, before its image
+_DIGEST = 98  # of the COSE_Sign1 in a header the last octets: SHA-256 of the image, then the signature with its head
+_PIECE = 1024
 _TRIAL_MS = 60000  # a trial that hangs so early that it feeds no watchdog ends with this one
 _PLACE = "/slot%d"  # first in sys.path: by that the program knows which image it is
 _FILE = "/slot%d.bin"
@@ -42,8 +45,9 @@ class Choice:
                 machine.WDT(timeout=_TRIAL_MS)
                 return
             self._give_up()
-        if self._used:
-            self._mount(self._used)
+        if self._used and not self._mount(self._used):
+            print("@firmware state=damaged")
+            self._store(0)
 
     def failed(self):
         """Its modules can't be loaded: those of the image before it, or at last those flashed by cable, are to be."""
@@ -75,18 +79,36 @@ class Choice:
     def _mount(self, number):
         try:
             try:
-                image = memoryview(vfs.rom_ioctl(2, 0))
+                slot = memoryview(vfs.rom_ioctl(2, 0))[number * _ROOM : (number + 1) * _ROOM]
             except (AttributeError, TypeError):  # this interpreter runs nothing from a partition, or there is none
+                with open(_FILE % number, "rb") as file:
+                    _check(lambda at, size: file.seek(at) and file.read(size))
                 found = _Files(_FILE % number)
             else:
-                at = number * _ROOM + _HEADER
-                found = vfs.VfsRom(image[at : at + _ROOM - _HEADER])
+                _check(lambda at, size: slot[at : at + size])
+                found = vfs.VfsRom(slot[_HEADER:])
             vfs.mount(found, _PLACE % number)
         except Exception:  # whatever it is: no such image, or a damaged one
             return False
         sys.path.insert(0, _PLACE % number)
         self.number = number
         return True
+
+
+def _check(piece):
+    """ValueError unless the image is the one that was signed: damaged modules can stop an interpreter for good. Not
+    after a sleep, which is often, and whose end by a crash is a reset."""
+    if machine.reset_cause() == machine.DEEPSLEEP_RESET:
+        return
+    begin = io.BytesIO(piece(_HEADER, 8))
+    _number(begin)
+    end = _HEADER + _number(begin) + begin.seek(0, 1)
+    found = hashlib.sha256()
+    for at in range(_HEADER, end, _PIECE):
+        found.update(piece(at, min(_PIECE, end - at)))
+    signed = 6 + int.from_bytes(piece(4, 2), "big")
+    if found.digest() != bytes(piece(signed - _DIGEST, 32)):
+        raise ValueError
 
 
 class _Files:

@@ -93,6 +93,13 @@ def _rom():
         return None
 
 
+def _room():
+    """Octets that are free in the file system. When littlefs counts more blocks in use than there are (lfs2_fs_size,
+    "may be larger than the filesystem actually is"), a huge number is what would be below 0."""
+    size, _, blocks, free = os.statvfs("/")[:4]
+    return size * free if free <= blocks else 0
+
+
 class Updater:
     """The task, from the start on."""
 
@@ -163,8 +170,8 @@ class Updater:
             elif len(self._got) != min(PIECE, size - at):
                 raise ValueError("piece")
             else:
-                silent, room = 0, os.statvfs("/") if at == there else None
-                if room and room[0] * room[3] < size - at + SPARE:
+                silent = 0
+                if at == there and _room() < size - at + SPARE:
                     raise ValueError("room")
                 with open(PART, "ab") as file:  # noqa: ASYNC230 - there is no other way, and it is quick
                     file.write(self._got)

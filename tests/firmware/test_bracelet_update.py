@@ -199,19 +199,23 @@ def test_a_strap_cut_during_the_trial_too(updating, release, world):
     world.expect("firmware", "delivered", within=30)
 
 
-def test_a_slot_whose_flash_was_damaged_leaves_the_first_image(updating, release, world):
+@pytest.mark.parametrize("octets", [0x10000, 1])
+def test_a_slot_whose_flash_was_damaged_leaves_the_first_image(updating, release, world, octets):
     bench = updating(release(2))
     firmware(world, "kept")
     world.run(20)
     bench.bracelet.power_cut()
     path = bench.bracelet.flash_path
-    octets = path.read_bytes()
-    at = SLOTS[0]
-    path.write_bytes(octets[: at + 1024] + b"\xff" * 0x10000 + octets[at + 1024 + 0x10000 :])
+    image = bytearray(path.read_bytes())
+    image[SLOTS[0] + 2048 : SLOTS[0] + 2048 + octets] = bytes(octet ^ 4 for octet in image[SLOTS[0] + 2048 :][:octets])
+    path.write_bytes(image)
     bench.bracelet.boot()
+    firmware(world, "damaged", within=5)
     world.expect("firmware", "armed", within=5)
     bench.press()
     world.expect("firmware", "delivered", within=30)
+    bench.bracelet.reset()
+    world.expect_nothing("firmware", "firmware", within=10)  # it is not tried again
 
 
 def empty(octets):
@@ -220,6 +224,10 @@ def empty(octets):
 
 def damaged(octets):
     return octets[:1024] + b"\xff" * 0x10000 + octets[1024 + 0x10000 :]
+
+
+def one_bit(octets):
+    return flip(octets, 60000)
 
 
 def without_its_end(octets):
@@ -231,7 +239,7 @@ def all_one_folder(octets):
     return octets[:1024] + b"\xd2\xcd\x31\x86\x80\x80\x00" + b"\x04\x85\x80\x80\x00\x01a" * 20000
 
 
-@pytest.mark.parametrize("damage", [empty, damaged, without_its_end, all_one_folder])
+@pytest.mark.parametrize("damage", [empty, damaged, one_bit, without_its_end, all_one_folder])
 def test_a_slots_file_that_was_damaged_leaves_the_first_image(updating, release, world, damage):
     bench = updating(release(2), loaded=True)
     firmware(world, "kept")
@@ -239,6 +247,7 @@ def test_a_slots_file_that_was_damaged_leaves_the_first_image(updating, release,
     bench.bracelet.power_cut()
     bench.bracelet.files.put("/slot1.bin", damage(bench.bracelet.files.get("/slot1.bin")))
     bench.bracelet.boot()
+    firmware(world, "damaged", within=5)
     world.expect("firmware", "armed", within=5)
     bench.press()
     world.expect("firmware", "delivered", within=30)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
+import pytest
+
 from hwsim import bundle
 from hwsim.powercut.release import KEY
 from tests.firmware.updates import either, firmware, flip, march
@@ -153,14 +155,17 @@ def test_another_order_in_the_middle_takes_its_place(make_bench, world, release)
 
 
 @either
-def test_a_full_file_system_refuses_and_loses_nothing(make_bench, world, release, loaded):
+@pytest.mark.parametrize("freed", [0, 3])
+def test_a_full_file_system_refuses_and_loses_nothing(make_bench, world, release, loaded, freed):
     bench = make_bench(loaded=loaded)
     bench.bracelet.files.put("/update.key", bytes(KEY.verify_key))
     bench.bracelet.files.fill("/full")
+    for number in range(freed):  # 32 KB each
+        bench.bracelet.files.remove(f"/full{number}")
     bench.boot(settle=20)
     before = bench.bracelet.files.everything().keys()
     bench.update(release(2))
-    world.expect("firmware", "refused", within=60, what="update")
+    world.expect("firmware", "refused", within=60, what="update", reason="room")
     assert bench.bracelet.files.everything().keys() == before
     bench.press()
     world.expect("firmware", "delivered", within=10)
