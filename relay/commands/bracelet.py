@@ -222,7 +222,8 @@ def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None
     desk = Desk(relay.store, relay.registry)
     for kid in kids:
         desk.update(kid, found, now=time.time())
-    removed = _remove(relay, desk.unwanted(now=time.time()))
+    # What the newest heartbeat says of the program may be of a trial that has failed since.
+    removed = _remove(relay, desk.unwanted(now=time.time()) - {found})
     running = running_relay(relay.data) is not None
     if as_json:
         said = {"kids": kids, "version": found.version, "sha256": found.sha256.hex(), "relay_running": running}

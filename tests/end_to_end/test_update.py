@@ -50,5 +50,7 @@ def test_a_bundle_is_ordered_fetched_tried_and_kept(scene: Scene, tmp_path: Path
     assert (drill["status"], drill["cause"]) == ("Exercise", "trial")
     assert not [event for event in scene.heard if event.source == "haptic"]
 
-    again = relay(scene, "bracelet", "withdraw", file)
-    assert again == {"kids": [stack.kid], "version": version, "removed": [said["sha256"]]}
+    again = relay(scene, "bracelet", "update", stack.kid, file)  # it runs it by now, and says so
+    assert (again["sha256"], again["removed"]) == (said["sha256"], [])
+    last = relay(scene, "bracelet", "withdraw", file)
+    assert last == {"kids": [stack.kid], "version": version, "removed": [said["sha256"]]}
