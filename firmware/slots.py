@@ -1,12 +1,15 @@
 # hwsim: no-float
 """Which of the program's images runs, chosen before anything of it is loaded. See "Updates" in firmware/README.md.
 
-The partition `romfs` holds three: the one flashed by cable, which MicroPython mounts itself and which nothing on the
-bracelet ever writes, and two slots for updates. A new image is on trial: it has three starts to prove itself, else the
-former one is back. This file and main.py are always those of the first image; with the one that runs they share only
-numbers in NVS and the name `tocsin.app.main`.
+One was flashed by cable, and nothing on the bracelet ever writes it; beside it there are two slots for updates. Where
+MicroPython runs programs from the partition `romfs`, all three are there. On an image without that the first one is
+files, and a slot is a file, the bundle as it came. A new image is on trial: it has three starts to prove itself, else
+the former one is back. This file and main.py are always those of the first image; with the one that runs they share
+only numbers in NVS and the name `tocsin.app.main`.
 """
 
+import hashlib
+import io
 import sys
 
 import esp32
@@ -15,9 +18,14 @@ import vfs
 
 _ROOM = 0x20000  # of an image
 _HEADER = 1024  # of a bundle, before its image
+_DIGEST = 98  # of the COSE_Sign1 in a header the last octets: SHA-256 of the image, then the signature with its head
+_PIECE = 1024
 _TRIAL_MS = 60000  # a trial that hangs so early that it feeds no watchdog ends with this one
 _PLACE = "/slot%d"  # first in sys.path: by that the program knows which image it is
+_FILE = "/slot%d.bin"
 _NAME = "slot"  # in NVS: image in use | image on trial << 2 | starts left to it << 4
+_NUMBER_MAX = 1 << 21
+_ROMFS, _DATA, _FOLDER, _MODULE = 0x14A6B1, 2, 4, 5  # kinds of records: docs/reference/romfs.rst
 
 
 class Choice:
@@ -37,8 +45,9 @@ class Choice:
                 machine.WDT(timeout=_TRIAL_MS)
                 return
             self._give_up()
-        if self._used:
-            self._mount(self._used)
+        if self._used and not self._mount(self._used):
+            print("@firmware state=damaged")
+            self._store(0)
 
     def failed(self):
         """Its modules can't be loaded: those of the image before it, or at last those flashed by cable, are to be."""
@@ -69,11 +78,88 @@ class Choice:
 
     def _mount(self, number):
         try:
-            at = number * _ROOM + _HEADER
-            image = memoryview(vfs.rom_ioctl(2, 0))[at : at + _ROOM - _HEADER]
-            vfs.mount(vfs.VfsRom(image), _PLACE % number)
-        except (OSError, ValueError, AttributeError, TypeError):  # no such image, or an interpreter without any
+            try:
+                slot = memoryview(vfs.rom_ioctl(2, 0))[number * _ROOM : (number + 1) * _ROOM]
+            except (AttributeError, TypeError):  # this interpreter runs nothing from a partition, or there is none
+                with open(_FILE % number, "rb") as file:
+                    _check(lambda at, size: file.seek(at) and file.read(size))
+                found = _Files(_FILE % number)
+            else:
+                _check(lambda at, size: slot[at : at + size])
+                found = vfs.VfsRom(slot[_HEADER:])
+            vfs.mount(found, _PLACE % number)
+        except Exception:  # whatever it is: no such image, or a damaged one
             return False
         sys.path.insert(0, _PLACE % number)
         self.number = number
         return True
+
+
+def _check(piece):
+    """ValueError unless the image is the one that was signed: damaged modules can stop an interpreter for good. Not
+    after a sleep, which is often, and whose end by a crash is a reset."""
+    if machine.reset_cause() == machine.DEEPSLEEP_RESET:
+        return
+    begin = io.BytesIO(piece(_HEADER, 8))
+    _number(begin)
+    end = _HEADER + _number(begin) + begin.seek(0, 1)
+    found = hashlib.sha256()
+    for at in range(_HEADER, end, _PIECE):
+        found.update(piece(at, min(_PIECE, end - at)))
+    signed = 6 + int.from_bytes(piece(4, 2), "big")
+    if found.digest() != bytes(piece(signed - _DIGEST, 32)):
+        raise ValueError
+
+
+class _Files:
+    """The image in a bundle as a file system to import from, as tests/extmod/vfs_userfs.py of MicroPython has one."""
+
+    def __init__(self, bundle):
+        self._bundle = bundle
+        self._places = {}  # where a file begins and how long it is; of a folder None
+        with open(bundle, "rb") as file:
+            file.seek(_HEADER)
+            if _number(file) != _ROMFS:
+                raise ValueError
+            self._walk(file, "", _number(file) + file.seek(0, 1))
+
+    def _walk(self, file, folder, end):
+        """All records from here on to `end`; that of a file holds one more, its content."""
+        while file.seek(0, 1) < end:
+            kind = _number(file)
+            after = min(_number(file) + file.seek(0, 1), end)
+            if kind == _DATA:
+                at = file.seek(0, 1)
+                self._places[folder] = at, after - at
+            elif kind in (_FOLDER, _MODULE):
+                name = folder + "/" + file.read(_number(file)).decode()
+                self._places[name] = None
+                self._walk(file, name, after)
+            else:
+                raise ValueError
+            file.seek(after)
+
+    def mount(self, readonly, mkfs):
+        pass
+
+    def stat(self, path):
+        if path not in self._places:
+            raise OSError(2)  # ENOENT
+        return (0x8000 if self._places[path] else 0x4000,) + (0,) * 9
+
+    def open(self, path, mode):
+        at, size = self._places[path]
+        with open(self._bundle, "rb") as file:
+            file.seek(at)
+            return io.BytesIO(file.read(size))
+
+
+def _number(file):
+    """7 bits an octet, the highest first; the last octet is below 128."""
+    number = 0
+    while number < _NUMBER_MAX:
+        octet = file.read(1)[0]
+        number = number << 7 | octet & 127
+        if octet < 128:
+            return number
+    raise ValueError

@@ -238,7 +238,7 @@ def boards(boards: tuple[str, ...], details: bool, as_json: bool) -> None:
 
 
 @main.command("powercut")
-@click.option("--life", help="One life: mqtt, sms, worn or update. By default all.")
+@click.option("--life", help="One life: mqtt, sms, worn, update or files. By default all.")
 @click.option("--quick", is_flag=True, help="Every eleventh operation, clean and torn in turn.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
 @click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")

@@ -3,28 +3,32 @@
 The broker keeps each piece as a retained message under `fw/<first 8 octets of the file's SHA-256>/<number>`, the same
 for all bracelets; each fetches one after the other in its own time (firmware/tocsin/update.py) and trusts none of it
 until the maker's signature is found good. So it costs the running relay nothing, and needs no connection of its own.
-Nothing here can check the signature: the maker's key is not the relay's.
+Nothing here can check the signature: the maker's key is not the relay's. Pieces that nobody has on order are removed
+with the next order, or when a bundle is withdrawn.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import secrets
+import time
+from collections.abc import Iterable, Iterator
 
 import cbor2
 import paho.mqtt.client as mqtt
-from paho.mqtt import MQTTException, publish
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from relay.ingest.mqtt import Endpoint
 from relay.verify.down import Bundle, update
 
 MAGIC, HEADER = b"TCNB", 1024  # octets
 PIECE = 448  # octets: firmware/tocsin/update.py
-CLIENT_ID = "relay-programs"
+PATIENCE_S = 20.0  # until the broker acknowledges the next piece
 
 
 class BundleError(Exception):
-    """A file that is no bundle, or that the broker did not take; the message says why."""
+    """A file that is no bundle, or pieces that the broker did not take; the message says why."""
 
 
 def describe(octets: bytes) -> Bundle:
@@ -43,21 +47,49 @@ def describe(octets: bytes) -> Bundle:
 
 def pieces(octets: bytes) -> Iterator[tuple[str, bytes]]:
     """Topic and content of each piece."""
-    name = hashlib.sha256(octets).hexdigest()[:16]
-    for at in range(0, len(octets), PIECE):
-        yield f"fw/{name}/{at // PIECE}", octets[at : at + PIECE]
+    topics = _topics(hashlib.sha256(octets).digest(), len(octets))
+    for at, topic in zip(range(0, len(octets), PIECE), topics, strict=True):
+        yield topic, octets[at : at + PIECE]
+
+
+def _topics(sha256: bytes, size: int) -> list[str]:
+    return [f"fw/{sha256.hex()[:16]}/{at // PIECE}" for at in range(0, size, PIECE)]
 
 
 def leave(octets: bytes, endpoint: Endpoint) -> None:
     """Leave a bundle with the broker; done when it has acknowledged every piece. BundleError when it can't be."""
-    messages: publish.MessagesList = [
-        {"topic": topic, "payload": piece, "qos": 1, "retain": True} for topic, piece in pieces(octets)
-    ]
+    _keep(pieces(octets), endpoint)
+
+
+def remove(unwanted: Iterable[Bundle], endpoint: Endpoint) -> None:
+    """Have the broker keep nothing of these any more; it need not have any of it. BundleError when that fails."""
+    _keep(((topic, b"") for bundle in unwanted for topic in _topics(bundle.sha256, bundle.size)), endpoint)
+
+
+def _keep(messages: Iterable[tuple[str, bytes]], endpoint: Endpoint) -> None:
+    """Publish them to be kept; an empty one ends that (MQTT 3.1.1, 3.3.1.3)."""
+    refused: list[str] = []
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, f"relay-programs-{secrets.token_hex(4)}", protocol=mqtt.MQTTv311)
+    client.username_pw_set(endpoint.user, endpoint.password)
+    if endpoint.tls is not None:
+        client.tls_set_context(endpoint.tls)
+
+    def greeted(_client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
+        if reason.is_failure:
+            refused.append(str(reason))
+
+    client.on_connect = greeted
     try:
-        publish.multiple(
-            messages, endpoint.host, endpoint.port, CLIENT_ID, endpoint.keepalive,
-            auth={"username": endpoint.user, "password": endpoint.password},
-            tls=endpoint.tls, protocol=mqtt.MQTTv311,  # type: ignore[arg-type]  # it takes a context, too
-        )  # fmt: skip
-    except (OSError, ValueError, MQTTException) as error:
-        raise BundleError(f"could not be left with the broker ({error}); is the relay running?") from None
+        client.connect(endpoint.host, endpoint.port, endpoint.keepalive)
+        client.loop_start()
+        for sent in [client.publish(topic, octets, 1, True) for topic, octets in messages]:
+            until = time.monotonic() + PATIENCE_S
+            while not sent.is_published():
+                if refused or time.monotonic() > until:
+                    raise OSError(*refused or ["it acknowledged nothing more"])
+                sent.wait_for_publish(0.1)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"the broker did not take all of it ({error}); is the relay running?") from None
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -125,6 +125,20 @@ class Desk:
             records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[Kind.UPDATE], number, None)])
         return Asked(kid, Kind.UPDATE)
 
+    def withdraw(self, bundle: down.Bundle, *, now: float) -> list[str]:
+        """Nobody shall fetch this any more; the key ids of those who had been told to. Its pieces must be removed."""
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            numbers = commands.withdraw(connection, down.update(bundle), now_ms)
+            said = [(now_ms, self.actor, "bracelet.update_withdrawn", number, None) for number in numbers]
+            records.write_audit(self.store, connection, said)
+        return sorted({f"{number:08x}" for number in numbers})
+
+    def unwanted(self, *, now: float) -> set[down.Bundle]:
+        """Bundles that were ordered, and that nobody is to fetch any more."""
+        with self.store.read() as connection:
+            return commands.bundles(connection, int(now * 1000) - EXPIRES_MS[Kind.UPDATE])[1]
+
     def revoke(self, kid: str, *, now: float) -> Asked | None:
         """Have a bracelet wiped. Its alarms are refused from now on, but its heartbeats are taken and it may connect
         until one of them confirms the wipe. None when it was never completed: then it is revoked for good at once."""

@@ -23,7 +23,7 @@ from relay.verify.reasons import Reason, Refused
 
 DOCUMENT_VERSION = 1
 LABEL = b"TCN1 rebroadcast\x00"
-CAUSES = ("button", "strap", "check-in")
+CAUSES = ("button", "strap", "check-in", "trial")
 
 _AFTER_SIGNATURE = b',"status":'
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

@@ -22,7 +22,7 @@ ALERT, UPDATE, CANCEL, DURESS = 0, 1, 2, 3
 
 # What makes it raise, and the cause on the wire. "cancel" and "duress" raise when there is nothing to call back.
 # "trial" is the drill that a new program raises by itself (update.py): nothing of it is felt.
-CAUSES = {"hold": 0, "drill": 0, "trial": 0, "cancel": 0, "duress": 0, "strap": 1, "check_in": 2}
+CAUSES = {"hold": 0, "drill": 0, "trial": 3, "cancel": 0, "duress": 0, "strap": 1, "check_in": 2}
 _DRILLS = ("drill", "trial")
 FLAG_DRILL, FLAG_CANCEL, FLAG_DURESS = 1, 2, 4
 

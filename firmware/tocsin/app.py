@@ -20,7 +20,7 @@ LOOK_MS = 5000  # how often a blank bracelet looks for its offer
 CRASH_MS = 10000
 SLOT = "slot"  # in NVS: slots.py
 UPDATE = "/update.bin"  # a bundle to install
-OFFERED = "/update.get"  # [version, size, SHA-256] of one that is to be fetched
+OFFERED = "/update.get"  # [version, size, SHA-256, counter of the order] of one that is to be fetched
 PART = "/update.part"  # as much of it as has come
 
 
@@ -79,20 +79,21 @@ class App:
 
     def offered(self, bundle):
         """The relay has another program for this bracelet."""
-        octets = cbor.encode(bundle)
         try:
-            if settings.read(OFFERED) != octets:  # else it goes on where it was
-                if settings.read(PART, 1):
-                    os.remove(PART)
-                with open(OFFERED, "wb") as file:
-                    file.write(octets)
-        except OSError as error:
+            before = cbor.decode(settings.read(OFFERED) or b"\xf6")
+            if before and before[3] > bundle[3]:  # it comes late
+                return
+            if settings.read(PART, 1) and (not before or before[2] != bundle[2]):  # else it goes on where it was
+                os.remove(PART)
+            with open(OFFERED, "wb") as file:
+                file.write(cbor.encode(bundle))
+        except (OSError, ValueError, TypeError, IndexError) as error:
             log.event("refused", what="update", reason=log.reason(error))
         else:
             self._run_updates()
 
     def _update(self, bracelet, state):
-        if not self._updating:
+        if not self._updating and (self.trial or not self.starts.safe):
             from tocsin import update
 
             self._updating = True

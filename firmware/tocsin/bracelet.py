@@ -414,7 +414,7 @@ class Bracelet:
             self._haptic.play(FELT_DOWN[kind])
         if kind == "configure" and news:
             self._configure()
-        elif kind == "update" and not self._safe:
+        elif kind == "update":
             self._offered(value)
         elif kind == "revoke":
             self._marked = wipe.begin()  # before anything may be written of its having come

@@ -191,7 +191,8 @@ class State:
     def open(self, octets):
         """(kind, value, does it change anything, shall it be felt) of what came down; ValueError, and nothing changed,
         unless it is genuine and new. The chain's move and what follows from it are one record on flash; only of a
-        "revoke" nothing is written: it is wipe.py's to carry out, and comes again until that has begun."""
+        "revoke" nothing is written: it is wipe.py's to carry out, and comes again until that has begun. An "update" has
+        its counter at the end."""
         number = envelope.peek(octets)[1]
         kind, value = envelope.open_down(octets, self._id.kid, self._down)
         if kind == "revoke":
@@ -211,6 +212,8 @@ class State:
         else:
             feel = False
             news = kind == "update" or number >= self._extra[3]  # an older one that came late changes nothing
+            if kind == "update":
+                value.append(number)
             if news and kind == "configure":
                 self.settings = dict(self.settings)
                 self.settings.update(value)

@@ -2,7 +2,7 @@
 """Another version of the program: installed from a bundle in a file, then tried. See "Updates" in firmware/README.md.
 
 Loaded only when there is something to do. A bundle goes into the slot that is not in use; only when all of it is there,
-and its maker's signature is good, a mark in NVS says that the next start shall try it (/rom/slots.py). On trial this
+and its maker's signature is good, a mark in NVS says that the next start shall try it (slots.py). On trial this
 module raises a drill of its own. Its receipt shows that the new program seals, stores, sends and hears, and only that
 makes it the one in use. Whatever concerns an alarm goes first.
 """
@@ -24,9 +24,13 @@ from tocsin.crypto import ed25519
 KEY = "/update.key"  # the maker's public key: 32 octets, put there when it was flashed
 FILE = "/update.bin"
 OFFERED, PART = "/update.get", "/update.part"  # see app.py
+SLOT_FILE = "/slot%d.bin"  # a slot, where programs don't run from a partition: slots.py
 PIECE = 448  # of a bundle, in one MQTT message: with its topic within mqtt_codec.PACKET_MAX
 ANSWER_MS = 10000
-SILENT = 6  # pieces in a row that do not come: then not before the next start
+SILENT = 3  # times in a row that a piece does not come: then not before the next start, or after so long awake
+AGAIN_MS = 900000
+VAIN, VAIN_MAX = "vain", 24  # in NVS: how often in a row not even one came; then they are nowhere
+SPARE = 16384  # octets that a bundle must leave free in the file system
 ROOM = 0x20000  # of an image in the partition `romfs`
 HEADER = 1024  # of a bundle: "TCNB", length of the COSE_Sign1, that, and room for more
 LABEL = b"TCN1 bundle"
@@ -81,6 +85,21 @@ def _size(path):
         return 0
 
 
+def _rom():
+    """The partition that this interpreter runs programs from, in its memory; None: there is no such thing here."""
+    try:
+        return memoryview(vfs.rom_ioctl(2, 0))
+    except (AttributeError, TypeError):
+        return None
+
+
+def _room():
+    """Octets that are free in the file system. When littlefs counts more blocks in use than there are (lfs2_fs_size,
+    "may be larger than the filesystem actually is"), a huge number is what would be below 0."""
+    size, _, blocks, free = os.statvfs("/")[:4]
+    return size * free if free <= blocks else 0
+
+
 class Updater:
     """The task, from the start on."""
 
@@ -90,27 +109,32 @@ class Updater:
         self._state = state
         self._clock = app.clock
         self._came = asyncio.Event()
+        self._ask_at = 0
 
     async def run(self):
         state = floor.Floor(SLOT).read()
         if self._app.trial:
             await self._prove(state >> 2 & 3)
         while True:
-            if settings.read(OFFERED, 1):
-                await self._fetch()
-            if settings.read(FILE, 1):
-                await self._install(1 if state & 3 != 1 else 2)
-            await asyncio.sleep_ms(SETTLE_MS)
+            for path, step in ((FILE, self._install), (OFFERED, self._fetch)):
+                wanted = settings.read(path, HEADER)
+                try:
+                    if wanted:
+                        await step()
+                except (OSError, ValueError, MemoryError, AttributeError, TypeError, IndexError) as error:
+                    if settings.read(path, HEADER) == wanted:  # else it was another one that came meanwhile
+                        refuse(error, path)
+                self._bracelet.hold(False)
+            await asyncio.sleep_ms(LOOK_MS)
 
     async def _calm(self):
-        """Until nothing is going on that matters more."""
+        """Until nothing is going on that matters more: an alarm sleeps as without us. Then it sleeps no more."""
         while self._bracelet.busy() or not self._state.alarm.idle(self._clock.ms()):
+            self._bracelet.hold(False)
             await asyncio.sleep_ms(LOOK_MS)
+        self._bracelet.hold(True)
 
-    async def _restart(self):
-        """When an alarm is not in the minutes that matter most. Without a restart the program would never sleep."""
-        while self._bracelet.busy() or self._hot():
-            await asyncio.sleep_ms(LOOK_MS)
+    def _restart(self):
         self._app.starts.lived()  # it ends on purpose: no reason for safe mode
         machine.reset()
 
@@ -122,83 +146,90 @@ class Updater:
 
     async def _fetch(self):
         """Piece by piece from the broker, where the relay has left them; what is there outlives sleep and resets."""
-        self._bracelet.hold(True)
-        try:
-            version, size, digest = cbor.decode(settings.read(OFFERED))
-            acceptable(version)
-            Partition.find(Partition.TYPE_DATA, label="romfs")[0]  # without it there is no use
-            topic, silent = "fw/%s/" % hexlify(digest[:8]).decode(), 0
-            at = _size(PART)
-            if at % PIECE or at > size:
-                os.remove(PART)
-                at = 0
-            while at < size and silent < SILENT:
-                await self._calm()
-                piece = await self._piece(topic + str(at // PIECE))
-                if piece is None:
-                    silent += 1
-                elif len(piece) != min(PIECE, size - at):
-                    raise ValueError("piece")
-                else:
-                    silent = 0
-                    with open(PART, "ab") as file:  # noqa: ASYNC230 - as above
-                        file.write(piece)
-                    at += len(piece)
-            if at >= size:
-                await self._fetched(digest)
-        except (OSError, ValueError, MemoryError, TypeError, IndexError) as error:
-            refuse(error)
-        self._bracelet.hold(False)
-
-    async def _piece(self, topic):
-        """None when it does not come."""
-        self._got = None
-        if self._bracelet.fetch(topic, self._take):
+        offer = settings.read(OFFERED)
+        version, size, digest, _ = cbor.decode(offer)
+        acceptable(version)
+        topic, silent, at = "fw/%s/" % hexlify(digest[:8]).decode(), 0, _size(PART)
+        if at % PIECE or at > size:
+            os.remove(PART)
+            at = 0
+        there = at
+        while at < size:
+            await self._calm()
+            if self._clock.ms() < self._ask_at or not self._bracelet.fetch(topic + str(at // PIECE), self._take):
+                return  # without a connection there is nothing to stay awake for
+            self._got = None
             await aio.wait(self._came, ANSWER_MS)
             self._came.clear()
-        else:
-            await asyncio.sleep_ms(ANSWER_MS)
-        return self._got
+            if settings.read(OFFERED) != offer:  # another one came meanwhile
+                return
+            if self._got is None:
+                silent += 1
+                if silent == SILENT:
+                    return self._later(at > there)
+            elif len(self._got) != min(PIECE, size - at):
+                raise ValueError("piece")
+            else:
+                silent = 0
+                if at == there and _room() < size - at + SPARE:
+                    raise ValueError("room")
+                with open(PART, "ab") as file:  # noqa: ASYNC230 - there is no other way, and it is quick
+                    file.write(self._got)
+                at += len(self._got)
+        await self._fetched(offer, digest)
+
+    def _later(self, some):
+        """But not for ever: each waking would last half a minute for nothing."""
+        vain = 0 if some else floor.Floor(VAIN).read() + 1
+        self._ask_at = self._clock.ms() + AGAIN_MS
+        floor.Floor(VAIN).write(vain % VAIN_MAX)
+        if vain >= VAIN_MAX:
+            raise ValueError("silent")
 
     def _take(self, octets):
         self._got = octets
         self._came.set()
 
-    async def _fetched(self, digest):
-        found = hashlib.sha256()
+    async def _fetched(self, offer, digest):
         with open(PART, "rb") as file:  # noqa: ASYNC230 - as above
-            while True:
-                piece = file.read(_PIECE)
-                if not piece:
-                    break
-                found.update(piece)
-                await asyncio.sleep_ms(0)
-        if found.digest() != digest:
-            raise ValueError("digest")
+            await self._check(lambda at: file.read(_PIECE), _size(PART), digest)
+        if settings.read(OFFERED) != offer:
+            return
         log.event("firmware", state="fetched")
         os.rename(PART, FILE)
         os.remove(OFFERED)
+        floor.Floor(VAIN).write(0)
 
     # -- installing -------------------------------------------------------------------------------------------------
 
-    async def _install(self, slot):
-        self._bracelet.hold(True)
-        try:
-            await self._calm()
-            with open(FILE, "rb") as file:  # noqa: ASYNC230 - there is no other way, and it is quick
-                header = file.read(HEADER)
-                version, size, digest = manifest(header, settings.read(KEY, 32))
+    async def _install(self):
+        slot, rom = 1 if floor.Floor(SLOT).read() & 3 != 1 else 2, _rom()
+        await self._calm()
+        with open(FILE, "rb") as file:  # noqa: ASYNC230 - as above
+            header = file.read(HEADER)
+            version, size, digest = manifest(header, settings.read(KEY, 32))
+            if _size(FILE) != HEADER + size:
+                raise ValueError("size")
+            if rom:
                 await self._copy(header, file, size, slot)
-            await self._check(header, size, digest, slot)
-            # First, so that a program that fails is not installed over and over.
+                at = slot * ROOM
+                if bytes(rom[at : at + HEADER]) != header:
+                    raise ValueError("digest")
+                there = rom[at + HEADER : at + HEADER + size]
+                await self._check(lambda at: there[at : at + _PIECE], size, digest)
+            else:
+                await self._check(lambda at: file.read(_PIECE), size, digest)
+        # From here on without a pause: an alarm that is raised meanwhile is not for a program that nobody knows.
+        await self._calm()
+        # The file goes first, so that a program that fails is not installed over and over.
+        if rom:
             os.remove(FILE)
-            if not floor.Floor(SLOT).write(floor.Floor(SLOT).read() & 3 | slot << 2 | STARTS << 4):
-                raise ValueError("nvs")
-            log.event("firmware", state="installed", version=version)
-            await self._restart()
-        except (OSError, ValueError, MemoryError, AttributeError, TypeError, IndexError) as error:
-            refuse(error)
-        self._bracelet.hold(False)
+        else:
+            os.rename(FILE, SLOT_FILE % slot)
+        if not floor.Floor(SLOT).write(floor.Floor(SLOT).read() & 3 | slot << 2 | STARTS << 4):
+            raise ValueError("nvs")
+        log.event("firmware", state="installed", version=version)
+        self._restart()
 
     async def _copy(self, header, file, size, slot):
         flash = Partition.find(Partition.TYPE_DATA, label="romfs")[0]
@@ -207,22 +238,16 @@ class Updater:
             if at % _SECTOR == 0:
                 await self._calm()
                 flash.ioctl(6, first + at // _SECTOR)
-            piece = file.read(_PIECE) if at else header
-            if len(piece) != min(_PIECE, HEADER + size - at):
-                raise ValueError("size")
-            flash.writeblocks(first + at // _SECTOR, piece, at % _SECTOR)
+            flash.writeblocks(first + at // _SECTOR, file.read(_PIECE) if at else header, at % _SECTOR)
             await asyncio.sleep_ms(0)
-        if file.read(1):
-            raise ValueError("size")
 
-    async def _check(self, header, size, digest, slot):
-        """What is on flash now is what was signed."""
-        there = memoryview(vfs.rom_ioctl(2, 0))[slot * ROOM : slot * ROOM + HEADER + size]
+    async def _check(self, read, size, digest):
+        """What is on flash is what was signed: so many octets, read(at) a piece of them."""
         found = hashlib.sha256()
-        for at in range(HEADER, HEADER + size, _PIECE):
-            found.update(there[at : at + _PIECE])
+        for at in range(0, size, _PIECE):
+            found.update(read(at))
             await asyncio.sleep_ms(0)
-        if bytes(there[:HEADER]) != header or found.digest() != digest:
+        if found.digest() != digest:
             raise ValueError("digest")
 
     # -- on trial ---------------------------------------------------------------------------------------------------
@@ -246,7 +271,10 @@ class Updater:
         floor.Floor(LOWEST).write(VERSION)
         if floor.Floor(SLOT).write(slot):
             log.event("firmware", state="kept", version=VERSION)
-        await self._restart()
+        # When an alarm is not in the minutes that matter most. Without a restart the program would never sleep.
+        while self._bracelet.busy() or self._hot():
+            await asyncio.sleep_ms(LOOK_MS)
+        self._restart()
 
     def _end_drill(self, first):
         """No more of it. If nobody took it, nobody may be able to."""
@@ -257,12 +285,12 @@ class Updater:
             self._state.persist()
 
 
-def refuse(error):
-    """Nothing is installed, and the bundle is gone."""
+def refuse(error, path):
+    """Nothing is installed, and this bundle, or the order of it, is gone."""
     why = isinstance(error, ValueError) and error.args
     log.event("refused", what="update", reason=str(error.args[0]).replace(" ", "_") if why else log.reason(error))
-    for path in (OFFERED, PART, FILE):
+    for gone in (path, PART):
         try:
-            os.remove(path)
+            os.remove(gone)
         except OSError:
             pass

@@ -24,6 +24,7 @@ LIVES = {
     "sms": "by SMS, without Wi-Fi",
     "worn": "by MQTT, with a journal whose flash is worn out, so that NVS has to do",
     "update": "a new version is installed, tried and kept, then an alarm by MQTT",
+    "files": "the same with the firmware in files, on a stock image of MicroPython",
 }
 # A walk through Tiergarten, drawn: what the receiver says never stands still for long.
 TRACK = Track([(0, 52.5145731, 13.3500937, 34), (900, 52.5162743, 13.3771925, 36)])
@@ -77,7 +78,8 @@ class Life:
         self._cut = cut
         self._folder = tempfile.TemporaryDirectory(prefix="hwsim-powercut-")
         self.world = World(seed=seed)
-        options: dict[str, Any] = {"track": TRACK, "firmware": firmware}
+        options: dict[str, Any] = {"track": TRACK, "firmware": firmware, "loaded": kind == "files"}
+        self._renews = kind in ("update", "files")
         self.rig = Rig(self.world, Path(self._folder.name), wifi=kind != "sms", **options)
         self._bracelet = self.rig.bracelet
         self._used = 0  # operations of the starts before
@@ -95,7 +97,7 @@ class Life:
         course = self.course
         try:
             self._workshop()
-            if self._kind == "update":
+            if self._renews:
                 self._renewed()
             else:
                 self._street()
@@ -182,7 +184,7 @@ class Life:
         self._settle()
         self.world.run(31)  # a hold within 30 s would be an Update
         # Whoever presses during a trial waits for the long pulse of the former program.
-        self._bracelet.button.hold(_HOLD_S if self._kind != "update" else 2 * _HOLD_S)
+        self._bracelet.button.hold(2 * _HOLD_S if self._renews else _HOLD_S)
         self._settle()
         self.world.run(20)
 

@@ -21,7 +21,7 @@ from hwsim.serial.rom import SYNC, Chip, Loader
 from hwsim.serial.spiflash import SpiFlash
 from hwsim.world.bracelet import FIRMWARE, Bracelet
 from hwsim.world.device import SOFT_RESET
-from hwsim.world.link import LOADED, Interpreter, compiled
+from hwsim.world.link import LOADED, Interpreter, as_files
 
 if TYPE_CHECKING:
     from hwsim.world.gnss import Track
@@ -82,10 +82,7 @@ class UsbBracelet(Bracelet):
 
     def install(self) -> None:
         """Put wiring and firmware on its file system, as files; the bracelet is off."""
-        self.files.put("/board.json", self.board.to_json().encode())
-        folder = compiled(self.firmware)
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-            self.files.put(f"/{file.relative_to(folder).as_posix()}", file.read_bytes())
+        self.files.put_all({"/board.json": self.board.to_json().encode(), **as_files(self.firmware)})
 
     def _close_pipe(self) -> None:
         self.world.unwatch(self._read_fd)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hwsim import board as boards
 from hwsim.chips import mask
 from hwsim.world import flash as flash_image
+from hwsim.world.chip import ROMFS
 from hwsim.world.device import Device, part_suffix
 from hwsim.world.gnss import Gnss, Track
+from hwsim.world.link import LOADED, as_files
 from hwsim.world.modem_gnss import AtLine, Receiver
 from hwsim.world.modem_ports import on_uart
 from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch, Strap
@@ -26,9 +28,11 @@ FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 class Bracelet(Device):
     def __init__(
         self, world: World, name: str, board: str | Path, firmware: str | Path | None, flash: str | Path, phone: str,
-        track: Track | None, rtc_start: int | None,
+        track: Track | None, rtc_start: int | None, loaded: bool = False,
     ) -> None:  # fmt: skip
+        """`loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS: the firmware is in files."""
         super().__init__(world, name, Path(firmware or FIRMWARE).resolve(), Path(flash).resolve(), rtc_start)
+        self._loaded = loaded
         if not (self.firmware / "main.py").exists():
             raise FileNotFoundError(f"{self.firmware} has no main.py")
         self.board = boards.load(board)
@@ -40,7 +44,11 @@ class Bracelet(Device):
     def _make_flash(self) -> None:
         """Its memory as the workshop leaves it."""
         flash_image.create(self.flash_path)
-        self.files.put("/board.json", self.board.to_json().encode())
+        files = {"/board.json": self.board.to_json().encode()}
+        if self._loaded:
+            self.flash.partitions = tuple(each for each in self.flash.partitions if each != ROMFS)
+            files |= as_files(self.firmware)
+        self.files.put_all(files)
 
     def _wire(self, suffix: str, track: Track | None) -> None:
         board = self.board
@@ -76,7 +84,10 @@ class Bracelet(Device):
     def hello(self) -> dict[str, Any]:
         family = self.board.family
         usable = [pin for pin in family.pins if family.unusable(pin, self.board["chip"].get("psram_mb", 0)) is None]
-        return super().hello() | {
+        hello = super().hello()
+        if self._loaded:
+            hello |= {"rom": None, "heap": self.world.heap + LOADED}
+        return hello | {
             "pins": mask([*usable, *family.console, *family.usb]),
             "input_only": mask(family.input_only),
             "wake_pins": mask(family.wake),

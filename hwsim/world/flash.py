@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,11 @@ class Files:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file; folders on the way are made."""
-        self._write(["put", _absolute(name), content.hex()])
+        self.put_all({name: content})
+
+    def put_all(self, files: Mapping[str, bytes]) -> None:
+        """Write files, by their paths."""
+        self._write(*(["put", _absolute(name), content.hex()] for name, content in files.items()))
 
     def get(self, name: str) -> bytes:
         """Read a file; FileNotFoundError when there is none."""
@@ -64,10 +69,10 @@ class Files:
         """Write files of this name and a number until nothing fits any more."""
         self._write(["fill", _absolute(name), ""])
 
-    def _write(self, operation: list[str]) -> None:
+    def _write(self, *operations: list[str]) -> None:
         if self._device.state not in ("off", "stopped"):
             raise RuntimeError(f"{self._device.name} is on: its file system can't be written by two")
-        self._run(self._device.flash_path, operation)
+        self._run(self._device.flash_path, *operations)
 
     def _look(self, operation: list[str]) -> Any:
         if self._device.state in ("off", "stopped"):
@@ -75,25 +80,27 @@ class Files:
         with tempfile.TemporaryDirectory(prefix="hwsim-") as folder:
             return self._run(Path(shutil.copy(self._device.flash_path, folder)), operation)
 
-    def _run(self, image: Path, operation: list[str]) -> Any:
+    def _run(self, image: Path, *operations: list[str]) -> Any:
+        """What the last one answers."""
         self._device.flash.prepare()
         partitions = self._device.flash.partitions
-        hello = {"mode": "files", "t": 0, "flash": str(image), "partitions": partitions, "operations": [operation]}
+        hello = {"mode": "files", "t": 0, "flash": str(image), "partitions": partitions, "operations": operations}
         if image == self._device.flash_path:
             hello["wear"] = str(self._device.flash.wear_path)
         interpreter = Interpreter(hello, _WALL_LIMIT_S)
         try:
-            answer = interpreter.receive()[3][0]
+            answers = interpreter.receive()[3]
         except (LinkClosed, Silent) as error:
             tail = interpreter.raw_console()
             raise SimulationError(f"{self._device.name}: its file system can't be reached\n{tail}") from error
         finally:
             interpreter.close()
-        if isinstance(answer, dict):
-            if answer["oserror"] == 2:
-                raise FileNotFoundError(operation[1])
-            raise OSError(answer["oserror"], operation[0], operation[1])
-        return answer
+        for (operation, name, _), answer in zip(operations, answers, strict=True):
+            if isinstance(answer, dict):
+                if answer["oserror"] == 2:
+                    raise FileNotFoundError(name)
+                raise OSError(answer["oserror"], operation, name)
+        return answers[-1]
 
 
 def _absolute(name: str) -> str:

@@ -87,6 +87,13 @@ def compiled(folder: Path) -> Path:
     return place
 
 
+def as_files(folder: Path) -> dict[str, bytes]:
+    """The same by their paths on the bracelet's file system."""
+    place = compiled(folder)
+    found = sorted(file for file in place.rglob("*") if file.is_file())
+    return {f"/{file.relative_to(place).as_posix()}": file.read_bytes() for file in found}
+
+
 def _version(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 

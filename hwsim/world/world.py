@@ -224,12 +224,14 @@ class World:
         track: Track | None = None,
         rtc_start: int | None = None,
         name: str | None = None,
+        loaded: bool = False,
     ) -> Bracelet:
-        """A bracelet, switched off. Without `flash` its memory ends with the world."""
+        """A bracelet, switched off. Without `flash` its memory ends with the world. `loaded`: its firmware is in files,
+        on a stock image of MicroPython."""
         number = len(self.bracelets) + 1
         name = name or ("bracelet" if number == 1 else f"bracelet{number}")
         flash = flash or self._folder / f"{name}.flash"
-        bracelet = Bracelet(self, name, board, firmware, flash, phone, track, rtc_start)
+        bracelet = Bracelet(self, name, board, firmware, flash, phone, track, rtc_start, loaded)
         self.bracelets.append(bracelet)
         return bracelet
 

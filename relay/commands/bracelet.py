@@ -1,10 +1,10 @@
-"""`relay bracelet add|export|import|list|configure|update|revoke`: the registry."""
+"""`relay bracelet add|export|import|list|configure|update|withdraw|revoke`: the registry."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from relay.commands.offers import (
 from relay.datadir import DataDir
 from relay.downlink import Desk
 from relay.registry import Entry, Heard
-from relay.verify.down import SETTINGS
+from relay.verify.down import SETTINGS, Bundle
 from relay.verify.payload import REGISTRATIONS, UNKNOWN_DBM
 
 
@@ -206,8 +206,9 @@ def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None
     """Have bracelets fetch and install the program in FILE, a bundle made and signed with `hwsim bundle make`.
 
     It is left with the broker. A bracelet fetches it by MQTT while nothing is going on, installs it if it is its
-    maker's and newer, and raises a drill with it; without a receipt it goes back to the program it had. Check the
-    signature before: `hwsim bundle check`. First on one bracelet that you hold in your hand.
+    maker's and newer, and raises a drill with it (`trial` in `relay watch`); without a receipt it goes back to the
+    program it had. Check the signature before: `hwsim bundle check`. First on one bracelet that you hold in your hand.
+    What nobody has on order any more is removed from the broker.
     """
     relay = Relay(DataDir(data).require())
     octets = file.read_bytes()
@@ -221,12 +222,50 @@ def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None
     desk = Desk(relay.store, relay.registry)
     for kid in kids:
         desk.update(kid, found, now=time.time())
+    # What the newest heartbeat says of the program may be of a trial that has failed since.
+    removed = _remove(relay, desk.unwanted(now=time.time()) - {found})
     running = running_relay(relay.data) is not None
     if as_json:
         said = {"kids": kids, "version": found.version, "sha256": found.sha256.hex(), "relay_running": running}
-        click.echo(json.dumps(said))
+        click.echo(json.dumps({**said, "removed": removed}))
     for kid in () if as_json else kids:
         click.echo(f"{kid}: is told that there is version {found.version}.{'' if running else NOT_RUNNING}")
+
+
+def _remove(relay: Relay, unwanted: Collection[Bundle]) -> list[str]:
+    """Have the broker keep no pieces of these; their SHA-256."""
+    try:
+        if unwanted:
+            bundles.remove(unwanted, relay.endpoint())
+    except bundles.BundleError as error:
+        raise Failure(f"pieces of bundles that nobody has on order may still be there: {error}") from None
+    return sorted(bundle.sha256.hex() for bundle in unwanted)
+
+
+@bracelet.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@data_option
+@json_option
+@errors_in_words
+def withdraw(file: Path, data: Path, as_json: bool) -> None:
+    """Have nobody fetch the program in FILE any more.
+
+    What a bracelet has fetched already it installs. One that finds nothing asks at two dozen wakings, then no
+    more.
+    """
+    relay = Relay(DataDir(data).require())
+    desk = Desk(relay.store, relay.registry)
+    try:
+        found = bundles.describe(file.read_bytes())
+    except bundles.BundleError as error:
+        raise Failure(f"{file}: {error}") from None
+    kids = desk.withdraw(found, now=time.time())
+    removed = _remove(relay, {found, *desk.unwanted(now=time.time())})
+    if as_json:
+        click.echo(json.dumps({"kids": kids, "version": found.version, "removed": removed}))
+    else:
+        told = ", ".join(kids) or "nobody"
+        click.echo(f"Version {found.version} is no longer at the broker. Who had been told of it: {told}.")
 
 
 @bracelet.command()

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,6 +70,7 @@ class Stack:
         broker: BrokerFactory = NatsBroker,
         data_network: bool = True,
         sms: bool = True,
+        files: Mapping[str, bytes] | None = None,
         relay_command: Sequence[str] = (sys.executable, "-m", "relay"),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -79,6 +80,7 @@ class Stack:
         self._make_broker = broker
         self._data_network = data_network
         self._sms = sms
+        self._files = dict(files or {})  # that the workshop has put on the bracelet
         self._relay_command = tuple(relay_command)
         self._say = say
         self._events: queue.SimpleQueue[Happened] = queue.SimpleQueue()
@@ -141,7 +143,8 @@ class Stack:
         self.broker.start()
 
         self._say("the bracelet: it makes its own keys")
-        world.call(lambda: self.bracelet.files.put("/offer.json", json.dumps(offer).encode()))
+        files = {**self._files, "/offer.json": json.dumps(offer).encode()}
+        world.call(lambda: self.bracelet.files.put_all(files))
         world.call(self.bracelet.boot)
         self.wait_for(
             lambda e: e.source == "firmware" and e.what == "provisioned",

@@ -8,13 +8,13 @@ arrived, or until it is done otherwise.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from relay.store import schema
 from relay.store.database import Store
 from relay.store.schema import COUNTERS
 from relay.verify import down
-from relay.verify.down import Kind
+from relay.verify.down import Bundle, Kind
 from relay.verify.envelope import parse
 
 NUMBER = "sms_sender.number"
@@ -50,6 +50,37 @@ def finish(connection: Connection, ids: Iterable[int], result: str, now_ms: int)
     """These are done; `result` is arrived, superseded, expired or given up."""
     change = update(schema.command).values(done_ms=now_ms, result=result)
     connection.execute(change.where(_T.id.in_(list(ids)), _T.done_ms.is_(None)))
+
+
+def bundles(connection: Connection, since_ms: int) -> tuple[set[Bundle], set[Bundle]]:
+    """Bundles that some bracelet in use may be fetching: its newest order, not withdrawn, made after `since_ms`, and of
+    a higher version than its newest heartbeat says it runs. And those that were ordered at some time, and are nobody's
+    any more."""
+    beat = schema.heartbeat.c
+    query = select(_T.kid, _T.body, _T.result, _T.requested_ms, schema.bracelet.c.state, beat.program)
+    joined = schema.command.join(schema.bracelet, schema.bracelet.c.kid == _T.kid)
+    query = query.select_from(joined.join(schema.heartbeat, beat.kid == _T.kid, isouter=True))
+    rows = connection.execute(query.where(_T.kind == int(Kind.UPDATE)).order_by(_T.id)).all()
+    newest = {row.kid: row for row in rows if row.state == "active"}.values()
+    open_ = [row for row in newest if row.result in (None, "arrived") and row.requested_ms > since_ms]
+    wanted = {row.body for row in open_ if (row.program or 0) < _bundle(row.body).version}
+    return {_bundle(body) for body in wanted}, {_bundle(row.body) for row in rows if row.body not in wanted}
+
+
+def withdraw(connection: Connection, body: bytes, now_ms: int) -> list[int]:
+    """Nobody has this bundle on order any more; whose order it was."""
+    mine = (_T.kind == int(Kind.UPDATE), _T.body == body)
+    on_order = or_(_T.done_ms.is_(None), _T.result == "arrived")
+    rows = connection.execute(select(_T.id, _T.kid).where(*mine, on_order)).all()
+    change = update(schema.command).where(_T.id.in_([row.id for row in rows]))
+    connection.execute(change.values(done_ms=func.coalesce(_T.done_ms, now_ms), result="superseded"))
+    return [row.kid for row in rows]
+
+
+def _bundle(body: bytes) -> Bundle:
+    _, content = down.parse(body)
+    assert isinstance(content, Bundle)
+    return content
 
 
 def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> list[Arrived]:

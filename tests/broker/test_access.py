@@ -60,7 +60,8 @@ def test_a_bundle_left_by_the_relay_is_there_for_bracelets(
 ) -> None:
     bundle = sign(2, 6, random.Random(1).randbytes(2000), SigningKey(bytes(32)))
     tls = client_tls(tls_files / "ca.pem")
-    bundles.leave(bundle, Endpoint("127.0.0.1", broker.port, "relay", "relay", PASSWORDS["relay"], tls))
+    endpoint = Endpoint("127.0.0.1", broker.port, "relay", "relay", PASSWORDS["relay"], tls)
+    bundles.leave(bundle, endpoint)
     anna = connect(broker, ANNA)
     content = b""
     for topic, piece in bundles.pieces(bundle):
@@ -68,6 +69,20 @@ def test_a_bundle_left_by_the_relay_is_there_for_bracelets(
         assert (message.topic, message.retain, message.payload) == (topic, True, piece)
         content += message.payload
     assert content == bundle
+
+    bundles.remove([bundles.describe(bundle)], endpoint)
+    boris = connect(broker, BORIS)
+    boris.subscribe("fw/+/+")
+    connect(broker, "relay").publish("fw/0123456789abcdef/0", b"after")
+    assert boris.receive().payload == b"after"
+    assert boris.received.empty()
+
+
+def test_a_broker_that_refuses_the_relay_is_told_of(broker: Broker, tls_files: Path) -> None:
+    tls = client_tls(tls_files / "ca.pem")
+    endpoint = Endpoint("127.0.0.1", broker.port, "relay", "relay", "wrong-but-long-enough", tls)
+    with pytest.raises(bundles.BundleError, match=r"(?i)not authori|password"):
+        bundles.leave(sign(2, 6, bytes(2000), SigningKey(bytes(32))), endpoint)
 
 
 def test_without_a_broker_a_bundle_is_not_left(tls_files: Path) -> None:

@@ -32,3 +32,11 @@ def make_bench(world, tmp_path):
 @pytest.fixture
 def bench(make_bench):
     return make_bench()
+
+
+@pytest.fixture
+def release(tmp_path):
+    """Makes signed releases of the firmware."""
+    from tests.firmware.updates import releases
+
+    return releases(tmp_path)

@@ -21,12 +21,13 @@ def do(alarm, what, now, counter):
     return kind, flags, cause
 
 
-@pytest.mark.parametrize(("what", "cause"), [("hold", 0), ("drill", 0), ("strap", 1), ("check_in", 2)])
+@pytest.mark.parametrize(("what", "cause"), [("hold", 0), ("drill", 0), ("strap", 1), ("check_in", 2), ("trial", 3)])
 def test_each_cause_raises_and_is_told_in_every_message(what, cause):
     alarm = Alarm()
-    assert do(alarm, what, 0, 7) == (ALERT, DRILL if what == "drill" else 0, cause)
+    drill = DRILL if what in ("drill", "trial") else 0
+    assert do(alarm, what, 0, 7) == (ALERT, drill, cause)
     assert alarm.cause_of(UPDATE, None) == cause
-    assert do(alarm, "cancel", 1000, 8) == (CANCEL, CANCELLED | (DRILL if what == "drill" else 0), cause)
+    assert do(alarm, "cancel", 1000, 8) == (CANCEL, CANCELLED | drill, cause)
 
 
 @pytest.mark.parametrize("what", ["strap", "check_in"])

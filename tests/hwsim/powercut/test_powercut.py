@@ -172,9 +172,15 @@ def test_misuse(args):
     assert CliRunner().invoke(main, ["powercut", *args]).exit_code == 2
 
 
-@pytest.mark.parametrize(("at", "how"), [(60, TORN), (100, CLEAN), (150, TORN), (176, TORN), (184, CLEAN), (190, TORN)])
-def test_an_update_is_cut(at, how):
+@pytest.mark.parametrize(
+    ("life", "at", "how"),
+    [
+        *(("update", *cut) for cut in [(60, TORN), (100, CLEAN), (150, TORN), (176, TORN), (184, CLEAN), (190, TORN)]),
+        *(("files", *cut) for cut in [(45, TORN), (47, CLEAN), (49, TORN), (54, TORN)]),
+    ],
+)  # fmt: skip
+def test_an_update_is_cut(life, at, how):
     """While it is written, checked, marked, tried and kept; `hwsim powercut --life update` cuts everywhere."""
-    result = command.play(command.Job("update", Cut(at, how), 1))
+    result = command.play(command.Job(life, Cut(at, how), 1))
     assert result.failures == []
     assert result.stage == "update"

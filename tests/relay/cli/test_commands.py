@@ -262,3 +262,5 @@ def test_a_program_needs_a_bundle_and_a_broker(folder: Path, tmp_path: Path) -> 
     assert done.exit_code == 1
     done = relay("bracelet", "update", offer["kid"], file, "--data", folder)
     assert (done.exit_code, "is the relay running?" in done.stderr) == (1, True)
+    done = relay("bracelet", "withdraw", file, "--data", folder)
+    assert (done.exit_code, "may still be there" in done.stderr) == (1, True)

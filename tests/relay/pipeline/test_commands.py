@@ -14,6 +14,7 @@ from relay.registry import Registry, RegistryError
 from relay.store import Store, commands, schema
 from relay.verify import Heartbeat, Reason, open_down, parse
 from relay.verify.down import Bundle, Kind
+from relay.verify.payload import Health, Network
 from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, one, provision
 
 NUMBER = "+10000000001"
@@ -44,9 +45,12 @@ def read(bracelet: Bracelet, command: Outbound) -> tuple[Kind, object]:
     return kind, content
 
 
-def beat(pipeline: Pipeline, bracelet: Bracelet, down: int, now: float = NOW) -> tuple[bytes | None, bool]:
+def beat(
+    pipeline: Pipeline, bracelet: Bracelet, down: int, now: float = NOW, program: int | None = None
+) -> tuple[bytes | None, bool]:
     """A heartbeat that says what has arrived: what the relay answers, and whether the registry changed."""
-    octets = bracelet.sealer.heartbeat(Heartbeat(NETWORK_TIME, int(now), 80, 0, down))
+    more = (Network(1, 73, 262001, 1), Health(0, 0, 0, 0), program) if program else ()
+    octets = bracelet.sealer.heartbeat(Heartbeat(NETWORK_TIME, int(now), 80, 0, down, *more))
     outcome = pipeline.process([bracelet.beat(octets)], now)
     assert outcome.items[0].status is Status.HEARTBEAT
     return outcome.items[0].receipt, outcome.registry_changed
@@ -76,6 +80,34 @@ def test_a_newer_program_takes_the_place_of_one_that_did_not_arrive(
     assert audit(store)[-1][1] in ("command.arrived", "bracelet.updating")
     with pytest.raises(CommandError, match="out of range"):
         desk.update(bracelet.kid, Bundle(0, 100_000, bytes(32)), now=NOW)
+
+
+def test_pieces_of_a_bundle_are_wanted_while_somebody_may_fetch_it(
+    desk: Desk, downlink: Downlink, pipeline: Pipeline, bracelet: Bracelet
+) -> None:
+    first, second = (Bundle(version, 100_000, bytes([version]) * 32) for version in (2, 3))
+    assert desk.unwanted(now=NOW) == set()
+    desk.update(bracelet.kid, first, now=NOW)
+    (command,) = downlink.due(NOW)
+    downlink.sent(command, NOW)
+    beat(pipeline, bracelet, command.counter + 1, program=1)  # it has been told, and fetches it from now on
+    assert desk.unwanted(now=NOW + 86400) == set()
+    assert desk.unwanted(now=NOW + 31 * 86400) == {first}
+    beat(pipeline, bracelet, command.counter + 1, NOW + 900, program=2)
+    assert desk.unwanted(now=NOW + 900) == {first}
+    beat(pipeline, bracelet, command.counter + 1, NOW + 1800, program=1)
+
+    desk.update(bracelet.kid, second, now=NOW)
+    assert desk.unwanted(now=NOW) == {first}
+    assert desk.withdraw(second, now=NOW) == [bracelet.kid]
+    assert desk.withdraw(second, now=NOW) == []
+    assert desk.unwanted(now=NOW) == {first, second}
+    assert downlink.due(NOW) == []  # nobody is told any more
+
+    desk.update(bracelet.kid, first, now=NOW)
+    assert desk.unwanted(now=NOW) == {second}
+    desk.registry.revoke(bracelet.kid, now=NOW)
+    assert desk.unwanted(now=NOW) == {first, second}
 
 
 def test_an_acceptance_from_the_desk_to_the_wrist(

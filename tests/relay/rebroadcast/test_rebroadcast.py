@@ -147,7 +147,7 @@ def test_message_types(seq: int, flags: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "name"), [(0, "button"), (1, "strap"), (2, "check-in"), (3, "cause-3"), (23, "cause-23")]
+    ("cause", "name"), [(0, "button"), (1, "strap"), (2, "check-in"), (3, "trial"), (4, "cause-4"), (23, "cause-23")]
 )
 def test_causes_have_names(cause: int, name: str) -> None:
     assert json.loads(made(ALARM._replace(cause=cause)))["cause"] == name
