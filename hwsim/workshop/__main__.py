@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from hwsim import bundle
 from hwsim.board import Board, BoardError, load
-from hwsim.workshop import batch, plan
+from hwsim.workshop import batch, bench, plan
 from hwsim.workshop.bench import Options
 from hwsim.workshop.desk import choose
 from hwsim.workshop.people import QUESTIONS, Person
@@ -36,6 +37,10 @@ def state_folder() -> Path:
     "--image", type=click.Path(path_type=Path, dir_okay=False),
     help="MicroPython's image, instead of a download: offline, or one of your own build.",
 )  # fmt: skip
+@click.option(
+    "--update-key", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.pub",
+    help="Public key of who makes its updates (hwsim bundle key). Without it the bracelet refuses every update.",
+)  # fmt: skip
 @click.option("--from-start", is_flag=True, help="Begin anew, also with a board that is half done or finished.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done; no port is touched.")
 @click.option("--code-name", default="bench", show_default=True, help="Begin of the relay's code names.")
@@ -59,7 +64,8 @@ def state_folder() -> Path:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; answers (y, n) are read from the input.")
 def main(
     name: str, port: str | None, relay: Path | None, many: bool, count: int | None, image: Path | None,
-    from_start: bool, dry_run: bool, code_name: str, wifi: tuple[str, ...], host: str | None, broker_port: int | None,
+    update_key: Path | None, from_start: bool, dry_run: bool, code_name: str, wifi: tuple[str, ...], host: str | None,
+    broker_port: int | None,
     apn: str | None, apn_user: str | None, apn_roaming: bool, sms: str | None, assume: tuple[str, ...], patience: float,
     state: Path | None, records: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -72,10 +78,11 @@ def main(
     person = Person(as_json, assume)
     try:
         board = load(name)
-    except BoardError as error:
+        key = None if update_key is None else bytes(bundle.read_public(update_key))
+    except (BoardError, bundle.BundleError) as error:
         raise click.UsageError(str(error)) from None
     options = Options(
-        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start
+        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start, key
     )  # fmt: skip
     if dry_run:
         _print_plan(board, options, relay, person)
@@ -92,8 +99,12 @@ def main(
     try:
         desk = choose(relay, code_name, network)
         desk.check()
-        for key, text in board.unverified.items():
-            person.tell(f"unverified in the board file: {key}: {text}")
+        for fact, text in board.unverified.items():
+            person.tell(f"unverified in the board file: {fact}: {text}")
+        if key is None:
+            person.tell("no --update-key: what is made now will refuse every update of its firmware")
+        else:
+            person.tell(f"the maker's key for updates: {bench.key_id(key)}")
         if many:
             rows = batch.many(port, count, board, desk, person, options)
         else:
@@ -114,6 +125,7 @@ def _print_plan(board: Board, options: Options, relay: Path | None, person: Pers
     if places:
         person.tell(f"partitions vfs at {places['vfs_offset']:#x}, journal at {places['journal_offset']:#x}")
     person.tell(f"relay      {relay or 'none yet: --relay'}")
+    person.tell(f"update key {bench.key_id(options.update_key) or 'none: every update will be refused'}")
     for key, text in board.unverified.items():
         person.tell(f"unverified {key}: {text}")
     for number, (step, text) in enumerate(plan.STEPS.items(), 1):

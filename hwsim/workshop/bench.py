@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import time
@@ -24,7 +25,6 @@ from hwsim.workshop.trouble import Trouble
 _CHIP = re.compile(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)")
 _MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 _FLASH = re.compile(r"Detected flash size: (\d+)MB")
-_OLDEST = (1, 25)
 _LOOK_S, _ERASE_S, _WRITE_S, _START_S, _COPY_S = 60, 180, 600, 60, 300
 _ARMED_S, _PATH_S, _HAND_S, _LATE_S = 90, 120, 180, 15
 
@@ -36,6 +36,7 @@ class Options:
     records: Path
     patience: float  # seconds until a receipt, and until an acceptance
     from_start: bool = False
+    update_key: bytes | None = None  # public half of the maker's
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def refuse_wrong(chip: Chip, board: Board, port: str) -> None:
         )
 
 
+def key_id(key: bytes | None) -> str | None:
+    """What the record says of the maker's key: the begin of its SHA-256."""
+    return None if key is None else hashlib.sha256(key).hexdigest()[:8]
+
+
 class Bench:
     """`progress` says where it stands; `private` is a folder for what is between bracelet and relay."""
 
@@ -98,6 +104,8 @@ class Bench:
         if self._given_up:
             kid = self._given_up
             person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
+        if "install" in progress.done and progress.facts.get("update_key") != key_id(self._options.update_key):
+            self._renew_key()
         if "install" in progress.done and "provision" not in progress.done and self._changed():
             progress.again_from("install")  # the self-test speaks to today's firmware only
         if progress.done:
@@ -129,6 +137,13 @@ class Bench:
         """Is the firmware on the board another than ours is now?"""
         facts = self.progress.facts
         return bool(facts["firmware"]["sha256"] != build.digest(build.compiled(facts["march"])))
+
+    def _renew_key(self) -> None:
+        key = self._options.update_key
+        put = f"with open('/{build.KEY}', 'wb') as file: file.write({key!r})"
+        self._cable.mpremote("exec", build.NO_KEY if key is None else put, within=_START_S)
+        self.progress.facts["update_key"] = key_id(self._options.update_key)
+        plan.save(self._state, self.progress)
 
     @contextlib.contextmanager
     def _in_words(self, step: str) -> Iterator[None]:
@@ -172,6 +187,12 @@ class Bench:
 
     def _do_image(self) -> dict[str, Any]:
         rom = partitions.romfs(self._table())
+        if rom is None and not self._board["chip"].get("psram_mb", 0):
+            raise Trouble(
+                f"this image has no romfs partition, and {self._board.name} no PSRAM: loaded from files the firmware "
+                "has no room in its heap. Build firmware/image/TOCSIN_ESP32, and name it with --image FILE; nothing "
+                "was written to the board"
+            )
         _, digest, by = self._image()
         image = {"micropython": self._board["image"]["micropython"], "sha256": digest, "sha256_by": by}
         return {"image": image, "romfs": None if rom is None else [rom.offset, rom.size]}
@@ -195,16 +216,10 @@ class Bench:
         return {}
 
     def _do_start(self) -> dict[str, Any]:
-        said = self._cable.mpremote("exec", build.WHO, within=_START_S).split()
-        try:
-            version, mpy, journal = tuple(int(word) for word in said[-3].split(".")[:2]), int(said[-2]), said[-1]
-        except (ValueError, IndexError):
-            raise Trouble(f"MicroPython at {self._cable.port} does not say what it is; run this again") from None
-        if version < _OLDEST:
-            raise Trouble(f"MicroPython {said[-3]} is too old: 1.25 or newer, see [image] in the board file")
-        if journal != "True":
-            raise Trouble(f"MicroPython at {self._cable.port} finds no journal partition; run this with --from-start")
-        return {"march": build.march(mpy), "interpreter": said[-3]}
+        there = build.found(self._cable.mpremote("exec", build.WHO, within=_START_S), self._cable.port)
+        if self.progress.facts["romfs"] is None:
+            build.refuse_small(there.heap, self._cable.port)
+        return {"march": there.march, "interpreter": there.version}
 
     # -- the firmware
 
@@ -218,10 +233,11 @@ class Bench:
                 self._cable.esptool("write-flash", hex(offset), str(image), within=_WRITE_S)
             finally:
                 image.unlink(missing_ok=True)
-        files = build.files(made, self._board, on_rom=rom is not None)
+        files = build.files(made, self._board, self._options.update_key, on_rom=rom is not None)
         build.install(self._cable, files, self._options.state / f"{self._chip.mac}.files", _COPY_S)
         version = metadata.version("tocsin")
-        return {"firmware": {"version": version, "sha256": build.digest(made), "rom": rom is not None}}
+        firmware = {"version": version, "sha256": build.digest(made), "rom": rom is not None}
+        return {"firmware": firmware, "update_key": key_id(self._options.update_key)}
 
     def _do_selftest(self) -> dict[str, Any]:
         made = build.compiled(self.progress.facts["march"])

@@ -39,9 +39,12 @@ SCRIPT = Path(__file__).resolve().parents[2] / "flash.sh"
 _START_S, _PATIENCE_S = 60.0, 600.0
 
 
-def stand_in(file: Path, board: str, *, stock: bool = True) -> Path:
-    """An image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS."""
-    family = load(board).family
+def stand_in(file: Path, board: str, *, stock: bool | None = None) -> Path:
+    """An image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS, as boards
+    without PSRAM need it."""
+    wiring = load(board)
+    family = wiring.family
+    stock = bool(wiring["chip"].get("psram_mb", 0)) if stock is None else stock
     table = image.STOCK if stock else image.PARTITIONS
     content = bytearray()
     for address, part in sorted(image.stand_in(family, table, romfs=not stock).items()):
@@ -198,17 +201,16 @@ def box(folder: Path) -> Iterator[Relay]:
 
 
 def many(
-    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *, stock: bool = True,
-    seed: int = 1,
+    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *more: str, seed: int = 1,
 ) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
     """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said.
 
-    Each has a seed of its own, or they would draw the same keys.
+    Each has a seed of its own, or they would draw the same keys. `more`: arguments.
     """
     ports = folder / "ports"
     ports.mkdir()
     boards: list[SimBoard] = []
-    picture = stand_in(folder / "image.bin", kind, stock=stock)
+    picture = stand_in(folder / "image.bin", kind)
 
     def next_board() -> None:
         number = len(boards) + 1
@@ -228,7 +230,7 @@ def many(
         next_board()
         return flash(
             lambda: boards[-1], "--board", kind, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
-            *options(folder, relay.folder, picture), hear=hear,
+            *options(folder, relay.folder, picture), *more, hear=hear,
         )  # fmt: skip
     finally:
         if boards:
