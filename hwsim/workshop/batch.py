@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from hwsim.board import Board
+from hwsim.bundle import Bundle
 from hwsim.toolchain import ToolchainError
-from hwsim.workshop import tools
-from hwsim.workshop.bench import Bench, Options, look, refuse_wrong
+from hwsim.workshop import renew, tools
+from hwsim.workshop.bench import Bench, Chip, Options, look, refuse_wrong
 from hwsim.workshop.desk import Desk
 from hwsim.workshop.people import Person
 from hwsim.workshop.trouble import Trouble
@@ -51,16 +52,32 @@ def the_one_port(wanted: str | None) -> str:
 
 def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -> Row:
     """One board, from where it stands to its record."""
+
+    def work(chip: Chip, cable: tools.Cable) -> dict[str, Any] | None:
+        return Bench(board, chip, cable, desk, person, options).run()
+
+    return _at(port, board, person, options.state, work)
+
+
+def update(port: str, board: Board, octets: bytes, found: Bundle, person: Person, options: Options) -> Row:
+    """A bundle on a bracelet that is in use."""
+    return _at(port, board, person, options.state, lambda chip, cable: renew.run(cable, octets, found, person))
+
+
+def _at(
+    port: str, board: Board, person: Person, state: Path, work: Callable[[Chip, tools.Cable], dict[str, Any] | None],
+) -> Row:  # fmt: skip
+    """What is to be done with one board, once it is known to be the right one."""
     begin = time.monotonic()
-    options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = options.state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
     log.write_text("")
     cable = tools.Cable(port, log)
     try:
         chip = look(cable)
         refuse_wrong(chip, board, port)
         person.tell(f"{port}: {chip.family}, {chip.flash_mb} MB of flash", port=port, chip=chip.family)
-        made = Bench(board, chip, cable, desk, person, options).run()
+        made = work(chip, cable)
     except (Trouble, ToolchainError) as trouble:
         person.tell(f"\nflash.sh: {trouble}", trouble=str(trouble))
         return Row(port, time.monotonic() - begin, None, str(trouble))
@@ -86,9 +103,7 @@ def plugged_in(wanted: str | None, say: Callable[[str], None]) -> Iterator[str]:
         time.sleep(_LOOK_S)
 
 
-def many(
-    wanted: str | None, count: int | None, board: Board, desk: Desk, person: Person, options: Options,
-) -> list[Row]:  # fmt: skip
+def many(wanted: str | None, count: int | None, person: Person, work: Callable[[str], Row]) -> list[Row]:
     """Until `count` were here, or Ctrl-C."""
     rows: list[Row] = []
     busy = ""
@@ -96,7 +111,7 @@ def many(
     try:
         for port in plugged_in(wanted, person.tell):
             busy, begin = port, time.monotonic()
-            rows.append(one(port, board, desk, person, options))
+            rows.append(work(port))
             busy = ""
             if count is not None and len(rows) >= count:
                 break
