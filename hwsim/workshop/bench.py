@@ -17,7 +17,7 @@ from hwsim.board import Board
 from hwsim.toolchain import ToolchainError
 from hwsim.workshop import build, images, partitions, plan, record, selftest_host
 from hwsim.workshop.desk import Desk
-from hwsim.workshop.people import Person
+from hwsim.workshop.people import BY_ENGINEER, Person
 from hwsim.workshop.tools import Cable, Console
 from hwsim.workshop.transcript import Life
 from hwsim.workshop.trouble import Trouble
@@ -142,8 +142,7 @@ class Bench:
         key = self._options.update_key
         put = f"with open('/{build.KEY}', 'wb') as file: file.write({key!r})"
         self._cable.mpremote("exec", build.NO_KEY if key is None else put, within=_START_S)
-        self.progress.facts["update_key"] = key_id(self._options.update_key)
-        plan.save(self._state, self.progress)
+        self._note(update_key=key_id(self._options.update_key))
 
     @contextlib.contextmanager
     def _in_words(self, step: str) -> Iterator[None]:
@@ -278,32 +277,65 @@ class Bench:
 
     # -- the drill
 
+    def _note(self, **facts: Any) -> None:
+        """At once, so that a run that is interrupted now is gone on with and not repeated."""
+        self.progress.facts |= facts
+        plan.save(self._state, self.progress)
+
     def _do_drill(self) -> dict[str, Any]:
-        self._desk.await_relay(self._person)
-        person, patience = self._person, self._options.patience
-        life = Life(self.progress.facts.get("raised"))
-        receipt_s = None
-        with self._cable.console() as console:
-            console.reset()
-            if not _wait(console, life, lambda: life.armed, _ARMED_S):
-                raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
-            if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
-                raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
-            if life.raised is not None:
-                person.tell("a drill was raised before: waits for its receipt")
-                _wait(console, life, lambda: life.delivered, _LATE_S)
-            if not life.delivered:
-                receipt_s = self._drill(console, life)
-            alarm = f"{self.progress.facts['kid']}-{life.raised}"
+        facts = self.progress.facts
+        if "drill" not in facts:
+            self._desk.await_relay(self._person)
+            with self._cable.console() as console:
+                self._note(drill=self._drilled(console))
+                self._desk.close(f"{facts['kid']}-{facts['raised']}")
+        else:
+            self._person.tell("its drill was accepted before")
+            with contextlib.suppress(Trouble):  # it is closed already
+                self._desk.close(f"{facts['kid']}-{facts['raised']}")
+        for noted in ("receipt", "answered"):
+            facts.pop(noted, None)
+        return {"drill": facts["drill"]}
+
+    def _drilled(self, console: Console) -> dict[str, Any]:
+        """From the engineer's gesture, or where the last run was interrupted, until the bracelet has the acceptance."""
+        facts, person, patience = self.progress.facts, self._person, self._options.patience
+        life = Life(facts.get("raised"))
+        console.reset()
+        if not _wait(console, life, lambda: life.armed, _ARMED_S):
+            raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
+        if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
+            raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
+        if "answered" in facts and not _wait(console, life, lambda: life.accepted, _LATE_S):
+            person.tell("the drill of the last run was accepted, and nobody saw whether that came: another is needed")
+            with contextlib.suppress(Trouble):  # it is closed already
+                self._desk.close(f"{facts['kid']}-{facts['raised']}")
+            _wait(console, life, lambda: life.closed, _LATE_S)
+            for noted in ("raised", "receipt", "answered"):
+                facts.pop(noted, None)
+            life.forget()
+        if life.raised is not None and "receipt" not in facts:
+            person.tell("a drill was raised before: waits for its receipt")
+            if _wait(console, life, lambda: life.delivered, _LATE_S):
+                self._note(receipt=[life.path, None])
+        if "receipt" not in facts:
+            receipt_s = self._drill(console, life)
+            self._note(receipt=[life.path, receipt_s])
+        if "answered" not in facts:
+            alarm = f"{facts['kid']}-{life.raised}"
             answer = person.ask("accept", f"The relay has drill {alarm}. Have you seen it there, and accept it?")
             if answer.yes:
-                self._desk.accept(alarm)
+                try:
+                    self._desk.accept(alarm)
+                except Trouble:  # somebody there was quicker?
+                    if not _wait(console, life, lambda: life.accepted, _LATE_S):
+                        raise
+                self._note(answered=answer.by)
             if not _wait(console, life, lambda: life.accepted, patience):
                 raise Trouble(f"nobody's acceptance reached the bracelet within {patience:g} s (relay accept {alarm})")
-            self._desk.close(alarm)
-        drill = {"counter": life.raised, "path": life.path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
-                 "accepted_by": answer.by}  # fmt: skip
-        return {"drill": drill}
+        path, receipt_s = facts["receipt"]
+        return {"counter": life.raised, "path": path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
+                "accepted_by": facts.get("answered", BY_ENGINEER)}  # fmt: skip
 
     def _drill(self, console: Console, life: Life) -> float:
         """The engineer's gesture, until its receipt is there; how many seconds that took."""
@@ -317,8 +349,7 @@ class Bench:
             word = "announced, but not held in time" if life.armed_drill else "not announced"
             raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
         begin = time.monotonic()
-        self.progress.facts["raised"] = life.raised  # it goes on being sent: the next run must not raise another
-        plan.save(self._state, self.progress)
+        self._note(raised=life.raised)  # it goes on being sent: the next run must not raise another
         if not _wait(console, life, lambda: life.delivered, patience):
             raise Trouble(
                 f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
