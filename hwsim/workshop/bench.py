@@ -90,9 +90,9 @@ class Bench:
         self._answer = options.state / f"{chip.mac}.answer.json"
         self._content: tuple[bytes, str, str] | None = None
         self.progress = plan.load(self._state, board.name)
-        self._given_up = None
+        self._given_up, self._was_finished = None, ""
         if options.from_start:
-            self._given_up = self.progress.facts.get("kid")
+            self._given_up, self._was_finished = self.progress.facts.get("kid"), self.progress.finished
             self.progress = plan.Progress(board.name)
 
     def run(self) -> dict[str, Any] | None:
@@ -104,6 +104,12 @@ class Bench:
         if self._given_up:
             kid = self._given_up
             person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
+        if self._was_finished:
+            person.tell(
+                f"this board was a bracelet until now, finished on {self._was_finished}. Its key id is not kept with "
+                f"its state: see the label on its box, or the records of {self._board.name} of that day in "
+                f"{self._options.records}; end that at the relay: relay bracelet revoke KEY_ID --now"
+            )
         if "install" in progress.done and progress.facts.get("update_key") != key_id(self._options.update_key):
             self._renew_key()
         if "install" in progress.done and "provision" not in progress.done and self._changed():

@@ -224,6 +224,12 @@ def test_an_image_for_which_the_board_has_too_little_memory_is_refused(relay, er
     options = [*rehearse.options(tmp_path, relay.folder, stock), "--assume", "hash"]
     said = said_in_a_sentence("--board", "devkit", "--port", str(erased.name), *options)
     assert "no romfs partition, and devkit no PSRAM" in said and "Build firmware/image/TOCSIN_ESP32" in said
+    finished = plan.Progress("devkit")
+    finished.finish("2026-01-02")
+    plan.save(tmp_path / "state" / f"{erased.bracelet.unique_id}.json", finished)
+    words = ["--board", "devkit", "--port", str(erased.name), *options, "--from-start"]
+    said = CliRunner().invoke(main, words).output
+    assert "was a bracelet until now, finished on 2026-01-02" in said and f"devkit of that day in {tmp_path}" in said
 
 
 def test_what_is_no_key_is_refused_before_anything_is_touched(tmp_path):
