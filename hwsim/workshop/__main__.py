@@ -78,7 +78,8 @@ def main(
 ) -> None:  # fmt: skip
     """Make a bracelet of a board: MicroPython, firmware, keys, self-test, and a drill that a relay has answered.
 
-    After a failure the same command goes on at the step that failed.
+    After a failure the same command goes on at the step that failed. `flash.sh harden --help`: flash encryption, secure
+    boot and closed ports, for ever, as a step of its own.
 
     Exit status: 0 every board is finished, 1 one is not.
     """
