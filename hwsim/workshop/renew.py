@@ -126,7 +126,13 @@ def run(cable: Cable, octets: bytes, found: bundle.Bundle, person: Person) -> di
     """Copy it, and follow the bracelet until it keeps it. Trouble when it doesn't."""
     course = Course(found.version)
     with _step(person, "copy"):
-        _copy(cable, octets, found)
+        try:
+            _copy(cable, octets, found)
+        except BaseException:
+            # Somebody wears it: its program is to run again now, and not only when the watchdog ends.
+            with contextlib.suppress(Trouble, OSError), cable.console() as console:
+                console.reset()
+            raise
     with cable.console() as console:
         with _step(person, "install"):
             console.reset()

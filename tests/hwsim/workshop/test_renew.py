@@ -149,6 +149,12 @@ def in_use(world: World, folder, relay: rehearse.Relay) -> UsbBracelet:
     return bracelet
 
 
+def lives(world: World) -> bool:
+    """Has its firmware started since the last program was at its prompt?"""
+    course = [event.what for event in world.trace if event.what in ("soft reset", "armed")]
+    return course[-1] == "armed"
+
+
 @pytest.mark.timeout(600)  # a whole life in real time, on a machine that has much else to do
 def test_a_bracelet_in_use_is_updated_by_cable(tmp_path):
     march = toolchain.mpy_march(tuple(toolchain.micropython()))
@@ -168,6 +174,7 @@ def test_a_bracelet_in_use_is_updated_by_cable(tmp_path):
         other = bundle.sign(2, bundle.processor("xtensawin"), mpy.rom(FIRMWARE, "xtensawin").read_bytes(), KEY)
         status, said = update(other, KEY)
         assert status == 1 and "the bundle is for xtensawin, and MicroPython at" in str(said[-1]["trouble"])
+        assert world.run_until(lambda: lives(world), 90)  # it is not left at its prompt, until the watchdog ends
         status, said = update(bundle.sign(2, bundle.processor(march), b"forged", OTHER), OTHER)
         assert status == 1 and "refuses the update (signature)" in str(said[-1]["trouble"])
         status, said = update(release.bundle(FIRMWARE), KEY)
