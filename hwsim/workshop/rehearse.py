@@ -37,6 +37,7 @@ HOST, NAME = "127.0.0.1", "broker.bench"  # the second: for the bracelets, resol
 SSID, WIFI_KEY = "workshop", "hwsim-key"
 SCRIPT = Path(__file__).resolve().parents[2] / "flash.sh"
 _START_S, _PATIENCE_S = 60.0, 600.0
+_TRIES, _FELT_S = 5, 3.0
 
 
 def stand_in(file: Path, board: str, *, stock: bool | None = None) -> Path:
@@ -125,8 +126,21 @@ class SimBoard:
             world.call(strap.close)
             world.call(lambda: world.after(1_000_000, strap.open))
         elif what == "drill":
-            rig = cast(Rig, self)  # of which the hand uses world and bracelet
-            world.call(lambda: wearer.drill(rig))
+            self._raise_drill()
+
+    def _raise_drill(self) -> None:
+        """The hold only when it was felt that the next one is a drill: on a busy machine this hand is clumsy."""
+        rig, world = cast(Rig, self), self.world  # of a rig the hand uses world and bracelet
+        before = len(world.call(lambda: list(world.trace)))
+
+        def felt() -> bool:
+            return world.trace.find(before, "firmware", "drill", {}) is not None
+
+        for _ in range(_TRIES):
+            takes_s = world.call(lambda: wearer.half_hold_and(rig, 4))
+            if world.run_until(felt, takes_s + _FELT_S):
+                break
+        world.call(lambda: wearer.press(rig, wearer.HOLD_S))
 
     def answer(self, question: str) -> bool:
         """By what has happened since the last question."""
