@@ -92,7 +92,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "held_low": Key("outputs"),
     },
 }
-_SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000)} | {
+_SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000), "usb_replaces_cell": Key("bool")} | {
     f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states
 }
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")
@@ -185,6 +185,10 @@ def load(board: str | Path) -> Board:
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.toml")))
         raise BoardError(f"{path.name}: no such board; there is {known}") from None
+    except OSError as error:
+        raise BoardError(f"{path.name}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BoardError(f"{path.name}: is no text (TOML is UTF-8)") from None
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -247,7 +251,7 @@ class _Check:
         chip = document.get("chip")
         if not isinstance(chip, dict):
             raise self._refuse("section is missing", "chip")
-        if chip.get("family") not in FAMILIES:
+        if not isinstance(chip.get("family"), str) or chip["family"] not in FAMILIES:
             raise self._refuse(f"must be one of {', '.join(FAMILIES)}", "chip", "family")
         self._family = FAMILIES[chip["family"]]
         psram = chip.get("psram_mb", 0)

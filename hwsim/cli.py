@@ -77,12 +77,16 @@ def bench_seal(as_json: bool) -> None:
 @click.option("--hours", type=click.FloatRange(0.1), default=48.0, show_default=True, help="Of the longest lives.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-@click.option("--replay", metavar="SEED|FILE", help="One life with its whole trace (of a seed: with the same --hours).")
+@click.option("--replay", metavar="SEED|FILE", help="One life with its whole trace (of a seed: with the same --hours "
+              "and --board).")  # fmt: skip
+@click.option("--board", default="reference", show_default=True, help="Name in board_configs/, the path of a file, or "
+              "any: each life has one of ours, drawn.")  # fmt: skip
 @click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
 @heap_option
 def soak(
-    seeds: int, first: int, hours: float, jobs: int | None, as_json: bool, replay: str | None, firmware: str | None
-) -> None:
+    seeds: int, first: int, hours: float, jobs: int | None, as_json: bool, replay: str | None, board: str,
+    firmware: str | None,
+) -> None:  # fmt: skip
     """Play random lives of a bracelet, with faults on every path, and check that no alarm is ever lost.
 
     The same seed is the same life. Lives that fail are shrunk to their shortest form. Exit status: 0 nothing failed,
@@ -90,7 +94,7 @@ def soak(
     """
     from hwsim.soak import command
 
-    options = command.options(seeds=seeds, first=first, hours=hours, jobs=jobs, firmware=firmware)
+    options = command.options(seeds=seeds, first=first, hours=hours, jobs=jobs, firmware=firmware, board=board)
     sys.exit(command.replay(replay, options, as_json) if replay else command.main(options, as_json))
 
 

@@ -56,6 +56,6 @@ def check(octets: bytes, relay_key: bytes) -> dict[str, Any] | None:
         if len(signature) != SIGNATURE_OCTETS or b64(signature) != text:
             return None
         crypto_sign_open(signature + LABEL + canonical(document), relay_key)
-    except (ValueError, TypeError, CryptoError):
+    except (ValueError, TypeError, RecursionError, CryptoError):
         return None
     return document if document["type"] == "case" else None

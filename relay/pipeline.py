@@ -302,7 +302,8 @@ class Pipeline:
             return Item(Status.LOST, bracelet.hex, envelope.counter)
         row = (
             *(bracelet.kid, envelope.counter, work.now_ms, beat.time, beat.flags, beat.battery, beat.pending),
-            *(beat.down, *(beat.network or (None,) * 4), *(beat.health or (None,) * 4), None),
+            *(beat.down, *(beat.network or (None,) * 4), *(beat.health or (None,) * 4), beat.program),
+            None,
         )
         if envelope.counter >= state.next:  # else a later one came before it
             work.beats[bracelet.kid] = row

@@ -22,7 +22,7 @@ from relay.store import chains, commands, records, schema
 from relay.store.database import Store
 from relay.store.roster import version
 from relay.verify.keys import RelayKeys, agree, roots
-from relay.verify.payload import LAST
+from relay.verify.payload import LAST, STRAPS
 
 FORMAT = 1
 BATCH = "tocsin_batch"  # marks a file of several offers or answers, and is its version
@@ -40,11 +40,13 @@ class RegistryError(Exception):
 
 class Heard(NamedTuple):
     """The newest heartbeat of a bracelet, as `relay.verify.payload` explains its items; None where its firmware doesn't
-    report them. `lost_ms`: when its connection ended, if nothing was heard since. Times are milliseconds since 1970."""
+    report them. `strap`: none, closed or open. `lost_ms`: when its connection ended, if nothing was heard since. Times
+    are milliseconds since 1970."""
 
     at_ms: int
     battery: int
     last: bool
+    strap: str
     pending: int
     down: int | None
     registration: int | None
@@ -55,6 +57,7 @@ class Heard(NamedTuple):
     resets: int | None
     crash: int | None
     mode: int | None
+    program: int | None
     lost_ms: int | None
 
 
@@ -219,14 +222,14 @@ class Registry:
             *(table.kid, table.profile_sealed, table.state, table.offered_ms, table.completed_ms, table.revoked_ms),
             *(beat.received_ms, beat.battery, beat.flags, beat.pending),
             *(beat.down, beat.registration, beat.signal, beat.operator, beat.link),
-            *(beat.reset_cause, beat.resets, beat.crash, beat.mode, beat.lost_ms),
+            *(beat.reset_cause, beat.resets, beat.crash, beat.mode, beat.program, beat.lost_ms),
         ).select_from(schema.bracelet.outerjoin(schema.heartbeat, table.kid == beat.kid))
         with self.store.read() as connection:
             revoking = commands.revoking(connection)
             rows = connection.execute(query.where(*where).order_by(table.offered_ms, table.kid)).all()
         entries = []
         for kid, sealed, state, offered, completed, revoked, at, battery, flags, *rest in rows:
-            heard = None if at is None else Heard(at, battery, bool(flags & LAST), *rest)
+            heard = None if at is None else Heard(at, battery, bool(flags & LAST), STRAPS[flags >> 5 & 3], *rest)
             code_name = self._profile(kid, sealed)["code_name"]
             state = "revoking" if kid in revoking else state
             entries.append(Entry(f"{kid:08x}", code_name, state, offered, completed, revoked, heard))

@@ -119,7 +119,8 @@ def seal_alarm(kid, relay_id, counter, chain_key, payload, signer):
 
 def seal_heartbeat(kid, counter, chain_key, fields):
     """(octets, next chain key). fields = (flags, time, battery %, alarm messages without a receipt), and as many as are
-    wanted of: next counter of the down chain, (registration, signal, operator, link), (cause, resets, crash, mode)."""
+    wanted of: next counter of the down chain, (registration, signal, operator, link), (cause, resets, crash, mode),
+    version of the program."""
     flags, time, battery, pending = fields[:4]
     if not _in(flags, 0, _FLAGS):
         raise ValueError("heartbeat: flags")
@@ -130,6 +131,7 @@ def seal_heartbeat(kid, counter, chain_key, fields):
         payload.append(_limited(fields[5], _NETWORK))
     if len(fields) > 6:
         payload.append(_limited(fields[6], _HEALTH))
+    payload += fields[7:]
     return _seal(kid, counter, chain_key, cbor.encode(payload))
 
 

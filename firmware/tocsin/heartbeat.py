@@ -7,13 +7,15 @@ import asyncio
 from tocsin import aio, log
 
 SOON_MS = 1000
-LEAST_MS = 60000  # between two, when connections come and go
+LEAST_MS = 60000  # between two, when connections come and go: doubled with each that the broker did not take
+PROMPT_MS = 10000  # a broker that takes longer for its PUBACK is slow
 TOKEN = -1  # in place of a counter: only `acknowledged` waits for its PUBACK
 NO_LINK, WIFI, PPP = 0, 1, 2  # what the relay reads as its way: without any, it is a last will
 
 
 class Heartbeats:
-    """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start)."""
+    """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start), `sent_at`
+    when the last was handed over, `tries` how many were since one that it took promptly."""
 
     def __init__(self, state, clock, mqtt, topic, battery, modem, boots, every_s, random_byte):
         self._state = state
@@ -24,19 +26,21 @@ class Heartbeats:
         self._modem = modem
         self._boots = boots
         self._every_ms = every_s * 1000
-        self._sent_at = None
+        self.sent_at = None
         self._connected = False  # since the start
         self.owed = False  # its time came without a connection
         self.link = WIFI  # the link that is up
         self._said = None  # what the last one reported of the starts
         self._hurry = asyncio.Event()
         self.told_at = None
+        self.tries = 0
         # The first one soon after boot, but not of all bracelets at once after a power cut.
         self.due = clock.ms() + 10000 + 200 * random_byte()
 
-    def begin(self, in_ms):
-        """After waking: the next one is due in so many ms."""
+    def begin(self, in_ms, tries):
+        """After waking: the next one is due in so many ms, and so many were not taken."""
         self.due = self._clock.ms() + in_ms
+        self.tries = tries
 
     def every(self, seconds):
         self._every_ms = seconds * 1000
@@ -51,7 +55,8 @@ class Heartbeats:
     def connected(self):
         """There is a connection: the relay may hold the will of the one before for the last word."""
         if self._connected:
-            self.due = min(self.due, max(self._clock.ms() + SOON_MS, (self._sent_at or 0) + LEAST_MS))
+            again = (self.sent_at or 0) + (LEAST_MS << min(self.tries, 8))
+            self.due = min(self.due, max(self._clock.ms() + SOON_MS, again))
         self._connected = True
         if self.owed:
             self.due = min(self.due, self._clock.ms() + SOON_MS)
@@ -79,7 +84,8 @@ class Heartbeats:
 
     def send(self, sealed):
         if sealed and self._mqtt.publish(TOKEN, self._topic, sealed[1]):
-            self._sent_at = self._clock.ms()
+            self.sent_at = self._clock.ms()
+            self.tries += 1
             log.event("heartbeat", counter=sealed[0])
 
     def will(self):
@@ -90,5 +96,7 @@ class Heartbeats:
 
     def acknowledged(self):
         """The broker has the last one."""
-        self.told_at = self._clock.ms()
+        now = self.told_at = self._clock.ms()
+        if now - self.sent_at <= PROMPT_MS:
+            self.tries = 0
         self._boots.told(self._said)

@@ -10,16 +10,18 @@ import time
 import machine
 
 from tocsin import alarm, boots, log, power, rest
+from tocsin.heartbeat import PROMPT_MS
 from tocsin.search import SETTLED, Search
 
 LOOK_MS = 500
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
 TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
 LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at once was, just now
+PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
-_ITEMS = 9
+_ITEMS = 10
 
 
 class Parts:
@@ -54,7 +56,7 @@ class Sleep:
         self._searching = False
         self.held = False  # something is being finished
         self._search_until = 0
-        self._heartbeat_in = 0  # ms after waking
+        self._heartbeat = (0, 0)  # after waking: due in so many ms, so many not taken
         mode = power.SETTLING
         items = self._taken()
         self.woken = machine.reset_cause() == machine.DEEPSLEEP_RESET and items is not None
@@ -63,7 +65,7 @@ class Sleep:
             by_timer = machine.wake_reason() == machine.TIMER_WAKE
             log.event("woke", by="timer" if by_timer else "touch")
             mode = power.woken(by_timer, parts.state.alarm.active, bool(parts.state.delivery.queue))
-            parts.heartbeats.begin(self._heartbeat_in)
+            parts.heartbeats.begin(*self._heartbeat)
         self._power = power.Power(mode, self._clock.ms())
         self._began = self._linked_at = self._clock.ms()
 
@@ -77,7 +79,7 @@ class Sleep:
         return items
 
     def _resume(self, items):
-        slept_at, chains, fix, cell, search, heartbeat_in, offline, told, wifi = items
+        slept_at, chains, fix, cell, search, heartbeat_in, tries, offline, told, wifi = items
         slept = max(int(time.time()) - slept_at, 0)
         parts = self._parts
         parts.state.resume(chains)
@@ -92,7 +94,7 @@ class Sleep:
             newest.stretch = parts.battery.stretch
             newest.woke(ago + slept * 1000, (0, parts.modem.cell), self._clock.ms(), still)
         self._search = Search(*search)
-        self._heartbeat_in = max(heartbeat_in - slept * 1000, 0)
+        self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
         self._offline = offline
         parts.wifi.resume(wifi)
 
@@ -105,8 +107,9 @@ class Sleep:
             machine.RTC(),
             rest.pack([
                 int(time.time()), parts.state.rest(), list(fix) if fix else None, list(cell) if cell else None,
-                self._search.state(), max(parts.heartbeats.due - now, 0), self._offline,
-                None if ago is None else [ago, newest.still, list(told) if told else None], parts.wifi.state(),
+                self._search.state(), max(parts.heartbeats.due - now, 0), parts.heartbeats.tries,
+                self._offline, None if ago is None else [ago, newest.still, list(told) if told else None],
+                parts.wifi.state(),
             ]),
         )  # fmt: skip
 
@@ -148,9 +151,11 @@ class Sleep:
 
     def _told(self, now):
         """Is the heartbeat out, and all taken that waited for us; or is there no way for that now?"""
-        told_at, linked = self._parts.heartbeats.told_at, self._parts.linked()
-        if told_at is not None:
-            return now - told_at >= LINGER_MS
+        beats, linked = self._parts.heartbeats, self._parts.linked()
+        if beats.told_at is not None:
+            return now - beats.told_at >= LINGER_MS
+        if beats.sent_at is not None and beats.tries % PATIENT_EVERY != 1 and now - beats.sent_at >= PROMPT_MS:
+            return True
         if linked or linked is None:
             self._linked_at = now
             return False

@@ -7,7 +7,7 @@ flash.
 
 import gc
 
-from tocsin import alarm, cbor, chains, checkin, delivery, envelope, floor, journal, log, movement, ratchet
+from tocsin import VERSION, alarm, cbor, chains, checkin, delivery, envelope, floor, journal, log, movement, ratchet
 from tocsin.crypto import ed25519
 from tocsin.drivers import partition
 
@@ -178,7 +178,7 @@ class State:
         pending = len(self.delivery.queue)
         # After a revocation nothing is wanted any more, so nothing is missing.
         down = self._down.state()[0] if self.revoked else self._down.missing()
-        fields = (self._flags(), self._clock.time(), battery, pending, down, network, health)
+        fields = (self._flags(), self._clock.time(), battery, pending, down, network, health, VERSION)
         return counter, envelope.seal_heartbeat(self._id.kid, counter, key, fields)[0]
 
     def scan(self, octets):

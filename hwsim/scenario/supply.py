@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hwsim.scenario.vocabulary import Parameter, action, seconds
+from hwsim.scenario.vocabulary import ActionError, Parameter, action, seconds
 
 if TYPE_CHECKING:
     from hwsim.rig import Rig
@@ -90,11 +90,15 @@ def receiver_wrong(rig: Rig) -> None:
 @action("flash")
 def receiver_right(rig: Rig) -> None:
     """and here the right one again"""
-    _wire_receiver(rig, rig.bracelet.board["gnss"]["uart"])
+    _wire_receiver(rig, None)
 
 
-def _wire_receiver(rig: Rig, uart: int) -> None:
-    _while_off(rig)
+def _wire_receiver(rig: Rig, uart: int | None) -> None:
+    """With this port, or the right one."""
     sections = dict(rig.bracelet.board.sections)
-    sections["gnss"] = {**sections["gnss"], "uart": uart}
+    if "uart" not in sections["gnss"]:
+        raise ActionError("this board has its receiver in the modem")
+    _while_off(rig)
+    if uart is not None:
+        sections["gnss"] = {**sections["gnss"], "uart": uart}
     rig.bracelet.files.put("/board.json", json.dumps(sections).encode())

@@ -29,7 +29,7 @@ def tap(rig: Rig, count: int) -> None:
         rig.world.after(round(number * TAP_EVERY_S * 1e6), lambda: rig.bracelet.button.press(TAP_S))
 
 
-def half_hold_and(rig: Rig, taps: int) -> float:
+def _half_hold_and(rig: Rig, taps: int) -> float:
     """A half hold and so many taps; how many seconds that takes, with the answer."""
     rig.bracelet.button.press(HALF_S)
     begin_s = HALF_S + TAP_EVERY_S
@@ -55,28 +55,33 @@ def duress_call_back(rig: Rig) -> None:
     _hold(rig, 3 * TAP_EVERY_S)
 
 
+def announce_drill(rig: Rig) -> float:
+    """A half hold and four taps; how many seconds that takes, with the answer."""
+    return _half_hold_and(rig, 4)
+
+
 @action("wearer")
 def drill(rig: Rig) -> None:
     """a half hold, four taps, and when the double tick was felt, a hold: raise a drill"""
-    _hold(rig, half_hold_and(rig, 4))
+    _hold(rig, announce_drill(rig))
 
 
 @action("wearer", "check_out")
 def check_in(rig: Rig) -> None:
     """a half hold and two taps: start the check-in timer, or renew it"""
-    half_hold_and(rig, 2)
+    _half_hold_and(rig, 2)
 
 
 @action("wearer")
 def check_out(rig: Rig) -> None:
     """a half hold and three taps: stop the check-in timer"""
-    half_hold_and(rig, 3)
+    _half_hold_and(rig, 3)
 
 
 @action("wearer")
 def ask_to_take_off(rig: Rig) -> None:
     """a half hold and five taps: the strap may be opened for a minute"""
-    half_hold_and(rig, 5)
+    _half_hold_and(rig, 5)
 
 
 @action("wearer")
@@ -95,7 +100,7 @@ def strap_cut(rig: Rig) -> None:
 def take_off(rig: Rig) -> None:
     """a half hold, five taps, and when the answer was felt, the strap is opened: it raises nothing"""
     strap = _strap(rig)
-    rig.world.after(round(half_hold_and(rig, 5) * 1e6), strap.open)
+    rig.world.after(round(_half_hold_and(rig, 5) * 1e6), strap.open)
 
 
 @action("wearer", for_s=seconds("how long", 60.0, 86400, 0.1))

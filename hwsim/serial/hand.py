@@ -214,7 +214,7 @@ class Hand:
             answer = self._do(peer, dict(request))
         except (HandError, actions.ActionError) as error:
             self._say(peer, ok=False, error=str(error))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             self._say(peer, ok=False, error='a request is one JSON object: {"do": NAME, ...}')
         else:
             if answer is not None:

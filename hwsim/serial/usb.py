@@ -56,6 +56,11 @@ class UsbBracelet(Bracelet):
         world.watch(self._read_fd, self._printed)
         world.at_close(self._close_pipe)
         self.port = Port(world, self, link)
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        """USB is in."""
+        self.battery.cut_off = self.board.sections.get("power", {}).get("usb_replaces_cell", False)
 
     def _make_flash(self) -> None:
         """As it is. A new one has our firmware, as files."""
@@ -176,11 +181,13 @@ class UsbBracelet(Bracelet):
     def unplug(self) -> None:
         """The port vanishes; whoever has it open gets a hang-up. The bracelet has a cell of its own."""
         if self.port.path:
+            self.battery.cut_off = False
             self.port.unplug()
             self._tell("unplugged")
 
     def plug(self) -> None:
         if not self.port.path:
+            self._cut_off()
             self.port.plug()
             self._tell("plugged", port=self.port.path)
 

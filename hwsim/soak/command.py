@@ -16,10 +16,11 @@ from typing import Any
 import click
 
 from hwsim import toolchain
+from hwsim.board import BoardError, load
 from hwsim.scenario.actions import ACTIONS
 from hwsim.soak import life as lives
 from hwsim.soak import report
-from hwsim.soak.draw import draw
+from hwsim.soak.draw import ANY_BOARD, draw
 from hwsim.soak.judge import Failure
 from hwsim.soak.life import Argument, Life
 from hwsim.soak.play import Outcome, play
@@ -38,13 +39,20 @@ class Options:
     hours: float
     jobs: int
     firmware: Path | None = None
+    board: str = "reference"
     trials: int = TRIALS
 
 
-def options(*, seeds: int, first: int, hours: float, jobs: int | None, firmware: str | None) -> Options:
-    """As the command line gives them. Raises ToolchainError when there is no interpreter to run the firmware."""
+def options(*, seeds: int, first: int, hours: float, jobs: int | None, firmware: str | None, board: str) -> Options:
+    """As the command line gives them. Raises ToolchainError when there is no interpreter to run the firmware,
+    UsageError when there is no such board."""
     toolchain.find_micropython()
-    return Options(seeds, first, hours, jobs or _cores(), Path(firmware).resolve() if firmware else None)
+    if board != ANY_BOARD:
+        try:
+            load(board)
+        except BoardError as error:
+            raise click.UsageError(f"--board: {error}") from error
+    return Options(seeds, first, hours, jobs or _cores(), Path(firmware).resolve() if firmware else None, board)
 
 
 def _cores() -> int:
@@ -72,7 +80,7 @@ def soak(options: Options) -> Soak:
     result = Soak()
     started = time.monotonic()
     seeds = range(options.first, options.first + options.seeds)
-    call = functools.partial(_play_seed, hours=options.hours, firmware=options.firmware)
+    call = functools.partial(_play_seed, options=options)
     try:
         with _progress(len(seeds)) as advance:
             for place, outcome in work(call, seeds, options.jobs):
@@ -96,7 +104,7 @@ def _shrink_some(result: Soak, options: Options) -> None:
     failed = list(chosen.values())[:SHRINK_MAX]
     if failed:
         click.echo(f"shrinking {len(failed)} of {len(result.failed)} lives that failed", err=True)
-    call = functools.partial(_shrink_seed, hours=options.hours, firmware=options.firmware, trials=options.trials)
+    call = functools.partial(_shrink_seed, options=options)
     with contextlib.suppress(KeyboardInterrupt):
         tasks = [(outcome.seed, outcome.failures[0].rule) for outcome in failed]
         for place, life in work(call, tasks, options.jobs):
@@ -104,13 +112,13 @@ def _shrink_some(result: Soak, options: Options) -> None:
                 result.shrunk[failed[place].seed] = life
 
 
-def _play_seed(seed: int, hours: float, firmware: Path | None) -> Outcome:
-    return play(draw(seed, hours), firmware)
+def _play_seed(seed: int, options: Options) -> Outcome:
+    return play(draw(seed, options.hours, options.board), options.firmware)
 
 
-def _shrink_seed(task: tuple[int, str], hours: float, firmware: Path | None, trials: int) -> Life:
+def _shrink_seed(task: tuple[int, str], options: Options) -> Life:
     seed, rule = task
-    return shrink(draw(seed, hours), rule, firmware, trials)
+    return shrink(draw(seed, options.hours, options.board), rule, options.firmware, options.trials)
 
 
 def shrink(life: Life, rule: str, firmware: Path | None = None, trials: int = TRIALS) -> Life:
@@ -164,7 +172,7 @@ def main(options: Options, as_json: bool) -> int:
     """Soak and report. 0: nothing failed, 1: something did, 130: interrupted before anything did."""
     result = soak(options)
     told = report.figures(result.outcomes, result.wall_s, result.interrupted)
-    told |= {"first": options.first, "hours": options.hours, "jobs": options.jobs}
+    told |= {"first": options.first, "hours": options.hours, "board": options.board, "jobs": options.jobs}
     if as_json:
         click.echo(json.dumps(told | {"failures": [_failure(o, result, options) for o in result.failed]}, indent=2))
     else:
@@ -176,9 +184,10 @@ def main(options: Options, as_json: bool) -> int:
 
 def _command(seed: int, options: Options) -> str:
     hours = f" --hours {options.hours:g}"
+    board = "" if options.board == "reference" else f" --board {options.board}"
     firmware = f" --firmware {options.firmware}" if options.firmware else ""
     heap = f" --heap {size}" if (size := os.environ.get("HWSIM_HEAP")) else ""
-    return f"hwsim soak --replay {seed}{hours}{firmware}{heap}"
+    return f"hwsim soak --replay {seed}{hours}{board}{firmware}{heap}"
 
 
 def _failure(outcome: Outcome, result: Soak, options: Options) -> dict[str, Any]:
@@ -220,7 +229,7 @@ def _tell_life(life: Life) -> None:
 
 def replay(which: str, options: Options, as_json: bool) -> int:
     """Play one life, of a seed or of a file, and show its whole trace. 0: nothing failed, 1: something did."""
-    life = draw(int(which), options.hours) if which.isdigit() else _read(which)
+    life = draw(int(which), options.hours, options.board) if which.isdigit() else _read(which)
     outcome = play(life, options.firmware, keep_trace=True)
     told = report.figures([outcome], outcome.wall_s)
     if as_json:

@@ -13,9 +13,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hwsim.board import CONFIGS, Board, load
 from hwsim.scenario.actions import ACTIONS
 from hwsim.soak.life import Argument, Life, Step
 
+ANY_BOARD = "any"
 HOURS = 48.0  # of the longest life, unless told otherwise
 # How long lives are: (weight, from, to) in hours. Some are minutes, so that a reset meets a bracelet that is still
 # starting; most are one to two hours; some are as long as a day at work; one in a hundred is one to two days, for what
@@ -116,6 +118,12 @@ ENDS: Mapping[str, Arguments] = {
     "battery": {"percent": 80},
 }
 
+# What a board must have for it: a key in a section of its file.
+NEEDS: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(("strap_close", "strap_cut", "strap_chatter", "take_off"), ("strap", "pin")),
+    **dict.fromkeys(("receiver_wrong", "receiver_right"), ("gnss", "uart")),
+}
+
 
 def end(name: str) -> Step | None:
     """What puts an end to an action, at time 0; None when it ends by itself."""
@@ -123,8 +131,11 @@ def end(name: str) -> Step | None:
     return Step(0.0, undo, ENDS.get(undo, {})) if undo else None
 
 
-def draw(seed: int, hours: float = HOURS) -> Life:
-    """The life of a seed, `hours` long at most before everything calms down."""
+def draw(seed: int, hours: float = HOURS, board: str = "reference") -> Life:
+    """The life of a seed, `hours` long at most before everything calms down. With another board it is the same but for
+    what that one can't do; `ANY_BOARD` draws one of ours."""
+    if board == ANY_BOARD:
+        board = random.Random(f"hwsim soak board {seed}").choice(sorted(file.stem for file in CONFIGS.glob("*.toml")))
     chance = random.Random(f"hwsim soak {seed}")
     length = _length(chance, hours) * 3600
     steps: list[Step] = []
@@ -138,7 +149,16 @@ def draw(seed: int, hours: float = HOURS) -> Life:
     steps = sorted((step for step in steps if step.at >= 0), key=lambda step: step.at)
     calm_at = max(length, steps[-1].at + 30.0)
     track, wifi, apn = _track(chance, calm_at), chance.random() >= 0.15, chance.random() < 0.5
-    return Life(seed, tuple(steps), track, wifi, round(calm_at, 3), apn)
+    wiring = load(board)
+    able = tuple(step for step in steps if _can(wiring, step.do))
+    return Life(seed, able, track, wifi, round(calm_at, 3), board, apn)
+
+
+def _can(board: Board, do: str) -> bool:
+    if do not in NEEDS:
+        return True
+    section, key = NEEDS[do]
+    return key in board.sections.get(section, {})
 
 
 def _length(chance: random.Random, hours: float) -> float:

@@ -38,6 +38,7 @@ class Life:
     track: tuple[tuple[float, float, float, int], ...]
     wifi: bool = True  # False: it knows no access point
     calm_at: float = 0.0  # from then on, in seconds, everything works again
+    board: str = "reference"  # name in board_configs/, or the path of a file
     apn: bool = False  # does it know the mobile network's access point, so that there can be data over it?
 
     def with_steps(self, steps: list[Step]) -> Life:
@@ -47,7 +48,8 @@ class Life:
 
     def to_toml(self) -> str:
         """What `from_toml` reads."""
-        lines = [f"seed = {self.seed}", f"wifi = {json.dumps(self.wifi)}", f"calm_at = {self.calm_at}"]
+        lines = [f"seed = {self.seed}", f"board = {json.dumps(self.board)}", f"wifi = {json.dumps(self.wifi)}"]
+        lines.append(f"calm_at = {self.calm_at}")
         lines.append(f"apn = {json.dumps(self.apn)}")
         for t, lat, lon, alt in self.track:
             lines += ["", "[[track]]", f"t = {t}", f"lat = {lat:.7f}", f"lon = {lon:.7f}", f"alt = {alt}"]
@@ -68,7 +70,7 @@ def from_toml(text: str) -> Life:
         track = tuple((float(p["t"]), float(p["lat"]), float(p["lon"]), int(p["alt"])) for p in document["track"])
         return Life(
             int(document["seed"]), tuple(steps), track, bool(document["wifi"]), float(document["calm_at"]),
-            bool(document.get("apn", False)),
+            str(document.get("board", "reference")), bool(document.get("apn", False)),
         )  # fmt: skip
     except KeyError as error:
         raise ValueError(f"a life needs {error.args[0]!r}; `hwsim soak --replay SEED` prints whole ones") from error

@@ -64,7 +64,10 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
     with contextlib.ExitStack() as stack:
         world = stack.enter_context(World(seed=life.seed))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-soak-"))
-        rig = Rig(world, Path(folder), wifi=life.wifi, apn=APN if life.apn else None, track=track, firmware=firmware)
+        rig = Rig(
+            world, Path(folder), wifi=life.wifi, apn=APN if life.apn else None, track=track, firmware=firmware,
+            board=life.board,
+        )  # fmt: skip
         stack.callback(rig.close)
         try:
             rig.provision()

@@ -80,5 +80,5 @@ def listing(life: Life) -> str:
     """A life for a person to read."""
     told = "Wi-Fi and SMS" if life.wifi else "SMS alone"
     place = "stays where it is" if len(life.track) == 1 else f"moves through {len(life.track)} places"
-    lines = [f"seed {life.seed}: {told}; {place}", *(str(step) for step in life.steps)]
+    lines = [f"seed {life.seed}: {life.board}; {told}; {place}", *(str(step) for step in life.steps)]
     return "\n".join([*lines, f"everything works again after {life.calm_at:.0f} s"])

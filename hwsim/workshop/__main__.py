@@ -64,7 +64,7 @@ def state_folder() -> Path:
 )  # fmt: skip
 @click.option(
     "--patience", default=180.0, show_default=True, type=click.FloatRange(1), metavar="S",
-    help="Seconds until the drill's receipt, and until it is accepted.",
+    help="Seconds until a drill's receipt, by MQTT and by SMS, and until it is accepted.",
 )  # fmt: skip
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of what is half done.")
 @click.option("--records", type=click.Path(path_type=Path, file_okay=False), help="Folder of records and labels.")

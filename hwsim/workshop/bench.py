@@ -15,7 +15,7 @@ from typing import Any
 
 from hwsim.board import Board
 from hwsim.toolchain import ToolchainError
-from hwsim.workshop import build, images, partitions, plan, record, selftest_host
+from hwsim.workshop import build, images, partitions, plan, record, selftest_host, smsdrill_host
 from hwsim.workshop.desk import Desk
 from hwsim.workshop.people import BY_ENGINEER, Person
 from hwsim.workshop.tools import Cable, Console
@@ -255,7 +255,7 @@ class Bench:
             self._desk.check()
             self._desk.offer(self._offer)
         offer = json.loads(self._offer.read_bytes())
-        return {"kid": offer["kid"], "relay_id": offer["relay_id"]}
+        return {"kid": offer["kid"], "relay_id": offer["relay_id"], "texts": bool(offer.get("sms"))}
 
     def _do_provision(self) -> dict[str, Any]:
         made = build.compiled(self.progress.facts["march"])
@@ -363,9 +363,36 @@ class Bench:
             )
         return round(time.monotonic() - begin, 1)
 
+    # -- and one by SMS
+
+    def _do_sms(self) -> dict[str, Any]:
+        facts, desk = self.progress.facts, self._desk
+        if not facts.get("texts", True):
+            return {"sms": smsdrill_host.NOT_CONFIGURED}
+        if self._changed():
+            raise Trouble(
+                "the firmware on the board is another than the one here, which the drill by SMS speaks to: use the "
+                f"version that it was made with ({facts['firmware']['version']}), or run this with --from-start"
+            )
+        desk.check()
+        texted: list[int] = facts.setdefault("texted", [])  # its drills, those of interrupted runs, too
+
+        def note(counter: int) -> None:
+            texted.append(counter)
+            plan.save(self._state, self.progress)
+
+        made, patience, way = build.compiled(facts["march"]), self._options.patience, facts["drill"]["path"]
+        try:
+            return {"sms": smsdrill_host.run(self._cable, made, self._person, patience, way, note)}
+        finally:
+            for counter in texted:
+                with contextlib.suppress(Trouble):  # it has not arrived, or is closed already
+                    desk.close(f"{facts['kid']}-{counter}")
+
     def _do_record(self) -> dict[str, Any]:
         facts = dict(self.progress.facts)
-        facts.pop("raised", None)
+        for ours in ("raised", "texts", "texted"):
+            facts.pop(ours, None)
         made: dict[str, Any] = {
             "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),
             "chip": {"family": self._chip.family, "flash_mb": self._chip.flash_mb}, **facts,

@@ -16,7 +16,7 @@ from hwsim.workshop.trouble import Trouble
 from hwsim.world.bracelet import FIRMWARE
 from hwsim.world.link import HEAP, LOADED
 
-SELFTEST = "selftest"
+SELFTEST, SMSDRILL = "selftest", "smsdrill"  # modules that run on the bracelet and don't stay there
 # What mpy-cross calls the architectures, by their number (docs/reference/mpyfiles.rst).
 _ARCHITECTURES = (
     None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
@@ -103,20 +103,22 @@ def march(mpy_word: int) -> str | None:
 
 
 def compiled(processor: str | None) -> Path:
-    """Folder with main.py, tocsin/ and the self-test, compiled; kept in the user's cache."""
+    """Folder with main.py, tocsin/, the self-test and the drill by SMS, compiled; kept in the user's cache."""
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         stage = Path(scratch)
         for name in ("main.py", "slots.py"):
             (stage / name).symlink_to(FIRMWARE / name)
         (stage / "tocsin").symlink_to(FIRMWARE / "tocsin")
-        (stage / f"{SELFTEST}.py").symlink_to(Path(__file__).with_name(f"{SELFTEST}.py"))
+        for name in (SELFTEST, SMSDRILL):
+            (stage / f"{name}.py").symlink_to(Path(__file__).with_name(f"{name}.py"))
         return mpy.compiled(stage, processor)
 
 
 def _parts(made: Path) -> dict[str, Path]:
     """What stays on the bracelet, by its path there."""
     found = {file.relative_to(made).as_posix(): file for file in made.rglob("*") if file.is_file()}
-    return {name: file for name, file in sorted(found.items()) if name not in (f"{SELFTEST}.mpy", "main.py")}
+    left_out = (f"{SELFTEST}.mpy", f"{SMSDRILL}.mpy", "main.py")
+    return {name: file for name, file in sorted(found.items()) if name not in left_out}
 
 
 def digest(made: Path) -> str:

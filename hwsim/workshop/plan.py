@@ -25,6 +25,7 @@ STEPS = {
     "provision": "the bracelet makes its own keys",
     "answer": "its public keys go to the relay",
     "drill": "a drill, end to end",
+    "sms": "a drill by SMS alone",
     "record": "record and label",
 }
 _FORMAT = 1

@@ -6,13 +6,16 @@ in reach of its radio can hear.
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import segno
+from PIL import Image, ImageDraw, ImageFont
 
 _SCALE = 8  # pixels a module: legible from 203 dpi label printers on
+_LARGE, _SMALL = 56, 28  # pixels; a key id is what people compare
 
 
 def write(folder: Path, record: dict[str, Any]) -> tuple[Path, Path, segno.QRCode]:
@@ -21,8 +24,28 @@ def write(folder: Path, record: dict[str, Any]) -> tuple[Path, Path, segno.QRCod
     file, label = folder / f"{record['kid']}.json", folder / f"{record['kid']}.png"
     file.write_text(json.dumps(record, indent=1) + "\n")
     code = segno.make(text(record), error="m", micro=False)
-    code.save(str(label), scale=_SCALE, border=4)
+    _drawn(code, record).save(label)
     return file, label, code
+
+
+def _drawn(code: segno.QRCode, record: dict[str, Any]) -> Image.Image:
+    """The code, and beneath it what it says for people."""
+    octets = io.BytesIO()
+    code.save(octets, kind="png", scale=_SCALE, border=4)
+    picture = Image.open(octets).convert("L")
+    lines = [
+        (record["kid"], _LARGE), (record["board"], _SMALL),
+        (f"firmware {record['firmware']['version']}, {record['date']}", _SMALL),
+    ]  # fmt: skip
+    fonts = [(text, ImageFont.load_default(size)) for text, size in lines]
+    wide = max(picture.width, *(round(font.getlength(text)) + 8 * _SCALE for text, font in fonts))
+    label = Image.new("L", (wide, picture.height + sum(round(1.4 * size) for _, size in lines)), 255)
+    label.paste(picture, ((wide - picture.width) // 2, 0))
+    draw, top = ImageDraw.Draw(label), picture.height - 2 * _SCALE
+    for (text, font), (_, size) in zip(fonts, lines, strict=True):
+        draw.text((wide // 2, top), text, fill=0, font=font, anchor="ma")
+        top += round(1.3 * size)
+    return label
 
 
 def text(record: dict[str, Any]) -> str:

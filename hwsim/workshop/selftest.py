@@ -9,7 +9,7 @@ import asyncio
 import time
 
 import machine
-from tocsin import board, log
+from tocsin import at, board, log
 from tocsin.clock import Clock
 from tocsin.drivers.battery import Battery
 from tocsin.drivers.button import Button
@@ -20,11 +20,15 @@ from tocsin.drivers.modem import Modem
 from tocsin.drivers.strap import Contact
 
 HAND_MS = 60000  # for the engineer to press
+SETTLE_MS = 500  # a contact that is good moves no more
 RADIO_MS = 180000  # to find a network in a new place
+SIM_MS = 45000  # a SIM that only starts slowly is known by then: it is asked every 30 s
+PROGRESS_MS = 20000
 LOOK_MS = 50
-KEPT = 1024  # octets of the receiver's
+KEPT = 2048  # octets of the receiver's: two seconds and more
 SHOWN_MS = 2400
 BELOW_MV, ABOVE_MV = 200, 200  # beyond the board's table: a cell that reads so is none
+DENIED = 3  # registration: 3GPP TS 27.007, 7.2
 
 
 async def _until(happened, ms):
@@ -36,33 +40,50 @@ async def _until(happened, ms):
     return True
 
 
-async def _button(wiring):
-    edges = []
-    button = Button(wiring, edges.append, _nothing, _nothing)
-    asyncio.create_task(button.run())
-    await asyncio.sleep_ms(500)
-    if edges:
-        return "stuck"
-    log.event("test", part="button", wanted="hand")
-    return "ok" if await _until(lambda: edges[:2] == [True, False], HAND_MS) else "stuck" if edges else "silent"
-
-
-async def _strap(wiring):
-    seen = []
+def _watch(wiring):
+    """(edges of the button, changes of the strap): both, because whoever soldered may have swapped them."""
+    edges, seen = [], []
 
     def sample(closed):
         if not seen or seen[-1] != closed:
             seen.append(closed)
 
-    asyncio.create_task(Contact(wiring, sample).run())
-    log.event("test", part="strap", wanted="hand")
-    if await _until(lambda: len(seen) > 1 and not seen[-1], HAND_MS):
+    asyncio.create_task(Button(wiring["button"], edges.append, _nothing, _nothing).run())
+    if "strap" in wiring:
+        asyncio.create_task(Contact(wiring["strap"], sample).run())
+    return edges, seen
+
+
+async def _button(wiring):
+    edges, seen = _watch(wiring)
+    await asyncio.sleep_ms(SETTLE_MS)
+    if edges:
+        return "stuck"
+    before = len(seen)
+    log.event("test", part="button", wanted="press")
+    if not await _until(lambda: edges[:2] == [True, False], HAND_MS):
+        return "stuck" if edges else "swapped" if len(seen) > before else "silent"
+    await asyncio.sleep_ms(SETTLE_MS)
+    return "ok" if len(edges) == 2 else "bounces"
+
+
+async def _strap(wiring):
+    edges, seen = _watch(wiring)
+    await asyncio.sleep_ms(SETTLE_MS)
+    if seen[-1]:  # so it is in an open strap whose level is the wrong way round: hence the order of what is wanted
+        log.event("test", part="strap", wanted="open")
+        if not await _until(lambda: not seen[-1], HAND_MS):
+            return "closed"
+        await asyncio.sleep_ms(SETTLE_MS)
+    before = len(seen)
+    log.event("test", part="strap", wanted="close")
+    if await _until(lambda: len(seen) > before + 1 and not seen[-1], HAND_MS):
         return "ok"
-    return "stuck" if len(seen) > 1 else "closed" if seen and seen[0] else "open"
+    return "stuck" if len(seen) > before else "swapped" if edges else "open"
 
 
 async def _led(wiring):
-    led = Led(wiring)
+    led = Led(wiring["led"])
     task = asyncio.create_task(led.run())
     led.show("fault")
     await asyncio.sleep_ms(SHOWN_MS)
@@ -73,7 +94,7 @@ async def _led(wiring):
 
 
 async def _haptic(wiring):
-    haptic = Haptic(wiring)
+    haptic = Haptic(wiring["haptic"])
     asyncio.create_task(haptic.run())
     haptic.play("heard")
     await _until(lambda: not haptic.busy(), SHOWN_MS)
@@ -81,6 +102,7 @@ async def _haptic(wiring):
 
 
 async def _battery(wiring):
+    wiring = wiring["battery"]
     battery = Battery(wiring, _nothing)
     mv = battery._adc.read_uv() // 1000 * wiring.get("divider_num", 1) // wiring.get("divider_den", 1)
     low, high = wiring["table"][0][0] - BELOW_MV, wiring["table"][-1][0] + ABOVE_MV
@@ -100,6 +122,17 @@ def _sentences(data):
                 check ^= octet
             good += line[star + 1 :].upper() == b"%02X" % check
     return good
+
+
+def _sky(data):
+    """Is anything heard of the sky? A satellite with a signal (GSV: four values each, the last one is it), or a fix."""
+    for line in data.split(b"\n"):
+        items = line.split(b"*")[0].split(b",")
+        if items[0][3:] == b"GSV" and any(items[at] for at in range(7, len(items), 4)):
+            return True
+        if items[0][3:] == b"RMC" and len(items) > 2 and items[2] == b"A":
+            return True
+    return False
 
 
 async def _radio(wiring):
@@ -123,18 +156,32 @@ async def _radio(wiring):
     gnss.switch(True)
     modem.switch(True)
     found = []
+    since = [clock.ms()] * 3  # begin; the SIM was last not known to be broken; progress was last told
+
+    def network():
+        if modem.registered:
+            return "ok"
+        return "denied" if modem.stat == DENIED else "deaf" if modem.signal == at.UNKNOWN_DBM else "none"
 
     def over():
+        now = clock.ms()
         if "gnss" not in found and _sentences(heard[0]):
             found.append("gnss")
             log.event("test", part="gnss", result="ok")
-        return "gnss" in found and (modem.registered or modem._sim != "ready")
+        if modem._sim != "failed":
+            since[1] = now
+        if now - since[2] >= PROGRESS_MS:
+            since[2] = now
+            log.event("test", part="network", state=network(), seconds=(now - since[0]) // 1000)
+        no_sim = modem._sim in ("missing", "locked") or now - since[1] > SIM_MS
+        return "gnss" in found and (modem.registered or no_sim)
 
     await _until(over, RADIO_MS)
     if "gnss" not in found:
-        log.event("test", part="gnss", result="silent")
-    log.event("test", part="sim", result="ok" if modem.registered else modem._sim)
-    return "ok" if modem.registered else "none"
+        log.event("test", part="gnss", result="garbled" if heard[0] else "silent")
+    log.event("test", part="sky", result="ok" if _sky(heard[0]) else "none")
+    log.event("test", part="sim", result="ok" if modem.registered or modem._sim == "ready" else modem._sim)
+    return network()
 
 
 def _nothing(*arguments):
@@ -146,5 +193,5 @@ def main(part):
     tests = {
         "led": _led, "haptic": _haptic, "button": _button, "strap": _strap, "battery": _battery, "radio": _radio,
     }  # fmt: skip
-    result = asyncio.run(tests[part](wiring if part == "radio" else wiring[part]))
+    result = asyncio.run(tests[part](wiring))
     log.event("test", part="network" if part == "radio" else part, result=result)

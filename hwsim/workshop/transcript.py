@@ -47,6 +47,8 @@ class Life:
             self.armed = True
         elif name == "link":
             (self.paths.add if values.get("up") == "1" else self.paths.discard)(values.get("path", ""))
+            if "sms" in self.paths:
+                self._sim = ""  # it is told again only when it is another
         elif name == "drill":
             self.armed_drill = True
         elif name == "raised":
@@ -68,6 +70,9 @@ class Life:
             self.accepted = True
         elif name == "close" and counter is not None and counter == self.raised:
             self.closed = True
+        elif name == "missing":
+            part, why = values.get("part"), values.get("reason")
+            raise Trouble(f"the firmware does without {_MISSING.get(part or '', f'its {part}')} ({why}), {_FOUND}")
         elif name == "sim":
             self._sim = values.get("state", "")
         elif name == "failed":
@@ -88,6 +93,8 @@ class Life:
         return "; ".join(words)
 
 
+_MISSING = {"wake": "sleep, because a pin can't wake the chip"}
+_FOUND = "which a finished bracelet must have: look at that part in the board file, and run this with --from-start"
 _REFUSED = {
     "partition": "the bracelet finds no partition for its journal: run this with --from-start",
     "journal": "the bracelet can't use its journal: run this with --from-start",

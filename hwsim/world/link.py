@@ -34,7 +34,7 @@ SHIMS = Path(__file__).resolve().parent.parent / "shims"
 # buffers from the same heap. An ESP32 without PSRAM gives MicroPython 64 KB at start and more while there is memory
 # (ports/esp32, MICROPY_GC_INITIAL_HEAP_SIZE, MICROPY_GC_SPLIT_HEAP_AUTO), older releases 111 KB for good, without TLS.
 HEAP = 128 * 1024
-LOADED = 72 * 1024  # more of it, where modules are loaded from files and not run from a ROMFS (measured: 57 KB)
+LOADED = 72 * 1024  # more of it, where modules are loaded from files and not run from a ROMFS (measured: 60 KB)
 # What is no heap on the chip and is here, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does: the
 # shims with the link's buffer, where the chip has modules in flash, and the buffers of two UARTs (68 or 87 KB); what a
 # receiver will say in the next seconds, which the chip is told ahead (2, 4); and the text of the longest frame while it

@@ -28,7 +28,7 @@ BURST_US = 20_000  # on the air for a packet of data: an estimate, no source giv
 NO_SERVICE_US = 5_000_000
 CAPACITY = 20
 
-NOT_REGISTERED, HOME, SEARCHING, ROAMING = 0, 1, 2, 5
+NOT_REGISTERED, HOME, SEARCHING, DENIED, ROAMING = 0, 1, 2, 3, 5
 
 
 class Modem:
@@ -49,6 +49,7 @@ class Modem:
         self.locked = False  # the SIM asks for its PIN; there is no way to enter it
         self.announces = True  # says so when it has started
         self.roaming = False  # the network it finds next is a foreign one
+        self.denied = False  # and does not take this SIM
         self.nitz = True  # the network tells the time
         self.nitz_offset_s = 0  # how wrong the time is that the network tells
         self.zone_quarters = 4  # its zone, in quarters of an hour
@@ -213,6 +214,9 @@ class Modem:
 
     def _found(self) -> None:
         if self._service and self._sim and self.functional and not self.registered:
+            if self.denied:
+                self._register(DENIED)
+                return
             self.clock_known = self.clock_known or self.nitz
             self._register(ROAMING if self.roaming else HOME)
             self._centre.reachable(self.number)

@@ -211,6 +211,7 @@ class Battery(_Pin):
         self._percent = 80
         self._since_uas = 0  # what the meter said when it had so much
         self.capacity_mah: int | None = None  # when set, what the parts take empties it
+        self.cut_off = False  # another supply feeds the board, and its cell is off the divider
         self.sag_mv = 0  # how far the voltage falls while the modem transmits
         self.brownout_mv = 3000  # of the cell, below which the processor's supply fails
         self.noise_uv = 2000
@@ -247,7 +248,8 @@ class Battery(_Pin):
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         section = self._board["battery"]
-        at_pin = self.millivolt * 1000 * section["divider_den"] // section["divider_num"]
+        millivolt = 0 if self.cut_off else self.millivolt
+        at_pin = millivolt * 1000 * section["divider_den"] // section["divider_num"]
         return at_pin + self._random.randint(-self.noise_uv, self.noise_uv)
 
 

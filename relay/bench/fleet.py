@@ -73,7 +73,7 @@ class Fleet:
         return Sent(messages, alarms, octets / messages)
 
     def _heartbeat(self, answered: int) -> Heartbeat:
-        return Heartbeat(_FLAGS, self._now, 80, 0, answered, Network(1, 85, 262001, 1), Health(4, 0, 0, 0))
+        return Heartbeat(_FLAGS, self._now, 80, 0, answered, Network(1, 85, 262001, 1), Health(4, 0, 0, 0), 1)
 
     def _alarm(self) -> Alarm:
         return Alarm(_FLAGS, 0, 0, self._now, 80, Fix(521234567, -1131234567, 12, 34, 120, 3, 270))

@@ -163,7 +163,7 @@ def list_(data: Path, as_json: bool) -> None:
     width = max(9, *(len(entry.code_name) for entry in entries))
     click.echo(
         f"{'key id':<8}  {'state':<8}  {'code name':<{width}}  {'since (UTC)':<16}  {'heard (UTC)':<16}  "
-        f"{'battery':<7}  {'network':<9}  {'signal':<8}  state of health"
+        f"{'battery':<7}  {'strap':<6}  {'network':<9}  {'signal':<8}  {'version':<7}  state of health"
     )
     for entry in entries:
         since = entry.revoked_ms or entry.completed_ms or entry.offered_ms
@@ -294,7 +294,11 @@ def _heard(heard: Heard | None) -> str:
     if heard.crash:
         words.append(f"crash {heard.crash}")
     health = ", ".join(words) or "good"
-    return f"{_utc(heard.at_ms)}  {f'{heard.battery} %':<7}  {network:<9}  {signal:<8}  {health}"
+    version = "-" if heard.program is None else str(heard.program)
+    return (
+        f"{_utc(heard.at_ms)}  {f'{heard.battery} %':<7}  {heard.strap:<6}  {network:<9}  {signal:<8}  "
+        f"{version:<7}  {health}"
+    )
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

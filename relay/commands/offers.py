@@ -212,7 +212,7 @@ def read_json(file: Path, advice: str, at_most: int = 1 << 20) -> Mapping[str, A
     """An object from a file that somebody brought. Failure when it is none."""
     try:
         content = json.loads(file.read_bytes()[:at_most])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise Failure(f"{file}: is not JSON; {advice}") from None
     if not isinstance(content, dict):
         raise Failure(f"{file}: is not an answer; {advice}")

@@ -83,6 +83,7 @@ heartbeat = Table(
     Column("resets", SmallInteger),
     Column("crash", BigInteger),
     Column("mode", SmallInteger),
+    Column("program", Integer),
     Column("lost_ms", BigInteger),  # its last will came, and no heartbeat since
 )
 

@@ -38,7 +38,8 @@ UNKNOWN_DBM = 255
 NETWORK: Ranges = ((0, 5), (0, UNKNOWN_DBM), (0, 999999), (0, 2))
 HEALTH: Ranges = ((0, 5), (0, 255), (0, UINT32), (0, 1))
 DOWN: Ranges = ((0, UINT32),)
-MORE_BEAT = (DOWN, NETWORK, HEALTH)
+PROGRAM: Ranges = ((1, 2147483647),)
+MORE_BEAT = (DOWN, NETWORK, HEALTH, PROGRAM)
 FIX_LENGTHS = (0, 4, 5, 6, 7)  # altitude, speed and heading are left out from the end
 
 
@@ -142,7 +143,8 @@ class Health(NamedTuple):
 
 class Heartbeat(NamedTuple):
     """A sign of life. It has no position, on purpose. `down` is the lowest counter of the down chain that has not come
-    and still can. Of the last three each needs the one before it; older firmware sends none of them."""
+    and still can, `program` the version of the one that runs. Of the last four each needs the one before it; older
+    firmware sends none of them."""
 
     flags: int
     time: int
@@ -151,6 +153,7 @@ class Heartbeat(NamedTuple):
     down: int | None = None
     network: Network | None = None
     health: Health | None = None
+    program: int | None = None
 
     @property
     def will(self) -> bool:
@@ -212,16 +215,16 @@ def parse_heartbeat(octets: bytes) -> Heartbeat:
     more = items[len(HEARTBEAT) :]
     if not len(HEARTBEAT) <= len(items) <= len(HEARTBEAT) + len(MORE_BEAT) or not _within(items[:5], HEARTBEAT):
         raise Refused(Reason.BAD_PAYLOAD)
-    if more and not _within(more[:1], DOWN):
-        raise Refused(Reason.BAD_PAYLOAD)
-    for item, ranges in zip(more[1:], MORE_BEAT[1:], strict=False):
-        if type(item) is not list or len(item) != len(ranges) or not _within(item, ranges):
+    for item, ranges in zip(more, MORE_BEAT, strict=False):
+        parts = [item] if len(ranges) == 1 else item
+        if type(parts) is not list or len(parts) != len(ranges) or not _within(parts, ranges):
             raise Refused(Reason.BAD_PAYLOAD)
     flags, time, battery, pending = items[1:5]
     down = more[0] if more else None
     network = Network(*more[1]) if len(more) > 1 else None
     health = Health(*more[2]) if len(more) > 2 else None
-    return Heartbeat(flags, time, battery, pending, down, network, health)
+    program = more[3] if len(more) > 3 else None
+    return Heartbeat(flags, time, battery, pending, down, network, health, program)
 
 
 def _list(octets: bytes) -> list[Any]:

@@ -88,7 +88,7 @@ def test_every_import_is_declared() -> None:
     tested = [file for file in python if file.is_relative_to(ROOT / "tests") or file.name == "pytest_plugin.py"]
     # Firmware, shims and the tests' own firmware run in MicroPython.
     micropython = re.compile(
-        r"/(?:firmware/|hwsim/shims/|hwsim/workshop/selftest\.py|tests/(?:hwsim|firmware)/fw_|tests/firmware/wire/device\.py)"
+        r"/(?:firmware/|hwsim/shims/|hwsim/workshop/(?:selftest|smsdrill)\.py|tests/(?:hwsim|firmware)/fw_|tests/firmware/wire/device\.py)"
     )
     product = [file for file in python if file not in tested and not micropython.search(str(file))]
     flashing = [file for file in product if file.is_relative_to(ROOT / "hwsim/workshop")]

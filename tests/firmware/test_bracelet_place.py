@@ -116,6 +116,23 @@ def test_a_receiver_that_repeats_itself_holds_no_clock_back_and_is_switched_off_
     assert newest(raised)["position"]["age_s"] < 3
 
 
+def test_a_receiver_without_a_switch_that_hung_while_the_chip_slept_tells_neither_place_nor_time(make_bench, world):
+    """Nobody has heard that second yet, but a receiver that lives says another one next."""
+    bench = make_bench(board="devkit", track=Track.still(*HERE))
+    bench.boot()
+    world.expect("firmware", "asleep", within=300)
+    world.run(30)
+    bench.bracelet.gnss.frozen = True
+    world.run(300)
+    bench.bracelet.button.hold(4.5)
+    sealed = world.expect("firmware", "raised", within=5).t_us
+    world.expect("firmware", "receipt", within=20)
+    document = newest(bench)
+    assert document["sent_unix"] == pytest.approx(world.unix_time + (sealed - world.now_us) / 1e6, abs=10)
+    assert document["time_quality"] != "gnss"
+    assert 320 <= document["position"]["age_s"] <= 400
+
+
 def test_a_place_by_three_satellites_says_how_good_it_is(raised, world):
     raised.bracelet.gnss.poor = True
     world.run(100)

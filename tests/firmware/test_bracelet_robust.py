@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import tocsin
 
 from hwsim import crash
 from tests.firmware.conftest import FIRMWARE
@@ -160,7 +161,7 @@ def test_a_heartbeat_tells_network_and_health(bench, world):
     told = beat(bench, world)
     assert (told.registration, told.signal, told.operator, told.link) == (1, 113 - 2 * 17, 1001, 1)
     assert (told.reset_cause, told.resets, told.crash, told.mode) == (1, 2, 0, 0), "the workshop's start and this one"
-    assert (told.last, told.lost_ms) == (False, None)
+    assert (told.last, told.lost_ms, told.strap, told.program) == (False, None, "open", tocsin.VERSION)
     bench.bracelet.modem.service = False
     world.run(40)
     told = beat(bench, world, within=1000)
@@ -326,6 +327,18 @@ def test_the_battery_ends_without_an_alarm(bench, world):
     bench.bracelet.battery.percent = 60
     world.run(70)
     assert not beat(bench, world, within=1000).last
+
+
+def test_a_cell_that_is_cut_off_while_usb_is_in_does_not_end(bench, world):
+    """So it is on several LilyGO boards: see power.usb_replaces_cell in their files."""
+    bench.boot(settle=70)
+    bench.bracelet.battery.cut_off = True
+    world.expect_nothing("firmware", "battery", within=1000)
+    told = heard(bench)
+    assert (told.last, told.battery) == (False, 100)
+    bench.bracelet.battery.cut_off = False
+    world.run(1000)
+    assert 70 < heard(bench).battery < 90
 
 
 def test_the_last_update_says_that_it_is(bench, world):

@@ -177,3 +177,58 @@ def test_a_drill_that_nobody_closes_lets_it_sleep(asleep, world):
     world.run(2 * HOUR)
     wakes = events(world, "woke", start)
     assert len(wakes) <= 12, [event.t_us // 1_000_000 for event in wakes]
+
+
+def test_a_broker_that_takes_its_time_to_acknowledge_costs_no_further_heartbeat(asleep, world):
+    asleep.broker.puback_delay_us = 21_000_000
+    start = len(world.trace)
+    world.run(2 * HOUR)
+    wakes = events(world, "woke", start)
+    assert 7 <= len(wakes) <= 10
+    assert not [event for event in events(world, "client gone", start) if not event.detail["gracefully"]]
+    for woke in wakes[:-1]:
+        slept = next(event for event in events(world, "asleep", start) if event.t_us > woke.t_us)
+        assert slept.t_us - woke.t_us < 45e6
+
+
+@pytest.mark.parametrize("delay_us", [50_000_000, None])
+def test_of_a_broker_that_acknowledges_late_or_never_only_every_fourth_puback_is_waited_for(asleep, world, delay_us):
+    """Or it would cost half the days of a charge."""
+    asleep.broker.puback_delay_us = delay_us
+    world.run(HOUR)
+    begun_us, start = asleep.bracelet.meter.times()["processor", "active"], len(world.trace)
+    world.run(4 * HOUR)
+    assert 15 <= len(events(world, "woke", start)) <= 18
+    assert asleep.bracelet.meter.times()["processor", "active"] - begun_us < 17 * 30e6
+    heard = [event for event in events(world, "heartbeat", start) if event.who == "relay"]
+    assert len(heard) >= 15
+    asleep.broker.puback_delay_us = 0
+    world.run(HOUR)  # it finds out that the broker is a quick one again
+    begun_us = asleep.bracelet.meter.times()["processor", "active"]
+    world.run(HOUR)
+    assert asleep.bracelet.meter.times()["processor", "active"] - begun_us < 4 * 10e6
+
+
+def test_heartbeats_that_no_broker_takes_become_rarer_through_deep_sleep(asleep, world):
+    """Each connection ends before the broker has taken the heartbeat, so that its last will is what the relay knows."""
+    asleep.broker.puback_delay_us = None
+    until = world.now_us + 4 * HOUR * 1_000_000
+    sent = []
+    while world.now_us < until:
+        sent.append(world.expect("relay", "heartbeat", within=HOUR).t_us)
+        world.net.cut()
+    assert sent[1] - sent[0] < 200e6
+    assert len(sent) <= 22
+
+
+def test_in_a_vigil_without_anything_new_it_looks_once_a_minute_at_most(asleep, world):
+    """Its slot is past, but with no sky and the same cell there is nothing to tell until ten minutes are over."""
+    asleep.bracelet.gnss.sky = False
+    asleep.bracelet.button.hold(4.5)
+    world.expect("firmware", "raised", within=5)
+    world.run(890)
+    start = len(world.trace)
+    world.run(5 * 60)
+    slept = [event.detail["ms"] for event in events(world, "asleep", start)]
+    assert len(slept) >= 3
+    assert min(slept) >= 30_000

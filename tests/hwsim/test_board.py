@@ -6,6 +6,8 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from hwsim import board
 from hwsim.board import CONFIGS, BoardError, load
@@ -152,6 +154,44 @@ def test_broken_toml_and_unknown_boards(tmp_path):
         load(file)
     with pytest.raises(BoardError, match=f"there is {', '.join(BOARDS)}"):
         load("nosuch")
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(BoardError, match=r"mine.toml: is no text"):
+        load(file)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(BoardError, match=r"mine.toml: can't be read"):
+        load(file)
+
+
+VALUES = (
+    '"";"x";true;-1;0;1;3;34;1.5;nan;[];{};[1];[[1, 2], [3, 4]];[["a"]];{a = 1};"esp32s3";99999999999999999999;'
+    "1979-05-27;[[3300, 0], [4200, 100]]"
+).split(";")
+FAMILY = REFERENCE.split("\n").index('family = "esp32"')
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(BOARDS), st.integers(0, 200), st.sampled_from(VALUES), st.integers(0, 200),
+    st.one_of(st.none(), st.integers(0, 80)), st.sampled_from('"[]=#x0\\\0é'),
+)  # fmt: skip
+@example("reference", FAMILY, "[]", 0, 0, "#")
+def test_any_mistake_is_a_sentence(tmp_path_factory, name, line, value, other, column, letter):
+    """A value of another kind, and a letter that is another, or a line that is there twice."""
+    lines = (CONFIGS / f"{name}.toml").read_text().split("\n")
+    line, other = line % len(lines), other % len(lines)
+    if "=" in lines[line]:
+        lines[line] = f"{lines[line].split('=')[0]}= {value}"
+    if column is None:
+        lines.insert(other, lines[other])
+    else:
+        lines[other] = lines[other][:column] + letter + lines[other][column + 1 :]
+    file = tmp_path_factory.getbasetemp() / "mistaken.toml"
+    file.write_text("\n".join(lines))
+    try:
+        json.loads(load(file).to_json())
+    except BoardError as error:
+        assert str(error).startswith("mistaken.toml") and "\n" not in str(error)
 
 
 @pytest.mark.parametrize(

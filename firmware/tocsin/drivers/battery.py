@@ -13,7 +13,10 @@ RECOVERED = 5  # %: it is being charged
 
 
 def percent(millivolts, table):
-    """By straight lines between the table's points [[mV, %], ...], which rise."""
+    """By straight lines between the table's points [[mV, %], ...], which rise. Less than half of the lowest feeds no
+    chip: several boards cut the cell off while USB is in. Then it is as of a battery that is missing."""
+    if millivolts < table[0][0] // 2:
+        return 100
     if millivolts <= table[0][0]:
         return table[0][1]
     for n in range(1, len(table)):

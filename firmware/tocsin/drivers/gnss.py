@@ -53,6 +53,8 @@ class Gnss:
         self.changed = None  # called when the modem must be told
         self._parser = nmea.Parser()
         self._frozen = False  # it says the same second again
+        # The first second it says, until there is another: without a switch it may have hung while the processor slept.
+        self._first = None if self._power else 0
         self._clock = clock
         self._on_time = on_time
         self._on_fix = on_fix
@@ -134,11 +136,14 @@ class Gnss:
         """Octets from it, of which the first came at `heard_at`."""
         for what, value in self._parser.feed(data):
             if what == "time":
-                self._frozen = value == self._time
+                if self._first == 0:
+                    self._first = value
+                self._frozen = value in (self._time, self._first)
                 if not self._frozen:
+                    self._first = None
                     self._time = value
                     self._on_time(value)
-            else:
+            elif value.time != self._first:
                 self._take(value, heard_at)
         if not self._frozen:
             self._heard_at = heard_at

@@ -18,6 +18,7 @@ from tocsin.links import resolver
 
 CONNECT_MS = 20000  # to be connected, proved genuine and greeted
 ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
+_LATE_MS = 60000  # for the PUBACK of what nobody waits for, while pings are answered: a broker may be slow
 KEEPALIVE_S = 60
 PAUSE_MS = 2000
 PAUSE_MAX_MS = 300000
@@ -25,6 +26,7 @@ PAUSE_URGENT_MS = 30000
 BYE_MS = 300  # for the DISCONNECT to get away
 OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
 AGAIN_MAX = 64
+_UNHURRIED = -1  # a token of which nobody waits for the result: see publish()
 _FETCH = -2  # in place of a token: not a message, but a subscription that only fetch() waits for
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
 
@@ -88,7 +90,8 @@ class Mqtt:
         self._broken.set()
 
     def publish(self, token, topic, octets):
-        """Hand over a message. False when there is no connection; else on_result(token, ...) follows.
+        """Hand over a message. False when there is no connection; else on_result(token, ...) follows. -1 is the token
+        of what can wait: while the broker answers pings, its PUBACK may be late, and the connection is kept.
 
         A token >= 0 stands for one message for ever, so it also chooses the packet id: a message that a lost connection
         left unacknowledged is sent again with the same id and marked as a duplicate (MQTT 3.1.1, 4.4)."""
@@ -319,19 +322,23 @@ class Mqtt:
         while not self._broken.is_set():
             now = self._clock.ms()
             due = now + ANSWER_MS  # whatever is sent while it waits here is due later
-            for _, sent_at in self._waiting.values():
-                if now - sent_at > ANSWER_MS:
+            idle = KEEPALIVE_S * 750
+            for token, sent_at in self._waiting.values():
+                if token == _UNHURRIED and now - sent_at <= _LATE_MS:
+                    idle = ANSWER_MS
+                elif now - sent_at > ANSWER_MS:
                     return
-                due = min(due, sent_at + ANSWER_MS + 1)
+                else:
+                    due = min(due, sent_at + ANSWER_MS + 1)
             if self._ping_at is not None:
                 if now - self._ping_at > ANSWER_MS:
                     return
                 due = min(due, self._ping_at + ANSWER_MS + 1)
-            elif now - self._sent_at >= KEEPALIVE_S * 750:
+            elif now - self._sent_at >= idle:
                 self._ping_at = now
                 self._write(codec.PINGREQ)
             else:
-                due = min(due, self._sent_at + KEEPALIVE_S * 750)
+                due = min(due, self._sent_at + idle)
             await aio.wait(self._broken, due - now)
 
 

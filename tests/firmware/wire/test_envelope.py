@@ -180,7 +180,7 @@ def test_relay_opens_the_devices_heartbeats(device: Device) -> None:
         fields = [rng.randrange(512), rng.getrandbits(32), rng.randint(0, 100), rng.randrange(65536)]
         network = [rng.randrange(6), rng.randrange(256), rng.randrange(1000000), rng.randrange(3)]
         health = [rng.randrange(6), rng.randrange(256), rng.getrandbits(32), rng.randrange(2)]
-        fields = [*fields, rng.getrandbits(32), network, health][: rng.randint(4, 7)]
+        fields = [*fields, rng.getrandbits(32), network, health, rng.randint(1, 2**31 - 1)][: rng.randint(4, 8)]
         octets, next_key = device.call("tocsin.envelope.seal_heartbeat", kid, chain.next, chain.key, fields)
         opened = verify.open_heartbeat(verify.parse(octets), chain, now=0)
         assert opened.heartbeat.fields() == fields

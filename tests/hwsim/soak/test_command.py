@@ -86,6 +86,12 @@ def test_a_failure_is_told_with_its_shortest_form_and_a_way_to_see_it_again(tmp_
     assert "the shortest life found that fails so:" in soak("--seeds", "1", *options, status=1)
 
 
+def test_a_life_on_another_board_says_so():
+    told = json.loads(soak("--replay", "3", "--hours", "0.2", "--board", "devkit", "--json"))
+    assert 'board = "devkit"' in told["life"]
+    assert "strap_" not in told["life"]
+
+
 def test_replay_shows_the_life_and_its_trace():
     life = draw(3, 0.3)
     text = soak("--replay", "3", "--hours", "0.3")
@@ -96,7 +102,8 @@ def test_replay_shows_the_life_and_its_trace():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--replay", "no such file"], ["--seeds", "0"], ["--jobs", "0"], ["--hours", "0"]]
+    "arguments",
+    [["--replay", "no such file"], ["--seeds", "0"], ["--jobs", "0"], ["--hours", "0"], ["--board", "none"]],
 )
 def test_misuse(arguments):
     soak(*arguments, status=2)

@@ -1,13 +1,15 @@
 """Lives are drawn from seeds alone, from the whole vocabulary, and end in calm."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from hwsim.board import CONFIGS, load
 from hwsim.scenario import actions
 from hwsim.soak import play
-from hwsim.soak.draw import FAULTS, draw
+from hwsim.soak.draw import ANY_BOARD, FAULTS, NEEDS, draw
 from hwsim.soak.life import from_toml
 
 LIVES = [draw(seed) for seed in range(400)]
@@ -35,6 +37,22 @@ def test_every_step_is_one_that_can_be_done_and_they_are_in_order():
         times = [step.at for step in life.steps]
         assert times == sorted(times)
         assert 0 <= times[0] and times[-1] < life.calm_at
+
+
+@pytest.mark.parametrize("board", sorted(file.stem for file in CONFIGS.glob("*.toml")))
+def test_on_another_board_it_is_the_same_life_but_for_what_that_one_cannot_do(board):
+    sections = load(board).sections
+    for life in LIVES[:100]:
+        other = draw(life.seed, board=board)
+        able = [s for s in life.steps if s.do not in NEEDS or NEEDS[s.do][1] in sections.get(NEEDS[s.do][0], {})]
+        assert other == replace(life, board=board, steps=tuple(able))
+
+
+def test_any_board_is_every_board_and_the_same_one_for_a_seed():
+    lives = [draw(seed, board=ANY_BOARD) for seed in range(100)]
+    assert {life.board for life in lives} == {file.stem for file in CONFIGS.glob("*.toml")}
+    assert [draw(life.seed, board=life.board) for life in lives] == lives
+    assert all(from_toml(life.to_toml()) == life for life in lives)
 
 
 def test_presses_fall_where_faults_are_and_not_in_the_long_quiet():

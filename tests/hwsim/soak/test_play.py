@@ -1,6 +1,7 @@
 """Lives that are played: good ones, planted failures that are found and shrunk, and what the simulator trips over."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,13 @@ def test_a_bad_evening_ends_well():
     assert (outcome.raised, outcome.delivered, outcome.lost, outcome.duplicated) == (1, 1, 0, 0)
     assert outcome.waits[0] > 200  # the relay answered nothing before
     assert sum(outcome.checks.values()) > 30
+
+
+@pytest.mark.parametrize("board", ["devkit", "lilygo-t-sim7000g"])
+def test_a_bad_evening_on_another_board(board):
+    outcome = play(replace(BAD_EVENING, board=board))
+    assert outcome.failures == []
+    assert (outcome.raised, outcome.delivered) == (1, 1)
 
 
 def test_the_same_life_is_the_same_trace():

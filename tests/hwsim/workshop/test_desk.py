@@ -106,7 +106,7 @@ def test_a_dry_run_touches_nothing(tmp_path):
     done = CliRunner().invoke(main, ["--board", "walter", "--dry-run", "--state", str(tmp_path / "state")])
     assert done.exit_code == 0
     assert "unverified image.sha256" in done.stdout
-    assert " 1  image " in done.stdout and "12  record " in done.stdout
+    assert " 1  image " in done.stdout and "13  record " in done.stdout
     assert not (tmp_path / "state").exists()
     done = CliRunner().invoke(main, ["--board", "none", "--dry-run"])
     assert done.exit_code == 2 and "no such board" in done.output

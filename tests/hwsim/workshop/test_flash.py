@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,9 +31,22 @@ PARTS = ("button", "strap", "battery", "led", "haptic", "modem", "sim", "network
 
 
 @pytest.fixture(scope="module")
-def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    with rehearse.box(tmp_path_factory.mktemp("bench")) as relay:
-        yield relay
+def reached_by_sms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, SimBoard]]:
+    """A running relay, and the board that its modem is in one world with."""
+    folder = tmp_path_factory.mktemp("bench")
+    relay = Relay(folder / "relay", folder / "modem")
+    board = SimBoard(folder, "ttyUSB0", KINDS[1], 2, relay.port, folder / "modem")
+    try:
+        relay.start()
+        yield relay, board
+    finally:
+        relay.stop()
+        board.close()
+
+
+@pytest.fixture(scope="module")
+def relay(reached_by_sms: tuple[Relay, SimBoard]) -> Relay:
+    return reached_by_sms[0]
 
 
 class Interrupted(Person):
@@ -75,16 +90,33 @@ class Interrupted(Person):
             self._stop(name)
 
 
-def in_one_go(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
-    picture = rehearse.stand_in(folder / "image.bin", kind)
-    board = SimBoard(folder, "ttyUSB0", kind, number, relay.port)
-    try:
-        options = rehearse.options(folder, relay.folder, picture)
-        status, said = flash(board, "--board", kind, "--port", str(board.name), *options, "--assume", "seen")
-        assert status == 0, said
-        return next(told["record"] for told in said if "record" in told)
-    finally:
-        board.close()
+def in_one_go(board: SimBoard, folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
+    """With a drill by SMS, in the middle of which the cable is pulled."""
+    options = rehearse.options(folder, relay.folder, rehearse.stand_in(folder / "image.bin", kind))
+    options = ["--board", kind, "--port", str(board.name), *options, "--sms", rehearse.NUMBER, "--assume", "seen"]
+
+    def pull(told: dict[str, Any]) -> bool:
+        if "raised" in told:
+            board.unplug()
+        return False
+
+    status, said = flash(board, *options, hear=pull)
+    assert status == 1, said
+    assert next(told["trouble"] for told in said if "trouble" in told).startswith("the board is gone from")
+    board.plug()
+    status, said = flash(board, *options)
+    assert status == 0, said
+    assert [told["step"] for told in said if "verdict" in told] == ["sms", "record"]
+    (made,) = [told["record"] for told in said if "record" in told]
+    happened = board.world.call(lambda: list(board.world.trace))
+    first, second = (event.detail["counter"] for event in happened if event.detail.get("by") == "trial")
+    assert made["sms"]["counter"] == second and made["sms"]["receipt_s"] > 0
+    for counter in (made["drill"]["counter"], second):  # the relay has them, and they are over
+        with pytest.raises(subprocess.CalledProcessError) as closed:
+            relay.command("close", f"{made['kid']}-{counter}", "--data", str(relay.folder))
+        assert "closed" in closed.value.stderr
+    assert len({made["drill"]["counter"], first, second}) == 3
+    return dict(made)
 
 
 def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
@@ -135,11 +167,13 @@ def in_a_batch(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, 
 
 
 @pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
-def test_three_kinds_of_board_from_start_to_receipt(relay, tmp_path):
-    """One of them interrupted in every step, one an ESP32-S3, one a batch."""
+def test_three_kinds_of_board_from_start_to_receipt(reached_by_sms, tmp_path):
+    """One of them interrupted in every step, one an ESP32-S3 with a drill by SMS, one a batch."""
+    relay, texting = reached_by_sms
+    courses = (interrupted, functools.partial(in_one_go, texting), in_a_batch)
     with ThreadPoolExecutor(3) as pool:
         lives = []
-        for number, (kind, course) in enumerate(zip(KINDS, (interrupted, in_one_go, in_a_batch), strict=True), 1):
+        for number, (kind, course) in enumerate(zip(KINDS, courses, strict=True), 1):
             folder = tmp_path / kind
             folder.mkdir()
             lives.append(pool.submit(course, folder, kind, number, relay))
@@ -153,7 +187,10 @@ def test_three_kinds_of_board_from_start_to_receipt(relay, tmp_path):
         assert (tmp_path / kind / "records" / f"{made['kid']}.png").read_bytes().startswith(b"\x89PNG")
         assert (made["board"], made["chip"]["family"]) == (kind, load(kind)["chip"]["family"])
         assert (made["drill"]["receipt"], made["drill"]["accepted"], made["drill"]["path"]) == (True, True, "mqtt")
+        assert made["sms"]["result"] == ("good" if kind == KINDS[1] else "not configured")
         fitted = dict.fromkeys(PARTS, "good") | ({} if "strap" in load(kind).sections else {"strap": "not fitted"})
+        if load(kind)["power"].get("usb_replaces_cell"):
+            fitted["battery"] = "not measured"
         if kind == KINDS[1]:  # where nobody was asked about the light, the record doesn't say that it was seen
             fitted["led"] = "not asked"
         assert {part: result["result"] for part, result in made["selftest"].items()} == fitted

@@ -45,7 +45,7 @@ def test_a_relay_that_ends_before_the_drill(tmp_path):
             board.world.expect("firmware", "accept", within=90)  # and nobody listens
             status, said = flash(board, *options)
             assert status == 0, said
-            assert [told["step"] for told in said if "verdict" in told] == ["drill", "record"]
+            assert [told["step"] for told in said if "verdict" in told] == ["drill", "sms", "record"]
             assert any("another is needed" in str(told.get("tell")) for told in said)
             assert [told["do"] for told in said if "do" in told] == ["drill"]
         finally:

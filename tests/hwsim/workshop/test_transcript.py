@@ -74,6 +74,8 @@ def test_a_real_alarm_is_no_drill():
         ("@refused what=journal reason=lost", "can't use its journal"),
         ("@refused what=offer reason=ValueError", "refuses the relay's offer"),
         ("@crashed reason=ImportError", "could not start"),
+        ("@missing part=battery reason=KeyError", r"does without its battery \(KeyError\)"),
+        ("@missing part=wake reason=pin", "does without sleep, because a pin"),
     ],
 )
 def test_a_bracelet_that_cannot_go_on(line, why):
@@ -86,3 +88,4 @@ def test_hints():
     life = heard("@sim state=missing", "@failed path=mqtt reason=OSError:111", "@link path=net up=1")
     assert life.hints() == "the SIM is missing; the last thing that failed was mqtt: OSError:111; up are net"
     assert heard("@link path=net up=1", "@link path=net up=0").hints() == "no path was up"
+    assert heard("@sim state=failed", "@link path=sms up=1").hints() == "up are sms"  # it was only starting

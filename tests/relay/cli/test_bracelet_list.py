@@ -55,14 +55,17 @@ def test_heard_from_firmware_that_reports_nothing(folder: Path) -> None:
     line, entry = listed(folder, Heartbeat(0, 0, 80, 0))
     assert line.split("  ")[-1].strip() == "good"
     assert "80 %" in line
-    assert (entry["heard"]["registration"], entry["heard"]["crash"], entry["heard"]["lost_ms"]) == (None, None, None)
+    assert [entry["heard"][name] for name in ("registration", "crash", "program", "lost_ms")] == [None] * 4
 
 
 def test_all_is_well(folder: Path) -> None:
-    line, entry = listed(folder, Heartbeat(0, 0, 80, 0, 3, Network(1, 73, 262001, 1), Health(1, 1, 0, 0)))
+    beat = Heartbeat(1 << 5, 0, 80, 0, 3, Network(1, 73, 262001, 1), Health(1, 1, 0, 0), 12)
+    line, entry = listed(folder, beat)
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(NOW))
-    assert line.split()[-8:] == [*when.split(), "80", "%", "home", "-73", "dBm", "good"]
-    assert entry["heard"]["down"] == 3
+    assert line.split()[-10:] == [*when.split(), "80", "%", "closed", "home", "-73", "dBm", "12", "good"]
+    heard = entry["heard"]
+    assert (heard["at_ms"], heard["battery"], heard["strap"], heard["program"]) == (int(NOW * 1000), 80, "closed", 12)
+    assert heard["down"] == 3
 
 
 def test_what_is_not_well_is_said_in_words(folder: Path) -> None:

@@ -74,7 +74,7 @@ def test_one_bad_answer_keeps_no_other_out(folder: Path, tmp_path: Path) -> None
     assert states(folder) == {"a": "offered", "b": "active"}
 
 
-NONE = ("", "[]", "{}", '{"tocsin_batch": 2, "answers": []}', '{"tocsin_batch": 1, "answers": 1}')
+NONE = ("", "[" * 100_000, "[]", "{}", '{"tocsin_batch": 2, "answers": []}', '{"tocsin_batch": 1, "answers": 1}')
 
 
 @pytest.mark.parametrize("content", NONE)

@@ -12,13 +12,13 @@ from tests.relay.support import KEYS, NOW, Bracelet, contents, one
 
 
 def test_what_a_heartbeat_reports_is_kept(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
-    reported = (7, Network(5, 73, 262001, 1), Health(3, 2, 305419896, 1))
-    octets = bracelet.sealer.heartbeat(Heartbeat(128, int(NOW), 2, 0, *reported))
+    reported = (7, Network(5, 73, 262001, 1), Health(3, 2, 305419896, 1), 12)
+    octets = bracelet.sealer.heartbeat(Heartbeat(128 | 2 << 5, int(NOW), 2, 0, *reported))
     assert one(pipeline, bracelet.beat(octets)) == (Status.HEARTBEAT, None)
     (row,) = contents(store)["heartbeat"]
-    assert row[7:] == (7, 5, 73, 262001, 1, 3, 2, 305419896, 1, None)
+    assert row[7:] == (7, 5, 73, 262001, 1, 3, 2, 305419896, 1, 12, None)
     heard = Registry(store, KEYS).get(bracelet.kid).heard
-    assert heard == Heard(int(NOW * 1000), 2, True, 0, *row[7:])
+    assert heard == Heard(int(NOW * 1000), 2, True, "open", 0, *row[7:])
 
 
 # --- last wills ---

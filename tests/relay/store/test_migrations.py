@@ -53,4 +53,4 @@ def test_heartbeats_of_the_first_release_are_kept(store_url: str, open_store: Ca
     )
     store = open_store()
     (entry,) = Registry(store, KEYS).list()
-    assert entry.heard == Heard(1767225700000, 80, False, 3, *[None] * 10)
+    assert entry.heard == Heard(1767225700000, 80, False, "none", 3, *[None] * 11)

@@ -27,11 +27,13 @@ from relay.verify import (
 from relay.verify.envelope import MAX_ALARM_COUNTER, MAX_OCTETS, SIGN_HEADER
 from relay.verify.payload import (
     CELL,
+    DOWN,
     FIX,
     HEAD,
     HEALTH,
     HEARTBEAT,
     NETWORK,
+    PROGRAM,
     Health,
     Network,
     parse_alarm,
@@ -90,9 +92,26 @@ def test_alarm_comes_back(alarm: Alarm) -> None:
         assert read(octets, state) == alarm
 
 
+def heartbeats() -> st.SearchStrategy[Heartbeat]:
+    """Every range, and what is left out left out from the end."""
+    down, program = (st.integers(*limits[0]) for limits in (DOWN, PROGRAM))
+    network = st.builds(Network, *(st.integers(*limits) for limits in NETWORK))
+    health = st.builds(Health, *(st.integers(*limits) for limits in HEALTH))
+    more = st.tuples(down, network, health, program)
+    head = st.tuples(*(st.integers(*limits) for limits in HEARTBEAT[1:]))
+    return st.builds(lambda head, more, left: Heartbeat(*head, *more[:left]), head, more, st.integers(0, 4))
+
+
+@given(heartbeats())
+def test_any_heartbeat_comes_back(beat: Heartbeat) -> None:
+    octets = sealer().heartbeat(beat)
+    assert len(octets) <= MAX_OCTETS
+    assert open_heartbeat(parse(octets), ChainState(0, ROOTS.heartbeat), 0).heartbeat == beat
+
+
 def test_heartbeat_comes_back() -> None:
     source, state = sealer(), ChainState(0, ROOTS.heartbeat)
-    full = (Network(5, 255, 999999, 2), Health(5, 255, 2**32 - 1, 1))
+    full = (Network(5, 255, 999999, 2), Health(5, 255, 2**32 - 1, 1), 2**31 - 1)
     for beat in (Heartbeat(0, 0, 0, 0), Heartbeat(511, 2**32 - 1, 100, 65535, 2**32 - 1, *full)):
         opened = open_heartbeat(parse(source.heartbeat(beat)), state, 0)
         assert opened.heartbeat == beat
@@ -338,15 +357,23 @@ def test_limits_of_what_a_heartbeat_reports(item: int, place: int) -> None:
         assert refusal(lambda: parse_heartbeat(cbor2.dumps(good))) is Reason.BAD_PAYLOAD
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**31, None, 1.0, True, [1], b"\x01", "1"])
+def test_limits_of_the_program_s_version(version: Any) -> None:
+    beat = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0]]
+    for good in (1, 2**31 - 1):
+        assert parse_heartbeat(cbor2.dumps([*beat, good])).program == good
+    assert refusal(lambda: parse_heartbeat(cbor2.dumps([*beat, version]))) is Reason.BAD_PAYLOAD
+
+
 def test_what_a_heartbeat_leaves_out_it_leaves_out_from_the_end() -> None:
-    full = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0]]
-    for items in range(10):
+    full = [1, 24, 1767225600, 87, 2, 9, [1, 73, 262001, 1], [3, 1, 7, 0], 12]
+    for items in range(11):
         octets = cbor2.dumps([*full, 0, 0][:items])
-        if 5 <= items <= 8:
+        if 5 <= items <= 9:
             assert parse_heartbeat(octets).encode() == octets
         else:
             assert refusal(lambda octets=octets: parse_heartbeat(octets)) is Reason.BAD_PAYLOAD
-    for wrong in ([*full[:5], full[6]], [*full[:6], full[6][:3]]):
+    for wrong in ([*full[:5], full[6]], [*full[:6], full[6][:3]], [*full[:7], 12]):
         refusal(lambda wrong=wrong: parse_heartbeat(cbor2.dumps(wrong)))
 
 

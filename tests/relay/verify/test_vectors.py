@@ -55,7 +55,8 @@ def alarm_of(items: list[Any]) -> Alarm:
 
 def heartbeat_of(items: list[Any]) -> Heartbeat:
     network = Network(*items[5]) if len(items) > 5 else None
-    return Heartbeat(*items[:5], network=network, health=Health(*items[6]) if len(items) > 6 else None)
+    health = Health(*items[6]) if len(items) > 6 else None
+    return Heartbeat(*items[:5], network=network, health=health, program=items[7] if len(items) > 7 else None)
 
 
 def test_key_schedule() -> None:
