@@ -20,4 +20,8 @@ if [ -z "$python" ]; then
         touch "$venv/ready"
     fi
 fi
+if [ "${1:-}" = harden ]; then
+    shift
+    exec "$python" -m hwsim.workshop.harden "$@"
+fi
 exec "$python" -m hwsim.workshop "$@"

@@ -157,7 +157,7 @@ def _raw_paste(kind):
         _out.write(b"R\x00")
         return True
     _out.write(b"R\x01" + bytes((_WINDOW & 255, _WINDOW >> 8)) + b"\x01")
-    parts = []
+    text = bytearray()  # a list of what came would lie about in all of the heap, with no long piece of it left free
     left = _WINDOW
     while True:
         c = _get()
@@ -168,8 +168,8 @@ def _raw_paste(kind):
                 report(KeyboardInterrupt())
                 _out.write(b"\x04")
                 return True
-            return _execute(b"".join(parts), "exec", True)
-        parts.append(c)
+            return _execute(bytes(text), "exec", True)
+        text += c
         left -= 1
         if not left:
             _out.write(b"\x01")

@@ -1,17 +1,21 @@
-"""`flash.sh`: from a board in a box to a bracelet that has raised a drill."""
+"""`flash.sh`: from a board in a box to a bracelet that has raised a drill; updates for those in use."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 
+from hwsim import bundle
 from hwsim.board import Board, BoardError, load
-from hwsim.workshop import batch, plan
+from hwsim.workshop import batch, bench, plan, renew
+from hwsim.workshop.batch import Row
 from hwsim.workshop.bench import Options
-from hwsim.workshop.desk import choose
+from hwsim.workshop.desk import Desk, choose
 from hwsim.workshop.people import QUESTIONS, Person
 from hwsim.workshop.trouble import Trouble
 
@@ -36,6 +40,14 @@ def state_folder() -> Path:
     "--image", type=click.Path(path_type=Path, dir_okay=False),
     help="MicroPython's image, instead of a download: offline, or one of your own build.",
 )  # fmt: skip
+@click.option(
+    "--update-key", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.pub",
+    help="Public key of who makes its updates (hwsim bundle key). Without it the bracelet refuses every update.",
+)  # fmt: skip
+@click.option(
+    "--update", type=click.Path(path_type=Path, dir_okay=False), metavar="BUNDLE",
+    help="Instead of making one: put this bundle (hwsim bundle make) on a bracelet that is in use.",
+)  # fmt: skip
 @click.option("--from-start", is_flag=True, help="Begin anew, also with a board that is half done or finished.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done; no port is touched.")
 @click.option("--code-name", default="bench", show_default=True, help="Begin of the relay's code names.")
@@ -59,28 +71,33 @@ def state_folder() -> Path:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; answers (y, n) are read from the input.")
 def main(
     name: str, port: str | None, relay: Path | None, many: bool, count: int | None, image: Path | None,
-    from_start: bool, dry_run: bool, code_name: str, wifi: tuple[str, ...], host: str | None, broker_port: int | None,
+    update_key: Path | None, update: Path | None, from_start: bool, dry_run: bool, code_name: str,
+    wifi: tuple[str, ...], host: str | None, broker_port: int | None,
     apn: str | None, apn_user: str | None, apn_roaming: bool, sms: str | None, assume: tuple[str, ...], patience: float,
     state: Path | None, records: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a bracelet of a board: MicroPython, firmware, keys, self-test, and a drill that a relay has answered.
 
-    After a failure the same command goes on at the step that failed.
+    After a failure the same command goes on at the step that failed. `flash.sh harden --help`: flash encryption, secure
+    boot and closed ports, for ever, as a step of its own.
 
     Exit status: 0 every board is finished, 1 one is not.
     """
     person = Person(as_json, assume)
     try:
         board = load(name)
-    except BoardError as error:
+        key = None if update_key is None else bytes(bundle.read_public(update_key))
+    except (BoardError, bundle.BundleError) as error:
         raise click.UsageError(str(error)) from None
     options = Options(
-        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start
+        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start, key
     )  # fmt: skip
-    if dry_run:
+    if update is not None and (relay is not None or image is not None or from_start):
+        raise click.UsageError("--update is for a bracelet in use: --relay, --image and --from-start don't go with it")
+    if dry_run and update is None:
         _print_plan(board, options, relay, person)
         return
-    if relay is None:
+    if relay is None and update is None:
         raise click.UsageError("--relay is missing: a bracelet is finished when a relay has answered its drill")
     network = [word for ssid in wifi for word in ("--wifi", ssid)]
     given = {"--host": host, "--port": broker_port, "--apn": apn, "--apn-user": apn_user, "--sms": sms}
@@ -90,20 +107,47 @@ def main(
     if apn_roaming:
         network.append("--apn-roaming")
     try:
-        desk = choose(relay, code_name, network)
-        desk.check()
-        for key, text in board.unverified.items():
-            person.tell(f"unverified in the board file: {key}: {text}")
-        if many:
-            rows = batch.many(port, count, board, desk, person, options)
+        if update is not None:
+            work = _updating(update, board, options, person)
+            if dry_run:
+                _print_steps(renew.STEPS, person)
+                return
         else:
-            rows = [batch.one(batch.the_one_port(port), board, desk, person, options)]
+            assert relay is not None
+            desk = choose(relay, code_name, network)
+            desk.check()
+            work = _making(board, desk, options, person)
+        rows = batch.many(port, count, person, work) if many else [work(batch.the_one_port(port))]
     except Trouble as trouble:
         person.tell(f"flash.sh: {trouble}", trouble=str(trouble))
         sys.exit(batch.BAD)
     if many:
         sys.exit(batch.show(rows, as_json, person))
     sys.exit(batch.BAD if rows[0].trouble else batch.GOOD)
+
+
+def _making(board: Board, desk: Desk, options: Options, person: Person) -> Callable[[str], Row]:
+    """What is done at a port to make a bracelet; what is to be known first is told."""
+    for fact, text in board.unverified.items():
+        person.tell(f"unverified in the board file: {fact}: {text}")
+    key = options.update_key
+    person.tell(
+        "no --update-key: what is made now will refuse every update of its firmware" if key is None
+        else f"the maker's key for updates: {bench.key_id(key)}"
+    )  # fmt: skip
+    return functools.partial(batch.one, board=board, desk=desk, person=person, options=options)
+
+
+def _updating(file: Path, board: Board, options: Options, person: Person) -> Callable[[str], Row]:
+    """The same for an update; Trouble when the bundle is not good."""
+    octets, found = renew.read(file, options.update_key, board)
+    by = "signature not checked here (no --update-key), only by the bracelet"
+    if options.update_key is not None:
+        by = f"signed with {bench.key_id(options.update_key)}"
+    person.tell(f"{file.name}: version {found.version}, for {found.march or 'any processor'}, {by}")
+    person.tell("no relay is needed here: the bracelet proves the new program itself, by a drill to its own relay")
+    person.tell("until the bundle is copied, about a minute, a bracelet at the cable can't call for help")
+    return functools.partial(batch.update, board=board, octets=octets, found=found, person=person, options=options)
 
 
 def _print_plan(board: Board, options: Options, relay: Path | None, person: Person) -> None:
@@ -114,9 +158,14 @@ def _print_plan(board: Board, options: Options, relay: Path | None, person: Pers
     if places:
         person.tell(f"partitions vfs at {places['vfs_offset']:#x}, journal at {places['journal_offset']:#x}")
     person.tell(f"relay      {relay or 'none yet: --relay'}")
+    person.tell(f"update key {bench.key_id(options.update_key) or 'none: every update will be refused'}")
     for key, text in board.unverified.items():
         person.tell(f"unverified {key}: {text}")
-    for number, (step, text) in enumerate(plan.STEPS.items(), 1):
+    _print_steps(plan.STEPS, person)
+
+
+def _print_steps(steps: Mapping[str, str], person: Person) -> None:
+    for number, (step, text) in enumerate(steps.items(), 1):
         person.tell(f"{number:2}  {step:<10} {text}", plan=step)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,9 +14,10 @@ from typing import Any
 import click
 
 from hwsim.board import Board
+from hwsim.bundle import Bundle
 from hwsim.toolchain import ToolchainError
-from hwsim.workshop import tools
-from hwsim.workshop.bench import Bench, Options, look, refuse_wrong
+from hwsim.workshop import renew, tools
+from hwsim.workshop.bench import Bench, Chip, Options, look, refuse_wrong
 from hwsim.workshop.desk import Desk
 from hwsim.workshop.people import Person
 from hwsim.workshop.trouble import Trouble
@@ -51,20 +55,63 @@ def the_one_port(wanted: str | None) -> str:
 
 def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -> Row:
     """One board, from where it stands to its record."""
+
+    def work(chip: Chip, cable: tools.Cable) -> dict[str, Any] | None:
+        return Bench(board, chip, cable, desk, person, options).run()
+
+    return at(port, board, person, options.state, work)
+
+
+def update(port: str, board: Board, octets: bytes, found: Bundle, person: Person, options: Options) -> Row:
+    """A bundle on a bracelet that is in use."""
+    return at(port, board, person, options.state, lambda chip, cable: renew.run(cable, octets, found, person))
+
+
+def at(
+    port: str, board: Board, person: Person, state: Path, work: Callable[[Chip, tools.Cable], dict[str, Any] | None],
+) -> Row:  # fmt: skip
+    """What is to be done with one board, once it is known to be the right one."""
     begin = time.monotonic()
-    options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = options.state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
-    log.write_text("")
-    cable = tools.Cable(port, log)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        chip = look(cable)
-        refuse_wrong(chip, board, port)
-        person.tell(f"{port}: {chip.family}, {chip.flash_mb} MB of flash", port=port, chip=chip.family)
-        made = Bench(board, chip, cable, desk, person, options).run()
+        with alone(state, lock_of(port), f"another run of flash.sh is at {port}"):
+            log = state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
+            log.write_text("")
+            cable = tools.Cable(port, log)
+            chip = look(cable)
+            refuse_wrong(chip, board, port)
+            person.tell(f"{port}: {chip.family}, {chip.flash_mb} MB of flash", port=port, chip=chip.family)
+            with alone(state, chip.mac, f"another run of flash.sh has the board that is at {port}, by another port"):
+                made = work(chip, cable)
+    except Taken:
+        raise
     except (Trouble, ToolchainError) as trouble:
         person.tell(f"\nflash.sh: {trouble}", trouble=str(trouble))
         return Row(port, time.monotonic() - begin, None, str(trouble))
     return Row(port, time.monotonic() - begin, made)
+
+
+class Taken(Trouble):
+    """Another run has it."""
+
+
+@contextlib.contextmanager
+def alone(state: Path, what: str, taken: str) -> Iterator[None]:
+    """Two runs at one port, or at one board, would write into each other's work. Ends with this program, however that
+    ends; the file stays, or the next two might lock different ones."""
+    folder = state / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / what).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Taken(f"{taken}: let it end, or end it, and run this again") from None
+        yield
+
+
+def lock_of(port: str) -> str:
+    """The name of its lock, whatever name it was called by."""
+    return "port" + os.path.realpath(port).replace("/", "-")
 
 
 def plugged_in(wanted: str | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -86,9 +133,7 @@ def plugged_in(wanted: str | None, say: Callable[[str], None]) -> Iterator[str]:
         time.sleep(_LOOK_S)
 
 
-def many(
-    wanted: str | None, count: int | None, board: Board, desk: Desk, person: Person, options: Options,
-) -> list[Row]:  # fmt: skip
+def many(wanted: str | None, count: int | None, person: Person, work: Callable[[str], Row]) -> list[Row]:
     """Until `count` were here, or Ctrl-C."""
     rows: list[Row] = []
     busy = ""
@@ -96,7 +141,12 @@ def many(
     try:
         for port in plugged_in(wanted, person.tell):
             busy, begin = port, time.monotonic()
-            rows.append(one(port, board, desk, person, options))
+            try:
+                rows.append(work(port))
+            except Taken as taken:
+                person.tell(f"\nflash.sh: {taken}", port=port)
+                if port == wanted:  # else it is the other run's, which has seen it as well
+                    rows.append(Row(port, time.monotonic() - begin, None, str(taken)))
             busy = ""
             if count is not None and len(rows) >= count:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import time
@@ -16,7 +17,7 @@ from hwsim.board import Board
 from hwsim.toolchain import ToolchainError
 from hwsim.workshop import build, images, partitions, plan, record, selftest_host, smsdrill_host
 from hwsim.workshop.desk import Desk
-from hwsim.workshop.people import Person
+from hwsim.workshop.people import BY_ENGINEER, Person
 from hwsim.workshop.tools import Cable, Console
 from hwsim.workshop.transcript import Life
 from hwsim.workshop.trouble import Trouble
@@ -24,7 +25,6 @@ from hwsim.workshop.trouble import Trouble
 _CHIP = re.compile(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)")
 _MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 _FLASH = re.compile(r"Detected flash size: (\d+)MB")
-_OLDEST = (1, 25)
 _LOOK_S, _ERASE_S, _WRITE_S, _START_S, _COPY_S = 60, 180, 600, 60, 300
 _ARMED_S, _PATH_S, _HAND_S, _LATE_S = 90, 120, 180, 15
 
@@ -36,6 +36,7 @@ class Options:
     records: Path
     patience: float  # seconds until a receipt, and until an acceptance
     from_start: bool = False
+    update_key: bytes | None = None  # public half of the maker's
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def refuse_wrong(chip: Chip, board: Board, port: str) -> None:
         )
 
 
+def key_id(key: bytes | None) -> str | None:
+    """What the record says of the maker's key: the begin of its SHA-256."""
+    return None if key is None else hashlib.sha256(key).hexdigest()[:8]
+
+
 class Bench:
     """`progress` says where it stands; `private` is a folder for what is between bracelet and relay."""
 
@@ -84,9 +90,9 @@ class Bench:
         self._answer = options.state / f"{chip.mac}.answer.json"
         self._content: tuple[bytes, str, str] | None = None
         self.progress = plan.load(self._state, board.name)
-        self._given_up = None
+        self._given_up, self._was_finished = None, ""
         if options.from_start:
-            self._given_up = self.progress.facts.get("kid")
+            self._given_up, self._was_finished = self.progress.facts.get("kid"), self.progress.finished
             self.progress = plan.Progress(board.name)
 
     def run(self) -> dict[str, Any] | None:
@@ -98,6 +104,14 @@ class Bench:
         if self._given_up:
             kid = self._given_up
             person.tell(f"this board was {kid} until now; end that at the relay: relay bracelet revoke {kid} --now")
+        if self._was_finished:
+            person.tell(
+                f"this board was a bracelet until now, finished on {self._was_finished}. Its key id is not kept with "
+                f"its state: see the label on its box, or the records of {self._board.name} of that day in "
+                f"{self._options.records}; end that at the relay: relay bracelet revoke KEY_ID --now"
+            )
+        if "install" in progress.done and progress.facts.get("update_key") != key_id(self._options.update_key):
+            self._renew_key()
         if "install" in progress.done and "provision" not in progress.done and self._changed():
             progress.again_from("install")  # the self-test speaks to today's firmware only
         if progress.done:
@@ -129,6 +143,12 @@ class Bench:
         """Is the firmware on the board another than ours is now?"""
         facts = self.progress.facts
         return bool(facts["firmware"]["sha256"] != build.digest(build.compiled(facts["march"])))
+
+    def _renew_key(self) -> None:
+        key = self._options.update_key
+        put = f"with open('/{build.KEY}', 'wb') as file: file.write({key!r})"
+        self._cable.mpremote("exec", build.NO_KEY if key is None else put, within=_START_S)
+        self._note(update_key=key_id(self._options.update_key))
 
     @contextlib.contextmanager
     def _in_words(self, step: str) -> Iterator[None]:
@@ -172,6 +192,12 @@ class Bench:
 
     def _do_image(self) -> dict[str, Any]:
         rom = partitions.romfs(self._table())
+        if rom is None and not self._board["chip"].get("psram_mb", 0):
+            raise Trouble(
+                f"this image has no romfs partition, and {self._board.name} no PSRAM: loaded from files the firmware "
+                "has no room in its heap. Build firmware/image/TOCSIN_ESP32, and name it with --image FILE; nothing "
+                "was written to the board"
+            )
         _, digest, by = self._image()
         image = {"micropython": self._board["image"]["micropython"], "sha256": digest, "sha256_by": by}
         return {"image": image, "romfs": None if rom is None else [rom.offset, rom.size]}
@@ -195,16 +221,10 @@ class Bench:
         return {}
 
     def _do_start(self) -> dict[str, Any]:
-        said = self._cable.mpremote("exec", build.WHO, within=_START_S).split()
-        try:
-            version, mpy, journal = tuple(int(word) for word in said[-3].split(".")[:2]), int(said[-2]), said[-1]
-        except (ValueError, IndexError):
-            raise Trouble(f"MicroPython at {self._cable.port} does not say what it is; run this again") from None
-        if version < _OLDEST:
-            raise Trouble(f"MicroPython {said[-3]} is too old: 1.25 or newer, see [image] in the board file")
-        if journal != "True":
-            raise Trouble(f"MicroPython at {self._cable.port} finds no journal partition; run this with --from-start")
-        return {"march": build.march(mpy), "interpreter": said[-3]}
+        there = build.found(self._cable.mpremote("exec", build.WHO, within=_START_S), self._cable.port)
+        if self.progress.facts["romfs"] is None:
+            build.refuse_small(there.heap, self._cable.port)
+        return {"march": there.march, "interpreter": there.version}
 
     # -- the firmware
 
@@ -218,10 +238,11 @@ class Bench:
                 self._cable.esptool("write-flash", hex(offset), str(image), within=_WRITE_S)
             finally:
                 image.unlink(missing_ok=True)
-        files = build.files(made, self._board, on_rom=rom is not None)
+        files = build.files(made, self._board, self._options.update_key, on_rom=rom is not None)
         build.install(self._cable, files, self._options.state / f"{self._chip.mac}.files", _COPY_S)
         version = metadata.version("tocsin")
-        return {"firmware": {"version": version, "sha256": build.digest(made), "rom": rom is not None}}
+        firmware = {"version": version, "sha256": build.digest(made), "rom": rom is not None}
+        return {"firmware": firmware, "update_key": key_id(self._options.update_key)}
 
     def _do_selftest(self) -> dict[str, Any]:
         made = build.compiled(self.progress.facts["march"])
@@ -262,32 +283,65 @@ class Bench:
 
     # -- the drill
 
+    def _note(self, **facts: Any) -> None:
+        """At once, so that a run that is interrupted now is gone on with and not repeated."""
+        self.progress.facts |= facts
+        plan.save(self._state, self.progress)
+
     def _do_drill(self) -> dict[str, Any]:
-        self._desk.await_relay(self._person)
-        person, patience = self._person, self._options.patience
-        life = Life(self.progress.facts.get("raised"))
-        receipt_s = None
-        with self._cable.console() as console:
-            console.reset()
-            if not _wait(console, life, lambda: life.armed, _ARMED_S):
-                raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
-            if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
-                raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
-            if life.raised is not None:
-                person.tell("a drill was raised before: waits for its receipt")
-                _wait(console, life, lambda: life.delivered, _LATE_S)
-            if not life.delivered:
-                receipt_s = self._drill(console, life)
-            alarm = f"{self.progress.facts['kid']}-{life.raised}"
+        facts = self.progress.facts
+        if "drill" not in facts:
+            self._desk.await_relay(self._person)
+            with self._cable.console() as console:
+                self._note(drill=self._drilled(console))
+                self._desk.close(f"{facts['kid']}-{facts['raised']}")
+        else:
+            self._person.tell("its drill was accepted before")
+            with contextlib.suppress(Trouble):  # it is closed already
+                self._desk.close(f"{facts['kid']}-{facts['raised']}")
+        for noted in ("receipt", "answered"):
+            facts.pop(noted, None)
+        return {"drill": facts["drill"]}
+
+    def _drilled(self, console: Console) -> dict[str, Any]:
+        """From the engineer's gesture, or where the last run was interrupted, until the bracelet has the acceptance."""
+        facts, person, patience = self.progress.facts, self._person, self._options.patience
+        life = Life(facts.get("raised"))
+        console.reset()
+        if not _wait(console, life, lambda: life.armed, _ARMED_S):
+            raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
+        if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
+            raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
+        if "answered" in facts and not _wait(console, life, lambda: life.accepted, _LATE_S):
+            person.tell("the drill of the last run was accepted, and nobody saw whether that came: another is needed")
+            with contextlib.suppress(Trouble):  # it is closed already
+                self._desk.close(f"{facts['kid']}-{facts['raised']}")
+            _wait(console, life, lambda: life.closed, _LATE_S)
+            for noted in ("raised", "receipt", "answered"):
+                facts.pop(noted, None)
+            life.forget()
+        if life.raised is not None and "receipt" not in facts:
+            person.tell("a drill was raised before: waits for its receipt")
+            if _wait(console, life, lambda: life.delivered, _LATE_S):
+                self._note(receipt=[life.path, None])
+        if "receipt" not in facts:
+            receipt_s = self._drill(console, life)
+            self._note(receipt=[life.path, receipt_s])
+        if "answered" not in facts:
+            alarm = f"{facts['kid']}-{life.raised}"
             answer = person.ask("accept", f"The relay has drill {alarm}. Have you seen it there, and accept it?")
             if answer.yes:
-                self._desk.accept(alarm)
+                try:
+                    self._desk.accept(alarm)
+                except Trouble:  # somebody there was quicker?
+                    if not _wait(console, life, lambda: life.accepted, _LATE_S):
+                        raise
+                self._note(answered=answer.by)
             if not _wait(console, life, lambda: life.accepted, patience):
                 raise Trouble(f"nobody's acceptance reached the bracelet within {patience:g} s (relay accept {alarm})")
-            self._desk.close(alarm)
-        drill = {"counter": life.raised, "path": life.path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
-                 "accepted_by": answer.by}  # fmt: skip
-        return {"drill": drill}
+        path, receipt_s = facts["receipt"]
+        return {"counter": life.raised, "path": path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
+                "accepted_by": facts.get("answered", BY_ENGINEER)}  # fmt: skip
 
     def _drill(self, console: Console, life: Life) -> float:
         """The engineer's gesture, until its receipt is there; how many seconds that took."""
@@ -301,8 +355,7 @@ class Bench:
             word = "announced, but not held in time" if life.armed_drill else "not announced"
             raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
         begin = time.monotonic()
-        self.progress.facts["raised"] = life.raised  # it goes on being sent: the next run must not raise another
-        plan.save(self._state, self.progress)
+        self._note(raised=life.raised)  # it goes on being sent: the next run must not raise another
         if not _wait(console, life, lambda: life.delivered, patience):
             raise Trouble(
                 f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "

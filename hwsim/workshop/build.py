@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from hwsim import mpy
 from hwsim.board import Board
@@ -13,6 +14,7 @@ from hwsim.toolchain import MPY_VERSION
 from hwsim.workshop.tools import Cable
 from hwsim.workshop.trouble import Trouble
 from hwsim.world.bracelet import FIRMWARE
+from hwsim.world.link import HEAP, LOADED
 
 SELFTEST, SMSDRILL = "selftest", "smsdrill"  # modules that run on the bracelet and don't stay there
 # What mpy-cross calls the architectures, by their number (docs/reference/mpyfiles.rst).
@@ -20,12 +22,21 @@ _ARCHITECTURES = (
     None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
     "rv32imc",
 )  # fmt: skip
-# Its version, what compiled modules it loads, and whether the journal's partition is there: on the board.
+# Its version, what compiled modules it loads, whether the journal's partition is there, and octets of heap: on the
+# board. mem_free counts what the heap can still grow by (py/modgc.c).
 WHO = (
-    "import sys, esp32; v = sys.implementation; "
+    "import sys, esp32, gc; gc.collect(); v = sys.implementation; "
     "print('%d.%d.%d' % v.version[:3], getattr(v, '_mpy', 0), "
-    "bool(esp32.Partition.find(esp32.Partition.TYPE_DATA, label='journal')))"
+    "bool(esp32.Partition.find(esp32.Partition.TYPE_DATA, label='journal')), gc.mem_free() + gc.mem_alloc())"
 )
+_OLDEST = (1, 25)
+_FILES_HEAP = HEAP + LOADED  # what a simulated bracelet that loads files has (firmware/README.md, The image)
+KEY = "update.key"
+NO_KEY = f"""
+import os
+try: os.remove('/{KEY}')
+except OSError: pass
+"""
 # Every file with its SHA-256, and room.
 _LIST = """
 import os, hashlib, binascii
@@ -44,6 +55,39 @@ def walk(top):
             print('%file', path, binascii.hexlify(digest.digest()).decode())
 walk('')
 """
+
+
+class Found(NamedTuple):
+    """The interpreter on the board."""
+
+    version: str
+    march: str | None  # its processor, as mpy-cross calls it
+    heap: int  # octets, all of it
+
+
+def found(said: str, port: str) -> Found:
+    """What it has answered to WHO. Trouble when our firmware can't run there."""
+    try:
+        version, mpy, journal, heap = said.split()[-4:]
+        known = Found(version, march(int(mpy)), int(heap))
+        old = tuple(int(word) for word in version.split(".")[:2]) < _OLDEST
+    except ValueError:
+        raise Trouble(f"MicroPython at {port} does not say what it is; run this again") from None
+    if old:
+        raise Trouble(f"MicroPython {version} is too old: 1.25 or newer, see [image] in the board file")
+    if journal != "True":
+        raise Trouble(f"MicroPython at {port} finds no journal partition; run this with --from-start")
+    return known
+
+
+def refuse_small(heap: int, port: str) -> None:
+    """Trouble when the firmware, loaded from files, has no room in so many octets of heap."""
+    if heap < _FILES_HEAP:
+        raise Trouble(
+            f"MicroPython at {port} has {heap >> 10} KB of heap, and the firmware as files needs {_FILES_HEAP >> 10} "
+            "KB: its PSRAM is missing or not found, or the image was built without it; see [image] in the board file, "
+            "or build firmware/image/TOCSIN_ESP32, which needs none, and run this with --image FILE --from-start"
+        )
 
 
 def march(mpy_word: int) -> str | None:
@@ -99,10 +143,11 @@ def rom(made: Path, image: Path, room: int) -> Path:
     return image
 
 
-def files(made: Path, board: Board, *, on_rom: bool) -> dict[str, bytes]:
-    """What goes into the file system; main.py follows last of all, so that half an installation never starts."""
-    found = {} if on_rom else {name: file.read_bytes() for name, file in _parts(made).items()}
-    return {"board.json": board.to_json().encode(), **found}
+def files(made: Path, board: Board, key: bytes | None, *, on_rom: bool) -> dict[str, bytes]:
+    """What goes into the file system; main.py follows last of all, so that half an installation never starts. `key`:
+    the maker's public one."""
+    modules = {} if on_rom else {name: file.read_bytes() for name, file in _parts(made).items()}
+    return {"board.json": board.to_json().encode(), **modules} | ({} if key is None else {KEY: key})
 
 
 def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float) -> None:
@@ -117,7 +162,8 @@ def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float) 
         cable.mpremote("fs", "cp", "-r", *tops, ":", within=within)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    said = cable.mpremote("exec", _LIST, within=within).splitlines()
+    former = "" if KEY in wanted else NO_KEY
+    said = cable.mpremote("exec", former + _LIST, within=within).splitlines()
     there = {line.split()[1].lstrip("/"): line.split()[2] for line in said if line.startswith("%file ")}
     for name, content in wanted.items():
         if there.get(name) != hashlib.sha256(content).hexdigest():

@@ -1,8 +1,9 @@
-"""`python -m hwsim.workshop.harden`: flash encryption, secure boot, closed ports, by the stock espsecure and espefuse.
+"""`flash.sh harden`: flash encryption, secure boot, closed ports, by the stock espsecure and espefuse.
 
 Never a part of flashing: eFuses are burnt for ever, and a mistake ends the board. Without `--burn` it only says what it
-would do and why. With it, it is asked for twice, keys are made where there are none yet, both images are signed and the
-signatures checked before the first eFuse is touched, and `--virtual FILE` does all of it on espefuse's model of a chip.
+would do and why. With it, it is asked for twice, keys are made where there are none yet, and what the chip is to start
+then is checked (signed, encrypted with its key, in its flash) before the first eFuse is touched. Interrupted, it goes
+on with what the chip says is not burnt yet. `--virtual FILE` does all of it on espefuse's model of a chip.
 
 Steps and eFuses: ESP-IDF Programming Guide, "Security Features Enablement Workflows" (esp32, esp32s3); espefuse's own
 documentation. The images must be built with CONFIG_SECURE_FLASH_ENC_ENABLED or CONFIG_SECURE_BOOT_V2_ENABLED: nothing
@@ -11,22 +12,28 @@ here can see that. Nobody has tried it with MicroPython on a chip: unverified.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from hwsim import board as boards
+from hwsim.chips import Family
+from hwsim.workshop import partitions
+from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
 
 ENCRYPTION, SIGNED, CLOSED = "flash-encryption", "secure-boot", "closed"
 WHY = {
     ENCRYPTION: "what is read out of the flash chip (keys, password, number, undelivered messages) is noise. Every "
-                "write takes whole blocks of 16 octets; images must be encrypted with the chip's key",
+                "write takes whole blocks of 16 octets; what is there now must be encrypted with the chip's key before",
     SIGNED: "the chip starts only what your key has signed: nobody who has the bracelet for an hour leaves another "
             "program in it. Who loses the key can never build another image for these boards",
     CLOSED: "no reading, writing or debugging through the ROM loader and JTAG. The board can't be flashed by cable "
@@ -40,10 +47,16 @@ class Chip(NamedTuple):
     name: str  # as the tools call it
     keys: dict[str, Sequence[str]]
     fuses: dict[str, dict[str, str]]
+    blocks: dict[str, str]  # what espefuse's summary calls them
+    cipher: Sequence[str]  # said to espsecure
 
 
 _KEY, _DIGEST = "flash-encryption.key", "secure-boot.digest"
+_NOTED = "burnt.json"
+_ENCRYPTED_FLAG = 1  # of a partition (ESP-IDF Programming Guide, Partition Tables)
+_PRIVATE = ("vfs", "romfs", "journal")
 _SIGNING = "secure-boot.pem"
+_STARTED = {0: "bootloader", partitions.TABLE: "partition-table", 0x10000: "micropython"}  # 0: where the chip has it
 CHIPS = {
     "ESP32": Chip(
         "esp32",
@@ -56,6 +69,8 @@ CHIPS = {
             SIGNED: {"ABS_DONE_1": "1"},
             CLOSED: {"JTAG_DISABLE": "1", "CONSOLE_DEBUG_DISABLE": "1", "UART_DOWNLOAD_DIS": "1"},
         },
+        {ENCRYPTION: "BLOCK1", SIGNED: "BLOCK2"},
+        (),
     ),
     "ESP32-S3": Chip(
         "esp32s3",
@@ -71,6 +86,8 @@ CHIPS = {
             SIGNED: {"SECURE_BOOT_EN": "1"},
             CLOSED: {"DIS_PAD_JTAG": "1", "DIS_USB_JTAG": "1", "DIS_DOWNLOAD_MODE": "1"},
         },
+        {ENCRYPTION: "BLOCK_KEY0", SIGNED: "BLOCK_KEY1"},
+        ("--aes-xts",),
     ),
 }  # fmt: skip
 
@@ -84,6 +101,58 @@ def burning(chip: Chip, options: Sequence[str], keys: Path) -> list[list[str]]:
             burn_keys += [block, str(keys / file), *purpose]
     fuses = [word for option in options for pair in chip.fuses[option].items() for word in pair]
     return [*([burn_keys] if burn_keys[1:] else []), ["burn-efuse", *fuses]]
+
+
+def left(chip: Chip, options: Sequence[str], keys: Path, summary: Mapping[str, Any]) -> list[list[str]]:
+    """What of it is still to be done with a chip of this summary. Trouble where a block holds another key: that one is
+    there for ever. What espefuse finds burnt with the same value it leaves, and only protects it."""
+    missing = [option for option in options if option in chip.keys]
+    for option in tuple(missing):
+        block, file = chip.blocks[option], keys / chip.keys[option][1]
+        if not summary[block]["readable"]:  # a key that only the chip can read
+            if _mark(summary, file) not in _noted(keys):
+                raise Trouble(
+                    f"{block} of this chip holds a key already, and nothing says that it is {file}: take the folder of "
+                    "keys that it was burnt with (--keys). Nothing was burnt"
+                )
+            missing.remove(option)
+            continue
+        there = bytes.fromhex(summary[block]["raw_value"].removeprefix("0x"))
+        if any(there) and file.read_bytes() not in (there, there[::-1]):  # keys lie there in reverse order
+            raise Trouble(f"{block} of this chip holds something else than {file}, for ever. Nothing was burnt")
+    commands = burning(chip, options, keys)
+    burn_keys = burning(chip, missing, keys)[0] if missing else None
+    return [*([burn_keys] if burn_keys else []), commands[-1]]
+
+
+def _mark(summary: Mapping[str, Any], file: Path) -> str:
+    """Says that this chip has this key, to whoever has both."""
+    return hashlib.sha256(str(summary["MAC"]["raw_value"]).encode() + file.read_bytes()).hexdigest()
+
+
+def _noted(keys: Path) -> list[str]:
+    try:
+        marks: list[str] = json.loads((keys / _NOTED).read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise Trouble(f"{keys / _NOTED} is damaged: it says which chips have the key; get the copy of it") from None
+    return marks
+
+
+def note(keys: Path, summary: Mapping[str, Any]) -> None:
+    """Before it is burnt: afterwards nobody can read it."""
+    write_private(keys / _NOTED, json.dumps(sorted({*_noted(keys), _mark(summary, keys / _KEY)})).encode())
+
+
+def summary_of(chip: Chip, where: Sequence[str]) -> dict[str, Any]:
+    """What is burnt, by the names that espefuse has for it."""
+    said = run("espefuse", "--chip", chip.name, *where, "summary", "--format", "json")
+    try:
+        found: dict[str, Any] = json.loads(said[said.index("{") :])
+    except ValueError:
+        raise Trouble("espefuse does not say what is burnt: is it version 5?") from None
+    return found
 
 
 def run(tool: str, *words: str) -> str:
@@ -123,6 +192,80 @@ def check_signed(images: Sequence[Path], keys: Path) -> None:
             raise Trouble(f"{image} is not signed with {keys / _SIGNING}; first: {sign}") from None
 
 
+def encrypting(chip: Chip, keys: Path, address: int, name: str) -> str:
+    """The command that encrypts what is to lie there."""
+    words = "espsecure encrypt-flash-data", *chip.cipher, f"--keyfile {keys / _KEY} --address {address:#x}"
+    return f"{' '.join(words)} --output {name}.encrypted {name}.bin"
+
+
+def check_encrypted(
+    chip: Chip, family: Family, files: Mapping[int, Path], images: Sequence[Path], keys: Path
+) -> None:
+    """Trouble unless all that the chip will decrypt is there, encrypted with this key, each for its address. `images`:
+    the signed ones, which must be what is started."""
+
+    def plain(address: int, name: str) -> bytes:
+        if address not in files:
+            raise Trouble(
+                f"what is in the flash in plain text is noise to a chip that decrypts: {name} at {address:#x} is "
+                f"missing. {encrypting(chip, keys, address, name)}; then write it there, and name it with --encrypted "
+                f"{address:#x}={name}.encrypted"
+            )
+        with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
+            out = Path(scratch) / "plain"
+            where = "--keyfile", str(keys / _KEY), "--address", hex(address), "--output", str(out)
+            run("espsecure", "decrypt-flash-data", *chip.cipher, *where, str(files[address]))
+            return out.read_bytes()
+
+    def started(address: int, name: str) -> None:
+        content = plain(address, name)
+        if content[:1] != b"\xe9" or int.from_bytes(content[12:14], "little") != family.image_id:
+            raise Trouble(
+                f"{files[address]} does not become an image for an {family.name} when {keys / _KEY} decrypts it at "
+                f"{address:#x}: it was encrypted with another key, for another place, or not at all"
+            )
+        if images and not any(content.startswith(image.read_bytes()) for image in images):
+            raise Trouble(f"{files[address]} is none of the signed images that --image names")
+
+    started(family.image_offset, "bootloader")
+    table = plain(partitions.TABLE, "partition-table")
+    try:
+        found = partitions.decode(table)
+    except Trouble:
+        raise Trouble(f"{files[partitions.TABLE]} does not become a partition table when it is decrypted") from None
+    for part in found:
+        if part.kind == partitions.APP:
+            started(part.offset, part.name)
+        elif part.flags & _ENCRYPTED_FLAG:
+            plain(part.offset, part.name)
+        elif part.name in _PRIVATE:
+            raise Trouble(f"the partition {part.name} has no flag `encrypted`: what is private would stay plain text")
+
+
+def check_written(port: str, address: int, file: Path) -> None:
+    """Trouble unless it lies in the flash as it is: a chip that decrypts could not start otherwise."""
+    try:
+        run("esptool", "--port", port, "verify-flash", hex(address), str(file))
+    except Trouble as trouble:
+        raise Trouble(
+            f"{file} is not what lies at {address:#x} of the flash; first: esptool --port {port} write-flash "
+            f"{address:#x} {file} ({trouble})"
+        ) from None
+
+
+def _places(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[int, Path]:
+    found = {}
+    for value in values:
+        address, _, file = value.partition("=")
+        try:
+            found[int(address, 0)] = Path(file)
+        except ValueError:
+            raise click.BadParameter(f"{value} is not ADDRESS=FILE, like 0x8000=partition-table.encrypted") from None
+        if not Path(file).is_file():
+            raise click.BadParameter(f"there is no file {file}")
+    return found
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--board", "name", required=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--flash-encryption", is_flag=True, help="What is on the flash chip is encrypted.")
@@ -130,33 +273,42 @@ def check_signed(images: Sequence[Path], keys: Path) -> None:
 @click.option("--closed", is_flag=True, help="No ROM loader, no JTAG, no cable any more.")
 @click.option("--keys", default="keys", show_default=True, type=click.Path(path_type=Path), help="Folder for the keys.")
 @click.option("--image", "images", multiple=True, type=click.Path(exists=True, path_type=Path), help="Signed; repeat.")
+@click.option(
+    "--encrypted", multiple=True, callback=_places, metavar="ADDRESS=FILE",
+    help="With --flash-encryption: what lies there, encrypted; repeat.",
+)  # fmt: skip
 @click.option("--burn", is_flag=True, help="Do it, for ever. You are asked twice.")
 @click.option("--port", help="Serial port of the board.")
 @click.option("--virtual", type=click.Path(path_type=Path), help="On espefuse's model of a chip, kept in this file.")
 def main(
-    name: str, keys: Path, images: tuple[Path, ...], burn: bool, port: str | None, virtual: Path | None,
-    **wanted: bool,
+    name: str, keys: Path, images: tuple[Path, ...], encrypted: dict[int, Path], burn: bool, port: str | None,
+    virtual: Path | None, **wanted: bool,
 ) -> None:  # fmt: skip
     """Harden one board for ever: say what that takes and protects, or with --burn do it."""
     try:
-        _harden(name, [option for option in WHY if wanted[option.replace("-", "_")]], keys, images, burn, port, virtual)
+        options = [option for option in WHY if wanted[option.replace("-", "_")]]
+        _harden(name, options, keys, images, encrypted, burn, port, virtual)
     except (Trouble, boards.BoardError) as error:
         raise click.ClickException(f"{error}") from error
 
 
 def _harden(
-    name: str, options: list[str], keys: Path, images: Sequence[Path], burn: bool, port: str | None,
-    virtual: Path | None,
+    name: str, options: list[str], keys: Path, images: Sequence[Path], encrypted: Mapping[int, Path], burn: bool,
+    port: str | None, virtual: Path | None,
 ) -> None:  # fmt: skip
-    chip = CHIPS.get(boards.load(name).family.name)
+    family = boards.load(name).family
+    chip = CHIPS.get(family.name)
     if chip is None:
         raise Trouble(f"for the chip of {name} it is not known here what to burn")
     if not options:
         raise click.UsageError("name at least one of --flash-encryption, --secure-boot, --closed")
-    commands = burning(chip, options, keys)
     for option in options:
         click.echo(f"{option}: {WHY[option]}.")
-    for command in commands:
+    if ENCRYPTION in options:
+        click.echo("  First encrypted and written (esptool write-flash), and all partitions with the flag `encrypted`:")
+        for address, part in _STARTED.items():
+            click.echo(f"  {encrypting(chip, keys, address or family.image_offset, part)}")
+    for command in burning(chip, options, keys):
         click.echo(f"  espefuse --chip {chip.name} {' '.join(command)}")
     if not burn:
         click.echo("Nothing was done. With --burn it is, and can never be undone.")
@@ -166,10 +318,19 @@ def _harden(
     make_keys(options, keys)
     if SIGNED in options:
         check_signed(images, keys)
+    if ENCRYPTION in options:
+        check_encrypted(chip, family, encrypted, images if SIGNED in options else (), keys)
+    for address, file in encrypted.items():
+        if port is not None:
+            check_written(port, address, file)
     where = ["--virt", "--path-efuse-file", str(virtual)] if virtual else ["--port", str(port)]
+    summary = summary_of(chip, where)
+    commands = left(chip, options, keys, summary)
     click.confirm("Burn this for ever? A mistake ends the board", abort=True)
     if click.prompt(f"Then type {chip.name}", default="", show_default=False) != chip.name:
         raise click.Abort
+    if ENCRYPTION in options:
+        note(keys, summary)
     for command in commands:
         run("espefuse", "--chip", chip.name, *where, "--do-not-confirm", *command)
     click.echo(f"Burnt. Keep a copy of {keys}, off the network.")

@@ -76,8 +76,9 @@ def with_journal(table: Sequence[Partition], vfs_offset: int, journal_offset: in
     kept = [each for each in table if each.name not in ("vfs", "journal")]
     # An image that runs from a ROMFS has it between the two.
     end = min([each.offset for each in kept if each.offset > vfs_offset and each.name == "romfs"] + [journal_offset])
-    files = Partition("vfs", DATA, _FAT, vfs_offset, end - vfs_offset)
-    journal = Partition("journal", DATA, _JOURNAL, journal_offset, JOURNAL_SIZE)
+    flags = {each.name: each.flags for each in table}  # `encrypted`, of an image that was built for that
+    files = Partition("vfs", DATA, _FAT, vfs_offset, end - vfs_offset, flags.get("vfs", 0))
+    journal = Partition("journal", DATA, _JOURNAL, journal_offset, JOURNAL_SIZE, flags.get("journal", 0))
     made = sorted([*kept, files, journal], key=lambda each: each.offset)
     for one, other in itertools.pairwise(made):
         if one.end > other.offset:

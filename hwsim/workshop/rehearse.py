@@ -41,9 +41,12 @@ _START_S, _PATIENCE_S = 60.0, 600.0
 _TRIES, _HOLD_S = 5, 5.0  # of the drill: this computer may have much else to do, and the world's time is real
 
 
-def stand_in(file: Path, board: str, *, stock: bool = True) -> Path:
-    """An image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS."""
-    family = load(board).family
+def stand_in(file: Path, board: str, *, stock: bool | None = None) -> Path:
+    """An image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS, as boards
+    without PSRAM need it."""
+    wiring = load(board)
+    family = wiring.family
+    stock = bool(wiring["chip"].get("psram_mb", 0)) if stock is None else stock
     table = image.STOCK if stock else image.PARTITIONS
     content = bytearray()
     for address, part in sorted(image.stand_in(family, table, romfs=not stock).items()):
@@ -144,6 +147,7 @@ class SimBoard:
             events = world.call(lambda: list(world.trace))[known:]
             if any((event.who, event.what) == (self.bracelet.firmware_name, "drill") for event in events):
                 world.call(lambda: self.bracelet.button.press(_HOLD_S))
+                time.sleep(_HOLD_S)  # it lets go before it answers anything: a pressed button goes before all else
                 return
 
     def answer(self, question: str) -> bool:
@@ -219,17 +223,16 @@ def box(folder: Path) -> Iterator[Relay]:
 
 
 def many(
-    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *, stock: bool = True,
-    seed: int = 1,
+    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *more: str, seed: int = 1,
 ) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
     """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said.
 
-    Each has a seed of its own, or they would draw the same keys.
+    Each has a seed of its own, or they would draw the same keys. `more`: arguments.
     """
     ports = folder / "ports"
     ports.mkdir()
     boards: list[SimBoard] = []
-    picture = stand_in(folder / "image.bin", kind, stock=stock)
+    picture = stand_in(folder / "image.bin", kind)
 
     def next_board() -> None:
         number = len(boards) + 1
@@ -249,7 +252,7 @@ def many(
         next_board()
         return flash(
             lambda: boards[-1], "--board", kind, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
-            *options(folder, relay.folder, picture), hear=hear,
+            *options(folder, relay.folder, picture), *more, hear=hear,
         )  # fmt: skip
     finally:
         if boards:

@@ -127,6 +127,7 @@ class Console:
         self._path = port
         self._serial = self._open()
         self._begun = b""
+        self._whole: list[bytes] = []  # lines that came and nobody has heard yet: who waits for one leaves the rest
 
     def _open(self) -> serial.Serial:
         # Both lines at the same level: on the usual boards only one of them alone resets the chip.
@@ -151,6 +152,8 @@ class Console:
     def lines(self, seconds: float) -> Iterator[str]:
         """For so long. Trouble when the board goes."""
         end = time.monotonic() + seconds
+        while self._whole:
+            yield self._whole.pop(0).decode("utf-8", "replace").strip()
         while time.monotonic() < end:
             try:
                 data = self._serial.read(max(1, self._serial.in_waiting))
@@ -162,10 +165,11 @@ class Console:
             if not data and not os.path.exists(self._path):
                 self._await_port()
             *whole, self._begun = (self._begun + data).split(b"\n")
-            for line in whole:
-                yield line.decode("utf-8", "replace").strip()
-            if not whole and not data:
+            self._whole += whole
+            if not self._whole and not data:
                 yield ""
+            while self._whole:
+                yield self._whole.pop(0).decode("utf-8", "replace").strip()
 
     def _await_port(self) -> None:
         end = time.monotonic() + _BACK_S

@@ -29,6 +29,11 @@ class Life:
         self.delivered = self.accepted = self.closed = False
         self._sim = self._failed = ""
 
+    def forget(self) -> None:
+        """That drill is over: the next one is another."""
+        self.raised = self.sent = None
+        self.delivered = self.accepted = self.closed = False
+
     def hear(self, line: str) -> None:
         """Trouble when the bracelet says that it can't go on, or what was raised is no drill."""
         found = event(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from nacl.signing import SigningKey
 
 from hwsim.board import CONFIGS, load
 from hwsim.workshop import bench as workshop
@@ -23,7 +25,8 @@ from hwsim.workshop.people import BY_ENGINEER, Answer, Person
 from hwsim.workshop.rehearse import Relay, SimBoard, flash
 
 pytestmark = pytest.mark.xdist_group("flash")
-KINDS = ("devkit", "lilygo-t-sim7670g-s3", "lilygo-t-a7670")  # esp32, esp32s3, esp32
+KINDS = ("lilygo-t-a7670", "lilygo-t-sim7670g-s3", "devkit")  # esp32 and esp32s3 from files, esp32 from a ROMFS
+KEY = bytes(SigningKey(bytes(range(32))).verify_key)
 PARTS = ("button", "strap", "battery", "led", "haptic", "modem", "sim", "network", "gnss")
 
 
@@ -48,20 +51,25 @@ def relay(reached_by_sms: tuple[Relay, SimBoard]) -> Relay:
 
 class Interrupted(Person):
     """An engineer with a simulated board, who presses Ctrl-C once in every step: when all of it is done and nothing
-    noted, so that it is done twice; or, where that takes long, when it has just been noted."""
+    noted, so that it is done twice; or, where that takes long, when it has just been noted. And when asked whether the
+    drill is accepted."""
 
-    LONG = ("selftest", "drill")
+    LONG = ("selftest",)
 
     def __init__(self, board: SimBoard) -> None:
         super().__init__(True)
         self._board = board
         self._last = ""
         self.stopped: list[str] = []
+        self.drills = 0
 
     def ask(self, question: str, wording: str) -> Answer:
+        if question == "accept":
+            self._stop(question)
         return Answer(self._board.answer(question), BY_ENGINEER)
 
     def do(self, what: str, wording: str) -> None:
+        self.drills += what == "drill"
         self._board.do(what)
 
     def _stop(self, name: str) -> None:
@@ -75,7 +83,9 @@ class Interrupted(Person):
         self._last = name
 
     def verdict(self, name: str, good: bool, seconds: float) -> None:
-        assert good
+        if not good:
+            assert (name, self.stopped[-1]) == ("drill", "accept")
+            return
         if name not in self.LONG:
             self._stop(name)
 
@@ -110,7 +120,7 @@ def in_one_go(board: SimBoard, folder: Path, kind: str, number: int, relay: Rela
 
 
 def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
-    """A new Bench after each interruption, as a new run has it."""
+    """A new Bench after each interruption, as a new run has it; from a certain point on with a maker's key."""
     picture = rehearse.stand_in(folder / "image.bin", kind)
     board = SimBoard(folder, "ttyUSB0", kind, number, relay.port)
     person = Interrupted(board)
@@ -123,10 +133,14 @@ def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str,
         while True:
             known = plan.load(options.state / f"{chip.mac}.json", kind)
             assert known.done == list(plan.STEPS)[: len(known.done)]
+            if "provision" in known.done:
+                options = dataclasses.replace(options, update_key=KEY)
             with contextlib.suppress(KeyboardInterrupt):
                 workshop.Bench(load(kind), chip, cable, desk, person, options).run()
                 break
-        assert person.stopped == list(plan.STEPS)
+        assert board.bracelet.files.get("/update.key") == KEY
+        assert [each for each in person.stopped if each != "accept"] == list(plan.STEPS)
+        assert ("accept" in person.stopped, person.drills) == (True, 1)  # what came before that needs no second one
         assert plan.load(options.state / f"{chip.mac}.json", kind).finished
         left = {file.name for file in options.state.iterdir()}
         assert left == {f"{chip.mac}.json", "images.json"}  # no offer lies about
@@ -138,8 +152,10 @@ def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str,
 
 
 def in_a_batch(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
-    """Two of them, with an image that has a ROMFS; the last one's record."""
-    status, said = rehearse.many(folder, kind, 2, relay, lambda text: None, stock=False, seed=number)
+    """Two of them, with an image that has a ROMFS, and a maker's key; the last one's record."""
+    (folder / "maker.pub").write_bytes(KEY)
+    update_key = "--update-key", str(folder / "maker.pub")
+    status, said = rehearse.many(folder, kind, 2, relay, lambda text: None, *update_key, seed=number)
     assert status == 0, said
     (table,) = [told["table"] for told in said if "table" in told]
     records = [told["record"] for told in said if "record" in told]
@@ -180,6 +196,7 @@ def test_three_kinds_of_board_from_start_to_receipt(reached_by_sms, tmp_path):
         assert {part: result["result"] for part, result in made["selftest"].items()} == fitted
         assert made["not_asked"] == [part for part in PARTS if fitted[part] == "not asked"]
         assert made["firmware"]["rom"] == (kind == KINDS[2])  # run from a ROMFS where the image has one
+        assert made["update_key"] == (None if kind == KINDS[1] else workshop.key_id(KEY))
         for private in (rehearse.WIFI_KEY, rehearse.NAME, "+1000", "interrupted", "bench"):
             assert private not in text
 
@@ -199,7 +216,7 @@ def said_in_a_sentence(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
-    return rehearse.stand_in(tmp_path_factory.mktemp("image") / "stock.bin", "devkit")
+    return rehearse.stand_in(tmp_path_factory.mktemp("image") / "built.bin", "devkit")
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +256,29 @@ def test_a_bad_image_is_refused(relay, picture, erased, tmp_path):
     assert "no partition table" in said
 
 
+def test_an_image_for_which_the_board_has_too_little_memory_is_refused(relay, erased, tmp_path):
+    stock = rehearse.stand_in(tmp_path / "stock.bin", "devkit", stock=True)
+    options = [*rehearse.options(tmp_path, relay.folder, stock), "--assume", "hash"]
+    said = said_in_a_sentence("--board", "devkit", "--port", str(erased.name), *options)
+    assert "no romfs partition, and devkit no PSRAM" in said and "Build firmware/image/TOCSIN_ESP32" in said
+    finished = plan.Progress("devkit")
+    finished.finish("2026-01-02")
+    plan.save(tmp_path / "state" / f"{erased.bracelet.unique_id}.json", finished)
+    words = ["--board", "devkit", "--port", str(erased.name), *options, "--from-start"]
+    said = CliRunner().invoke(main, words).output
+    assert "was a bracelet until now, finished on 2026-01-02" in said and f"devkit of that day in {tmp_path}" in said
+
+
+def test_what_is_no_key_is_refused_before_anything_is_touched(tmp_path):
+    (tmp_path / "maker").write_text(bytes(32).hex())
+    for file in ("maker", "none.pub"):
+        done = CliRunner().invoke(main, ["--board", "devkit", "--dry-run", "--update-key", str(tmp_path / file)])
+        assert done.exit_code == 2 and f"{file} is no public key" in done.output
+    (tmp_path / "maker.pub").write_bytes(KEY)
+    done = CliRunner().invoke(main, ["--board", "devkit", "--dry-run", "--update-key", str(tmp_path / "maker.pub")])
+    assert f"update key {workshop.key_id(KEY)}" in done.output
+
+
 def test_without_a_relay_nothing_is_begun(relay, picture, erased, tmp_path):
     folder = tmp_path / "relay"
     options = rehearse.options(tmp_path, folder, picture)
@@ -271,10 +311,12 @@ with open('/full', 'wb') as file:
 
 
 @pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
-def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, picture, tmp_path):
-    board = SimBoard(tmp_path, "ttyUSB0", "devkit", 8, relay.port)
+def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, tmp_path):
+    kind = KINDS[0]  # whose firmware is in files
+    picture = rehearse.stand_in(tmp_path / "stock.bin", kind)
+    board = SimBoard(tmp_path, "ttyUSB0", kind, 8, relay.port)
     bracelet, world = board.bracelet, board.world
-    options = ["--board", "devkit", "--port", str(board.name), *rehearse.options(tmp_path, relay.folder, picture)]
+    options = ["--board", kind, "--port", str(board.name), *rehearse.options(tmp_path, relay.folder, picture)]
 
     def trouble_at(step: str, happens: Callable[[], object], *more: str) -> str:
         def hear(told: dict[str, Any]) -> bool:

@@ -46,6 +46,8 @@ def test_the_journal_gets_its_place_and_everything_else_keeps_its_own():
     ]  # fmt: skip
     assert partitions.with_journal(made, 0x200000, 0x3FA000, 4 * MB) == made  # and a second time
     assert partitions.with_journal(STOCK, 0x200000, 0x3FA000, 4 * MB) == made  # and where the image has no file system
+    encrypted = [each._replace(flags=1) for each in made]  # as built for flash encryption
+    assert partitions.with_journal(encrypted, 0x200000, 0x3FA000, 4 * MB) == encrypted
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.stem)

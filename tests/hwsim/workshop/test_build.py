@@ -1,0 +1,39 @@
+"""What is asked of an interpreter before the firmware goes on the board."""
+
+from __future__ import annotations
+
+import pytest
+
+from hwsim.toolchain import MPY_VERSION
+from hwsim.workshop import build
+from hwsim.workshop.trouble import Trouble
+
+KB = 1024
+WORD = MPY_VERSION[0] | MPY_VERSION[1] << 8 | 10 << 10  # xtensawin
+
+
+def test_what_an_interpreter_says_of_itself():
+    assert build.found(f"1.27.0 {WORD} True 4177920\r\n", "p") == ("1.27.0", "xtensawin", 4177920)
+    assert build.found(f"a notice\n1.25.1 {WORD & 0x3FF} True 200000", "p").march is None
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", "does not say what it is"),
+        ("Traceback (most recent call last):", "does not say what it is"),
+        (f"1.24.1 {WORD} True 4177920", "MicroPython 1.24.1 is too old"),
+        (f"1.27.0 {WORD} False 4177920", "finds no journal partition"),
+        (f"1.27.0 {WORD + 1} True 4177920", "loads compiled modules of version"),
+    ],
+)
+def test_one_that_will_not_do(said, why):
+    with pytest.raises(Trouble, match=why):
+        build.found(said, "p")
+
+
+def test_files_need_room():
+    build.refuse_small(4 << 20, "p")
+    build.refuse_small(200 * KB, "p")
+    with pytest.raises(Trouble, match=r"has 160 KB of heap, and the firmware as files needs 200 KB: its PSRAM"):
+        build.refuse_small(160 * KB, "p")
