@@ -17,6 +17,7 @@ from hwsim.workshop.batch import Row
 from hwsim.workshop.bench import Options
 from hwsim.workshop.desk import Desk, choose
 from hwsim.workshop.people import QUESTIONS, Person
+from hwsim.workshop.tools import FAST
 from hwsim.workshop.trouble import Trouble
 
 
@@ -48,6 +49,10 @@ def state_folder() -> Path:
     "--update", type=click.Path(path_type=Path, dir_okay=False), metavar="BUNDLE",
     help="Instead of making one: put this bundle (hwsim bundle make) on a bracelet that is in use.",
 )  # fmt: skip
+@click.option(
+    "--baud", default=FAST, show_default=True, type=click.IntRange(9600, 3_000_000),
+    help="Of the line while images are written; less for a long or poor cable.",
+)  # fmt: skip
 @click.option("--from-start", is_flag=True, help="Begin anew, also with a board that is half done or finished.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done; no port is touched.")
 @click.option("--code-name", default="bench", show_default=True, help="Begin of the relay's code names.")
@@ -71,7 +76,7 @@ def state_folder() -> Path:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; answers (y, n) are read from the input.")
 def main(
     name: str, port: str | None, relay: Path | None, many: bool, count: int | None, image: Path | None,
-    update_key: Path | None, update: Path | None, from_start: bool, dry_run: bool, code_name: str,
+    update_key: Path | None, update: Path | None, baud: int, from_start: bool, dry_run: bool, code_name: str,
     wifi: tuple[str, ...], host: str | None, broker_port: int | None,
     apn: str | None, apn_user: str | None, apn_roaming: bool, sms: str | None, assume: tuple[str, ...], patience: float,
     state: Path | None, records: Path | None, as_json: bool,
@@ -90,7 +95,7 @@ def main(
     except (BoardError, bundle.BundleError) as error:
         raise click.UsageError(str(error)) from None
     options = Options(
-        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start, key
+        image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start, key, baud
     )  # fmt: skip
     if update is not None and (relay is not None or image is not None or from_start):
         raise click.UsageError("--update is for a bracelet in use: --relay, --image and --from-start don't go with it")
@@ -120,6 +125,9 @@ def main(
         rows = batch.many(port, count, person, work) if many else [work(batch.the_one_port(port))]
     except Trouble as trouble:
         person.tell(f"flash.sh: {trouble}", trouble=str(trouble))
+        sys.exit(batch.BAD)
+    except KeyboardInterrupt:
+        person.tell("\nflash.sh: interrupted; run this again, and it goes on here")
         sys.exit(batch.BAD)
     if many:
         sys.exit(batch.show(rows, as_json, person))
@@ -170,4 +178,4 @@ def _print_steps(steps: Mapping[str, str], person: Person) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="flash.sh")

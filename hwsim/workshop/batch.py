@@ -59,25 +59,26 @@ def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -
     def work(chip: Chip, cable: tools.Cable) -> dict[str, Any] | None:
         return Bench(board, chip, cable, desk, person, options).run()
 
-    return at(port, board, person, options.state, work)
+    return at(port, board, person, options, work)
 
 
 def update(port: str, board: Board, octets: bytes, found: Bundle, person: Person, options: Options) -> Row:
     """A bundle on a bracelet that is in use."""
-    return at(port, board, person, options.state, lambda chip, cable: renew.run(cable, octets, found, person))
+    return at(port, board, person, options, lambda chip, cable: renew.run(cable, octets, found, person))
 
 
 def at(
-    port: str, board: Board, person: Person, state: Path, work: Callable[[Chip, tools.Cable], dict[str, Any] | None],
+    port: str, board: Board, person: Person, options: Options,
+    work: Callable[[Chip, tools.Cable], dict[str, Any] | None],
 ) -> Row:  # fmt: skip
     """What is to be done with one board, once it is known to be the right one."""
-    begin = time.monotonic()
+    begin, state = time.monotonic(), options.state
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with alone(state, lock_of(port), f"another run of flash.sh is at {port}"):
             log = state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
             log.write_text("")
-            cable = tools.Cable(port, log)
+            cable = tools.Cable(port, log, options.baud)
             chip = look(cable)
             refuse_wrong(chip, board, port)
             person.tell(f"{port}: {chip.family}, {chip.flash_mb} MB of flash", port=port, chip=chip.family)

@@ -9,18 +9,19 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hwsim import bundle
 from hwsim.board import Board
 from hwsim.toolchain import ToolchainError
 from hwsim.workshop import build, images, partitions, plan, record, selftest_host, smsdrill_host
 from hwsim.workshop.desk import Desk
 from hwsim.workshop.people import BY_ENGINEER, Person
-from hwsim.workshop.tools import Cable, Console
+from hwsim.workshop.tools import FAST, Cable, Console
 from hwsim.workshop.transcript import Life
 from hwsim.workshop.trouble import Trouble
+from hwsim.world.bracelet import FIRMWARE
 
 _CHIP = re.compile(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)")
 _MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
@@ -37,6 +38,7 @@ class Options:
     patience: float  # seconds until a receipt, and until an acceptance
     from_start: bool = False
     update_key: bytes | None = None  # public half of the maker's
+    baud: int = FAST  # while images are written
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class Bench:
 
     def _do_write(self) -> dict[str, Any]:
         with self._file() as (address, file):
-            self._cable.esptool("write-flash", address, file, within=_WRITE_S)
+            self._cable.esptool("write-flash", address, file, within=_WRITE_S, progress=self._person.progress)
         return {}
 
     def _do_verify(self) -> dict[str, Any]:
@@ -235,13 +237,13 @@ class Bench:
             offset, size = rom
             image = build.rom(made, self._options.state / f"{self._chip.mac}.romfs", size)
             try:
-                self._cable.esptool("write-flash", hex(offset), str(image), within=_WRITE_S)
+                words = "write-flash", hex(offset), str(image)
+                self._cable.esptool(*words, within=_WRITE_S, progress=self._person.progress)
             finally:
                 image.unlink(missing_ok=True)
         files = build.files(made, self._board, self._options.update_key, on_rom=rom is not None)
         build.install(self._cable, files, self._options.state / f"{self._chip.mac}.files", _COPY_S)
-        version = metadata.version("tocsin")
-        firmware = {"version": version, "sha256": build.digest(made), "rom": rom is not None}
+        firmware = {"version": bundle.version_of(FIRMWARE), "sha256": build.digest(made), "rom": rom is not None}
         return {"firmware": firmware, "update_key": key_id(self._options.update_key)}
 
     def _do_selftest(self) -> dict[str, Any]:

@@ -337,4 +337,4 @@ def _harden(
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="flash.sh harden")

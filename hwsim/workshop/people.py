@@ -36,6 +36,8 @@ class Person:
     def __init__(self, as_json: bool, assumed: Collection[str] = ()) -> None:
         self._json = as_json
         self._assumed = assumed
+        self._begun = False  # a step's line, whose verdict is to follow
+        self._percent = -1
 
     def ask(self, question: str, wording: str) -> Answer:
         """Yes or no. Trouble when nobody is there to answer."""
@@ -44,6 +46,7 @@ class Person:
         if self._json:
             self._say({"ask": question, "text": wording})
         else:
+            self._begun = False
             click.echo(f"\n{wording} [y/n] ", nl=False)
         while True:
             line = sys.stdin.readline()
@@ -60,6 +63,7 @@ class Person:
         if self._json:
             self._say({"do": what, "text": wording})
         else:
+            self._begun = False
             click.echo(f"\n>> {wording}")
 
     def tell(self, wording: str, **detail: object) -> None:
@@ -67,7 +71,8 @@ class Person:
         if self._json:
             self._say({"tell": wording, **detail})
         else:
-            click.echo(wording)
+            click.echo(("\n" if self._begun else "") + wording)
+            self._begun = False
 
     def step(self, name: str, number: int, of: int, wording: str) -> None:
         """It begins."""
@@ -75,12 +80,25 @@ class Person:
             self._say({"step": name, "number": number, "of": of})
         else:
             click.echo(f"[{number:2}/{of}] {wording} ... ", nl=False)
+        self._begun, self._percent = True, -1
+
+    def progress(self, percent: int) -> None:
+        """Of what takes long; on a terminal it stays in its place."""
+        if percent == self._percent:
+            return
+        self._percent = percent
+        if self._json:
+            self._say({"progress": percent})
+        elif self._begun and sys.stdout.isatty():
+            click.echo(f"{percent:3} %" + "\b" * 5, nl=False)
 
     def verdict(self, name: str, good: bool, seconds: float) -> None:
         if self._json:
             self._say({"step": name, "verdict": "good" if good else "failed", "seconds": round(seconds, 1)})
         else:
-            click.echo(f"good ({seconds:.0f} s)" if good else "FAILED")
+            word = f"good ({seconds:.0f} s)" if good else "FAILED"
+            click.echo(word if self._begun else f"     {name}: {word}")
+        self._begun = False
 
     def record(self, made: dict[str, Any], file: Path, label: Path, code: segno.QRCode) -> None:
         """It is finished: what it is, and its label."""

@@ -120,9 +120,14 @@ def run(cable: Cable, made: Path, board: Board, person: Person) -> dict[str, dic
         judge(part, result, cable.port)
         results[part] = {"result": "good", "by": "measured"}
 
-    def asked(part: str, question: str, text: str, wrong: str) -> None:
+    def asked(part: str, before: str, question: str, text: str, wrong: str) -> None:
+        person.tell(before)
         _part(cable, part, person)
         answer = person.ask(question, text)
+        if not answer.yes:
+            person.tell("once more")  # who looked away for a moment need not begin anew
+            _part(cable, part, person)
+            answer = person.ask(question, text)
         if not answer.yes:
             judge(part, wrong, cable.port)
         results[part] = {"result": "good" if answer.by != "not asked" else "not asked", "by": answer.by}
@@ -140,8 +145,10 @@ def run(cable: Cable, made: Path, board: Board, person: Person) -> dict[str, dic
         measured("battery", heard.results.get("battery", "silent"))
         if heard.percent is not None and heard.percent >= _FULL:
             person.tell("the cell reads full; a charger without a cell reads so, too: is one in?")
-    asked("led", "seen", "Did the light blink three times, slowly, and is it dark now?", "not seen")
-    asked("haptic", "felt", "Did the motor give three short pulses, and is it still now?", "not felt")
+    blinked = "Did the light blink three times, slowly, and is it dark now?"
+    asked("led", "watch the light", "seen", blinked, "not seen")
+    pulsed = "Did the motor give three short pulses, and is it still now?"
+    asked("haptic", "take the motor between two fingers", "felt", pulsed, "not felt")
     person.tell("modem, SIM, network and GNSS receiver: up to three minutes")
     heard = _part(cable, "radio", person)
     for part, result in heard.radio():

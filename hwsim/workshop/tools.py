@@ -19,6 +19,8 @@ from serial.tools import list_ports
 from hwsim.workshop.trouble import Trouble
 
 BAUD = 115200
+FAST = 460800  # for whole images: what MicroPython's pages name for these chips
+_PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)? ?%")
 _PATTERN = re.compile(r"[*?\[]")
 # Vendors (linux-usb.org/usb.ids) of what boards have between USB and the chip: Silicon Labs CP210x, QinHeng CH340 and
 # CH9102, FTDI, and Espressif's own in the ESP32-S3. A modem, which is also a serial port, is none.
@@ -40,14 +42,21 @@ def ports(wanted: str | None) -> list[str]:
 class Cable:
     """One board at its port. `log` takes all that the programs say: for the engineer who wants to know more."""
 
-    def __init__(self, port: str, log: Path) -> None:
+    def __init__(self, port: str, log: Path, baud: int = FAST) -> None:
         self.port = port
+        self._baud = baud
         self._device = os.path.realpath(port)  # mpremote knows a terminal that is no serial port by its name
         self._log = log
 
-    def esptool(self, *arguments: str, within: float) -> str:
-        """Raises Trouble with the last thing it said, when it failed."""
-        return self._run("esptool", ["--port", self._device, *arguments], within, None)
+    def esptool(self, *arguments: str, within: float, progress: Callable[[int], None] | None = None) -> str:
+        """Raises Trouble with the last thing it said, when it failed. `progress` hears percents."""
+
+        def line(text: str) -> None:
+            found = _PERCENT.search(text)
+            if found and progress is not None:
+                progress(int(found[1]))
+
+        return self._run("esptool", ["--port", self._device, "--baud", str(self._baud), *arguments], within, line)
 
     def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
         """The same; `line` hears what the board says while it says it."""
@@ -114,10 +123,16 @@ def _why(module: str, said: list[str], port: str) -> str:
             f"{port} can't be opened: another program has it open, or you may not (on Debian: "
             "`sudo adduser $USER dialout`, and log in again)"
         )
-    if "Failed to connect" in text or "No serial data received" in text or "Invalid head of packet" in text:
+    if "serial noise or corruption" in text or ("Changing baud rate" in text and _no_answer(text)):
+        return f"the line to the board at {port} loses octets: take a shorter cable, or --baud {BAUD}; run this again"
+    if "Failed to connect" in text or _no_answer(text):
         return f"no chip answers at {port}: hold its BOOT button, press RESET, let go, and run this again"
     lines = [line.strip() for line in said if line.strip()]
     return f"{module} at {port}: {lines[-1] if lines else 'it ended without a word'}"
+
+
+def _no_answer(text: str) -> bool:
+    return "No serial data received" in text or "Invalid head of packet" in text
 
 
 class Console:

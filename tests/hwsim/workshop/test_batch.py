@@ -13,6 +13,7 @@ import pytest
 from hwsim.board import load
 from hwsim.workshop import batch
 from hwsim.workshop.batch import Row, Taken
+from hwsim.workshop.bench import Options
 from hwsim.workshop.people import Person
 
 # Holds a lock, as another run does, until its input ends.
@@ -45,7 +46,8 @@ def other_run(tmp_path: Path, port: Path) -> Iterator[None]:
 
 
 def work(port: str, state: Path) -> Row:
-    return batch.at(port, load("devkit"), Person(True), state, lambda chip, cable: None)
+    options = Options(None, state, state / "records", 1.0)
+    return batch.at(port, load("devkit"), Person(True), options, lambda chip, cable: None)
 
 
 def test_a_port_is_one_runs(tmp_path, port, other_run, capsys):
