@@ -3,6 +3,7 @@ package isn't installed."""
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import entry_points
 
 import pytest
@@ -10,6 +11,11 @@ from hypothesis import HealthCheck, settings
 
 # The same examples every time, and no deadline: the machine may be busy.
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and programs started by tests would
+# inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if not entry_points(group="pytest11", name="hwsim"):
     pytest_plugins = ["hwsim.pytest_plugin"]

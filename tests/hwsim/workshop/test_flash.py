@@ -90,6 +90,11 @@ class Interrupted(Person):
             self._stop(name)
 
 
+def wrong(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of all that was said, what a failure is about."""
+    return [told for told in said if told.keys() & {"trouble", "stderr", "verdict"}]
+
+
 def in_one_go(board: SimBoard, folder: Path, kind: str, number: int, relay: Relay) -> dict[str, Any]:
     """With a drill by SMS, in the middle of which the cable is pulled."""
     options = rehearse.options(folder, relay.folder, rehearse.stand_in(folder / "image.bin", kind))
@@ -105,7 +110,7 @@ def in_one_go(board: SimBoard, folder: Path, kind: str, number: int, relay: Rela
     assert next(told["trouble"] for told in said if "trouble" in told).startswith("the board is gone from")
     board.plug()
     status, said = flash(board, *options)
-    assert status == 0, said
+    assert status == 0, wrong(said)
     assert [told["step"] for told in said if "verdict" in told] == ["sms", "record"]
     (made,) = [told["record"] for told in said if "record" in told]
     happened = board.world.call(lambda: list(board.world.trace))
@@ -156,7 +161,7 @@ def in_a_batch(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, 
     (folder / "maker.pub").write_bytes(KEY)
     update_key = "--update-key", str(folder / "maker.pub")
     status, said = rehearse.many(folder, kind, 2, relay, lambda text: None, *update_key, seed=number)
-    assert status == 0, said
+    assert status == 0, wrong(said)
     (table,) = [told["table"] for told in said if "table" in told]
     records = [told["record"] for told in said if "record" in told]
     assert [row["kid"] for row in table] == [made["kid"] for made in records]
@@ -334,7 +339,8 @@ def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, tmp_path):
         said = trouble_at("selftest", lambda: world.call(lambda: setattr(bracelet.modem, "sim", False)))
         assert "no SIM: the modem finds no card" in said
         ended = lambda told: told.get("step") == "start" and "verdict" in told  # noqa: E731
-        assert flash(board, *options, "--from-start", hear=ended)[0] == 1
+        status, said = flash(board, *options, "--from-start", hear=ended)
+        assert (status, said[-1]["tell"]) == (1, "\nflash.sh: interrupted; run this again, and it goes on here"), said
         tools.Cable(str(board.name), tmp_path / "log").mpremote("exec", FILL, within=90)
         said = trouble_at("install", lambda: None)
         assert "the file system of the board at" in said and "is full" in said
