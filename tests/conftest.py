@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 # The same examples every time, and no deadline: the machine may be busy.
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-# A shell without job control starts what runs in the background with Ctrl-C ignored, and programs started by tests would
-# inherit that.
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and what tests start would inherit
+# that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

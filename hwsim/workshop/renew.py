@@ -34,8 +34,12 @@ _CHIPS = {"xtensawin": ("esp32", "esp32s3"), "rv32imc": ()}
 _NEW, _BUNDLE = "update.new", "update.bin"
 _ASK_S, _COPY_S, _INSTALL_S, _TRIAL_S, _LOOK_S = 60, 400, 300, 1500, 10
 # The firmware's watchdog goes on without it: it gets longer, so that it doesn't end the copying, and still brings the
-# bracelet back to life when the cable is pulled.
-_WATCHDOG = f"import machine; machine.WDT(timeout={(_COPY_S + 60) * 1000})"
+# bracelet back to life when the cable is pulled. And it is forgotten how often it was started (boots.py): each look at
+# the cable is a start, after four that were short it would be in safe mode, which takes no updates.
+_WATCHDOG = (
+    f"import machine, esp32; machine.WDT(timeout={(_COPY_S + 60) * 1000}); machine.RTC().memory(b''); "
+    "nvs = esp32.NVS('tocsin'); nvs.set_i32('starts', 0); nvs.commit()"
+)
 
 _ANEW = "make it anew with --from-start and --update-key"
 _REFUSED = {
@@ -80,6 +84,11 @@ class Course:
             raise Trouble(f"the bracelet refuses the update ({reason}): {text}")
         elif name == "blank":
             raise Trouble("this bracelet has no keys yet: make it first (flash.sh --relay), an update is for later")
+        elif name == "boot" and values.get("mode") == "safe":
+            raise Trouble(
+                "the bracelet is in safe mode, which takes no updates, because it was started again and again: leave "
+                "it alone for an hour, and run this again. If it stays so its program fails: make it anew"
+            )
         elif name == "crashed":
             raise Trouble(f"its program can't start ({values.get('reason')}): make it anew with --from-start")
         elif name in ("published", "raised") or (name == "update" and "by" in values):  # of an alarm or a drill

@@ -374,5 +374,6 @@ def test_events_tell_no_secrets(pipeline: Pipeline, bracelet: Bracelet) -> None:
     outcome = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], NOW, clock=lambda: 7.5)
     assert {event.at for event in outcome.events} == {7.5}
     assert {name for event in outcome.events for name in event.fields} == {"path", "octets"}
-    assert "597" not in repr(outcome)
+    for place in ("597700000", "59.77", "438501234", "43.85"):  # not shorter: key ids are random digits, too
+        assert place not in repr(outcome)
     assert chains.ALARM == "alarm"
