@@ -142,12 +142,26 @@ class Hand:
         self._ticking = False
         self._server = socket.socket(socket.AF_UNIX)
         self._server.setblocking(False)
-        self._server.bind(str(path))
+        self._bind(path)
         path.chmod(0o600)
         self._server.listen()
         world.watch(self._server.fileno(), self._accept)
         world.at_close(self._close)
         world.after(_LOOK_US, self._look)
+
+    def _bind(self, path: Path) -> None:
+        """What one that was killed has left is in nobody's way. OSError says whose it is."""
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX) as other:
+                try:
+                    other.connect(str(path))
+                except ConnectionRefusedError:
+                    path.unlink()
+                else:
+                    raise OSError(f"{path} is in use by another hwsim usb")
+        elif path.exists():
+            raise OSError(f"{path} is there already, and no socket: name another one with --control")
+        self._server.bind(str(path))
 
     def _close(self) -> None:
         for peer in self._peers[:]:

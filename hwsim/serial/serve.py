@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import tempfile
 import time
 import zlib
@@ -67,6 +68,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Exit status: 0, or 1 when the simulated bracelet could not go on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it cleans up as after Ctrl-C
     with contextlib.ExitStack() as stack:
         path = options.flash or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-"))) / "chip"
         seed = options.seed if options.seed is not None else _seed(options.flash)

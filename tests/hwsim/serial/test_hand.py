@@ -132,3 +132,16 @@ def test_the_cable(usb, control, mpremote):
     hand.do(control, "plug")
     assert hand.do(control, "state")["state"]["port"] == usb.port.path
     assert mpremote("eval", "6 * 7") == "42\n"
+
+
+def test_a_socket_that_nobody_hears_is_in_nobodys_way(usb, control, tmp_path):
+    with pytest.raises(OSError, match="is in use by another hwsim usb"):
+        usb.world.call(lambda: Hand(usb.world, usb, control))
+    left = tmp_path / "left"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left))
+    usb.world.call(lambda: Hand(usb.world, usb, left))
+    assert json.loads(command(left, "state"))["port"] == usb.port.path
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="no socket: name another one"):
+        usb.world.call(lambda: Hand(usb.world, usb, tmp_path / "file"))

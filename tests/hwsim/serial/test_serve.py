@@ -50,12 +50,14 @@ def test_a_session_and_control_c(tmp_path: Path) -> None:
         "reset (by pin)",
     ):
         assert what in happened
-    server = serve("--flash", str(image), "--for", str(PATIENCE))
+    control = tmp_path / "hand"
+    server = serve("--flash", str(image), "--for", str(PATIENCE), "--control", str(control))
     try:
         assert "kept" in run("mpremote", "connect", server.stdout.readline().strip(), "fs", "ls")
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.communicate(timeout=PATIENCE)
+    assert server.returncode == 0 and not control.exists()
 
 
 def test_for_scripts() -> None:
@@ -73,7 +75,7 @@ def test_what_it_can_not_serve_is_said_in_a_sentence(tmp_path: Path) -> None:
         (["--board", "nope"], "nope.toml: no such board"),
         (["--flash", str(tmp_path / "no.flash")], "is no flash image"),
         (["--reach", "broker.test"], "--reach broker.test: is NAME:PORT"),
-        (["--control", str(tmp_path / "no.flash")], "Address already in use"),
+        (["--control", str(tmp_path / "no.flash")], "is there already, and no socket"),
         (["--link", str(tmp_path / "no.flash")], "File exists"),
     ):
         done = subprocess.run([*HWSIM, *arguments], capture_output=True, text=True, timeout=PATIENCE)
