@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Iterable, Iterator
+from queue import Empty, SimpleQueue
 
 import cbor2
 import paho.mqtt.client as mqtt
@@ -68,27 +68,29 @@ def remove(unwanted: Iterable[Bundle], endpoint: Endpoint) -> None:
 
 def _keep(messages: Iterable[tuple[str, bytes]], endpoint: Endpoint) -> None:
     """Publish them to be kept; an empty one ends that (MQTT 3.1.1, 3.3.1.3)."""
-    refused: list[str] = []
+    answers: SimpleQueue[ReasonCode] = SimpleQueue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, f"relay-programs-{secrets.token_hex(4)}", protocol=mqtt.MQTTv311)
     client.username_pw_set(endpoint.user, endpoint.password)
     if endpoint.tls is not None:
         client.tls_set_context(endpoint.tls)
 
     def greeted(_client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
-        if reason.is_failure:
-            refused.append(str(reason))
+        answers.put(reason)
 
     client.on_connect = greeted
     try:
         client.connect(endpoint.host, endpoint.port, endpoint.keepalive)
         client.loop_start()
+        reason = answers.get(timeout=PATIENCE_S)
+        if reason.is_failure:
+            raise OSError(str(reason))
         for sent in [client.publish(topic, octets, 1, True) for topic, octets in messages]:
-            until = time.monotonic() + PATIENCE_S
-            while not sent.is_published():
-                if refused or time.monotonic() > until:
-                    raise OSError(*refused or ["it acknowledged nothing more"])
-                sent.wait_for_publish(0.1)
-    except (OSError, ValueError) as error:
+            sent.wait_for_publish(PATIENCE_S)
+            if not sent.is_published():
+                raise OSError("it acknowledged nothing more")
+    except Empty:
+        raise BundleError("the broker does not answer; is the relay running?") from None
+    except (OSError, ValueError, RuntimeError) as error:  # the last: the connection is lost
         raise BundleError(f"the broker did not take all of it ({error}); is the relay running?") from None
     finally:
         client.disconnect()

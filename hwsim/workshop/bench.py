@@ -242,7 +242,8 @@ class Bench:
             finally:
                 image.unlink(missing_ok=True)
         files = build.files(made, self._board, self._options.update_key, on_rom=rom is not None)
-        build.install(self._cable, files, self._options.state / f"{self._chip.mac}.files", _COPY_S)
+        stage = self._options.state / f"{self._chip.mac}.files"
+        build.install(self._cable, files, stage, _COPY_S, on_rom=rom is not None)
         firmware = {"version": bundle.version_of(FIRMWARE), "sha256": build.digest(made), "rom": rom is not None}
         return {"firmware": firmware, "update_key": key_id(self._options.update_key)}
 

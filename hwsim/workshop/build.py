@@ -37,9 +37,10 @@ import os
 try: os.remove('/{KEY}')
 except OSError: pass
 """
-# Every file with its SHA-256, and room.
+# Every file with its SHA-256, and whether a ROMFS is mounted.
 _LIST = """
 import os, hashlib, binascii
+print('%rom', 'rom' in os.listdir('/'))
 def walk(top):
     for name, kind, *_ in os.ilistdir(top or '/'):
         path = top + '/' + name
@@ -150,7 +151,7 @@ def files(made: Path, board: Board, key: bytes | None, *, on_rom: bool) -> dict[
     return {"board.json": board.to_json().encode(), **modules} | ({} if key is None else {KEY: key})
 
 
-def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float) -> None:
+def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float, *, on_rom: bool) -> None:
     """Copy, then compare every file with its SHA-256 as the board reads it back."""
     shutil.rmtree(stage, ignore_errors=True)
     try:
@@ -163,11 +164,19 @@ def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float) 
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     former = "" if KEY in wanted else NO_KEY
-    said = cable.mpremote("exec", former + _LIST, within=within).splitlines()
-    there = {line.split()[1].lstrip("/"): line.split()[2] for line in said if line.startswith("%file ")}
+    compare(cable.mpremote("exec", former + _LIST, within=within), wanted, cable.port, on_rom=on_rom)
+
+
+def compare(said: str, wanted: dict[str, bytes], port: str, *, on_rom: bool) -> None:
+    """What the board has read back. Trouble when it is not what was copied, or its ROMFS is not where modules are."""
+    lines = said.splitlines()
+    there = {line.split()[1].lstrip("/"): line.split()[2] for line in lines if line.startswith("%file ")}
     for name, content in wanted.items():
         if there.get(name) != hashlib.sha256(content).hexdigest():
             what = "is another there than here" if name in there else "did not arrive"
-            raise Trouble(f"{name} {what}: is the flash at {cable.port} worn? Run this with --from-start")
-
-
+            raise Trouble(f"{name} {what}: is the flash at {port} worn? Run this with --from-start")
+    if on_rom and "%rom True" not in lines:
+        raise Trouble(
+            f"MicroPython at {port} does not mount the image's romfs partition: it was built without MICROPY_VFS_ROM "
+            "(firmware/image/TOCSIN_ESP32 says how). Run this with another --image and --from-start"
+        )

@@ -46,6 +46,11 @@ class Text(Life):
             self.result = values.get("result", "")
         elif name == "boot":
             self.again = True
+        elif name in ("receipt", "delivered") and values.get("counter", "").isdigit():
+            # Of an Update of it, too: that may overtake the one of its Alert.
+            if self.raised is not None and int(values["counter"]) >= self.raised:
+                self.path = values.get("path", self.path)
+                self.delivered = self.delivered or name == "delivered"
         else:
             super().hear(line)
 
@@ -55,6 +60,8 @@ class Text(Life):
             return
         if self.result == "late":
             raise Trouble(f"drill by SMS: {self._late(seconds)}")
+        if self.result == "ok":
+            raise Trouble(f"drill by SMS: it was answered, but not by SMS: run this again ({self.hints()})")
         why = _WRONG["again" if self.again else self.result if self.result in _WRONG else "failed"]
         raise Trouble(f"drill by SMS: {why} ({self.hints()})")
 

@@ -37,3 +37,17 @@ def test_files_need_room():
     build.refuse_small(200 * KB, "p")
     with pytest.raises(Trouble, match=r"has 160 KB of heap, and the firmware as files needs 200 KB: its PSRAM"):
         build.refuse_small(160 * KB, "p")
+
+
+def test_what_was_copied_is_compared():
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc": FIPS 180-4's example
+    said = f"%rom True\r\n%file /board.json {digest}\r\n%file /boot.py {digest[::-1]}\r\n"
+    build.compare(said, {"board.json": b"abc"}, "p", on_rom=True)
+    with pytest.raises(Trouble, match=r"boot.py is another there than here: is the flash at p worn"):
+        build.compare(said, {"board.json": b"abc", "boot.py": b"abc"}, "p", on_rom=True)
+    with pytest.raises(Trouble, match=r"tocsin/app.mpy did not arrive"):
+        build.compare(said, {"tocsin/app.mpy": b"abc"}, "p", on_rom=False)
+    unmounted = said.replace("True", "False")
+    build.compare(unmounted, {"board.json": b"abc"}, "p", on_rom=False)
+    with pytest.raises(Trouble, match="built without MICROPY_VFS_ROM"):
+        build.compare(unmounted, {"board.json": b"abc"}, "p", on_rom=True)
