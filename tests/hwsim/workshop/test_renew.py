@@ -22,6 +22,7 @@ from hwsim.workshop.trouble import Trouble
 from hwsim.world import World, link
 from hwsim.world.bracelet import FIRMWARE
 
+pytestmark = pytest.mark.xdist_group("cable")
 KEY, OTHER = release.KEY, SigningKey(bytes(32))
 PUBLIC = bytes(KEY.verify_key)
 ROM = next(part.offset for part in image.PARTITIONS if part.name == b"romfs")
