@@ -9,7 +9,6 @@ import pytest
 from hwsim.workshop import rehearse
 from hwsim.workshop.rehearse import SimBoard, flash
 
-
 pytestmark = pytest.mark.xdist_group("cable")  # with others it begins early: it mostly waits
 
 
