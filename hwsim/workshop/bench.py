@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,7 @@ class Bench:
         with self._cable.console() as console:
             console.reset()
             life = Life()
-            if not _wait(console, life, lambda: life.armed, _ARMED_S):
+            if not console.until(life.hear, lambda: life.armed, _ARMED_S):
                 raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
         return {}
 
@@ -311,21 +311,21 @@ class Bench:
         facts, person, patience = self.progress.facts, self._person, self._options.patience
         life = Life(facts.get("raised"))
         console.reset()
-        if not _wait(console, life, lambda: life.armed, _ARMED_S):
+        if not console.until(life.hear, lambda: life.armed, _ARMED_S):
             raise Trouble(f"the bracelet at {self._cable.port} was not armed within {_ARMED_S} s: {life.hints()}")
-        if not _wait(console, life, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
+        if not console.until(life.hear, lambda: bool(life.paths & {"mqtt", "sms"}), _PATH_S):
             raise Trouble(f"the bracelet found no way to the relay in {_PATH_S} s: {life.hints()}")
-        if "answered" in facts and not _wait(console, life, lambda: life.accepted, _LATE_S):
+        if "answered" in facts and not console.until(life.hear, lambda: life.accepted, _LATE_S):
             person.tell("the drill of the last run was accepted, and nobody saw whether that came: another is needed")
             with contextlib.suppress(Trouble):  # it is closed already
                 self._desk.close(f"{facts['kid']}-{facts['raised']}")
-            _wait(console, life, lambda: life.closed, _LATE_S)
+            console.until(life.hear, lambda: life.closed, _LATE_S)
             for noted in ("raised", "receipt", "answered"):
                 facts.pop(noted, None)
             life.forget()
         if life.raised is not None and "receipt" not in facts:
             person.tell("a drill was raised before: waits for its receipt")
-            if _wait(console, life, lambda: life.delivered, _LATE_S):
+            if console.until(life.hear, lambda: life.delivered, _LATE_S):
                 self._note(receipt=[life.path, None])
         if "receipt" not in facts:
             receipt_s = self._drill(console, life)
@@ -337,10 +337,10 @@ class Bench:
                 try:
                     self._desk.accept(alarm)
                 except Trouble:  # somebody there was quicker?
-                    if not _wait(console, life, lambda: life.accepted, _LATE_S):
+                    if not console.until(life.hear, lambda: life.accepted, _LATE_S):
                         raise
                 self._note(answered=answer.by)
-            if not _wait(console, life, lambda: life.accepted, patience):
+            if not console.until(life.hear, lambda: life.accepted, patience):
                 raise Trouble(f"nobody's acceptance reached the bracelet within {patience:g} s (relay accept {alarm})")
         path, receipt_s = facts["receipt"]
         return {"counter": life.raised, "path": path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
@@ -354,12 +354,12 @@ class Bench:
             "Raise a drill: hold the button and let go after the SECOND tick; tap 4 times; when two ticks were "
             "felt, hold until the long pulse (3 s)",
         )
-        if not _wait(console, life, lambda: life.sent is not None, _HAND_S):
+        if not console.until(life.hear, lambda: life.sent is not None, _HAND_S):
             word = "announced, but not held in time" if life.armed_drill else "not announced"
             raise Trouble(f"no drill was raised in {_HAND_S} s ({word}): run this again")
         begin = time.monotonic()
         self._note(raised=life.raised)  # it goes on being sent: the next run must not raise another
-        if not _wait(console, life, lambda: life.delivered, patience):
+        if not console.until(life.hear, lambda: life.delivered, patience):
             raise Trouble(
                 f"the drill was raised, and no receipt of the relay came within {patience:g} s: does it run, can "
                 f"the bracelet reach it? ({life.hints()})"
@@ -409,11 +409,3 @@ class Bench:
         file, label, code = record.write(self._options.records, made)
         self._person.record(made, file, label, code)
         return made
-
-
-def _wait(console: Console, life: Life, happened: Callable[[], bool], seconds: float) -> bool:
-    for line in console.lines(seconds):
-        life.hear(line)
-        if happened():
-            return True
-    return happened()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hwsim import bundle
 from hwsim.board import Board
 from hwsim.workshop import build
 from hwsim.workshop.people import Person
-from hwsim.workshop.tools import Cable, Console
+from hwsim.workshop.tools import Cable
 from hwsim.workshop.transcript import Life, event
 from hwsim.workshop.trouble import Trouble
 
@@ -145,17 +145,17 @@ def run(cable: Cable, octets: bytes, found: bundle.Bundle, person: Person) -> di
     with cable.console() as console:
         with _step(person, "install"):
             console.reset()
-            if not _wait(console, course, lambda: course.waits or course.installed, _INSTALL_S):
+            if not console.until(course.hear, lambda: course.waits or course.installed, _INSTALL_S):
                 raise Trouble(f"the bracelet at {cable.port} has not installed it in {_INSTALL_S} s: {course.hints()}")
             if not course.installed:
                 person.tell("an alarm or a drill is open, or something is not delivered yet: that goes first, it waits")
-            if not _wait(console, course, lambda: course.installed, _INSTALL_S):
+            if not console.until(course.hear, lambda: course.installed, _INSTALL_S):
                 raise Trouble(
                     f"the bracelet at {cable.port} still has an alarm or a drill, or something undelivered. The update "
                     "waits there, and is installed by itself when all is over: run this again then, to see it kept"
                 )
         with _step(person, "trial"):
-            if not _wait(console, course, lambda: course.kept, _TRIAL_S):
+            if not console.until(course.hear, lambda: course.kept, _TRIAL_S):
                 raise Trouble(f"the bracelet at {cable.port} has not kept it in {_TRIAL_S} s: {course.hints()}")
     return {"version": found.version}
 
@@ -190,11 +190,3 @@ def _step(person: Person, name: str) -> Iterator[None]:
         good = True
     finally:
         person.verdict(name, good, time.monotonic() - begin)
-
-
-def _wait(console: Console, course: Course, happened: Callable[[], bool], seconds: float) -> bool:
-    for line in console.lines(seconds):
-        course.hear(line)
-        if happened():
-            return True
-    return happened()

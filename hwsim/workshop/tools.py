@@ -186,6 +186,14 @@ class Console:
             while self._whole:
                 yield self._whole.pop(0).decode("utf-8", "replace").strip()
 
+    def until(self, hear: Callable[[str], None], happened: Callable[[], bool], seconds: float) -> bool:
+        """`hear` gets each line until it has happened; has it, within so many seconds? Trouble by either."""
+        for line in self.lines(seconds):
+            hear(line)
+            if happened():
+                return True
+        return happened()
+
     def _await_port(self) -> None:
         end = time.monotonic() + _BACK_S
         while not os.path.exists(self._path):
