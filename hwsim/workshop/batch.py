@@ -80,6 +80,7 @@ def at(
             log.write_text("")
             cable = tools.Cable(port, log, options.baud)
             chip = look(cable)
+            cable.mac = chip.mac
             refuse_wrong(chip, board, port)
             person.tell(f"{port}: {chip.family}, {chip.flash_mb} MB of flash", port=port, chip=chip.family)
             with alone(state, chip.mac, f"another run of flash.sh has the board that is at {port}, by another port"):

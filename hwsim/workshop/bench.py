@@ -18,13 +18,12 @@ from hwsim.toolchain import ToolchainError
 from hwsim.workshop import build, images, partitions, plan, record, selftest_host, smsdrill_host
 from hwsim.workshop.desk import Desk
 from hwsim.workshop.people import BY_ENGINEER, Person
-from hwsim.workshop.tools import FAST, Cable, Console
+from hwsim.workshop.tools import FAST, MAC, Cable, Console
 from hwsim.workshop.transcript import Life
 from hwsim.workshop.trouble import Trouble
 from hwsim.world.bracelet import FIRMWARE
 
 _CHIP = re.compile(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)")
-_MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 _FLASH = re.compile(r"Detected flash size: (\d+)MB")
 _LOOK_S, _ERASE_S, _WRITE_S, _START_S, _COPY_S = 60, 180, 600, 60, 300
 _ARMED_S, _PATH_S, _HAND_S, _LATE_S = 90, 120, 180, 15
@@ -51,7 +50,7 @@ class Chip:
 def look(cable: Cable) -> Chip:
     """Which chip is at the port."""
     said = cable.esptool("flash-id", within=_LOOK_S)
-    chip, mac, flash = _CHIP.search(said), _MAC.search(said), _FLASH.search(said)
+    chip, mac, flash = _CHIP.search(said), MAC.search(said), _FLASH.search(said)
     if not chip or not mac or not flash:
         raise Trouble(f"esptool found no chip that it knows with a flash at {cable.port}: is it an ESP32?")
     # "ESP32-D0WD-V3" and "ESP32-PICO-D4" are packages of the first one; "ESP32-S3" is another family.

@@ -22,9 +22,12 @@ BAUD = 115200
 FAST = 460800  # for whole images: what MicroPython's pages name for these chips
 _PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)? ?%")
 _PATTERN = re.compile(r"[*?\[]")
+MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 # Vendors (linux-usb.org/usb.ids) of what boards have between USB and the chip: Silicon Labs CP210x, QinHeng CH340 and
 # CH9102, FTDI, and Espressif's own in the ESP32-S3. A modem, which is also a serial port, is none.
 _BRIDGES = (0x10C4, 0x1A86, 0x0403, 0x303A)
+_ANOTHER = "another board than before"
+_IS_IT = f"import machine; assert machine.unique_id().hex() == '{{}}', '{_ANOTHER}'"
 _READ_S = 0.2
 _RESET_S = 0.1  # as esptool holds it
 _BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) is back
@@ -40,10 +43,14 @@ def ports(wanted: str | None) -> list[str]:
 
 
 class Cable:
-    """One board at its port. `log` takes all that the programs say: for the engineer who wants to know more."""
+    """One board at its port. `log` takes all that the programs say: for the engineer who wants to know more.
+
+    With `mac`, its chip's base address as twelve hex digits, it is Trouble when another board is at the port by now.
+    """
 
     def __init__(self, port: str, log: Path, baud: int = FAST) -> None:
         self.port = port
+        self.mac: str | None = None
         self._baud = baud
         self._device = os.path.realpath(port)  # mpremote knows a terminal that is no serial port by its name
         self._log = log
@@ -55,12 +62,19 @@ class Cable:
             found = _PERCENT.search(text)
             if found and progress is not None:
                 progress(int(found[1]))
+            if "Lost connection" in text:  # it would write into whatever board it finds there a moment later
+                raise Trouble(gone(self.port))
 
-        return self._run("esptool", ["--port", self._device, "--baud", str(self._baud), *arguments], within, line)
+        said = self._run("esptool", ["--port", self._device, "--baud", str(self._baud), *arguments], within, line)
+        found = MAC.search(said)
+        if self.mac is not None and found and found[1].replace(":", "") != self.mac:
+            raise Trouble(_other(self.port))
+        return said
 
     def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
         """The same; `line` hears what the board says while it says it."""
-        return self._run("mpremote", ["connect", self._device, *arguments], within, line)
+        ask = () if self.mac is None else ("exec", _IS_IT.format(self.mac), "+")
+        return self._run("mpremote", ["connect", self._device, *ask, *arguments], within, line)
 
     def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None] | None) -> str:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
@@ -78,15 +92,15 @@ class Cable:
                 said.append(text)
                 if line is not None:
                     line(text.strip())
-            status = process.wait()
+            process.wait()
         finally:
             timed_out = not late.is_alive()
             late.cancel()
             if process.poll() is None:  # we were interrupted: nobody else ends it
                 process.kill()
-            process.wait()
-        with self._log.open("a") as log:
-            log.write(f"--- {module}: status {status}, {time.monotonic() - begin:.1f} s\n{''.join(said)}\n")
+            status = process.wait()
+            with self._log.open("a") as log:
+                log.write(f"--- {module}: status {status}, {time.monotonic() - begin:.1f} s\n{''.join(said)}\n")
         if status == 0:
             return "".join(said)
         if not os.path.exists(self.port):
@@ -111,8 +125,14 @@ def gone(port: str) -> str:
     return f"the board is gone from {port}: cable unplugged, or no supply? Plug it in, and run this again"
 
 
+def _other(port: str) -> str:
+    return f"another board is at {port} than when this began: let each stay until it is done, and run this again"
+
+
 def _why(module: str, said: list[str], port: str) -> str:
     text = "".join(said)
+    if _ANOTHER in text:
+        return _other(port)
     if "ENOSPC" in text or "Errno 28" in text or "No space left" in text:
         return (
             f"the file system of the board at {port} is full: [partitions] of the board file gives it too little room, "

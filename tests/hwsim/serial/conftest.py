@@ -38,7 +38,7 @@ def usb(tmp_path: Path, board: str, firmware: Path | None) -> Iterator[UsbBracel
     """Switched on, and past the start of its firmware."""
     with World(realtime=True) as world:
         more = {"firmware": firmware} if firmware else {}
-        usb = UsbBracelet(world, tmp_path / "bracelet.flash", board=board, **more)
+        usb = UsbBracelet(world, tmp_path / "bracelet.flash", board=board, link=tmp_path / "ttyUSB0", **more)
         world.start_thread()
         world.call(usb.boot)
         world.expect("firmware", "up" if firmware else "blank", within=PATIENCE)

@@ -1,0 +1,59 @@
+"""A board that is pulled out, or changed for another, while stock programs work at its port."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hwsim.serial import image
+from hwsim.serial.usb import UsbBracelet
+from hwsim.workshop.tools import Cable
+from hwsim.workshop.trouble import Trouble
+from hwsim.world import World
+
+PATIENCE = 90
+
+
+@pytest.fixture
+def usb(tmp_path: Path):
+    with World(realtime=True) as world:
+        usb = UsbBracelet(world, tmp_path / "flash", link=tmp_path / "ttyUSB0")
+        world.start_thread()
+        world.call(usb.boot)
+        world.expect("firmware", "blank", within=PATIENCE)
+        yield usb
+        world.stop()
+
+
+def test_esptool_does_not_go_on_at_whatever_comes_to_the_port_next(usb, tmp_path, monkeypatch):
+    """It would by itself: it opens the port again, and writes the whole image there."""
+    cable, program = Cable(str(tmp_path / "ttyUSB0"), tmp_path / "log"), usb.chip.program
+
+    def pulled(address: int, data: bytes) -> None:
+        program(address, data)
+        if address == 0x14000:
+            usb.world.after(0, usb.unplug)
+
+    monkeypatch.setattr(usb.chip, "program", pulled)
+    file = tmp_path / "application.bin"
+    file.write_bytes(image.make_image(0x3FFB0000, os.urandom(0x180000)))
+    with pytest.raises(Trouble, match="the board is gone from"):
+        cable.esptool("--no-stub", "write-flash", "--no-compress", "0x10000", str(file), within=PATIENCE)
+    said = (tmp_path / "log").read_text()
+    assert "Lost connection" in said
+    assert "--- esptool: status -9" in said  # ended by us
+
+
+def test_another_board_at_the_port_is_told_of_and_gets_no_file(usb, tmp_path):
+    cable = Cable(str(tmp_path / "ttyUSB0"), tmp_path / "log")
+    cable.mac = usb.unique_id
+    (tmp_path / "file").write_bytes(b"secret")
+    assert cable.mpremote("exec", "print(1)", within=PATIENCE).strip() == "1"
+    cable.mac = "0" * 12
+    with pytest.raises(Trouble, match="another board is at"):
+        cable.mpremote("fs", "cp", str(tmp_path / "file"), ":file", within=PATIENCE)
+    with pytest.raises(Trouble, match="another board is at"):
+        cable.esptool("flash-id", within=PATIENCE)
+    assert "board.json" in usb.files.names() and "file" not in usb.files.names()
