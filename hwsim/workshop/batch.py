@@ -15,7 +15,7 @@ import click
 
 from hwsim.board import Board
 from hwsim.bundle import Bundle
-from hwsim.toolchain import ToolchainError
+from hwsim.toolchain import ToolchainError, cache_folder
 from hwsim.workshop import renew, tools
 from hwsim.workshop.bench import Bench, Chip, Options, look, refuse_wrong
 from hwsim.workshop.desk import Desk
@@ -75,7 +75,7 @@ def at(
     begin, state = time.monotonic(), options.state
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        with alone(state, lock_of(port), f"another run of flash.sh is at {port}"):
+        with alone(cache_folder(), lock_of(port), f"another run of flash.sh is at {port}"):
             log = state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
             log.write_text("")
             cable = tools.Cable(port, log, options.baud)
@@ -98,10 +98,10 @@ class Taken(Trouble):
 
 
 @contextlib.contextmanager
-def alone(state: Path, what: str, taken: str) -> Iterator[None]:
+def alone(where: Path, what: str, taken: str) -> Iterator[None]:
     """Two runs at one port, or at one board, would write into each other's work. Ends with this program, however that
     ends; the file stays, or the next two might lock different ones."""
-    folder = state / "locks"
+    folder = where / "locks"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / what).open("w") as file:
         try:

@@ -162,7 +162,7 @@ def operations(tmp_path_factory):
 @pytest.mark.parametrize("part", range(2))
 def test_the_supply_is_lost_at_any_moment_of_the_wipe(operations, tmp_path, part, how):
     before, after = operations
-    wanted = [*range(1, 61, 8), *range(61, after - before, 2001)]
+    wanted = [*range(1, 61, 8), *range(61, after - before, 4001)]
     for number in wanted[part::2]:
         folder = tmp_path / f"{number}"
         folder.mkdir()

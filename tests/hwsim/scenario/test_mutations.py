@@ -109,7 +109,7 @@ MUTATIONS = {
     "a contact that chatters is cut": (
         "strap_chatters_on_the_bike", "strap.py",
         "OPEN_MS = 400", "OPEN_MS = 100",
-        "felt until 3800 s: worn", "raised",
+        "felt until 1100 s: worn", "raised",
     ),
     "that the strap was worn is forgotten": (
         "torn_off_as_it_resets", "state.py",

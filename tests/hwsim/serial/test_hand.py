@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 
 import pytest
 import serial
+from click.testing import CliRunner
 
+from hwsim.cli import main
 from hwsim.scenario.actions import ACTIONS
 from hwsim.serial import hand
 from hwsim.serial.hand import Hand, HandError
@@ -26,11 +26,8 @@ def control(usb, tmp_path):
 
 
 def command(control, *words, status=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "hwsim.cli", "hand", str(control), *words], capture_output=True, text=True,
-        timeout=PATIENCE,
-    )  # fmt: skip
-    assert done.returncode == status, done.stdout + done.stderr
+    done = CliRunner().invoke(main, ["hand", str(control), *words])
+    assert done.exit_code == status, done.output
     return done.stdout if status == 0 else done.stderr
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from hwsim.serial import image
 from hwsim.serial.usb import UsbBracelet
+from hwsim.workshop import harden
 from hwsim.workshop.tools import Cable
 from hwsim.workshop.trouble import Trouble
 from hwsim.world import World
@@ -57,3 +58,16 @@ def test_another_board_at_the_port_is_told_of_and_gets_no_file(usb, tmp_path):
     with pytest.raises(Trouble, match="another board is at"):
         cable.esptool("flash-id", within=PATIENCE)
     assert "board.json" in usb.files.names() and "file" not in usb.files.names()
+
+
+def test_it_writes_as_fast_as_it_is_told_says_how_far_and_what_lies_there_is_compared(usb, tmp_path):
+    cable = Cable(str(tmp_path / "ttyUSB0"), tmp_path / "log", 921600)
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(0x40000))
+    percents: list[int] = []
+    cable.esptool("write-flash", "0x200000", str(file), within=PATIENCE, progress=percents.append)
+    assert "baud rate to 921600" in (tmp_path / "log").read_text()
+    assert percents == sorted(percents) and percents[-1] == 100 and len(percents) > 5
+    harden.check_written(str(usb.port.path), 0x200000, file)
+    with pytest.raises(Trouble, match="is not what lies at 0x300000 of the flash; first: esptool --port"):
+        harden.check_written(str(usb.port.path), 0x300000, file)

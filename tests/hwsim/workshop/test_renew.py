@@ -165,12 +165,12 @@ def test_a_bracelet_in_use_is_updated_by_cable(tmp_path):
         bracelet = in_use(world, tmp_path, relay)
         identity = world.call(lambda: bracelet.files.get("/identity"))
 
-        def update(octets: bytes, key: SigningKey) -> tuple[int, list[dict[str, object]]]:
+        def update(octets: bytes, key: SigningKey, *more: str) -> tuple[int, list[dict[str, object]]]:
             (tmp_path / "bundle").write_bytes(octets)
             (tmp_path / "maker.pub").write_bytes(bytes(key.verify_key))
             words = ["--port", str(tmp_path / "ttyUSB0"), "--update", str(tmp_path / "bundle"), "--board", "devkit",
                      "--update-key", str(tmp_path / "maker.pub"), "--state", str(tmp_path / "state")]  # fmt: skip
-            done = CliRunner().invoke(main, [*words, "--json"])
+            done = CliRunner().invoke(main, [*words, "--json", *more])
             return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()]
 
         other = bundle.sign(2, bundle.processor("xtensawin"), mpy.rom(FIRMWARE, "xtensawin").read_bytes(), KEY)
@@ -182,8 +182,9 @@ def test_a_bracelet_in_use_is_updated_by_cable(tmp_path):
             world.expect("firmware", "armed", within=90)
         status, said = update(bundle.sign(2, bundle.processor(march), b"forged", OTHER), OTHER)
         assert status == 1 and "refuses the update (signature)" in str(said[-1]["trouble"])
-        status, said = update(release.bundle(FIRMWARE), KEY)
+        status, said = update(release.bundle(FIRMWARE), KEY, "--batch", "--count", "1")
         assert status == 0, said
+        assert [row["good"] for told in said for row in told.get("table", ())] == [True]
         assert [told["step"] for told in said if told.get("verdict") == "good"] == list(renew.STEPS)
         world.expect("firmware", "armed", within=90)
         assert world.call(lambda: bracelet.files.get("/identity")) == identity
