@@ -51,10 +51,16 @@ def compiler() -> str:
     return said
 
 
-def compile_file(source: Path, target: Path, name: str, march: str | None) -> None:
-    """Compile one module. `name` is what tracebacks call it: no path of this machine gets onto a bracelet."""
-    options = [OPTIMISATION, "-s", name, "-o", str(target)]
-    _mpy_cross(name, *([f"-march={march}"] if march else []), *options, "--", str(source))
+@functools.lru_cache(maxsize=512)
+def _octets(text: str, name: str, march: str | None) -> bytes:
+    """One module, compiled. `name` is what tracebacks call it: no path of this machine gets onto a bracelet. Kept,
+    because of a firmware that is changed and compiled again most modules are as they were."""
+    with tempfile.TemporaryDirectory(prefix="hwsim-") as scratch:
+        source, target = Path(scratch) / "source.py", Path(scratch) / "octets.mpy"
+        source.write_text(text)
+        options = [OPTIMISATION, "-s", name, "-o", str(target)]
+        _mpy_cross(name, *([f"-march={march}"] if march else []), *options, "--", str(source))
+        return target.read_bytes()
 
 
 def compile_folder(folder: Path, target: Path, march: str | None) -> None:
@@ -73,10 +79,10 @@ def _compile(texts: dict[str, str], target: Path, march: str | None) -> None:
     for name, text in texts.items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
         if name not in SOURCES and (march or not NATIVE.search(text)):
-            compile_file(place, place.with_suffix(".mpy"), name, march)
-            place.unlink()
+            place.with_suffix(".mpy").write_bytes(_octets(text, name, march))
+        else:
+            place.write_text(text)
 
 
 def shims(march: str | None) -> Path:

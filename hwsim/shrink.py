@@ -125,8 +125,14 @@ def _letters() -> Iterator[str]:
 
 def shrink(sources: Mapping[str, str], kept: Iterable[str], reserved: Iterable[str]) -> dict[str, str]:
     """The sources by path ("tocsin/app.py"), rewritten, but for those of `kept`. Raises names.UnknownSource."""
-    modules = {path: Module(path, text) for path, text in sorted(sources.items())}
+    modules = {path: _read(path, text) for path, text in sorted(sources.items())}
     return Shrinker(modules, frozenset(kept), frozenset(reserved) | interpreter_names()).run()
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: str, text: str) -> Module:
+    """Who compiles one firmware after the other, as soaks of changed ones do, changes a few modules."""
+    return Module(path, text)
 
 
 class Shrinker:

@@ -3,6 +3,7 @@ package isn't installed."""
 
 from __future__ import annotations
 
+import gc
 import signal
 from importlib.metadata import entry_points
 
@@ -23,6 +24,12 @@ if not entry_points(group="pytest11", name="hwsim"):
 # Tests that wait, for real brokers, programs and clocks. Those of a folder are one group, and of a broker if there are
 # several: xdist begins with groups, so most workers wait while the others compute, and none is left waiting at the end.
 WAITING = ("end_to_end", "broker", "relay/service", "hwsim/serial", "hwsim/test_realtime.py")
+
+
+def pytest_collection_finish() -> None:
+    """Some thousand tests and all that they import stay to the end: the collector need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

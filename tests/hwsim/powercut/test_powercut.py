@@ -30,7 +30,8 @@ def powercut_by_two(*args: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("life", "played"), [("mqtt", powercut), ("sms", powercut_by_two), ("worn", powercut)])
+# By MQTT the broken ones below are played; `hwsim powercut` plays every cut of all lives.
+@pytest.mark.parametrize(("life", "played"), [("sms", powercut_by_two), ("worn", powercut)])
 def test_quick_run_of_the_real_firmware(life, played):
     status, report = played("--quick", "--life", life)
     assert report["failures"] == []

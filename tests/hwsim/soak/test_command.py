@@ -29,7 +29,7 @@ def soak(*arguments, status=0):
 
 @pytest.fixture(scope="module")
 def twelve():
-    return json.loads(soak("--seeds", "12", "--hours", "0.25", "--json", "--jobs", "2"))
+    return json.loads(soak("--seeds", "12", "--hours", "0.15", "--json", "--jobs", "2"))
 
 
 def test_twelve_lives_lose_nothing(twelve):
@@ -49,7 +49,7 @@ def test_twelve_lives_lose_nothing(twelve):
 
 def test_the_digest_repeats_with_one_process_or_two(twelve):
     by_one, by_two = (
-        json.loads(soak("--seeds", "3", "--hours", "0.25", "--json", "--jobs", jobs)) for jobs in ("1", "2")
+        json.loads(soak("--seeds", "3", "--hours", "0.15", "--json", "--jobs", jobs)) for jobs in ("1", "2")
     )
     for figure in ("digest", "alarms_raised", "invariants", "press_to_receipt_worst_s", "simulated_s", "actions"):
         assert by_one[figure] == by_two[figure]
@@ -57,7 +57,7 @@ def test_the_digest_repeats_with_one_process_or_two(twelve):
 
 
 def test_for_people():
-    text = soak("--seeds", "1", "--hours", "0.25")
+    text = soak("--seeds", "1", "--hours", "0.15")
     assert "0 lost, 0 duplicated" in text
     assert "digest" in text
 

@@ -52,7 +52,7 @@ def relay(reached_by_sms: tuple[Relay, SimBoard]) -> Relay:
 class Interrupted(Person):
     """An engineer with a simulated board, who presses Ctrl-C once in every step: when all of it is done and nothing
     noted, so that it is done twice; or, where that takes long, when it has just been noted. And when asked whether the
-    drill is accepted."""
+    drill is accepted. And who did not feel the motor the first time."""
 
     LONG = ("selftest",)
 
@@ -62,11 +62,14 @@ class Interrupted(Person):
         self._last = ""
         self.stopped: list[str] = []
         self.drills = 0
+        self.asked: list[str] = []
 
     def ask(self, question: str, wording: str) -> Answer:
         if question == "accept":
             self._stop(question)
-        return Answer(self._board.answer(question), BY_ENGINEER)
+        self.asked.append(question)
+        answer = self._board.answer(question)
+        return Answer(answer and (question, self.asked.count(question)) != ("felt", 1), BY_ENGINEER)
 
     def do(self, what: str, wording: str) -> None:
         self.drills += what == "drill"
@@ -145,6 +148,7 @@ def interrupted(folder: Path, kind: str, number: int, relay: Relay) -> dict[str,
                 break
         assert board.bracelet.files.get("/update.key") == KEY
         assert [each for each in person.stopped if each != "accept"] == list(plan.STEPS)
+        assert person.asked.count("felt") == 2
         assert ("accept" in person.stopped, person.drills) == (True, 1)  # what came before that needs no second one
         assert plan.load(options.state / f"{chip.mac}.json", kind).finished
         left = {file.name for file in options.state.iterdir()}
