@@ -7,7 +7,6 @@ import glob
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import serial
 from serial.tools import list_ports
 
+from hwsim.workshop import child
 from hwsim.workshop.trouble import Trouble
 
 BAUD = 115200
@@ -79,7 +79,7 @@ class Cable:
     def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None] | None) -> str:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            child.command(module, arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", env=environment,
         )  # fmt: skip
         late = threading.Timer(within, process.kill)
@@ -138,7 +138,7 @@ def _why(module: str, said: list[str], port: str) -> str:
             f"the file system of the board at {port} is full: [partitions] of the board file gives it too little room, "
             "or the chip has less flash than it says"
         )
-    if "in use by another program" in text or "could not open port" in text.lower() or "Permission denied" in text:
+    if re.search("in use by another program|port is busy|could not open port|Permission denied", text, re.IGNORECASE):
         return (
             f"{port} can't be opened: another program has it open, or you may not (on Debian: "
             "`sudo adduser $USER dialout`, and log in again)"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import serial
 
 from hwsim.serial import image
 from hwsim.serial.usb import UsbBracelet
@@ -71,3 +74,28 @@ def test_it_writes_as_fast_as_it_is_told_says_how_far_and_what_lies_there_is_com
     harden.check_written(str(usb.port.path), 0x200000, file)
     with pytest.raises(Trouble, match="is not what lies at 0x300000 of the flash; first: esptool --port"):
         harden.check_written(str(usb.port.path), 0x300000, file)
+
+
+RUN = """
+import sys
+from pathlib import Path
+from hwsim.workshop.tools import Cable
+Cable(sys.argv[1], Path(sys.argv[2])).mpremote("exec", "import time; time.sleep(900)", within=900, line=print)
+"""
+
+
+def test_what_it_runs_ends_with_it_however_that_ends(usb, tmp_path):
+    words = [sys.executable, "-c", RUN, str(tmp_path / "ttyUSB0"), str(tmp_path / "log")]
+    with subprocess.Popen(words) as process:
+        usb.world.expect("usb", "opened", within=PATIENCE)
+        process.kill()
+    usb.world.expect("usb", "closed", within=PATIENCE)
+
+
+def test_a_port_that_another_program_has_is_told_of(usb, tmp_path):
+    port = str(tmp_path / "ttyUSB0")
+    with serial.Serial(port, exclusive=True):
+        cable = Cable(port, tmp_path / "log")
+        for work, words in ((cable.esptool, ["flash-id"]), (cable.mpremote, ["eval", "1"])):
+            with pytest.raises(Trouble, match="can't be opened: another program has it open"):
+                work(*words, within=PATIENCE)
