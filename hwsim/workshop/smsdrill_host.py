@@ -30,7 +30,6 @@ class Text(Life):
         super().__init__()
         self.taken = self.refused = 0  # messages, by the network
         self.result = ""
-        self.again = False  # it has started anew
 
     def hear(self, line: str) -> None:
         found = event(line)
@@ -44,8 +43,6 @@ class Text(Life):
             self.refused += values.get("ok") == "0"
         elif name == "test" and values.get("part") == "sms":
             self.result = values.get("result", "")
-        elif name == "boot":
-            self.again = True
         elif name in ("receipt", "delivered") and values.get("counter", "").isdigit():
             # Of an Update of it, too: that may overtake the one of its Alert.
             if self.raised is not None and int(values["counter"]) >= self.raised:
@@ -62,7 +59,7 @@ class Text(Life):
             raise Trouble(f"drill by SMS: {self._late(seconds)}")
         if self.result == "ok":
             raise Trouble(f"drill by SMS: it was answered, but not by SMS: run this again ({self.hints()})")
-        why = _WRONG["again" if self.again else self.result if self.result in _WRONG else "failed"]
+        why = _WRONG[self.result if self.result in _WRONG else "failed"]
         raise Trouble(f"drill by SMS: {why} ({self.hints()})")
 
     def _late(self, seconds: float) -> str:
@@ -88,7 +85,6 @@ _WRONG = {
     "bracelet has heard that",
     "pressed": "the button was pressed meanwhile, and that goes first; leave it alone, and run this again",
     "abandoned": "an error ended a part of the firmware, and the drill with it; flash.sh's log names it. Run it again",
-    "again": "the bracelet started anew in the middle: is its supply strong enough for the modem (bursts of 2 A)?",
     "blank": "the bracelet has lost its identity: run this with --from-start",
     "failed": "it ended without a word; flash.sh's log says more. Run this again",
 }
@@ -118,8 +114,6 @@ def run(
         nonlocal begin, took
         known, sent = life.raised, life.taken
         life.hear(line)
-        if life.again:
-            life.judge(patience)
         if known is None and life.raised is not None:
             begin = time.monotonic()
             note(life.raised)

@@ -28,6 +28,8 @@ MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
 _BRIDGES = (0x10C4, 0x1A86, 0x0403, 0x303A)
 _ANOTHER = "another board than before"
 _IS_IT = f"import machine; assert machine.unique_id().hex() == '{{}}', '{_ANOTHER}'"
+# What our firmware says first, and what the ROM of an ESP32 and of an ESP32-S3 does.
+_STARTED = re.compile(r"@boot |rst:0x|ets [A-Z][a-z]{2} |ESP-ROM:|Brownout detector")
 _READ_S = 0.2
 _RESET_S = 0.1  # as esptool holds it
 _BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) is back
@@ -74,9 +76,19 @@ class Cable:
     def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
         """The same; `line` hears what the board says while it says it."""
         ask = () if self.mac is None else ("exec", _IS_IT.format(self.mac), "+")
-        return self._run("mpremote", ["connect", self._device, *ask, *arguments], within, line)
 
-    def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None] | None) -> str:
+        def hear(text: str) -> None:
+            if _STARTED.match(text):  # mpremote would wait on for what it asked for
+                raise Trouble(
+                    f"the board at {self.port} started anew in the middle of it: is its supply strong enough (a modem "
+                    "takes bursts of 2 A), and the hub's? Run this again"
+                )
+            if line is not None:
+                line(text)
+
+        return self._run("mpremote", ["connect", self._device, *ask, *arguments], within, hear)
+
+    def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None]) -> str:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
         process = subprocess.Popen(
             child.command(module, arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -90,8 +102,7 @@ class Cable:
             assert process.stdout is not None
             for text in process.stdout:
                 said.append(text)
-                if line is not None:
-                    line(text.strip())
+                line(text.strip())
             process.wait()
         finally:
             timed_out = not late.is_alive()

@@ -99,3 +99,12 @@ def test_a_port_that_another_program_has_is_told_of(usb, tmp_path):
         for work, words in ((cable.esptool, ["flash-id"]), (cable.mpremote, ["eval", "1"])):
             with pytest.raises(Trouble, match="can't be opened: another program has it open"):
                 work(*words, within=PATIENCE)
+
+
+def test_a_board_that_starts_anew_in_the_middle_is_not_waited_for(usb, tmp_path):
+    def reset(text: str) -> None:
+        usb.world.call(usb.reset)
+
+    with pytest.raises(Trouble, match="started anew in the middle of it: is its supply strong enough"):
+        cable = Cable(str(tmp_path / "ttyUSB0"), tmp_path / "log")
+        cable.mpremote("exec", "import time; print(1); time.sleep(900)", within=900, line=reset)

@@ -196,7 +196,6 @@ def test_so_is_one_of_an_update_that_was_quicker():
         (("@armed", "@test part=sms result=busy"), "an alarm that is no drill"),
         ((*TAKEN, "@test part=sms result=pressed"), "the button was pressed"),
         ((*TAKEN, "@test part=sms result=abandoned"), "an error ended a part"),
-        ((*TAKEN, "@boot cause=watchdog"), "started anew in the middle"),
         (("@test part=sms result=blank",), "lost its identity"),
         (TAKEN, "ended without a word"),
         ((*TAKEN, "@receipt counter=33 path=mqtt", *RECEIPT[1:]), "answered, but not by SMS"),
