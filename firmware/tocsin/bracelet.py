@@ -370,7 +370,7 @@ class Bracelet:
             self._mqtt.kick()
             log.event("raised", by=what, counter=message.counter, octets=size)
         else:
-            log.event("update", by=what or "time", counter=message.counter, octets=size)
+            log.event("update", by=what or "time", counter=message.counter, alarm=message.alarm, octets=size)
             if kind in (alarm.CANCEL, alarm.DURESS):  # the same on the console, too: who forces her may read it
                 log.event("cancelled")
         return True

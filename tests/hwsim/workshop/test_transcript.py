@@ -60,6 +60,8 @@ def test_a_drill_from_before_goes_on():
     assert life.accepted
     with pytest.raises(Trouble, match="a drill from before is still open"):
         heard("@update by=drill counter=20")
+    life = heard("@armed", "@update by=drill counter=20 alarm=3 octets=126", "@delivered counter=20")
+    assert (life.sent, life.raised, life.delivered) == (20, 3, True)  # raised as flash.sh was interrupted
 
 
 def test_a_real_alarm_is_no_drill():
