@@ -21,9 +21,10 @@ def felt(bench, since):
 
 def test_every_message_says_how_the_strap_is(worn, world):
     worn.press()
+    (raised,) = [event.detail["counter"] for event in world.trace if event.what == "raised"]
     world.run(2)
     worn.bracelet.strap.open()
-    world.expect("firmware", "update", within=1, by="strap")
+    world.expect("firmware", "update", within=1, by="strap", alarm=raised)
     world.run(2)
     assert [flags["strap"] for flags in worn.flags().values()] == ["closed", "open"]
     assert len(worn.alarms()) == 1

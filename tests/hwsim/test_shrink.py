@@ -118,6 +118,13 @@ def test_a_program_does_the_same_as_before(tmp_path, python):
     assert output(command, tmp_path / "after") == output(command, tmp_path / "before") != ""
 
 
+def test_a_module_that_was_read_before_becomes_the_same_again():
+    first, consts = shrunk(PROGRAM), "pack/consts.py"
+    other = shrunk(PROGRAM | {consts: PROGRAM[consts].replace("12, 1 << 3", "13, 1 << 3")})
+    assert {path for path in PROGRAM if other[path] != first[path]} >= {consts, "pack/second.py"}
+    assert shrunk(PROGRAM) == first
+
+
 def test_names_are_short_and_constants_gone():
     after = shrunk(PROGRAM)
     everything = "\n".join(after[name] for name in after if name != "main.py")

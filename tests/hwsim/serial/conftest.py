@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -64,6 +65,22 @@ def mpremote(usb: UsbBracelet) -> Program:
 @pytest.fixture
 def esptool(usb: UsbBracelet) -> Program:
     return lambda *arguments, **more: run("esptool", "--port", usb.port.path, *arguments, **more)
+
+
+@pytest.fixture
+def pulled(usb: UsbBracelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What esptool is told to write; in the middle of it the cable is pulled, once."""
+    program = usb.chip.program
+
+    def programmed(address: int, data: bytes) -> None:
+        program(address, data)
+        if address == 0x14000:
+            usb.world.after(0, usb.unplug)
+
+    monkeypatch.setattr(usb.chip, "program", programmed)
+    file = tmp_path / "application.bin"
+    file.write_bytes(image.make_image(0x3FFB0000, os.urandom(0x180000)))
+    return ["--no-stub", "write-flash", "--no-compress", "0x10000", str(file)]
 
 
 def offer(world: World) -> dict[str, object]:

@@ -18,24 +18,14 @@ def begun(*command: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_the_cable_is_pulled_while_it_is_written_and_put_in_again(usb, esptool, mpremote, tmp_path, monkeypatch):
-    program = usb.chip.program
-
-    def pulled(address: int, data: bytes) -> None:
-        program(address, data)
-        if address == 0x14000:
-            usb.world.after(0, usb.unplug)
-
-    monkeypatch.setattr(usb.chip, "program", pulled)
-    file = tmp_path / "application.bin"
-    file.write_bytes(image.make_image(0x3FFB0000, os.urandom(0x180000)))
-    options = ("--no-stub", "write-flash", "--no-compress", "0x10000", str(file))
+def test_the_cable_is_pulled_while_it_is_written_and_put_in_again(usb, esptool, mpremote, pulled, tmp_path):
     # By its link: esptool waits for the port to come back, and a PTY's own name is soon that of another test's.
-    writer = begun("esptool", "--port", str(tmp_path / "ttyUSB0"), *options)
+    writer = begun("esptool", "--port", str(tmp_path / "ttyUSB0"), *pulled)
     said, _ = writer.communicate(timeout=PATIENCE)
     assert (writer.returncode, "Lost connection" in said) == (1, True), said
     usb.world.call(usb.plug)
     usb.world.expect("usb", "does not boot", within=PATIENCE)
+    file = tmp_path / "file"
     file.write_bytes(image.stand_in()[image.APPLICATION])
     esptool("write-flash", "0x10000", str(file))
     usb.world.expect("firmware", "blank", within=PATIENCE)

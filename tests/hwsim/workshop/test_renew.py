@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -124,6 +127,23 @@ def test_a_dry_run_and_misuse(tmp_path):
     key.write_bytes(bytes(OTHER.verify_key))
     assert CliRunner().invoke(main, [*words, "--dry-run", "--update-key", str(key)]).exit_code == 1
     assert CliRunner().invoke(main, [*words, "--from-start"]).exit_code == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_it_gets_the_table(tmp_path, number):
+    (tmp_path / "good").write_bytes(bundle.sign(2, bundle.processor("xtensawin"), b"image", KEY))
+    words = ["--board", "devkit", "--update", str(tmp_path / "good"), "--batch", "--port", f"{tmp_path}/ttyUSB*"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hwsim.workshop", *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        while "plug in the next board" not in (line := process.stdout.readline()):
+            assert line, process.stderr.read()
+        process.send_signal(number)
+        assert json.loads(process.stdout.readline())["table"] == []
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 # -- at a port

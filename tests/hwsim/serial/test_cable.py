@@ -1,53 +1,38 @@
-"""A board that is pulled out, or changed for another, while stock programs work at its port."""
+"""The workshop's way to a board: pulled out, changed for another, restarted or taken while programs work at it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import serial
 
-from hwsim.serial import image
-from hwsim.serial.usb import UsbBracelet
-from hwsim.workshop import harden
+from hwsim.workshop import batch, harden
+from hwsim.workshop.bench import Options
+from hwsim.workshop.people import Person
 from hwsim.workshop.tools import Cable
 from hwsim.workshop.trouble import Trouble
-from hwsim.world import World
 
-PATIENCE = 90
-
-
-@pytest.fixture
-def usb(tmp_path: Path):
-    with World(realtime=True) as world:
-        usb = UsbBracelet(world, tmp_path / "flash", link=tmp_path / "ttyUSB0")
-        world.start_thread()
-        world.call(usb.boot)
-        world.expect("firmware", "blank", within=PATIENCE)
-        yield usb
-        world.stop()
+from .conftest import PATIENCE
 
 
-def test_esptool_does_not_go_on_at_whatever_comes_to_the_port_next(usb, tmp_path, monkeypatch):
+def test_esptool_does_not_go_on_at_whatever_comes_to_the_port_next(pulled, tmp_path):
     """It would by itself: it opens the port again, and writes the whole image there."""
-    cable, program = Cable(str(tmp_path / "ttyUSB0"), tmp_path / "log"), usb.chip.program
-
-    def pulled(address: int, data: bytes) -> None:
-        program(address, data)
-        if address == 0x14000:
-            usb.world.after(0, usb.unplug)
-
-    monkeypatch.setattr(usb.chip, "program", pulled)
-    file = tmp_path / "application.bin"
-    file.write_bytes(image.make_image(0x3FFB0000, os.urandom(0x180000)))
     with pytest.raises(Trouble, match="the board is gone from"):
-        cable.esptool("--no-stub", "write-flash", "--no-compress", "0x10000", str(file), within=PATIENCE)
+        Cable(str(tmp_path / "ttyUSB0"), tmp_path / "log").esptool(*pulled, within=PATIENCE)
     said = (tmp_path / "log").read_text()
     assert "Lost connection" in said
     assert "--- esptool: status -9" in said  # ended by us
+
+
+def test_which_board_it_is_is_known_from_the_first_look(usb, tmp_path):
+    known: list[str | None] = []
+    options = Options(None, tmp_path / "state", tmp_path / "records", 1.0)
+    port = str(tmp_path / "ttyUSB0")
+    row = batch.at(port, usb.board, Person(True), options, lambda chip, cable: known.append(cable.mac))
+    assert (row.trouble, known) == ("", [usb.unique_id])
 
 
 def test_another_board_at_the_port_is_told_of_and_gets_no_file(usb, tmp_path):
