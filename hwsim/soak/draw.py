@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hwsim.board import CONFIGS, Board, load
 from hwsim.scenario.actions import ACTIONS
 from hwsim.soak.life import Argument, Life, Step
+from hwsim.world.gnss_talk import FIRST_DATES, RATES_HZ, SENTENCES, TALKERS
 
 ANY_BOARD = "any"
 HOURS = 48.0  # of the longest life, unless told otherwise
@@ -84,6 +85,14 @@ FAULTS: Mapping[str, Fault] = {
     "gnss_estimates": Fault(1, _LONG, lambda draw: {"on": True}),
     "gnss_frozen": Fault(1, _LONG, lambda draw: {"on": True}),
     "gnss_garbage": Fault(1, None, lambda draw: {"octets": round(_log(draw, 1, 600))}),
+    "gnss_talkers": Fault(1, _LONG, lambda draw: {"number": draw.randrange(1, len(TALKERS))}),
+    "gnss_sentences": Fault(1, _LONG, lambda draw: {"number": draw.randrange(1, len(SENTENCES))}),
+    "gnss_rate": Fault(1, _SHORT, lambda draw: {"hz": draw.choice(RATES_HZ[1:])}),
+    "gnss_zeros": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 1, 120), 1)}),
+    "gnss_first_date": Fault(1, _LONG, lambda draw: {"year": draw.choice(sorted(FIRST_DATES))}),
+    "gnss_uncounted": Fault(1, _LONG, lambda draw: {"on": True}),
+    "gnss_shared": Fault(1, _LONG, lambda draw: {"without": draw.randint(1, 2)}),
+    "gnss_extra_cr": Fault(1, _LONG, lambda draw: {"on": True}),
     "jam": Fault(3, _LONG),
     "battery": Fault(1, _LONG, lambda draw: {"percent": draw.randint(0, 100)}),
     "brownout": Fault(2, None, lambda draw: {"for_s": round(_log(draw, 0.02, 5), 2)}),
@@ -92,7 +101,7 @@ FAULTS: Mapping[str, Fault] = {
         3, None, lambda draw: {"operation": round(_log(draw, 1, 150)) - 1, "restart_s": round(_log(draw, 0.1, 60), 1)}
     ),
     "reset": Fault(3),
-    "hang": Fault(1),
+    "hang": Fault(2),
     "strap_chatter": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 1, 900), 1)}),
     "strap_cut": Fault(1, _LONG),
     "take_off": Fault(1, _LONG),
@@ -115,6 +124,13 @@ ENDS: Mapping[str, Arguments] = {
     "gnss_poor": {"on": False},
     "gnss_estimates": {"on": False},
     "gnss_frozen": {"on": False},
+    "gnss_talkers": {"number": 0},
+    "gnss_sentences": {"number": 0},
+    "gnss_rate": {"hz": 1},
+    "gnss_first_date": {"year": 0},
+    "gnss_uncounted": {"on": False},
+    "gnss_shared": {"without": 0},
+    "gnss_extra_cr": {"on": False},
     "battery": {"percent": 80},
 }
 

@@ -1,26 +1,24 @@
-"""A GNSS receiver on a serial line: NMEA 0183 once a second, from a track.
+"""A GNSS receiver on a serial line: NMEA 0183 from a track, once a second or more often.
 
 Modelled: cold start (first silence, then the time, then a fix that gets better), hot start where the board keeps the
 receiver's backup supply, loss of the sky and how long the receiver needs afterwards, the power switch, spoofing by an
 offset of place or time, few satellites, dead reckoning, a receiver that hangs and repeats itself, line noise, the time
-and place it is told by UBX-AID-INI. What the sentences say is u-blox's table of NMEA flags (ZED-F9P Interface
-Description, 4.1.7). Not modelled: orbits and signal levels, other messages to the receiver. Time and place make a warm
+and place it is told by UBX-AID-INI. How it words all that is `gnss_talk`.
+Not modelled: orbits and signal levels, other messages to the receiver. Time and place make a warm
 start of a cold one. Without orbits that saves little: the NEO-6 data sheet has 27 s for either (table 2; our cold one
 is longer).
 """
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hwsim.world.clock import Timer
+from hwsim.world.gnss_talk import DATE_LATE_S, Solution, Talk, degrees, utc
 from hwsim.world.uart import SerialLine
 
 if TYPE_CHECKING:
@@ -87,19 +85,6 @@ def fletcher(body: bytes) -> bytes:
     return bytes((first, second))
 
 
-@functools.lru_cache(64)
-def sentence(body: str) -> bytes:
-    checksum = functools.reduce(operator.xor, body.encode("ascii"), 0)
-    return f"${body}*{checksum:02X}\r\n".encode("ascii")
-
-
-def _degrees(e7: int, width: int, positive: str, negative: str) -> str:
-    """ddmm.mmmmm,N with the rounding done in integers."""
-    value = (abs(e7) * 60 + 50) // 100  # 1/100000 of a minute
-    degrees, minutes = divmod(value, 60 * 100_000)
-    return f"{degrees:0{width}}{minutes // 100_000:02}.{minutes % 100_000:05},{positive if e7 >= 0 else negative}"
-
-
 class Gnss:
     def __init__(
         self, device: Device, who: str, wiring: dict[str, Any], track: Track | None, line: AtLine | None = None
@@ -120,6 +105,8 @@ class Gnss:
         self._orbits_us: int | None = None  # it last heard the satellites
         self.reacquire_s = 4.0
         self.on = False
+        self._talk = Talk()
+        self._nowhere_until_us = 0
         self._jump_e7 = (0, 0)
         self._clock_offset_s = 0
         self._poor = False
@@ -207,6 +194,24 @@ class Gnss:
         self._estimates = estimates
         self._changed()
 
+    @property
+    def talk(self) -> Talk:
+        """How it words what it knows; to be replaced by another, not changed."""
+        return self._talk
+
+    @talk.setter
+    def talk(self, talk: Talk) -> None:
+        self._changed()
+        self._talk = talk
+        if self._tick and self._tick.pending:  # the next instant may be another
+            self._tick.cancel()
+            self._schedule()
+
+    def nowhere(self, for_s: float) -> None:
+        """From now on it says for so long that it is at 0, 0, as if it had found that."""
+        self._changed()
+        self._nowhere_until_us = self._world.now_us + round(for_s * 1e6)
+
     def power(self, on: bool) -> None:
         if on == self.on:
             return
@@ -278,9 +283,13 @@ class Gnss:
     def _fixed(self, us: int) -> bool:
         return self.on and self._sky and self._track is not None and us >= self._fix_at_us
 
+    @property
+    def _every_us(self) -> int:
+        return _SECOND_US // self._talk.hz
+
     def _schedule(self) -> None:
-        now = self._world.now_us
-        self._tick = self._world.at((now // _SECOND_US + 1) * _SECOND_US + _AFTER_SECOND_US, self._second)
+        instant = (self._world.now_us - _AFTER_SECOND_US) // self._every_us + 1
+        self._tick = self._world.at(instant * self._every_us + _AFTER_SECOND_US, self._second)
 
     def _second(self) -> None:
         us = self._world.now_us
@@ -292,50 +301,51 @@ class Gnss:
             self._orbits_us = self._world.now_us
         self.line.send(b"".join(self._sentences(us)))
         until = min(self._device.alone_until_us(), us + _AHEAD_US) if self.line.announces else us
-        us += _SECOND_US
+        us += self._every_us
         while us < until and self._fixed(us) == self._had_fix:
             self.line.announce(us, b"".join(self._sentences(us)))
-            us += _SECOND_US
+            us += self._every_us
         self._tick = self._world.at(us, self._second)
 
     def _changed(self) -> None:
         """What was announced is not what it would say now."""
         self.line.retract()
         if self._tick and self._tick.pending:
-            ahead = (self._tick.at_us - self._world.now_us - 1) // _SECOND_US
+            ahead = (self._tick.at_us - self._world.now_us - 1) // self._every_us
             if ahead > 0:
                 self._tick.cancel()
-                self._tick = self._world.at(self._tick.at_us - ahead * _SECOND_US, self._second)
+                self._tick = self._world.at(self._tick.at_us - ahead * self._every_us, self._second)
 
     def _sentences(self, us: int) -> list[bytes]:
         if self._frozen is not None:
             return self._frozen
-        second_us = us // _SECOND_US * _SECOND_US
+        instant_us = us // self._every_us * self._every_us
         has_time = self._fix_at_us - us <= (self._fix_at_us - self._since_us) * 6 // 10
-        utc = datetime.fromtimestamp(self._world.start + second_us // _SECOND_US + self._clock_offset_s, UTC)
-        clock = utc.strftime("%H%M%S.00") if has_time else ""
-        date = utc.strftime("%d%m%y") if has_time else ""
+        now = utc(self._world.start + self._clock_offset_s, instant_us)
         estimated = self._estimates and not self._sky and self._lost_us is not None
-        if self._track is None or not (self._fixed(us) or estimated):
-            return [
-                sentence(f"GPRMC,{clock},V,,,,,,,{date},,,N"),
-                sentence("GPVTG,,,,,,,,,N"),
-                sentence(f"GPGGA,{clock},,,,,0,00,99.99,,,,,,"),
-                sentence("GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99"),
-            ]
-        point = self._track.at(self._lost_us if estimated and self._lost_us is not None else second_us)
-        lat = _degrees(point.lat_e7 + self._jump_e7[0], 2, "N", "S")
-        lon = _degrees(point.lon_e7 + self._jump_e7[1], 3, "E", "W")
-        settled = min(20, (us - self._fix_at_us) // _SECOND_US)
+        nowhere = us < self._nowhere_until_us
+        if self._track is None or not (self._fixed(us) or estimated or nowhere):
+            return self._fitting(self._talk.nothing(now if has_time else None))
+        point = self._track.at(self._lost_us if estimated and self._lost_us is not None else instant_us)
+        lat = degrees(point.lat_e7 + self._jump_e7[0], 2, "N", "S")
+        lon = degrees(point.lon_e7 + self._jump_e7[1], 3, "E", "W")
+        settled = max(0, min(20, (us - self._fix_at_us) // _SECOND_US))
         satellites, hdop = (3, 1200) if self._poor else (4 + settled // 4, 250 - 8 * settled)
-        mode, quality = ("E", 6) if estimated else ("A", 1)
-        knots = f"{point.speed_mps * 1.943844:.3f}"
-        course = f"{point.heading:.2f}" if point.speed_mps >= 0.5 else ""
-        used = ",".join(f"{n:02}" for n in range(1, satellites + 1)) + "," * (12 - satellites)
-        dop = f"{hdop // 100}.{hdop % 100:02}"
-        return [
-            sentence(f"GPRMC,{clock},A,{lat},{lon},{knots},{course},{date},,,{mode}"),
-            sentence(f"GPVTG,{course},T,,M,{knots},N,{point.speed_mps * 3.6:.3f},K,{mode}"),
-            sentence(f"GPGGA,{clock},{lat},{lon},{quality},{satellites:02},{dop},{point.altitude_m}.0,M,0.0,M,,"),
-            sentence(f"GPGSA,A,{2 if self._poor or estimated else 3},{used},2.00,{dop},1.70"),
-        ]
+        it = Solution(
+            f"{lat},{lon}", f"{point.speed_mps * 1.943844:.3f}",
+            f"{point.heading:.2f}" if point.speed_mps >= 0.5 else "", f"{point.speed_mps * 3.6:.3f}",
+            point.altitude_m, satellites, f"{hdop // 100}.{hdop % 100:02}", self._poor or estimated, estimated,
+        )  # fmt: skip
+        misdated = us < self._fix_at_us + DATE_LATE_S * _SECOND_US
+        return self._fitting(self._talk.found(now, it, misdated, nowhere))
+
+    def _fitting(self, lines: list[bytes]) -> list[bytes]:
+        """What the line takes until the next instant. Messages for which the buffer has no room are dropped (ZED-F9P
+        Interface Description, UBX-MON-TXBUF: "TX buffer full")."""
+        room = (self.line.baud or 115_200) // 10 * self._every_us // _SECOND_US
+        fitting = []
+        for line in lines:
+            room -= len(line)
+            if room >= 0:
+                fitting.append(line)
+        return fitting

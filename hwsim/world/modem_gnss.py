@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class AtLine:
     """What the receiver has in the place of a serial line: the modem's own."""
 
+    baud = None  # as the modem's
     announces = False  # the modem may say something else at any time
 
     def __init__(self, modem: Modem) -> None:

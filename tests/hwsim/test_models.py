@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from hwsim.world import Track
 from hwsim.world.clock import FOREVER, Clock
-from hwsim.world.gnss import Gnss, sentence
+from hwsim.world.gnss import Gnss
+from hwsim.world.gnss_talk import degrees as worded
+from hwsim.world.gnss_talk import sentence
 from hwsim.world.trace import Trace, TraceEvent, parse_line
 
 WIRING = {"tx": 27, "rx": 26, "baud": 9600}
@@ -29,10 +31,8 @@ def degrees(text, width):
 
 @given(st.floats(-90, 90), st.floats(-180, 180))
 def test_positions_survive_their_sentences(lat, lon):
-    from hwsim.world.gnss import _degrees
-
-    north, ns = _degrees(round(lat * 1e7), 2, "N", "S").split(",")
-    east, ew = _degrees(round(lon * 1e7), 3, "E", "W").split(",")
+    north, ns = worded(round(lat * 1e7), 2, "N", "S").split(",")
+    east, ew = worded(round(lon * 1e7), 3, "E", "W").split(",")
     assert len(north) == 10
     assert len(east) == 11
     assert degrees(north, 2) * (1 if ns == "N" else -1) == pytest.approx(lat, abs=2e-7)
