@@ -13,6 +13,11 @@ EARLIEST = (
 )
 LATEST = 2840140800  # 2060-01-01: some receivers begin in 1980, which two digits make 2080
 STALE_MS = 86400000  # a better source silent for so long yields to a worse one
+STEP_MS = 2500  # a source that differs by more has another time
+# By less: it may be heard late, but never early. So what is ahead is better, and what is behind must last; a receiver
+# that has not heard of the leap seconds yet may be 2 s ahead.
+SLIGHT_MS = 800
+LASTING = 8
 
 
 class Clock:
@@ -27,6 +32,7 @@ class Clock:
         self._base = 0  # s since 1970 at _ms == -_phase, which is a full second of whoever told the time
         self._phase = 0
         self._set_at = 0
+        self._behind = 0  # so many offers in turn, of the same quality, were slightly earlier than our own clock
         self.quality = UNKNOWN
 
     def ms(self):
@@ -48,14 +54,15 @@ class Clock:
         now = self.ms()
         if quality < self.quality and now - self._set_at < STALE_MS:
             return False
-        phase = -now % 1000
-        base = seconds - (now + phase) // 1000
-        changed = quality != self.quality or abs(base - self._base) > 2
+        ahead = (seconds - self._base) * 1000 - now - self._phase  # of our own clock, ms
+        changed = quality != self.quality or abs(ahead) >= STEP_MS
         self._set_at = now
         self.quality = quality
-        if changed:
-            self._base = base
-            self._phase = phase
+        self._behind = self._behind + 1 if ahead <= -SLIGHT_MS else 0
+        if changed or ahead >= SLIGHT_MS or self._behind >= LASTING:
+            self._behind = 0
+            self._phase = -now % 1000
+            self._base = seconds - (now + self._phase) // 1000
             self._set_rtc(seconds)
         return changed
 

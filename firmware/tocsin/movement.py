@@ -13,6 +13,7 @@ _FASTEST = 400
 _ROAD = 50  # m/s: 180 km/h
 _CLOCK_S = 60  # so far, and a sixteenth, the receiver's time and ours may differ: ours, asleep, is some per cent wrong
 _DOUBT_S = 3600
+_DAY = 86400
 
 
 def farther(lat, lon, lat2, lon2, metres):
@@ -55,6 +56,8 @@ def _leapt(one, two, speed):
     twice both accuracies taken off."""
     ours = (two.at - one.at) // 1000
     theirs = two.time - one.time
+    if min(one.time, two.time) < _DAY:  # without a date it is no evidence
+        theirs = ours
     if abs(theirs - ours) > _CLOCK_S + ours // 16:
         return True
     reach = speed * max(theirs, 1) + 2 * (one.accuracy + two.accuracy)

@@ -1,17 +1,29 @@
 # hwsim: no-float
-"""GNSS sentences to integers: RMC and GGA of NMEA 0183 (also 4.x), from any constellation.
+"""GNSS sentences to integers: RMC, GGA and GNS of NMEA 0183 (2.0 to 4.11), from any constellation.
 
 Pure and bounded: octets go in by any split, fixes and times come out, garbage is counted and dropped. Degrees are
 integers times 10^7, exact to the last digit the receiver sent (rounded half up): a 32-bit float would be metres off.
 Not a general NMEA library: satellites in view and the like are of no use here.
+
+What the sentences of one instant say is weighed together. Two talkers may say the same kind of sentence, each of its
+own constellation: then one of them that has measured counts, whatever the others lack. One kind (RMC) that has not
+measured outweighs the other (GGA, GNS). A field that is odd or missing costs only itself.
 """
 
 LINE_MAX = 120  # the standard says 82; some receivers send more
 _ASSUMED_M = 100  # accuracy at best with three satellites: the height is assumed, and its error goes into the place
 UERE_M = 5  # metres of 1-sigma ranging error that one unit of HDOP stands for, an open-sky figure of consumer receivers
 UNKNOWN_ACCURACY = 65535
-WANTED = (b"RMC", b"GGA")
-TALKERS = (b"GP", b"GL", b"GA", b"GB", b"BD", b"GN")  # BD: BeiDou as the A76XX calls it (GNSS application note)
+DAY = 86400
+NOWHERE = 10000  # degrees * 10^7: nearer to 0, 0 than that is what a receiver says that knows no place
+WANTED = (b"RMC", b"GGA", b"GNS")
+# NMEA 0183 4.11 has GP, GL, GA, GB, GQ (QZSS), GI (NavIC), GN. Before it, makers named theirs themselves: BD for BeiDou
+# (A76XX, GNSS application note), QZ and IN (gpsd's list of talkers), PQ (Quectel's modems: BeiDou and QZSS).
+TALKERS = (b"GP", b"GL", b"GA", b"GB", b"BD", b"GN", b"GQ", b"QZ", b"GI", b"IN", b"PQ")
+# Quality of GGA, mode of RMC and GNS: Estimated (dead reckoning: the last position, carried on), Manual, None,
+# Simulated. Nothing was measured, and the time comes from a clock of its own, which may never have been set.
+_UNMEASURED = b"EMNS0678"
+_NO, _MAYBE, _YES = -1, 1, 2  # 0: has said nothing
 
 
 class Fix:
@@ -24,8 +36,8 @@ class Fix:
         self.heading = heading  # degrees
         self.accuracy = UNKNOWN_ACCURACY  # m
         self.altitude = None  # m
-        self.time = 0  # s since 1970, by the receiver
-        self.at = 0  # ms since boot, by us
+        self.time = 0  # s since 1970, by the receiver; of its day (less than 86400) where it does not know the date
+        self.at = 0  # ms since boot, by us: when its instant was first heard of
         self.doubt = 0  # s for which positions from this one on are doubtful: movement.doubt()
 
 
@@ -91,22 +103,38 @@ def degrees(text, hemisphere, limit):
 
 
 def _optional(text, digits):
-    return scaled(text, digits) if text else None
+    """None where it is empty, negative or no number."""
+    try:
+        value = scaled(text, digits)
+    except ValueError:
+        return None
+    return value if value >= 0 else None
+
+
+def _place(f, at):
+    """(latitude, longitude) of four fields, or None: 0, 0 is no place, but how receivers say that they know none."""
+    lat, lon = degrees(f[at], f[at + 1], 90), degrees(f[at + 2], f[at + 3], 180)
+    return None if abs(lat) < NOWHERE and abs(lon) < NOWHERE else (lat, lon)
 
 
 class Parser:
     def __init__(self):
         self._line = b""  # begun, without its "$"
         self._skip = True  # until the first "$"
-        self._clock = None  # time-of-day text the pending halves belong to
-        self._rmc = None
-        self._gga = None
+        self._heard_at = 0
+        self._instant = self._past = None  # hhmmss and ms: that the sentences are of, and the one before
+        self._fix = self._past_fix = None
+        self._rmc = self._gga = 0  # what each kind says of having measured (GNS with GGA)
+        self._talker = None  # of a GGA with satellites
+        self._told = False
         self.bad = 0  # lines dropped
 
-    def feed(self, data):
-        """Take octets; return a list of ("fix", Fix) and ("time", seconds since 1970).
+    def feed(self, data, heard_at=0):
+        """Take octets that came at `heard_at`; return a list of ("fix", Fix) and ("time", Fix.time), this again where
+        an instant is repeated. Accuracy and height of a fix may still be set when it has been told.
 
         Octets come by the hundred a second for ever, so the interpreter's own search looks at them."""
+        self._heard_at = heard_at
         events = []
         at = 0
         if self._line:
@@ -136,7 +164,10 @@ class Parser:
                 self._skip = True
                 self._sentence(data, at, end, events)
             elif end > at:
-                self.bad += 1
+                if data[end - 1] == 13:  # some receivers end a line with nothing but "\r"
+                    self._sentence(data, at, end, events)
+                else:
+                    self.bad += 1
             at = end + 1
 
     def _sentence(self, data, at, end, events):
@@ -145,7 +176,7 @@ class Parser:
             return
         try:
             star = data.find(b"*", at, end)
-            if star < 0 or data[star + 3 : end] not in (b"\r", b""):
+            if star < 0 or data[star + 3 : end].strip():
                 raise ValueError
             body = data[at:star]
             check = 0
@@ -153,85 +184,135 @@ class Parser:
                 check ^= octet
             if int(data[star + 1 : star + 3], 16) != check:
                 raise ValueError
-            if body[:2] not in TALKERS:
+            talker = body[:2]
+            if talker not in TALKERS:
                 return
             fields = body.split(b",", 13)  # none behind is of use
+            instant = scaled(fields[1], 3) if fields[1] else -1
             if kind == b"RMC":
+                self._of(instant, events)
                 self._on_rmc(fields, events)
-            else:
-                self._on_gga(fields, events)
+            elif fields[6] or kind == b"GGA":  # a GNS without mode only counts one constellation's satellites
+                if instant == self._past:  # late
+                    if self._past_fix and fields[6].strip(_UNMEASURED):
+                        _judge(self._past_fix, fields)
+                    return
+                self._of(instant, events)
+                self._on_gga(talker, fields, events)
         except (ValueError, IndexError):
             self.bad += 1
 
+    def _of(self, instant, events):
+        """Sentences of one instant belong together; a new instant closes the old one, complete or not."""
+        if instant != self._instant:
+            fix = self._fix
+            if fix and fix.lat is not None and not self._told and min(self._rmc, self._gga) >= 0:
+                events.append(("fix", fix))
+            self._past, self._past_fix = self._instant, fix
+            self._instant = instant
+            self._fix = self._talker = None
+            self._rmc = self._gga = 0
+            self._told = False
+
+    def _begun(self):
+        """The fix of this instant."""
+        if self._fix is None:
+            fix = Fix(None, None, None, None)
+            fix.at, fix.time = self._heard_at, _of_day(self._instant)
+            self._fix = fix
+        return self._fix
+
     def _on_rmc(self, f, events):
         # $xxRMC,hhmmss.ss,A,ddmm.mm,N,dddmm.mm,E,knots,course,ddmmyy,declination,E,mode,... (mode: since NMEA 2.3)
-        # Not valid, or Estimated (dead reckoning: the last position, carried on), Manual, Simulated: nothing was
-        # measured, and the time comes from a clock of its own, which may never have been set.
-        if f[2] != b"A" or (len(f) > 12 and f[12] in (b"E", b"M", b"N", b"S")):
-            self._clock = self._rmc = self._gga = None
+        if f[2] != b"A" or (len(f) > 12 and f[12] and not f[12].strip(_UNMEASURED)):
+            self._rmc = self._rmc or _NO
             return
-        time = _utc(f[1], f[9])
-        events.append(("time", time))
+        place = _place(f, 3)
+        if place is None:
+            return
+        fix = self._begun()
+        if self._rmc == _YES:
+            events.append(("time", fix.time))
+            return
+        fix.lat, fix.lon = place
         knots = _optional(f[7], 3)
+        if knots is not None:
+            fix.speed = min((knots * 1852 + 1800000) // 3600000, 255)
         course = _optional(f[8], 0)
-        fix = Fix(
-            degrees(f[3], f[4], 90),
-            degrees(f[5], f[6], 180),
-            None if knots is None else min((knots * 1852 + 1800000) // 3600000, 255),
-            None if course is None else course % 360,
-        )
-        fix.time = time
-        self._epoch(f[1], events)
-        self._rmc = fix
+        if course is not None:
+            fix.heading = course % 360
+        self._rmc = _YES
+        day = _date(f[9]) if len(f) > 9 else None
+        if day is not None:
+            fix.time += day * DAY
+        events.append(("time", fix.time))
         self._pair(events)
 
-    def _on_gga(self, f, events):
+    def _on_gga(self, talker, f, events):
         # $xxGGA,hhmmss.ss,ddmm.mm,N,dddmm.mm,E,quality,satellites,hdop,altitude,M,...
-        # Quality: 0 none, 6 estimated, 7 manual, 8 simulated. A place takes three satellites.
-        satellites = _optional(f[7], 0)
-        if f[6] in (b"", b"0", b"6", b"7", b"8") or (satellites is not None and satellites < 3):
-            self._rmc = None  # whatever that says of itself
+        # $xxGNS,hhmmss.ss,ddmm.mm,N,dddmm.mm,E,modes,satellites,hdop,altitude,...
+        level = _NO
+        if f[6].strip(_UNMEASURED):
+            level = _YES
+            satellites = _optional(f[7], 0)
+            if satellites == 0:
+                level = _MAYBE  # some never count them
+            elif satellites is not None:
+                # A place takes three. Two talkers may have them between them.
+                if satellites < 3 and (self._talker in (None, talker) or talker == b"GN"):
+                    level = _NO
+                self._talker = talker
+        if not self._gga or level > self._gga:
+            self._gga = level
+        if level == _NO:
             return
-        hdop = _optional(f[8], 2)
-        if hdop is not None and not 0 < hdop < 9900:  # 99.99 and 0 stand for "unknown"
-            hdop = None
-        altitude = _optional(f[9], 0)
-        if satellites == 3:
-            altitude = None
-            if hdop is not None:
-                hdop = max(hdop, _ASSUMED_M * 100 // UERE_M)
-        self._epoch(f[1], events)
-        self._gga = (hdop, altitude)
+        fix = self._begun()
+        _judge(fix, f)
         self._pair(events)
-
-    def _epoch(self, clock, events):
-        """Sentences of one instant belong together; a new instant closes the old one, complete or not."""
-        if clock != self._clock:
-            if self._rmc is not None:
-                events.append(("fix", self._rmc))
-            self._clock, self._rmc, self._gga = clock, None, None
+        if level == _YES and self._rmc != _YES:
+            if fix.lat is not None:
+                events.append(("time", fix.time))
+                return
+            place = _place(f, 2)
+            if place:
+                fix.lat, fix.lon = place
 
     def _pair(self, events):
-        if self._rmc is None or self._gga is None:
-            return
-        hdop, altitude = self._gga
-        fix = self._rmc
+        if self._rmc == _YES and self._gga > 0 and not self._told:
+            self._told = True
+            events.append(("fix", self._fix))
+
+
+def _judge(fix, f):
+    """Say how good it is, and how high, by GGA or GNS."""
+    hdop = _optional(f[8], 2)
+    altitude = None
+    if _optional(f[7], 0) in (1, 2, 3):
         if hdop is not None:
-            fix.accuracy = min(max((hdop * UERE_M + 99) // 100, 1), UNKNOWN_ACCURACY)
-        if altitude is not None and -32768 <= altitude <= 32767:
-            fix.altitude = altitude
-        events.append(("fix", fix))
-        self._rmc = None
-        self._gga = None
+            hdop = max(hdop, _ASSUMED_M * 100 // UERE_M)
+    else:
+        try:
+            altitude = scaled(f[9], 0)
+        except ValueError:
+            pass
+    if hdop is not None and 0 < hdop < 9900:  # 99.99 and 0 stand for "unknown"
+        fix.accuracy = min(max((hdop * UERE_M + 99) // 100, 1), fix.accuracy)
+    if altitude is not None and -32768 <= altitude <= 32767:
+        fix.altitude = altitude
 
 
-def _utc(clock, date):
-    clock = clock[:6]
-    if len(date) != 6 or not date.isdigit() or len(clock) < 6 or not clock.isdigit():
+def _of_day(instant):
+    """Seconds of the day."""
+    second, minute, hour = instant // 1000 % 100, instant // 100000 % 100, instant // 10000000
+    if instant < 0 or hour > 23 or minute > 59 or second > 60:
         raise ValueError
-    date, clock = int(date), int(clock)
-    day, month, year = date // 10000, date // 100 % 100, 2000 + date % 100
-    hour, minute, second = clock // 10000, clock // 100 % 100, clock % 100
-    if not (1 <= day <= 31 and 1 <= month <= 12 and hour < 24 and minute < 60 and second <= 60):
-        raise ValueError
-    return days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+    return hour * 3600 + minute * 60 + second
+
+
+def _date(text):
+    """Days since 1970, or None: receivers say a place before they know the date."""
+    if len(text) != 6 or not text.isdigit():
+        return None
+    date = int(text)
+    day, month = date // 10000, date // 100 % 100
+    return days(2000 + date % 100, month, day) if 1 <= day <= 31 and 1 <= month <= 12 else None

@@ -11,8 +11,8 @@ from .sans_io import check, main
 
 CORES = [
     *(f"firmware/tocsin/{name}.py" for name in (
-        "alarm", "delivery", "gesture", "strap", "checkin", "nmea", "movement", "at", "pdu", "cbor", "cose", "envelope",
-        "ratchet", "chains", "clock", "crypto/*", "links/mqtt_codec",
+        "alarm", "delivery", "gesture", "strap", "checkin", "nmea", "fixes", "movement", "at", "pdu", "cbor", "cose",
+        "envelope", "ratchet", "chains", "clock", "crypto/*", "links/mqtt_codec",
     )),
     *(f"relay/{name}.py" for name in (
         "verify/*", "cases/*", "rebroadcast", "case_document", "receipt", "downlink", "pipeline", "outbox",

@@ -22,9 +22,17 @@ def rmc(
     return sentence(f"{talker}RMC,{time},{state},{lat},{lon},{rest},{date},{mode}".encode())
 
 
-def gga(time="123519.00", quality=1, hdop="0.9", altitude="545.4", talker="GN", satellites="08"):
-    place = "4807.03810,N,01131.00012,W"
+def gga(
+    time="123519.00", quality=1, hdop="0.9", altitude="545.4", talker="GN", satellites="08", lat="4807.03810,N",
+    lon="01131.00012,W",
+):  # fmt: skip
+    place = f"{lat},{lon}"
     return sentence(f"{talker}GGA,{time},{place},{quality},{satellites},{hdop},{altitude},M,46.9,M,,".encode())
+
+
+def gns(time="123519.00", mode="AN", hdop="0.9", altitude="545.4", talker="GN", satellites="08"):
+    place = "4807.03810,N,01131.00012,W"
+    return sentence(f"{talker}GNS,{time},{place},{mode},{satellites},{hdop},{altitude},46.9,,".encode())
 
 
 def fixes(data):
@@ -63,7 +71,7 @@ def test_what_was_measured_is_a_fix(mode):
     assert len(fixes(rmc(mode=mode) + gga())) == 1
 
 
-@pytest.mark.parametrize("bad", [{"quality": q} for q in (0, 6, 7, 8, "")] + [{"satellites": n} for n in ("00", "02")])
+@pytest.mark.parametrize("bad", [{"quality": q} for q in (0, 6, 7, 8, "")] + [{"satellites": n} for n in ("01", "02")])
 def test_when_one_sentence_has_no_fix_the_other_has_none_either(bad):
     for order in (rmc() + gga(**bad), gga(**bad) + rmc() + gga(time="123520.00", **bad)):
         assert fixes(order + rmc(time="123521.00", state="V")) == []
@@ -81,11 +89,135 @@ def test_an_hdop_that_stands_for_unknown_is_no_accuracy(hdop):
     assert fixes(rmc() + gga(hdop=hdop))[0].accuracy == nmea.UNKNOWN_ACCURACY
 
 
+def test_satellites_that_are_not_counted_cost_nothing_that_rmc_or_gns_says():
+    """LilyGo-Modem-Series#177: an A7670 says 00 with a good fix."""
+    for pair in (rmc() + gga(satellites="00"), gga(satellites="00") + rmc()):
+        (fix,) = fixes(pair + rmc(time="123520.00", state="V"))
+        assert (fix.lat, fix.accuracy, fix.altitude) == (481173017, 5, 545)
+    (fix,) = fixes(gga(satellites="00") + gns() + gga(time="123520.00", satellites="00"))
+    assert (fix.lat, fix.time) == (481173017, 45319)
+    assert fixes(gga(satellites="00") + gga(time="123520.00", satellites="00")) == []
+
+
+def test_nowhere_is_no_place():
+    zeros = {"lat": "0000.00000,N", "lon": "00000.00000,E"}
+    assert nmea.Parser().feed(rmc(**zeros) + gga(**zeros) + rmc(time="123520.00", **zeros)) == []
+    (fix,) = fixes(rmc(**zeros) + gga() + rmc(time="123520.00", **zeros))  # GGA's own place counts
+    assert fix.lat == 481173017
+    (fix,) = fixes(rmc(lat="0000.00000,N") + gga())  # the equator is a place
+    assert fix.lat == 0
+
+
+@pytest.mark.parametrize("date", ["", "000000", "310013", "xx0326", "3203", "1503261"])
+def test_a_place_without_a_date_is_a_place(date):
+    events = nmea.Parser().feed(rmc(date=date) + gga())
+    assert [event[0] for event in events] == ["time", "fix"]
+    assert events[0][1] == events[1][1].time == 45319
+
+
+@pytest.mark.parametrize(
+    ("rest", "speed", "heading"),
+    [("x,084.4", None, 84), ("022.4,-", 12, None), ("-1,084.4", None, 84), ("1e3,", None, None)],
+)
+def test_an_odd_field_costs_only_itself(rest, speed, heading):
+    (fix,) = fixes(rmc(rest=rest) + gga(hdop="?", altitude="x", satellites="-"))
+    assert (fix.lat, fix.speed, fix.heading, fix.altitude) == (481173017, speed, heading, None)
+    assert fix.accuracy == nmea.UNKNOWN_ACCURACY
+
+
+def test_gga_or_gns_alone_is_a_fix_when_the_next_instant_begins():
+    for kind in (gga, gns):
+        (fix,) = fixes(kind() + kind(time="123520.00"))
+        assert (fix.lat, fix.lon, fix.accuracy, fix.altitude, fix.time) == (481173017, -115166687, 5, 545, 45319)
+        assert (fix.speed, fix.heading) == (None, None)
+
+
+@pytest.mark.parametrize("mode", ["A", "AN", "NA", "NNA", "AAN", "DDNN", "RR", "F", "P", "ANAAA"])
+def test_one_constellation_that_has_measured_is_enough(mode):
+    assert len(fixes(rmc() + gns(mode=mode))) == 1
+
+
+@pytest.mark.parametrize("mode", ["N", "NN", "NNNN", "E", "EE", "M", "S", "NE"])
+def test_no_constellation_has_measured(mode):
+    for order in (rmc() + gns(mode=mode), gns(mode=mode) + rmc()):
+        assert fixes(order + rmc(time="123521.00", state="V")) == []
+
+
+def test_a_gns_for_one_constellation_without_a_place_takes_nothing_away():
+    """NMEA 0183 3.01's own example: GNGNS with the place, GPGNS and GLGNS with satellites and nothing else."""
+    share = sentence(b"GPGNS,123519.00,,,,,,7,,,,5.2,23") + sentence(b"GLGNS,123519.00,,,,,,7,,,,3.0,23")
+    for data in (rmc() + gns() + share, gns() + share + rmc(), rmc() + share + gns(), share + rmc() + gns()):
+        assert fixes(data)[0].accuracy == 5
+
+
+NO_GGA = sentence(b"GLGGA,123519.00,,,,,0,00,99.99,,,,,,")
+
+
+@pytest.mark.parametrize("kind", [gga, gns])
+def test_one_constellation_without_a_fix_takes_nothing_from_another(kind):
+    for data in (
+        NO_GGA + rmc() + kind(), NO_GGA + kind() + rmc(), kind() + NO_GGA + rmc(), kind() + rmc() + NO_GGA,
+        rmc() + NO_GGA + kind(), rmc() + kind() + NO_GGA,
+    ):  # fmt: skip
+        (fix,) = fixes(data + rmc(time="123520.00"))
+        assert (fix.lat, fix.accuracy, fix.altitude) == (481173017, 5, 545)
+    (fix,) = fixes(NO_GGA + kind() + NO_GGA + kind(time="123520.00"))
+    assert fix.lat == 481173017
+
+
+def test_two_constellations_may_share_the_satellites():
+    few = gga(talker="GP", satellites="02") + gga(talker="GA", satellites="02")
+    (fix,) = fixes(few + rmc())
+    assert (fix.accuracy, fix.altitude) == (100, None)  # four between them, but nobody says so
+    assert fixes(gga(talker="GN", satellites="02") + gga(talker="GN", satellites="02") + rmc() + rmc(time="123521.00", state="V")) == []
+
+
+def test_a_better_word_of_the_same_instant_betters_the_fix_that_was_told():
+    parser = nmea.Parser()
+    events = parser.feed(rmc() + gga(talker="GP", satellites="03"))
+    assert [event[0] for event in events] == ["time", "fix"]
+    assert parser.feed(gga(talker="GA", satellites="05")) == []
+    assert (events[1][1].accuracy, events[1][1].altitude) == (5, 545)
+
+
+def test_a_second_rmc_of_the_same_instant_is_no_second_fix():
+    data = rmc(talker="GP") + rmc(talker="GA") + gga(talker="GP") + gga(talker="GA")
+    assert len(fixes(data)) == 1
+    assert len(fixes(rmc(talker="GL", state="V") + data)) == 1
+    assert len(fixes(data + rmc(talker="GL", state="V"))) == 1
+
+
+@pytest.mark.parametrize("one", ["123519", "123519.0", "123519.00", "123519.000"])
+def test_an_instant_is_the_same_however_it_is_written(one):
+    assert fixes(rmc(time=one) + gga())[0].accuracy == 5
+
+
+def test_sentences_of_two_seconds_that_overlap():
+    one, two = {"time": "123519.00"}, {"time": "123520.00"}
+    told = fixes(rmc(**one) + rmc(**two) + gga(**one) + gga(**two))
+    assert [(fix.time % 100, fix.accuracy) for fix in told] == [(19, 5), (20, 5)]
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n", b" \r\n", b"\r"])
+def test_line_ends(end):
+    data = (rmc() + gga() + rmc(time="123520.00")).replace(b"\r\n", end)
+    parser = nmea.Parser()
+    assert [event[0] for event in parser.feed(data)][:2] == ["time", "fix"]
+    assert parser.bad == 0
+
+
+@pytest.mark.parametrize("fields", [9, 10, 11, 12, 13])
+def test_rmc_of_every_edition(fields):
+    """NMEA 0183 2.0 ends with the declination, 2.3 adds the mode, 4.1 the state of navigation."""
+    whole = b"GNRMC,123519.00,A,4807.03810,N,01131.00012,W,022.4,084.4,230326,3.1,W,A,V".split(b",")
+    assert len(fixes(sentence(b",".join(whole[: fields + 1])) + gga())) == 1
+
+
 def test_time():
     assert nmea.Parser().feed(rmc()) == [("time", 1774269319)]
 
 
-@pytest.mark.parametrize("talker", ["GP", "GL", "GA", "GB", "BD", "GN"])
+@pytest.mark.parametrize("talker", ["GP", "GL", "GA", "GB", "BD", "GN", "GQ", "QZ", "GI", "IN", "PQ"])
 def test_talkers(talker):
     assert len(fixes(rmc(talker=talker) + gga(talker=talker))) == 1
 

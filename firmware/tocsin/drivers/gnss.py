@@ -1,8 +1,8 @@
 # hwsim: no-float
 """The GNSS receiver on its UART: octets to fixes, on and off, and a power cycle when it has gone silent.
 
-Keeps the newest fix in memory and, while that is doubtful, the last one that was not; never a track. Or it is in the
-modem: then drivers/modem.py tells it `told`, on or off (None: it doesn't know), and brings what it hears.
+What it says is understood by tocsin/fixes.py. Or it is in the modem: then drivers/modem.py tells it `told`, on or off
+(None: it doesn't know), and brings what it hears.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ from asyncio import core
 
 from machine import UART, Pin
 
-from tocsin import log, movement, nmea
+from tocsin import log
+from tocsin.fixes import Fixes
 
 SILENT_MS = 60000
 RXBUF = 2048
@@ -25,8 +26,8 @@ BEGIN_MS = 30000  # a data session that has the line goes on so long when it is 
 STARVED_MS = 120000  # and then so long before it must make room for a position
 
 
-class Gnss:
-    """`on_time(seconds)` whenever the receiver says the time, `on_fix()` for a new fix."""
+class Gnss(Fixes):
+    """Its supply, its line, and what it has found."""
 
     def __init__(self, board, clock, on_time, on_fix):
         self.commands = None  # of the modem that it is in: for off, for on
@@ -51,18 +52,8 @@ class Gnss:
         self._tries = 0
         self._tell_at = 0  # not before this is it told again
         self.changed = None  # called when the modem must be told
-        self._parser = nmea.Parser()
-        self._frozen = False  # it says the same second again
-        # The first second it says, until there is another: without a switch it may have hung while the processor slept.
-        self._first = None if self._power else 0
-        self._clock = clock
-        self._on_time = on_time
-        self._on_fix = on_fix
-        self._fix = None
-        self._sure = None  # the last one without doubt
-        self._time = None  # s since 1970: the receiver's last
-        self._heard_at = clock.ms()
-        self.count = 0  # of fixes so far: tells whether there is a newer one
+        # Without a switch it may have hung while the processor slept.
+        super().__init__(clock, on_time, on_fix, self._power is None)
 
     def switch(self, on):
         """Give it its supply, or take it."""
@@ -73,10 +64,6 @@ class Gnss:
                 self._power.value(self._power_on if on else 1 - self._power_on)
             elif self.changed:
                 self.changed()
-
-    def listen(self):
-        """From now on it can be heard, so its silence counts."""
-        self._heard_at = self._clock.ms()
 
     def _silent(self, ms):
         return self.on and self._clock.ms() - self._heard_at > ms
@@ -115,39 +102,6 @@ class Gnss:
             if not ok:
                 log.event("gnss", refused=1)
 
-    # -- what it says
-
-    def remember(self, fix):
-        """What fix() said before the processor slept, its age told anew."""
-        lat, lon, accuracy, age, altitude, speed, heading, doubt, self._time = fix
-        fix = self._fix = self._sure = nmea.Fix(lat, lon, speed, heading)
-        fix.accuracy, fix.altitude, fix.doubt, fix.time = accuracy, altitude, doubt, self._time
-        fix.at = self._clock.ms() - age * 1000
-
-    def fix(self):
-        """(lat, lon, accuracy, age s, altitude, speed, heading, doubt, receiver's time) of the last fix, or None."""
-        fix = self._fix
-        if fix is None:
-            return None
-        age = min((self._clock.ms() - fix.at) // 1000, 65535)
-        return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading, fix.doubt, fix.time
-
-    def feed(self, data, heard_at):
-        """Octets from it, of which the first came at `heard_at`."""
-        for what, value in self._parser.feed(data):
-            if what == "time":
-                if self._first == 0:
-                    self._first = value
-                self._frozen = value in (self._time, self._first)
-                if not self._frozen:
-                    self._first = None
-                    self._time = value
-                    self._on_time(value)
-            elif value.time != self._first:
-                self._take(value, heard_at)
-        if not self._frozen:
-            self._heard_at = heard_at
-
     async def run(self):
         while True:
             await _readable(self._uart)
@@ -162,22 +116,6 @@ class Gnss:
                 if told:
                     self._uart.write(told)
             self.feed(data, heard_at)
-
-    def _take(self, fix, heard_at):
-        """A new fix, unless it is of the same second as the last: a receiver that repeats itself has found nothing."""
-        last = self._fix
-        fix.at = heard_at
-        if last is None:
-            log.event("gnss", fix=1)
-        elif fix.time == last.time:
-            return
-        else:
-            fix.doubt = movement.doubt(self._sure, last, fix)
-        self._fix = fix
-        if not fix.doubt:
-            self._sure = fix
-        self.count += 1
-        self._on_fix()
 
     async def mind(self):
         """Power the receiver off and on when nothing comes from it, or the same second over and over."""
