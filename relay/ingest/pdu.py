@@ -23,8 +23,8 @@ class PduError(ValueError):
 
 @dataclass(frozen=True)
 class Deliver:
-    """A message that came in. `octets` are without a user data header, unless the alphabet has 7 bits. `sender` is empty
-    when it can't be answered (a name instead of a number)."""
+    """A message that came in. `octets` are without a user data header, unless the alphabet has 7 bits. `sender` is
+    empty when it can't be answered (a name instead of a number)."""
 
     sender: str
     octets: bytes

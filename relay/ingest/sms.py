@@ -362,8 +362,11 @@ class Modem:
             home = self._setup.memory
             return self._memory != home and not self._deletes and self._move(home, now)
         read = next((r for r in self._reads if r.memory == self._memory), self._reads[0])
-        if read.memory != self._memory and self._move(read.memory, now):
-            return True
+        if read.memory != self._memory:
+            if any(ref.memory == self._memory for ref in self._deletes):
+                return False  # what there is to do in one memory is done before it is left
+            if self._move(read.memory, now):
+                return True
         self._reads.remove(read)
         self._reading = read
         one = Command(f"AT+CMGR={read.place}", prefix="+CMGR:", followed=True)
@@ -382,8 +385,11 @@ class Modem:
                 if not self._looks:
                     self._look(now)
                 return self._start_look(now)
-            if ref.memory != self._memory and self._move(ref.memory, now):
-                return True
+            if ref.memory != self._memory:
+                if any(read.memory == self._memory for read in self._reads):
+                    return False
+                if self._move(ref.memory, now):
+                    return True
             self._deletes.remove(ref)
             self._deleting = ref
             return self._do("deleting", Command(f"AT+CMGD={ref.index}", timeout=10.0), now)
@@ -471,6 +477,7 @@ class Modem:
         self._looks.extendleft(reversed(more))
         if not self._looks:
             self._upkeep.looked()
+            self._heard_at = now  # what it does not answer does not matter: it is as it was set up
             if self._sweeps % 2:
                 self._read_others()
                 self._memory = None  # so that the way home makes all three settings again

@@ -9,6 +9,7 @@ again; what setting up does not mend is told to the operator, once until it is o
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 from relay.ingest import answers
@@ -31,10 +32,8 @@ class _Sentinel(NamedTuple):
 # with a validity of 7 days and 8-bit data, where every maker's default is 17,167,0,0. S10: the wait after a lost
 # carrier (V.250, 6.3.12), where the default is 14 or 15. Neither is kept without AT+CSAS or AT&W.
 _SENTINELS = (
-    _Sentinel(
-        Command("AT+CSMP=17,173,0,4"), Command("AT+CSMP?", prefix="+CSMP:", required=True), [17, 173, 0, 4]
-    ),
-    _Sentinel(Command("ATS10=37"), Command("ATS10?", prefix="0", required=True), [37]),
+    _Sentinel(Command("AT+CSMP=17,173,0,4"), Command("AT+CSMP?", prefix="+CSMP:"), [17, 173, 0, 4]),
+    _Sentinel(Command("ATS10=37"), Command("ATS10?", prefix="0"), [37]),
 )
 _FORMAT = Command("AT+CMGF?", prefix="+CMGF:")
 _INDICATIONS = Command("AT+CNMI?", prefix="+CNMI:")
@@ -147,8 +146,9 @@ class Upkeep:
         elif self._candidate < len(_SENTINELS) and command is _SENTINELS[self._candidate].read:
             candidate = _SENTINELS[self._candidate]
             if done.ok and answers.numbers(done.lines) == candidate.wanted:
-                self._kept = candidate
-            elif done.error != "timeout":
+                # From now on a bare OK is the late answer of an earlier command.
+                self._kept = candidate._replace(read=replace(candidate.read, required=True))
+            else:
                 self._candidate += 1
         return reports, wrong, more
 
