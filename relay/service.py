@@ -30,7 +30,7 @@ from relay.ingest.lanes import Lanes
 from relay.ingest.mqtt import Endpoint, Message, MqttLink
 from relay.ingest.ratelimit import RateLimit
 from relay.ingest.serial_port import SmsLink
-from relay.ingest.sms import Incoming, Outgoing, Ready, Report, Sent, Silent, Trouble
+from relay.ingest.sms import Incoming, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
 from relay.log import EventLog, Logger
 from relay.outbox import Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
@@ -274,7 +274,10 @@ class Service:
             elif isinstance(report, Sent):
                 self._note_sent(report.message)
             elif isinstance(report, Trouble):
-                self.log.warning("sms.trouble", what=report.what, error=report.error)
+                level, hint = (self.log.error, {"hint": report.hint}) if report.hint else (self.log.warning, {})
+                level("sms.trouble", what=report.what, error=report.error, **hint)
+            elif isinstance(report, Recovered):
+                self.log.info("sms.trouble_over", what=report.what)
             elif isinstance(report, Silent):
                 self.log.error("sms.silent", hint="the modem does not answer: check its power and cable")
             else:

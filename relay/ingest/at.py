@@ -24,10 +24,16 @@ _FINAL_ERRORS = (
     "COMMAND NOT SUPPORT",
     "TOO MANY PARAMETERS",
 )
+_WITH_PDU = ("+CMT:", "+CDS:", "+CBM:")  # unsolicited, and followed by a line in hexadecimal (27.005, 3.4.1)
 _ESCAPE = b"\x1b"
 _SUBMIT = b"\x1a"
-_RESYNC_TRIES = 3
+# Until a modem counts as dead: longer than one takes to start without a word (12 s seen), so that it is not switched
+# off in the middle of that.
+_RESYNC_TRIES = 5
+_RESYNC_LEAST = 2
 _RESYNC_TIMEOUT = 3.0
+_PROGRESS = 5.0  # a long listing may go on for this long after each line of it
+_PROGRESS_MOST = 10  # but for no more than so many times its time
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ class Engine:
         self._data_sent = False
         self._hex_due = False
         self._resync = 0  # tries left; 0: in step
+        self._answered = False  # the modem said something final in answer to the last of these tries
+        self._skipping = False  # in the middle of a line that is too long
+        self._hex_unsolicited = False  # the next line belongs to an unsolicited one
+        self._latest = 0.0
         self._dead = False
 
     @property
@@ -127,15 +137,22 @@ class Engine:
             if end is None:
                 break
             line = self._input[:end].decode("latin-1").strip("\r\n\x00 ")
+            skip = self._skipping or end > MAX_LINE
+            self._skipping = False
             del self._input[: end + 1]
-            if line:
+            if line and not skip:
                 events += self._line(line, now)
         if self._input.lstrip(b"\r\n \x00").startswith(b">") and self._at_prompt():
             self._input.clear()
             self._prompt()
         if len(self._input) > MAX_LINE:
             self._input.clear()
+            self._skipping = True
         return events
+
+    def hurry(self, until: float) -> None:
+        """The modem has probably started anew: wait for the answer that is due no longer than this."""
+        self._deadline = min(self._deadline, until)
 
     def tick(self, now: float) -> list[Event]:
         """Let time pass: give up a command that got no answer."""
@@ -147,6 +164,7 @@ class Engine:
         if command.data is not None:
             self._output += _ESCAPE  # if it waits for data, it must not take the next command for it
         self._resync = _RESYNC_TRIES
+        self._answered = False
         finished = Finished(command, tuple(self._lines), "timeout")
         self._start(_RESYNC, now)
         return [finished]
@@ -159,6 +177,7 @@ class Engine:
         self._data_sent = False
         self._hex_due = False
         self._deadline = now + command.timeout
+        self._latest = now + _PROGRESS_MOST * command.timeout
         self._output += command.line.encode("ascii") + b"\r"
 
     def _end_of_line(self) -> int | None:
@@ -176,8 +195,11 @@ class Engine:
 
     def _line(self, line: str, now: float) -> list[Event]:
         command = self._command
+        belongs, self._hex_unsolicited = self._hex_unsolicited, False
+        if belongs and _is_hex(line):
+            return [Unsolicited(line)]
         if command is None:
-            return [] if _is_final(line) or line.startswith("AT") else [Unsolicited(line)]
+            return [] if _is_final(line) or line.startswith("AT") else self._unsolicited(line)
         if line == command.line or (self._data_sent and line.rstrip(_SUBMIT.decode()).endswith(command.data or "\0")):
             return []  # echo
         if line.startswith(">") and self._at_prompt():
@@ -186,6 +208,7 @@ class Engine:
         if self._hex_due and _is_hex(line):
             self._hex_due = False
             self._lines.append(line)
+            self._deadline = min(max(self._deadline, now + _PROGRESS), self._latest)
             return []
         if command.prefix is not None and line.startswith(command.prefix):
             self._lines.append(line)
@@ -193,7 +216,8 @@ class Engine:
             return []
         error = _final(line)
         if error is None:
-            return [] if line.startswith("AT") else [Unsolicited(line)]
+            return [] if line.startswith("AT") else self._unsolicited(line)
+        self._answered = True
         if not error and command.required and not self._lines:
             return []  # the late answer of an earlier command
         if not error and command.data is not None and not self._data_sent:
@@ -203,6 +227,10 @@ class Engine:
         self._command = None
         return [Finished(command, tuple(self._lines), error)]
 
+    def _unsolicited(self, line: str) -> list[Event]:
+        self._hex_unsolicited = line.startswith(_WITH_PDU)
+        return [Unsolicited(line)]
+
     def _resynced(self) -> list[Event]:
         self._command = None
         self._resync = 0
@@ -210,6 +238,11 @@ class Engine:
 
     def _resync_failed(self, now: float) -> list[Event]:
         self._resync -= 1
+        if self._answered and self._resync <= _RESYNC_TRIES - _RESYNC_LEAST:
+            # It refuses AT+CMGF?, as one without SMS or with a busy SIM does, but it answers: it is not dead, and by
+            # now nothing late is to come.
+            return self._resynced()
+        self._answered = False
         if self._resync > 0:
             self._start(_RESYNC, now)
             return []

@@ -23,7 +23,8 @@ class PduError(ValueError):
 
 @dataclass(frozen=True)
 class Deliver:
-    """A message that came in. `sender` is empty when it can't be answered (a name instead of a number)."""
+    """A message that came in. `octets` are without a user data header, unless the alphabet has 7 bits. `sender` is
+    empty when it can't be answered (a name instead of a number)."""
 
     sender: str
     octets: bytes
@@ -63,10 +64,13 @@ def encode_deliver(sender: str, octets: bytes, *, scts: bytes = bytes(7)) -> tup
     return ("00" + tpdu.hex()).upper(), len(tpdu)
 
 
-def decode_deliver(text: str) -> Deliver:
-    """Decode a PDU in hexadecimal as +CMGR and +CMGL show it, service centre first."""
-    reader = _Reader(_unhex(text))
-    reader.take(reader.octet())  # service centre: its length counts octets
+def decode_deliver(text: str, length: int | None = None) -> Deliver:
+    """Decode a PDU in hexadecimal as +CMGR and +CMGL show it, service centre first. `length` is that of the TPDU as
+    they tell it: a modem that leaves the service centre out altogether is known by it."""
+    octets = _unhex(text)
+    reader = _Reader(octets)
+    if not (length == len(octets) and octets and octets[0] & 0x03 == 0x00 != octets[0]):
+        reader.take(reader.octet())  # service centre: its length counts octets
     first = reader.octet()
     if first & 0x03 != 0x00:
         raise PduError(f"message type {first & 3}: not an SMS-DELIVER")
@@ -74,7 +78,11 @@ def decode_deliver(text: str) -> Deliver:
     reader.octet()  # protocol identifier: networks differ, nothing depends on it
     dcs = reader.octet()
     scts = reader.take(7)
-    return Deliver(sender, reader.user_data(dcs), dcs, bool(first & 0x40), scts)
+    data = reader.user_data(dcs)
+    has_header = bool(first & 0x40)
+    if has_header and not _is_seven_bit(dcs):
+        data = _without_header(data)
+    return Deliver(sender, data, dcs, has_header, scts)
 
 
 def decode_submit(text: str) -> Submit:
@@ -90,6 +98,12 @@ def decode_submit(text: str) -> Submit:
     dcs = reader.octet()
     reader.take((0, 7, 1, 7)[first >> 3 & 3])  # validity period: none, enhanced, relative, absolute
     return Submit(recipient, reader.user_data(dcs), reference)
+
+
+def _without_header(data: bytes) -> bytes:
+    """What follows the user data header (23.040, 9.2.3.24), which some networks put before a message that needs none,
+    as of part one of one. A header that is longer than the data is none: then all of it is handed on."""
+    return data[1 + data[0] :] if data and data[0] < len(data) else data
 
 
 def _check(octets: bytes) -> None:

@@ -46,12 +46,11 @@ class Talk:
         return reports + self.modem.tick(end)
 
     def until(self, command: str) -> None:
-        """Let time pass until the command is said; sweeps find nothing."""
+        """Let time pass until the command is said; sweeps find nothing, and a look at the settings learns nothing."""
         while not (said := self.says()).startswith(command):
-            if said == "AT+CMGL=4":
+            if said:
                 self.hears("OK")
             else:
-                assert said == ""
                 self.wait(1.0)
 
     def set_up(self, *stored: str) -> list[Report]:
