@@ -1,7 +1,7 @@
 """Signed bundles: one file with a version of the firmware, made by whoever releases it, checked by every bracelet.
 
 A bundle is 1024 octets of header and the ROMFS image (hwsim/mpy.py) of one kind of processor, as both lie in a slot of
-the bracelet's flash. The header is "TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2)
+the bracelet's flash; on a stock image the first program lies there so, too, but signed by nobody. The header is "TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2)
 with Ed25519 (RFC 9864) over the manifest, in deterministic CBOR (RFC 8949, 4.2.1):
 
     [format: 1, version, processor, size of the image in octets, its SHA-256]
@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ IMAGE_MAX = 0x20000 - HEADER  # a third of the partition `romfs`
 SIGN_HEADER = b"\xa1\x01\x32"  # << {1: -19} >>, alg: Ed25519
 LABEL = b"TCN1 bundle"
 FORMAT = 1
+FIRST = "/firmware.bin"  # the program of a stock image; MicroPython and slots.py find it by way of what is beside it
+BESIDE = ("/boot.py", "/main.py", "/slots.mpy")
+_SIGNATURE = 64  # octets
 # Numbers of the processors for which there is an interpreter, desktops included: docs/reference/mpyfiles.rst.
 PROCESSORS = {None: 0, "x86": 1, "x64": 2, "xtensawin": 10, "rv32imc": 11}
 
@@ -77,11 +81,20 @@ def make(firmware: Path, march: str | None, key: SigningKey) -> bytes:
 
 def sign(version: int, number: int, image: bytes, key: SigningKey) -> bytes:
     """A bundle around this image; `number` is its `processor`. BundleError when it has no room in a slot."""
+    return _around(version, number, image, lambda manifest: key.sign(_to_sign(manifest)).signature)
+
+
+def unsigned(version: int, number: int, image: bytes) -> bytes:
+    """The same for the first image of a bracelet, which comes by cable and which nothing is asked about but whether it is
+    whole: no key vouches for it, and no bracelet installs it as an update."""
+    return _around(version, number, image, lambda _: bytes(_SIGNATURE))
+
+
+def _around(version: int, number: int, image: bytes, signature: Callable[[bytes], bytes]) -> bytes:
     if len(image) > IMAGE_MAX:
         raise BundleError(f"the image has {len(image)} octets, and a slot has room for {IMAGE_MAX}")
     manifest = cbor2.dumps([FORMAT, version, number, len(image), hashlib.sha256(image).digest()], canonical=True)
-    signature = key.sign(_to_sign(manifest)).signature
-    signed = cbor2.dumps([SIGN_HEADER, {}, manifest, signature], canonical=True)
+    signed = cbor2.dumps([SIGN_HEADER, {}, manifest, signature(manifest)], canonical=True)
     return (MAGIC + len(signed).to_bytes(2, "big") + signed).ljust(HEADER, b"\xff") + image
 
 

@@ -11,7 +11,7 @@ from hwsim import bundle, mpy
 from hwsim.powercut.release import KEY
 from hwsim.world import chip
 from hwsim.world.bracelet import FIRMWARE
-from tests.firmware.updates import either, firmware, flip, march
+from tests.firmware.updates import each, either, firmware, flip, march
 
 SLOTS = [chip.ROMFS.first + number * 0x20000 for number in (1, 2)]  # in the image of the flash
 
@@ -39,7 +39,7 @@ def felt(bench, since_us):
     return bench.bracelet.haptic.felt_since(since_us)
 
 
-@either
+@each
 def test_a_new_version_is_installed_tried_and_kept(updating, release, world, loaded):
     bench = updating(release(2), loaded=loaded)
     firmware(world, "installed", version=2)
