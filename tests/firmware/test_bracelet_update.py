@@ -24,7 +24,7 @@ def updating(make_bench, world):
         bench = make_bench(**options)
         give(bench, octets)
         bench.bracelet.boot()
-        world.expect("firmware", "armed", within=5)
+        world.expect("firmware", "armed", within=10)
         return bench
 
     return make
