@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cbor2
+from nacl.bindings import crypto_core_ed25519_add
 from nacl.exceptions import BadSignatureError
+from nacl.exceptions import RuntimeError as NaClRuntimeError
 from nacl.signing import SigningKey, VerifyKey
 
 from hwsim import mpy
@@ -36,6 +38,8 @@ FORMAT = 1
 FIRST = "/firmware.bin"  # the program of a stock image; MicroPython and slots.py find it by way of what is beside it
 BESIDE = ("/boot.py", "/main.py", "/slots.mpy")
 _SIGNATURE = 64  # octets
+_P = 2**255 - 19
+_NEUTRAL = b"\x01" + bytes(31)  # of the curve's points, encoded
 # Numbers of the processors for which there is an interpreter, desktops included: docs/reference/mpyfiles.rst.
 PROCESSORS = {None: 0, "x86": 1, "x64": 2, "xtensawin": 10, "rv32imc": 11}
 
@@ -110,6 +114,8 @@ def check(octets: bytes, public: VerifyKey | None) -> Bundle:
         if cbor2.dumps([header, unprotected, manifest, signature], canonical=True) != signed:
             raise ValueError
         if public is not None:
+            if not is_public_key(bytes(public)):
+                raise BundleError("what it is checked with is no public key")
             public.verify(_to_sign(manifest), signature)
         form, version, number, size, digest = cbor2.loads(manifest)
     except BadSignatureError:
@@ -161,8 +167,25 @@ def read_key(file: Path) -> SigningKey:
 
 
 def read_public(file: Path) -> VerifyKey:
-    """The public half. BundleError."""
+    """The public half. BundleError: there is none, or a signature could never be genuine for it, or be so for many
+    messages."""
     try:
-        return VerifyKey(file.read_bytes())
-    except (OSError, ValueError, TypeError):
-        raise BundleError(f"{file} is no public key: 32 octets, made by `hwsim bundle key`") from None
+        octets = file.read_bytes()
+    except OSError:
+        octets = b""
+    if not is_public_key(octets):
+        raise BundleError(f"{file} is no public key: 32 octets, made by `hwsim bundle key`")
+    return VerifyKey(octets)
+
+
+def is_public_key(octets: bytes) -> bool:
+    """Whether it is the one encoding of a point of Ed25519's curve (RFC 8032, 5.1.3), whose order is more than 8."""
+    if len(octets) != 32 or int.from_bytes(octets, "little") & (1 << 255) - 1 >= _P:
+        return False
+    point = octets
+    try:
+        for _ in range(3):
+            point = crypto_core_ed25519_add(point, point)
+    except NaClRuntimeError:  # no such point
+        return False
+    return point != _NEUTRAL
