@@ -2,19 +2,27 @@
 """Which of the program's images runs, chosen before anything of it is loaded. See "Updates" in firmware/README.md.
 
 One was flashed by cable, and nothing on the bracelet ever writes it; beside it there are two slots for updates. Where
-MicroPython runs programs from the partition `romfs`, all three are there. On an image without that the first one is
-files, and a slot is a file, the bundle as it came. A new image is on trial: it has three starts to prove itself, else
-the former one is back. This file and main.py are always those of the first image; with the one that runs they share
-only numbers in NVS and the name `tocsin.app.main`.
+MicroPython runs programs from the partition `romfs`, all three are there. On an image without that each is a file, a
+bundle; boards flashed before that have the first one as files. A new image is on trial: it has three starts to prove
+itself, else the former one is back. This file and main.py are always those of the first image; with the one that runs
+they share only numbers in NVS and the name `tocsin.app.main`.
 """
 
-import hashlib
-import io
 import sys
 
-import esp32
-import machine
-import vfs
+# A name that is looked up in littlefs costs up to 270 reads of flash, 80 us each, and MicroPython looks for each of its
+# own modules in all these places whenever one is imported (py/builtinimport.c). The program is in none of them.
+for place in ("", "/lib", "/rom/lib"):
+    if place in sys.path:
+        sys.path.remove(place)
+
+import hashlib  # noqa: E402 - see above
+import io  # noqa: E402
+import os  # noqa: E402
+
+import esp32  # noqa: E402
+import machine  # noqa: E402
+import vfs  # noqa: E402
 
 _ROOM = 0x20000  # of an image
 _HEADER = 1024  # of a bundle, before its image
@@ -22,7 +30,7 @@ _DIGEST = 98  # of the COSE_Sign1 in a header the last octets: SHA-256 of the im
 _PIECE = 1024
 _TRIAL_MS = 60000  # a trial that hangs so early that it feeds no watchdog ends with this one
 _PLACE = "/slot%d"  # first in sys.path: by that the program knows which image it is
-_FILE = "/slot%d.bin"
+_FILES = "/firmware.bin", "/slot1.bin", "/slot2.bin"
 _NAME = "slot"  # in NVS: image in use | image on trial << 2 | starts left to it << 4
 _NUMBER_MAX = 1 << 21
 _ROMFS, _DATA, _FOLDER, _MODULE = 0x14A6B1, 2, 4, 5  # kinds of records: docs/reference/romfs.rst
@@ -32,12 +40,12 @@ class Choice:
     """The image of this start: `number` 1 or 2, or 0 for the first one. Its modules are found once this is made."""
 
     def __init__(self):
-        self.number = 0
+        self.number = state = 0
         try:
             self._nvs = esp32.NVS("tocsin")
             state = self._nvs.get_i32(_NAME)
         except OSError:  # there never was an update, or NVS is damaged
-            return
+            pass
         self._used, trial, left = state & 3, state >> 2 & 3, state >> 4
         if trial:
             # Stored before it begins, so that no end of a start, however sudden, is forgotten.
@@ -45,9 +53,12 @@ class Choice:
                 machine.WDT(timeout=_TRIAL_MS)
                 return
             self._give_up()
-        if self._used and not self._mount(self._used):
+        if not self._used:
+            self._first()
+        elif not self._mount(self._used):
             print("@firmware state=damaged")
             self._store(0)
+            self._first()
 
     def failed(self):
         """Its modules can't be loaded: those of the image before it, or at last those flashed by cable, are to be."""
@@ -62,7 +73,26 @@ class Choice:
         for name in list(sys.modules):
             if name.startswith("tocsin"):
                 del sys.modules[name]
+        self._first()
         return True
+
+    def _first(self):
+        """The image flashed by cable. What runs from a partition is mounted already. When a bundle is damaged, a slot
+        that is whole; where there is none, the damaged one: what still works of it may call for help."""
+        if _rom() or self._mount(0):
+            return
+        try:
+            os.stat(_FILES[0])
+        except OSError:  # files
+            sys.path.insert(0, "")
+            return
+        print("@firmware state=damaged")
+        for number in (1, 2):
+            if self._mount(number):
+                self._store(number)
+                return
+        machine.WDT(timeout=_TRIAL_MS)
+        self._mount(0, _unchecked)
 
     def _give_up(self):
         print("@firmware state=given_up")
@@ -72,27 +102,40 @@ class Choice:
         try:
             self._nvs.set_i32(_NAME, state)
             self._nvs.commit()
-        except OSError:
+        except (AttributeError, OSError):
             return False
         return True
 
-    def _mount(self, number):
+    def _mount(self, number, check=None):
+        check = check or _check
         try:
-            try:
-                slot = memoryview(vfs.rom_ioctl(2, 0))[number * _ROOM : (number + 1) * _ROOM]
-            except (AttributeError, TypeError):  # this interpreter runs nothing from a partition, or there is none
-                with open(_FILE % number, "rb") as file:
-                    _check(lambda at, size: file.seek(at) and file.read(size))
-                found = _Files(_FILE % number)
-            else:
-                _check(lambda at, size: slot[at : at + size])
+            slot = _rom()
+            if slot:
+                slot = slot[number * _ROOM : (number + 1) * _ROOM]
+                check(lambda at, size: slot[at : at + size])
                 found = vfs.VfsRom(slot[_HEADER:])
+            else:
+                file = open(_FILES[number], "rb")  # noqa: SIM115 - it stays open: a name costs more than its content
+                check(lambda at, size: file.seek(at) and file.read(size))
+                found = _Files(file)
             vfs.mount(found, _PLACE % number)
         except Exception:  # whatever it is: no such image, or a damaged one
             return False
         sys.path.insert(0, _PLACE % number)
         self.number = number
         return True
+
+
+def _rom():
+    """The partition that this interpreter runs programs from, in its memory; None: there is no such thing here."""
+    try:
+        return memoryview(vfs.rom_ioctl(2, 0))
+    except (AttributeError, TypeError):
+        return None
+
+
+def _unchecked(piece):
+    pass
 
 
 def _check(piece):
@@ -117,11 +160,10 @@ class _Files:
     def __init__(self, bundle):
         self._bundle = bundle
         self._places = {}  # where a file begins and how long it is; of a folder None
-        with open(bundle, "rb") as file:
-            file.seek(_HEADER)
-            if _number(file) != _ROMFS:
-                raise ValueError
-            self._walk(file, "", _number(file) + file.seek(0, 1))
+        bundle.seek(_HEADER)
+        if _number(bundle) != _ROMFS:
+            raise ValueError
+        self._walk(bundle, "", _number(bundle) + bundle.seek(0, 1))
 
     def _walk(self, file, folder, end):
         """All records from here on to `end`; that of a file holds one more, its content."""
@@ -149,9 +191,8 @@ class _Files:
 
     def open(self, path, mode):
         at, size = self._places[path]
-        with open(self._bundle, "rb") as file:
-            file.seek(at)
-            return io.BytesIO(file.read(size))
+        self._bundle.seek(at)
+        return io.BytesIO(self._bundle.read(size))
 
 
 def _number(file):

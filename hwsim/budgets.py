@@ -2,7 +2,7 @@
 
 Everything is measured on the unmodified firmware: its code compiled for the ESP32, the rest in the simulator. So heap
 and seal are the desktop interpreter's, in octets of a chip where that can be told (`heap_used` in world/link.py), and
-times are virtual: computing costs none.
+times are virtual: computing costs none, reading and writing flash does.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import click
 from hwsim import bench_heap, bench_seal, mpy, power
 from hwsim.rig import Rig
 from hwsim.world import Track, World
-from hwsim.world.bracelet import FIRMWARE
+from hwsim.world.bracelet import FILES, FIRMWARE, Loaded
 
 BUDGETS = FIRMWARE / "budgets.toml"
 CHIP = "xtensawin"  # mpy-cross's name for the ESP32's processor
+IMAGES: dict[str, Loaded] = {"ROMFS": False, "bundle": True, "files": FILES}
 _DAY_S, _SETTLED_S = 86400, 3600
 
 
@@ -64,9 +65,26 @@ def measure() -> Iterator[Item]:
     seal = bench_seal.measure()["variants"]["native"]
     yield Item("heap allocated by a seal", seal["allocated"], allowed["seal"]["native_allocated"], "octets")
     yield Item("a typical message", seal["octets"], allowed["message"]["octets"], "octets")
+    for image, loaded in IMAGES.items():
+        # Of a board that was flashed as files before: it goes on so, and gets the bundle when it is flashed again.
+        budget = None if loaded == FILES else allowed["start"]["flash_reads"]
+        yield Item(f"flash reads until armed, {image}", flash_reads(loaded), budget, "")
     yield from _day(allowed)
     idle, _, _ = power.measure("reference", 24)
     yield Item("charge of a day at peace", round(idle.mah_a_day * 1000), allowed["power"]["day_uah"], "uAh")
+
+
+def flash_reads(loaded: Loaded) -> int:
+    """Read commands from reset to armed: of the second start with an identity, on each kind of image."""
+    with World(seed=1) as world, tempfile.TemporaryDirectory() as folder:
+        rig = Rig(world, Path(folder), loaded=loaded)
+        try:
+            rig.provision()
+            rig.bracelet.boot()
+            world.expect("firmware", "armed", within=30)
+            return rig.bracelet.flash.reads_until["armed"]
+        finally:
+            rig.close()
 
 
 def _day(allowed: dict[str, dict[str, int]]) -> Iterator[Item]:

@@ -54,7 +54,7 @@ def manifest(header, key):
     if not isinstance(signed, list) or len(signed) != 4 or signed[:2] != [_SIGN_HEADER, {}]:
         raise ValueError("header")
     _, _, payload, signature = signed
-    if not key or len(key) != 32:
+    if not key or not ed25519.good(key):
         raise ValueError("key")
     if not isinstance(payload, bytes) or not isinstance(signature, bytes):
         raise ValueError("header")

@@ -1,7 +1,7 @@
 """Signed bundles: one file with a version of the firmware, made by whoever releases it, checked by every bracelet.
 
 A bundle is 1024 octets of header and the ROMFS image (hwsim/mpy.py) of one kind of processor, as both lie in a slot of
-the bracelet's flash. The header is "TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2)
+the bracelet's flash; on a stock image the first program lies there so, too, but signed by nobody. The header is "TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2)
 with Ed25519 (RFC 9864) over the manifest, in deterministic CBOR (RFC 8949, 4.2.1):
 
     [format: 1, version, processor, size of the image in octets, its SHA-256]
@@ -17,11 +17,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import cbor2
+from nacl.bindings import crypto_core_ed25519_add
 from nacl.exceptions import BadSignatureError
+from nacl.exceptions import RuntimeError as NaClRuntimeError
 from nacl.signing import SigningKey, VerifyKey
 
 from hwsim import mpy
@@ -32,6 +35,11 @@ IMAGE_MAX = 0x20000 - HEADER  # a third of the partition `romfs`
 SIGN_HEADER = b"\xa1\x01\x32"  # << {1: -19} >>, alg: Ed25519
 LABEL = b"TCN1 bundle"
 FORMAT = 1
+FIRST = "/firmware.bin"  # the program of a stock image; MicroPython and slots.py find it by way of what is beside it
+BESIDE = ("/boot.py", "/main.py", "/slots.mpy")
+_SIGNATURE = 64  # octets
+_P = 2**255 - 19
+_NEUTRAL = b"\x01" + bytes(31)  # of the curve's points, encoded
 # Numbers of the processors for which there is an interpreter, desktops included: docs/reference/mpyfiles.rst.
 PROCESSORS = {None: 0, "x86": 1, "x64": 2, "xtensawin": 10, "rv32imc": 11}
 
@@ -77,11 +85,20 @@ def make(firmware: Path, march: str | None, key: SigningKey) -> bytes:
 
 def sign(version: int, number: int, image: bytes, key: SigningKey) -> bytes:
     """A bundle around this image; `number` is its `processor`. BundleError when it has no room in a slot."""
+    return _around(version, number, image, lambda manifest: key.sign(_to_sign(manifest)).signature)
+
+
+def unsigned(version: int, number: int, image: bytes) -> bytes:
+    """The same for the first image of a bracelet, which comes by cable and which nothing is asked about but whether it is
+    whole: no key vouches for it, and no bracelet installs it as an update."""
+    return _around(version, number, image, lambda _: bytes(_SIGNATURE))
+
+
+def _around(version: int, number: int, image: bytes, signature: Callable[[bytes], bytes]) -> bytes:
     if len(image) > IMAGE_MAX:
         raise BundleError(f"the image has {len(image)} octets, and a slot has room for {IMAGE_MAX}")
     manifest = cbor2.dumps([FORMAT, version, number, len(image), hashlib.sha256(image).digest()], canonical=True)
-    signature = key.sign(_to_sign(manifest)).signature
-    signed = cbor2.dumps([SIGN_HEADER, {}, manifest, signature], canonical=True)
+    signed = cbor2.dumps([SIGN_HEADER, {}, manifest, signature(manifest)], canonical=True)
     return (MAGIC + len(signed).to_bytes(2, "big") + signed).ljust(HEADER, b"\xff") + image
 
 
@@ -97,6 +114,8 @@ def check(octets: bytes, public: VerifyKey | None) -> Bundle:
         if cbor2.dumps([header, unprotected, manifest, signature], canonical=True) != signed:
             raise ValueError
         if public is not None:
+            if not is_public_key(bytes(public)):
+                raise BundleError("what it is checked with is no public key")
             public.verify(_to_sign(manifest), signature)
         form, version, number, size, digest = cbor2.loads(manifest)
     except BadSignatureError:
@@ -148,8 +167,25 @@ def read_key(file: Path) -> SigningKey:
 
 
 def read_public(file: Path) -> VerifyKey:
-    """The public half. BundleError."""
+    """The public half. BundleError: there is none, or a signature could never be genuine for it, or be so for many
+    messages."""
     try:
-        return VerifyKey(file.read_bytes())
-    except (OSError, ValueError, TypeError):
-        raise BundleError(f"{file} is no public key: 32 octets, made by `hwsim bundle key`") from None
+        octets = file.read_bytes()
+    except OSError:
+        octets = b""
+    if not is_public_key(octets):
+        raise BundleError(f"{file} is no public key: 32 octets, made by `hwsim bundle key`")
+    return VerifyKey(octets)
+
+
+def is_public_key(octets: bytes) -> bool:
+    """Whether it is the one encoding of a point of Ed25519's curve (RFC 8032, 5.1.3), whose order is more than 8."""
+    if len(octets) != 32 or int.from_bytes(octets, "little") & (1 << 255) - 1 >= _P:
+        return False
+    point = octets
+    try:
+        for _ in range(3):
+            point = crypto_core_ed25519_add(point, point)
+    except NaClRuntimeError:  # no such point
+        return False
+    return point != _NEUTRAL

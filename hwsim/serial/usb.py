@@ -21,7 +21,7 @@ from hwsim.serial.rom import SYNC, Chip, Loader
 from hwsim.serial.spiflash import SpiFlash
 from hwsim.world.bracelet import FIRMWARE, Bracelet
 from hwsim.world.device import SOFT_RESET
-from hwsim.world.link import LOADED, Interpreter, as_files
+from hwsim.world.link import LOADED, Interpreter, as_bundle
 
 if TYPE_CHECKING:
     from hwsim.world.gnss import Track
@@ -63,7 +63,7 @@ class UsbBracelet(Bracelet):
         self.battery.cut_off = self.board.sections.get("power", {}).get("usb_replaces_cell", False)
 
     def _make_flash(self) -> None:
-        """As it is. A new one has our firmware, as files."""
+        """As it is. A new one has our firmware, as flash.sh puts it onto a stock image."""
         fresh = not self.flash_path.exists()
         self.flash.partitions = ()
         self._rom: tuple[int, int] | None = None
@@ -81,8 +81,8 @@ class UsbBracelet(Bracelet):
         self.flash.nvs.place(self.flash_path, nvs.first if nvs else 0, nvs.size if nvs else 0)
 
     def install(self) -> None:
-        """Put wiring and firmware on its file system, as files; the bracelet is off."""
-        self.files.put_all({"/board.json": self.board.to_json().encode(), **as_files(self.firmware)})
+        """Put wiring and firmware on its file system; the bracelet is off."""
+        self.files.put_all({"/board.json": self.board.to_json().encode(), **as_bundle(self.firmware)})
 
     def _close_pipe(self) -> None:
         self.world.unwatch(self._read_fd)

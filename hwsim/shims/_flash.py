@@ -4,7 +4,12 @@ Modelled: erase to ones by sectors of 4096, programming only clears bits, readin
 both operations per sector, and the time they take: 0.7 ms a page of 256, 45 ms a sector, typical for a W25Q32FV
 (Winbond's data sheet, AC electrical characteristics, tPP and tSE). At which operation the supply fails, and what that
 leaves, is the world's to say (world/chip.py): from operation `ask` on it is asked before each.
-Not modelled: read time, wear-out, times of files (on an ESP32 each file has the time it was last written).
+Reads are counted as the commands that a chip needs for them, and each is charged (world/chip.py, READ_US). littlefs reads
+as on a chip: with MicroPython's own sizes, 32 octets at least and 128 at once (extmod/vfs_lfsx.c). A ROMFS is in the
+address space and costs none.
+Not modelled: wear-out; times of files (on an ESP32 each file has the time it was last written, and opening it reads
+that); that the chip's own modules are looked for in all of sys.path whenever they are imported (py/builtinimport.c), where
+the shims in their place are looked for once.
 """
 
 from binascii import hexlify
@@ -17,6 +22,7 @@ from micropython import const
 SECTOR = 4096
 _PAGE_US = const(700)
 _ERASE_US = const(45000)
+_COMMAND = const(64)  # octets that one read command brings: ESP-IDF, hal/spi_flash_hal.h, SPI_FLASH_HAL_MAX_READ_BYTES
 _BOOT = "# This file is executed on every boot (including wake-boot from deepsleep)\n"
 _CORRUPTED = "The filesystem appears to be corrupted. Erase the flash, and write MicroPython again.\n"
 _ONES = b"\xff" * SECTOR  # made at boot: erasing takes nothing of the firmware's heap
@@ -38,6 +44,12 @@ class Nor:
         return self._first * SECTOR
 
     def readblocks(self, sector, buf, offset=0):
+        commands = (len(buf) + _COMMAND - 1) // _COMMAND
+        self._chip.reads += commands
+        _hw.charge(self._chip.read_us * commands)
+        self._read(sector, buf, offset)
+
+    def _read(self, sector, buf, offset):
         self._chip.file.seek((self._first + sector) * SECTOR + offset)
         self._chip.file.readinto(buf)
 
@@ -50,7 +62,7 @@ class Nor:
         self._chip.before(address, buf)
         if not self.worn:
             old = bytearray(len(buf))
-            self.readblocks(sector, old, offset)
+            self._read(sector, old, offset)
             for byte in old:
                 if byte != 255:
                     buf = bytes(old[i] & buf[i] for i in range(len(buf)))
@@ -82,6 +94,8 @@ class Chip:
         self._wear = open(wear, "r+b") if wear else None  # noqa: SIM115
         self._operations = 0
         self.ask = ask  # the operation before which the world wants to be asked, or None
+        self.reads = 0  # commands, since this start
+        self.read_us = 0  # what each takes
 
     def before(self, address, data):
         self._operations += 1
@@ -97,9 +111,10 @@ class Chip:
             self._wear.write(count.to_bytes(4, "little"))
 
 
-def open_chip(path, wear, ask, places, worn):
+def open_chip(path, wear, ask, places, worn, read_us):
     global chip
     chip = Chip(path, wear, ask)
+    chip.read_us = read_us
     for kind, subtype, address, size, label, first in places:
         flash = Nor(chip, first // SECTOR, size // SECTOR)
         flash.worn = worn and label == "journal"

@@ -99,7 +99,7 @@ def firmware():
         kw.pop("file", None)
         text = io.StringIO()
         host_print(*args, file=text, **kw)
-        _hw.post("console", text.getvalue())
+        _hw.post("console", text.getvalue(), _flash.chip.reads)
 
     import uos
 
@@ -164,7 +164,7 @@ def _prompt(uos):
 
 def run():
     get = _hw.cfg.get
-    _flash.open_chip(get("flash"), get("wear"), get("ask"), get("partitions"), get("worn", False))
+    _flash.open_chip(get("flash"), get("wear"), get("ask"), get("partitions"), get("worn", False), get("read_us", 0))
     if not get("console"):
         _flash.mount()
     if get("mode") == "files":

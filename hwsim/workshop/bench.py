@@ -195,7 +195,7 @@ class Bench:
         rom = partitions.romfs(self._table())
         if rom is None and not self._board["chip"].get("psram_mb", 0):
             raise Trouble(
-                f"this image has no romfs partition, and {self._board.name} no PSRAM: loaded from files the firmware "
+                f"this image has no romfs partition, and {self._board.name} no PSRAM: loaded from a file the firmware "
                 "has no room in its heap. Build firmware/image/TOCSIN_ESP32, and name it with --image FILE; nothing "
                 "was written to the board"
             )
@@ -240,7 +240,8 @@ class Bench:
                 self._cable.esptool(*words, within=_WRITE_S, progress=self._person.progress)
             finally:
                 image.unlink(missing_ok=True)
-        files = build.files(made, self._board, self._options.update_key, on_rom=rom is not None)
+        program = build.bundled(made, self.progress.facts["march"]) if rom is None else {}
+        files = build.files(self._board, self._options.update_key, program)
         stage = self._options.state / f"{self._chip.mac}.files"
         build.install(self._cable, files, stage, _COPY_S, on_rom=rom is not None)
         firmware = {"version": bundle.version_of(FIRMWARE), "sha256": build.digest(made), "rom": rom is not None}

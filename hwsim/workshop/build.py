@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from hwsim import mpy
+from hwsim import bundle, mpy
 from hwsim.board import Board
 from hwsim.toolchain import MPY_VERSION
 from hwsim.workshop.tools import Cable
@@ -16,6 +16,7 @@ from hwsim.workshop.trouble import Trouble
 from hwsim.world.bracelet import FIRMWARE
 from hwsim.world.link import HEAP, LOADED
 
+SLOTS = "slots.mpy"
 SELFTEST, SMSDRILL = "selftest", "smsdrill"  # modules that run on the bracelet and don't stay there
 # What mpy-cross calls the architectures, by their number (docs/reference/mpyfiles.rst).
 _ARCHITECTURES = (
@@ -30,7 +31,9 @@ WHO = (
     "bool(esp32.Partition.find(esp32.Partition.TYPE_DATA, label='journal')), gc.mem_free() + gc.mem_alloc())"
 )
 _OLDEST = (1, 25)
-_FILES_HEAP = HEAP + LOADED  # what a simulated bracelet that loads files has (firmware/README.md, The image)
+_FILES_HEAP = HEAP + LOADED  # what a simulated bracelet that loads its modules has (firmware/README.md, The image)
+# Before a module of ours is imported at the prompt: the program is found as main.py finds it, the module in "/".
+FIND = "import sys, slots; slots.Choice(); sys.path.append('')"
 KEY = "update.key"
 NO_KEY = f"""
 import os
@@ -82,12 +85,12 @@ def found(said: str, port: str) -> Found:
 
 
 def refuse_small(heap: int, port: str) -> None:
-    """Trouble when the firmware, loaded from files, has no room in so many octets of heap."""
+    """Trouble when the firmware, loaded into the heap, has no room in so many octets of it."""
     if heap < _FILES_HEAP:
         raise Trouble(
-            f"MicroPython at {port} has {heap >> 10} KB of heap, and the firmware as files needs {_FILES_HEAP >> 10} "
-            "KB: its PSRAM is missing or not found, or the image was built without it; see [image] in the board file, "
-            "or build firmware/image/TOCSIN_ESP32, which needs none, and run this with --image FILE --from-start"
+            f"MicroPython at {port} has {heap >> 10} KB of heap, and the firmware in its heap needs "
+            f"{_FILES_HEAP >> 10} KB: its PSRAM is missing or not found, or the image was built without it; see "
+            "[image] in the board file, or build firmware/image/TOCSIN_ESP32, which needs none, and run this with --image FILE --from-start"
         )
 
 
@@ -140,15 +143,22 @@ def rom(made: Path, image: Path, room: int) -> Path:
         mpy.make_rom(Path(scratch), image)
     room = min(room, 0x20000)  # what follows in such a partition is for updates (firmware/slots.py)
     if image.stat().st_size > room:
-        raise Trouble(f"the firmware takes {image.stat().st_size} octets, and the image's romfs partition has {room}")
+        raise Trouble(f"the firmware takes {image.stat().st_size} octets, and has room for {room}")
     return image
 
 
-def files(made: Path, board: Board, key: bytes | None, *, on_rom: bool) -> dict[str, bytes]:
+def bundled(made: Path, processor: str | None) -> dict[str, bytes]:
+    """The same for an image that runs nothing from a partition: all of it in one bundle, and what finds it there."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
+        image = rom(made, Path(scratch) / "romfs", bundle.IMAGE_MAX).read_bytes()
+    whole = bundle.unsigned(bundle.version_of(FIRMWARE), bundle.processor(processor), image)
+    return {SLOTS: (made / SLOTS).read_bytes(), bundle.FIRST.lstrip("/"): whole}
+
+
+def files(board: Board, key: bytes | None, program: dict[str, bytes]) -> dict[str, bytes]:
     """What goes into the file system; main.py follows last of all, so that half an installation never starts. `key`:
-    the maker's public one."""
-    modules = {} if on_rom else {name: file.read_bytes() for name, file in _parts(made).items()}
-    return {"board.json": board.to_json().encode(), **modules} | ({} if key is None else {KEY: key})
+    the maker's public one. `program`: `bundled`, or nothing where it is run from a partition."""
+    return {"board.json": board.to_json().encode(), **program} | ({} if key is None else {KEY: key})
 
 
 def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float, *, on_rom: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwsim.board import Board
-from hwsim.workshop.build import SELFTEST
+from hwsim.workshop.build import FIND, SELFTEST
 from hwsim.workshop.people import Person
 from hwsim.workshop.tools import Cable
 from hwsim.workshop.transcript import event
@@ -164,5 +164,5 @@ def run(cable: Cable, made: Path, board: Board, person: Person) -> dict[str, dic
 def _part(cable: Cable, part: str, person: Person) -> Heard:
     heard = Heard(person.do, person.tell)
     within = _RADIO_S if part == "radio" else _PART_S
-    cable.mpremote("exec", f"import {SELFTEST}; {SELFTEST}.main('{part}')", within=within, line=heard.hear)
+    cable.mpremote("exec", f"{FIND}; import {SELFTEST}; {SELFTEST}.main('{part}')", within=within, line=heard.hear)
     return heard

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hwsim.workshop.build import SMSDRILL
+from hwsim.workshop.build import FIND, SMSDRILL
 from hwsim.workshop.people import Person
 from hwsim.workshop.tools import Cable
 from hwsim.workshop.transcript import Life, event
@@ -124,7 +124,7 @@ def run(
             took = round(time.monotonic() - begin, 1)
 
     module = f"{SMSDRILL}.mpy"
-    start = f"import os, {SMSDRILL}; os.remove('{module}'); {SMSDRILL}.main({int(patience)})"
+    start = f"{FIND}; import os, {SMSDRILL}; os.remove('{module}'); {SMSDRILL}.main({int(patience)})"
     within = _NETWORK_S + patience + _START_S
     try:
         cable.mpremote("fs", "cp", str(made / module), f":{module}", "+", "exec", start, within=within, line=hear)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hwsim import board as boards
 from hwsim.chips import mask
@@ -11,7 +11,7 @@ from hwsim.world import flash as flash_image
 from hwsim.world.chip import ROMFS
 from hwsim.world.device import Device, part_suffix
 from hwsim.world.gnss import Gnss, Track
-from hwsim.world.link import LOADED, as_files
+from hwsim.world.link import LOADED, as_bundle, as_files
 from hwsim.world.modem_gnss import AtLine, Receiver
 from hwsim.world.modem_ports import on_uart
 from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch, Strap
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
+FILES: Literal["files"] = "files"
+Loaded = bool | Literal["files"]
 
 
 class Bracelet(Device):
     def __init__(
         self, world: World, name: str, board: str | Path, firmware: str | Path | None, flash: str | Path, phone: str,
-        track: Track | None, rtc_start: int | None, loaded: bool = False,
+        track: Track | None, rtc_start: int | None, loaded: Loaded = False,
     ) -> None:  # fmt: skip
-        """`loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS: the firmware is in files."""
+        """`loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS. The firmware is one bundle in its
+        file system; FILES: it is in files there, as flash.sh left it on boards before."""
         super().__init__(world, name, Path(firmware or FIRMWARE).resolve(), Path(flash).resolve(), rtc_start)
         self._loaded = loaded
         if not (self.firmware / "main.py").exists():
@@ -47,7 +50,7 @@ class Bracelet(Device):
         files = {"/board.json": self.board.to_json().encode()}
         if self._loaded:
             self.flash.partitions = tuple(each for each in self.flash.partitions if each != ROMFS)
-            files |= as_files(self.firmware)
+            files |= as_files(self.firmware) if self._loaded == FILES else as_bundle(self.firmware)
         self.files.put_all(files)
 
     def _wire(self, suffix: str, track: Track | None) -> None:

@@ -21,6 +21,10 @@ from hwsim.world.nvs import Nvs
 SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB; its end is program and journal here
 JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
 _BEGIN = 0x200000  # of an ordinary device's image in its chip
+# What a read command takes. ESP-IDF's threshold for reads of 4 octets, each a command, is 35,200 octets a second, "about
+# 70% of the average test data" (components/idf_test/include/esp32/idf_performance_target.h, ..._RD_4B): 80 us on average.
+# Most of it is stopping the cache; the octets of a longer one, of at most 64, make little of it.
+READ_US = 80
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
 
 
@@ -56,6 +60,9 @@ class Chip:
         self.cut_in: int | None = None
         self.cut_how = TORN
         self.journal_worn = False  # from the next start on: neither programs nor erases change its cells
+        self.read_us = READ_US  # from the next start on; 0: reading takes no time
+        self.reads = 0  # commands of this start, until the last line on the console
+        self.reads_until: dict[str, int] = {}  # the same, until the first event of each name
         self._cut_at: int | None = None
         self._seed = seed
         self._at_power_on = 0
@@ -128,6 +135,7 @@ class Chip:
         """An interpreter is about to use it."""
         self.prepare()
         self._at_boot = sum(self._counts())
+        self.reads, self.reads_until = 0, {}
         self.nvs.unmount()
         if self.cut_in is not None:
             self._cut_at, self.cut_in = self._total() + self.cut_in, None
@@ -136,6 +144,7 @@ class Chip:
         """What the interpreter is told of it at its start."""
         return {
             "wear": str(self.wear_path), "ask": self.ask(), "partitions": self.partitions, "worn": self.journal_worn,
+            "read_us": self.read_us,
         }  # fmt: skip
 
     def ask(self) -> int | None:

@@ -352,6 +352,7 @@ class Device:
 
     def _output(self, device: str, args: list[Any]) -> None:
         if device == "console":
+            self.flash.reads = args[1]
             self._print(args[0])
         elif device == "wdt":
             if self._watchdog:
@@ -434,6 +435,7 @@ class Device:
         self.console.append(line)
         event = parse_line(line)
         if event:
+            self.flash.reads_until.setdefault(event[0], self.flash.reads)
             self.world.note(self.firmware_name, event[0], **event[1])
         elif self.world.trace_console:
             self.note("console", text=line)

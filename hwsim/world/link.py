@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hwsim import mpy, toolchain
+from hwsim import bundle, mpy, toolchain
 
 # Made once: json.dumps with separators makes an encoder each time, and json.loads guesses the encoding of octets.
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -92,6 +92,15 @@ def as_files(folder: Path) -> dict[str, bytes]:
     place = compiled(folder)
     found = sorted(file for file in place.rglob("*") if file.is_file())
     return {f"/{file.relative_to(place).as_posix()}": file.read_bytes() for file in found}
+
+
+def as_bundle(folder: Path) -> dict[str, bytes]:
+    """The same as flash.sh puts it onto a stock image: what MicroPython itself must find, and all of it in a bundle."""
+    march, files = toolchain.mpy_march(tuple(toolchain.micropython())), as_files(folder)
+    if not (folder / "slots.py").exists():  # another firmware, which knows no bundles
+        return files
+    image = bundle.unsigned(bundle.version_of(folder), bundle.processor(march), mpy.rom(folder, march).read_bytes())
+    return {name: files[name] for name in bundle.BESIDE if name in files} | {bundle.FIRST: image}
 
 
 def _version(stat: os.stat_result) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hwsim.world.bracelet import Bracelet
+from hwsim.world.bracelet import Bracelet, Loaded
 from hwsim.world.certs import Authority
 from hwsim.world.clock import FOREVER, Clock, Timer
 from hwsim.world.device import Device
@@ -224,10 +224,10 @@ class World:
         track: Track | None = None,
         rtc_start: int | None = None,
         name: str | None = None,
-        loaded: bool = False,
+        loaded: Loaded = False,
     ) -> Bracelet:
-        """A bracelet, switched off. Without `flash` its memory ends with the world. `loaded`: its firmware is in files,
-        on a stock image of MicroPython."""
+        """A bracelet, switched off. Without `flash` its memory ends with the world. `loaded`: on a stock image of
+        MicroPython; see `Bracelet`."""
         number = len(self.bracelets) + 1
         name = name or ("bracelet" if number == 1 else f"bracelet{number}")
         flash = flash or self._folder / f"{name}.flash"

@@ -65,4 +65,5 @@ def test_the_command_compares_all_of_them() -> None:
     assert [item for item in items if not item.met] == []
     compared = {item.name for item in items if item.budget is not None}
     assert {"code, all", "heap armed", "heap alarm", "from power-on to armed", "sectors erased in a day"} <= compared
+    assert {"flash reads until armed, ROMFS", "flash reads until armed, bundle"} <= compared
     assert {"heap allocated by a seal", "a typical message", "charge of a day at peace"} <= compared

@@ -11,7 +11,8 @@ from hwsim import bundle, mpy
 from hwsim.powercut.release import KEY
 from hwsim.world import chip
 from hwsim.world.bracelet import FIRMWARE
-from tests.firmware.updates import either, firmware, flip, march
+from tests import edwards
+from tests.firmware.updates import each, either, firmware, flip, march
 
 SLOTS = [chip.ROMFS.first + number * 0x20000 for number in (1, 2)]  # in the image of the flash
 
@@ -24,7 +25,7 @@ def updating(make_bench, world):
         bench = make_bench(**options)
         give(bench, octets)
         bench.bracelet.boot()
-        world.expect("firmware", "armed", within=5)
+        world.expect("firmware", "armed", within=10)
         return bench
 
     return make
@@ -39,7 +40,7 @@ def felt(bench, since_us):
     return bench.bracelet.haptic.felt_since(since_us)
 
 
-@either
+@each
 def test_a_new_version_is_installed_tried_and_kept(updating, release, world, loaded):
     bench = updating(release(2), loaded=loaded)
     firmware(world, "installed", version=2)
@@ -120,6 +121,19 @@ def test_another_makers_and_another_processors_are_refused(updating, release, wo
 def test_without_the_makers_key_nothing_is_installed(make_bench, release, world):
     bench = make_bench()
     bench.bracelet.files.put("/update.bin", release(2))
+    bench.bracelet.boot()
+    world.expect("firmware", "refused", within=60, what="update", reason="key")
+
+
+@pytest.mark.parametrize("kind", ["too short", "no point", "not canonical", "small order, 0", "small order, 2"])
+def test_with_a_key_that_is_none_nothing_is_installed(make_bench, release, world, kind):
+    """Of small order: with R the neutral point and S = 0 such a signature is good for every message, or one in four."""
+    octets = bytearray(release(2))
+    end = 6 + int.from_bytes(octets[4:6], "big")
+    octets[end - 64 : end] = edwards.encode(edwards.NEUTRAL) + bytes(32)
+    bench = make_bench()
+    bench.bracelet.files.put("/update.key", edwards.BAD_KEYS[kind])
+    bench.bracelet.files.put("/update.bin", bytes(octets))
     bench.bracelet.boot()
     world.expect("firmware", "refused", within=60, what="update", reason="key")
 

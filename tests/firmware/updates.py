@@ -8,9 +8,10 @@ import pytest
 
 from hwsim import bundle, toolchain
 from hwsim.powercut.release import KEY
-from hwsim.world.bracelet import FIRMWARE
+from hwsim.world.bracelet import FILES, FIRMWARE
 
-either = pytest.mark.parametrize("loaded", [False, True], ids=["romfs", "files"])  # see firmware/README.md, The image
+either = pytest.mark.parametrize("loaded", [False, True], ids=["romfs", "bundle"])  # see firmware/README.md, The image
+each = pytest.mark.parametrize("loaded", [False, True, FILES], ids=["romfs", "bundle", "files"])
 
 
 def march():

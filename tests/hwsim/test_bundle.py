@@ -8,11 +8,12 @@ import stat
 import cbor2
 import pytest
 from click.testing import CliRunner
-from nacl.signing import SigningKey
+from nacl.signing import SigningKey, VerifyKey
 
 from hwsim import bundle
 from hwsim.cli import main
 from hwsim.world.bracelet import FIRMWARE
+from tests import edwards
 
 KEY = SigningKey(bytes(range(32)))
 IMAGE = bytes(range(256)) * 20
@@ -68,6 +69,21 @@ def test_what_is_wrong_is_said(octets: bytes, why: str) -> None:
 def test_an_image_without_room_in_a_slot_is_refused() -> None:
     with pytest.raises(bundle.BundleError, match="has room for"):
         bundle.sign(7, 6, bytes(bundle.IMAGE_MAX + 1), KEY)
+
+
+@pytest.mark.parametrize("kind", edwards.BAD_KEYS)
+def test_what_is_no_public_key_checks_nothing(tmp_path, kind: str) -> None:
+    file, public = tmp_path / "bundle", tmp_path / "maker.pub"
+    octets = bytearray(made())
+    end = 6 + int.from_bytes(octets[4:6], "big")
+    octets[end - 64 : end] = edwards.encode(edwards.NEUTRAL) + bytes(32)
+    file.write_bytes(octets)
+    public.write_bytes(edwards.BAD_KEYS[kind])
+    status, said = run("check", file, "--public", public)
+    assert (status, "is no public key" in said) == (1, True)
+    if len(edwards.BAD_KEYS[kind]) == 32:
+        with pytest.raises(bundle.BundleError, match="no public key"):
+            bundle.check(bytes(octets), VerifyKey(edwards.BAD_KEYS[kind]))
 
 
 def test_key_bundle_check(tmp_path) -> None:

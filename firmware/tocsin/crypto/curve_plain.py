@@ -164,8 +164,19 @@ def negate(point):
     return -x, y, z, -t
 
 
+def small(point):
+    """Whether the order is 1, 2, 4 or 8: then eight times the point is the neutral one."""
+    x, y, z, _ = double(double(double(point)))
+    return not x % P and not (y - z) % P
+
+
 def sum_of_multiples(k, p, m, q):
-    """The encoding of k p + m q. For public values: time depends on them."""
+    """The encoding of k p + m q."""
+    return encode(sum_of(k, p, m, q))
+
+
+def sum_of(k, p, m, q):
+    """k p + m q. For public values: time depends on them."""
     p2 = prepare(p)
     q2 = prepare(q)
     both = prepare(add(p, q2))
@@ -176,7 +187,7 @@ def sum_of_multiples(k, p, m, q):
         chosen = choices[(k >> i & 1) | (m >> i & 1) << 1]
         if chosen:
             result = add(result, chosen)
-    return encode(result)
+    return result
 
 
 BASE = decode(b"\x58" + b"\x66" * 31)

@@ -52,15 +52,31 @@ class Signer:
         return sign(self._scalar, self._prefix, self.public, msg, os.urandom(32))
 
 
-def verify(public_key, msg, signature):
-    """Whether `signature` is genuine. Slow (the general case needs no table): not for the alarm path."""
+def _key(octets):
+    """The point of a public key, or None: not 32 octets, not the one encoding of a point, or one of small order, for
+    which a signature may be good for many messages."""
     from tocsin.crypto import curve_plain as plain
 
-    if len(signature) != 64 or len(public_key) != 32:
+    point = plain.decode(octets) if len(octets) == 32 else None
+    return None if point is None or plain.small(point) else point
+
+
+def good(public_key):
+    """Whether a signature can be genuine for this key at all."""
+    return _key(public_key) is not None
+
+
+def verify(public_key, msg, signature):
+    """Whether `signature` is genuine, by the rule in firmware/README.md, Updates. Slow (the general case needs no
+    table): not for the alarm path."""
+    from tocsin.crypto import curve_plain as plain
+
+    point = _key(public_key)
+    if point is None or len(signature) != 64:
         return False
     s = _number(signature[32:])
-    point = plain.decode(public_key)
-    if s >= _L or point is None:
+    if s >= _L:
         return False
     challenge = _number(sha512(signature[:32], public_key, msg)) % _L
-    return plain.sum_of_multiples(s, plain.BASE, challenge, plain.negate(point)) == signature[:32]
+    found = plain.sum_of(s, plain.BASE, challenge, plain.negate(point))
+    return plain.encode(found) == signature[:32] and not plain.small(found)

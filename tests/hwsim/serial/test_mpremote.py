@@ -36,7 +36,8 @@ def test_files(mpremote, tmp_path):
     assert mpremote("fs", "ls", ":box").split() == ["ls", ":box", "22304", "a.bin", "22", "b.txt"]
     tree = mpremote("fs", "tree")
     assert "├── box\n│   ├── a.bin\n│   └── b.txt\n" in tree
-    assert "app.mpy" in tree  # compiled, as flashed
+    assert "slots.mpy" in tree  # compiled, as flashed; all else is in the bundle
+    assert "firmware.bin" in tree
     assert ".sim" not in tree
     mpremote("fs", "rm", ":box/a.bin")
     mpremote("fs", "rm", ":box/b.txt")

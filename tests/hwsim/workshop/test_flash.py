@@ -280,7 +280,9 @@ def test_an_image_for_which_the_board_has_too_little_memory_is_refused(relay, er
 
 def test_what_is_no_key_is_refused_before_anything_is_touched(tmp_path):
     (tmp_path / "maker").write_text(bytes(32).hex())
-    for file in ("maker", "none.pub"):
+    (tmp_path / "zero.pub").write_bytes(bytes(32))  # a point of order 4
+    (tmp_path / "one.pub").write_bytes(b"\x01" + bytes(31))  # the neutral one
+    for file in ("maker", "none.pub", "zero.pub", "one.pub"):
         done = CliRunner().invoke(main, ["--board", "devkit", "--dry-run", "--update-key", str(tmp_path / file)])
         assert done.exit_code == 2 and f"{file} is no public key" in done.output
     (tmp_path / "maker.pub").write_bytes(KEY)
