@@ -101,7 +101,7 @@ def test_a_second_tls_socket_finds_no_memory_until_the_first_is_closed(world, fi
             print("@second error=%s" % errno.errorcode[error.errno])
         first.close()
         first.close()
-        connect()
+        third = connect()
         print("@third")
         try:
             connect()
