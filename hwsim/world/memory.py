@@ -2,7 +2,7 @@
 
 The chip's free memory is in pieces that don't touch. MicroPython's heap is an area of it, which grows: by as much as it
 has (so it doubles), or by the largest piece if that is less, and keeps it until the area is empty (py/gc.c,
-gc_try_add_heap). What the libraries need must be free in pieces too, the input buffer of TLS in one of 16,717 octets.
+gc_try_add_heap). In our own image it has two areas from the start and no more. What the libraries need must be free in pieces too, the input buffer of TLS in one of 16,717 octets.
 
 Where the figures come from, since nobody has measured our own image:
 - `STOCK`: micropython issue 8940 (jimmo: the four pieces, with their addresses) and 14421 (piotrwest, 2025: of the
@@ -50,26 +50,26 @@ UNTRUSTED = 1  # mbedTLS takes a signature that it had no memory to check for a 
 @dataclass(frozen=True)
 class Image:
     """What an image of MicroPython leaves. `pieces`: free when MicroPython starts, in the order in which malloc looks.
-    `second`: octets of the one area by which its heap may grow; None: it doubles, again and again."""
+    `areas`: of its heap, from the start on; if it `grows`, more come, as many as it takes."""
 
     name: str
     pieces: tuple[int, ...]
-    first: int
-    second: int | None = None
+    areas: tuple[int, ...]
+    grows: bool = True
     rx_buffers: int = 10
     socket: int = 7 * KB
     keeps_certificate: bool = True
     psram: int = 0
 
 
-STOCK = Image("stock", (4_452, 63_488, 13_440, 112_208), 56 * KB)
+STOCK = Image("stock", (4_452, 63_488, 13_440, 112_208), (56 * KB,))
 OWN = Image(
-    "TOCSIN_ESP32", (63_488 + 0xDB5C - _PARTS, 13_440, 112_208), 104 * KB, second=36 * KB, rx_buffers=4,
-    socket=4 * KB, keeps_certificate=False,
+    "TOCSIN_ESP32", (63_488 + 0xDB5C - _PARTS, 13_440, 112_208), (104 * KB, 36 * KB), grows=False,
+    rx_buffers=4, socket=4 * KB, keeps_certificate=False,
 )  # fmt: skip
-SPIRAM = Image("with PSRAM", STOCK.pieces, 64 * KB, psram=2 * KB * KB)  # at least; the S3's pieces are larger
+SPIRAM = Image("with PSRAM", STOCK.pieces, (64 * KB,), psram=2 * KB * KB)  # at least; the S3's pieces are larger
 # Python's octets that the simulator can give the firmware on OWN, as its own interpreter counts them.
-HEAP = OWN.first + (OWN.second or 0) - UNCOUNTED
+HEAP = sum(OWN.areas) - UNCOUNTED
 
 
 def image_of(board: Board, loaded: bool) -> Image:
@@ -153,7 +153,8 @@ class Memory:
         self.heap = Pieces(image.pieces + ((image.psram,) if image.psram else ()))
         self._taken: dict[str, list[Block]] = {}
         self._areas: list[int] = []
-        self._grow(image.first)
+        for area in image.areas:
+            self._grow(area)
         self.take("serial ports", (2048 + 256 + 600, 4096 + 256 + 600))
         self.tighten(self.kept_free)
 
@@ -167,9 +168,8 @@ class Memory:
     def uses(self, octets: int) -> None:
         """So many of them are in use: grow until that is enough, or nothing is left to grow into."""
         part, whole = _FULL
-        while octets > self.python * part // whole:
-            more = self.python if self.image.second is None else self.image.second if len(self._areas) == 1 else 0
-            if not more or not self._grow(min(more, self.heap.largest)):
+        while self.image.grows and octets > self.python * part // whole:
+            if not self._grow(min(self.python, self.heap.largest)):
                 break
 
     def _grow(self, octets: int) -> bool:
