@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hwsim.scenario import receiver, supply, wearer
+from hwsim.scenario import memory, receiver, supply, wearer
 from hwsim.scenario.vocabulary import ACTIONS, Action, ActionError, Parameter, Value, check, do
 from hwsim.scenario.vocabulary import action as _action
 from hwsim.scenario.vocabulary import seconds as _seconds
@@ -22,7 +22,19 @@ from relay.registry import RegistryError
 if TYPE_CHECKING:
     from hwsim.rig import Rig
 
-__all__ = ["ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "do", "receiver", "supply", "wearer"]
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "ActionError",
+    "Parameter",
+    "Value",
+    "check",
+    "do",
+    "memory",
+    "receiver",
+    "supply",
+    "wearer",
+]
 
 DAY_S = 86400
 HOME_CELL, FOREIGN_CELL = (1, 1, 0x1A2B, 0x01C3D4), (1, 2, 0x0C0D, 0x00A0B1)  # in the test networks 001 01 and 001 02

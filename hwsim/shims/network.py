@@ -2,6 +2,8 @@
 Not modelled: access point mode, IPv6, power saving.
 """
 
+import gc
+
 import _hw
 
 STA_IF = 0
@@ -38,6 +40,12 @@ def __getattr__(name):
     return PPP
 
 
+def _need(what, allocated=0):
+    # Memory of the chip's, as the port says that there is none (network_common.c, ESP_ERR_NO_MEM).
+    if _hw.call("memory", what, what, allocated):
+        raise OSError("WiFi Out of Memory")
+
+
 class WLAN:
     IF_STA = STA_IF
     IF_AP = AP_IF
@@ -51,6 +59,7 @@ class WLAN:
         if interface != STA_IF:
             raise OSError("only the station interface is simulated")
         if cls._station is None:
+            _need("wifi", gc.mem_alloc())  # esp_wifi_init
             cls._station = super().__new__(cls)
             cls._station._active = False
             cls._station._status = STAT_IDLE
@@ -71,21 +80,27 @@ class WLAN:
         if on is None:
             return self._active
         if bool(on) != self._active:
-            self._active = bool(on)
-            if not on:
+            if on:
+                _need("station")
+            else:
                 self._status = STAT_IDLE
+                _hw.post("memory", "give", "station")
+                _hw.post("memory", "give", "join")
+            self._active = bool(on)
             _hw.post("wifi", "active", self._active)
         return self._active
 
     def connect(self, ssid=None, key=None, *, bssid=None):
         if not self._active:
             raise OSError("STA must be active")
+        _need("join")
         self._ssid = ssid or self._ssid
         self._status = STAT_CONNECTING
         _hw.post("wifi", "connect", self._ssid, key)
 
     def disconnect(self):
         self._status = STAT_IDLE
+        _hw.post("memory", "give", "join")
         _hw.post("wifi", "disconnect")
 
     def isconnected(self):

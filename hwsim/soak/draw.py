@@ -108,6 +108,7 @@ FAULTS: Mapping[str, Fault] = {
     "settings_damaged": Fault(1),
     "board_damaged": Fault(1),
     "receiver_wrong": Fault(1, _LONG),
+    "memory_tight": Fault(1, _LONG, lambda draw: {"free_kb": draw.randint(0, 50)}),
 }  # fmt: skip
 
 # What ends a fault by the same action with another argument, where that is not its default or the action is a setting.

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hwsim import bundle, mpy, toolchain
+from hwsim.world import memory
 
 # Made once: json.dumps with separators makes an encoder each time, and json.loads guesses the encoding of octets.
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -30,10 +31,9 @@ _decode = json.JSONDecoder().decode
 
 SHIMS = Path(__file__).resolve().parent.parent / "shims"
 
-# What the firmware has for its objects, in octets of a chip with 32-bit words, and for TLS, which here takes its
-# buffers from the same heap. An ESP32 without PSRAM gives MicroPython 64 KB at start and more while there is memory
-# (ports/esp32, MICROPY_GC_INITIAL_HEAP_SIZE, MICROPY_GC_SPLIT_HEAP_AUTO), older releases 111 KB for good, without TLS.
-HEAP = 128 * 1024
+# What the firmware has for its objects, in octets of a chip with 32-bit words: MicroPython's heap in our own image
+# (world/memory.py). What TLS takes is not in it, neither here, where it is the host's, nor on the chip.
+HEAP = memory.HEAP
 LOADED = 72 * 1024  # more of it, where modules are loaded from files and not run from a ROMFS (measured: 60 KB)
 # What is no heap on the chip and is here, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does: the
 # shims with the link's buffer, where the chip has modules in flash, and the buffers of two UARTs (68 or 87 KB); what a

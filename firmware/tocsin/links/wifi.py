@@ -12,7 +12,8 @@ import time
 
 import network
 
-from tocsin import aio
+from tocsin import aio, log
+from tocsin.links import shortage
 
 JOIN_MS = 15000
 LOOK_MS = 500
@@ -79,7 +80,9 @@ class Wifi:
             self._on_state(False)
             while True:
                 await asyncio.sleep_ms(3600000)
-        self._wlan.active(True)
+        while not self._switch_on():
+            self._on_state(False)
+            await asyncio.sleep_ms(PAUSE_MAX_MS)
         pause = PAUSE_MS
         while True:
             networks = self._networks
@@ -103,10 +106,21 @@ class Wifi:
             hurried = await aio.wait(self._hurry, pause)
             pause = PAUSE_MS if hurried else min(pause * 2, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
 
+    def _switch_on(self):
+        try:
+            self._wlan.active(True)
+        except OSError as error:  # no memory
+            log.event("failed", path="net", reason=log.reason(error))
+            return False
+        return True
+
     async def _join(self, ssid, key):
         try:
             self._wlan.connect(ssid, key)
-        except OSError:  # the driver is still busy with the last attempt
+        except OSError as error:
+            if shortage.short(error):
+                return False
+            # The driver is still busy with the last attempt.
             await asyncio.sleep_ms(LOOK_MS)
         for _ in range(JOIN_MS // LOOK_MS):
             if self._wlan.isconnected():
