@@ -93,4 +93,4 @@ def wake_on_ext1(pins=None, level=0):
 
 
 def gpio_deep_sleep_hold(enable):
-    pass
+    _hw.post("hold", bool(enable))

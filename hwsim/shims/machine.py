@@ -47,7 +47,7 @@ def lightsleep(time_ms=None):
     _hw.asleep = False
     for pin in Pin._made.values():
         if pin._mode == Pin.IN:
-            pin._level = _hw.call(pin._device, "input", pin._pull)
+            pin._level = _hw.call(pin._device, "input", -1, None)
 
 
 sleep = lightsleep
@@ -107,24 +107,29 @@ class Pin:
         return pin
 
     def __init__(self, id, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
-        self.init(mode, pull, value=value)
+        self.init(mode, pull, value=value, hold=hold)
 
     def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
+        # Not given, mode, pull (-1) and hold stay; pull=None switches both pulls off (ports/esp32/machine_pin.c).
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and _hw.cfg["input_only"] >> self._id & 1:
             raise ValueError("pin can only be input")
-        if mode == -1:
+        if hold is not None:
+            hold = bool(hold)
+        if mode in (-1, None):
             if value is not None:
                 self.value(value)
+            if hold is not None:
+                _hw.post(self._device, "hold", hold)
             return
         self._mode = mode
+        pull = 0 if pull is None else pull
         if mode == Pin.IN:
             _hw.on(self._device, self._changed)
-            self._pull = 0 if pull in (-1, None) else pull
-            self._level = _hw.call(self._device, "input", self._pull)
+            self._level = _hw.call(self._device, "input", pull, hold)
         else:
             _hw.forget(self._device)
             self._level = self._level if value is None else int(bool(value))
-            _hw.post(self._device, "output", self._level)
+            _hw.post(self._device, "output", self._level, pull, hold)
 
     def _changed(self, event):
         before = self._level

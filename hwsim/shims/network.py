@@ -1,4 +1,6 @@
 """`network`: a Wi-Fi station, and PPP (`_ppp.py`). The access point, its key and its reach belong to the world.
+What status() says is as in ports/esp32/network_wlan.c: the reason of the last disconnect stands until there is an
+address, also after a connect() and an active().
 Not modelled: access point mode, IPv6, power saving.
 """
 
@@ -17,6 +19,8 @@ STAT_WRONG_PASSWORD = 202
 STAT_BEACON_TIMEOUT = 200
 STAT_ASSOC_FAIL = 203
 STAT_HANDSHAKE_TIMEOUT = 204
+
+_ASSOC_LEAVE = 8
 
 _hostname = "mpy-esp32"
 
@@ -62,7 +66,8 @@ class WLAN:
             _need("wifi", gc.mem_alloc())  # esp_wifi_init
             cls._station = super().__new__(cls)
             cls._station._active = False
-            cls._station._status = STAT_IDLE
+            cls._station._connected = cls._station._requested = False
+            cls._station._reason = 0
             cls._station._ssid = ""
             cls._station._addresses = ("0.0.0.0", "0.0.0.0", "0.0.0.0", "0.0.0.0")
             _hw.on("wifi", cls._station._event)
@@ -72,7 +77,8 @@ class WLAN:
         pass
 
     def _event(self, event):
-        self._status = event[1]
+        self._connected = event[1] == STAT_GOT_IP
+        self._reason = 0 if self._connected else event[1]
         self._addresses = tuple(event[2])
 
     def active(self, on=None):
@@ -83,7 +89,6 @@ class WLAN:
             if on:
                 _need("station")
             else:
-                self._status = STAT_IDLE
                 _hw.post("memory", "give", "station")
                 _hw.post("memory", "give", "join")
             self._active = bool(on)
@@ -95,23 +100,32 @@ class WLAN:
             raise OSError("STA must be active")
         _need("join")
         self._ssid = ssid or self._ssid
-        self._status = STAT_CONNECTING
-        _hw.post("wifi", "connect", self._ssid, key)
+        if not _hw.call("wifi", "connect", self._ssid, key):
+            raise OSError("Wifi Internal Error")
+        self._requested = True
 
     def disconnect(self):
-        self._status = STAT_IDLE
+        if not self._active:
+            raise OSError("Wifi Not Started")
+        self._requested = False
         _hw.post("memory", "give", "join")
         _hw.post("wifi", "disconnect")
 
     def isconnected(self):
         _hw.tick()
-        return self._status == STAT_GOT_IP
+        return self._connected
 
     def status(self, what=None):
         if what == "rssi":
             return _hw.call("wifi", "rssi")
         _hw.tick()
-        return self._status
+        if self._connected:
+            return STAT_GOT_IP
+        if self._reason in (STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD):
+            return self._reason
+        if self._reason == _ASSOC_LEAVE:
+            return STAT_IDLE
+        return STAT_CONNECTING if self._requested else self._reason or STAT_IDLE
 
     def scan(self):
         return [

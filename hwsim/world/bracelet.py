@@ -40,6 +40,7 @@ class Bracelet(Device):
         if not (self.firmware / "main.py").exists():
             raise FileNotFoundError(f"{self.firmware} has no main.py")
         self.board = boards.load(board)
+        self.pads.family = self.board.family
         self.phone = phone
         self.files = flash_image.Files(self)
         self._make_flash()
@@ -83,7 +84,7 @@ class Bracelet(Device):
         assert isinstance(gnss.line, SerialLine)
         ports.add(gnss.line)
         if "power" in wiring:
-            PowerSwitch(self, who, wiring["power"], wiring.get("power_active_low", False), gnss.power)
+            PowerSwitch(self, wiring["power"], wiring.get("power_active_low", False), gnss.power)
         return gnss
 
     def hello(self) -> dict[str, Any]:

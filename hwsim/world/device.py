@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwsim.chips import FAMILIES
 from hwsim.world.chip import Chip
 from hwsim.world.clock import FOREVER, Timer
 from hwsim.world.energy import Meter
 from hwsim.world.inbox import Inbox
 from hwsim.world.link import Interpreter, LinkClosed, Silent, rom_place
 from hwsim.world.nor import SupplyLost
+from hwsim.world.pads import ASLEEP, OFF, RESET, RUNNING, Pads
 from hwsim.world.peripheral import Later, Peripheral
 from hwsim.world.rtc import TIMER_WAKE, Rtc
 from hwsim.world.trace import parse_line
@@ -50,6 +52,7 @@ class Device:
         self.restart_after_cut: float | None = None  # seconds until the supply is back after such a cut
         self.flash_operations: int | None = None
         self.rtc = Rtc(unix_rtc)
+        self.pads = Pads(FAMILIES["esp32"], world.random(f"{name} pads"))
         self.ticks_start_us = 0  # what ticks_us counts from; they wrap at 2**30, ticks_ms at 2**30 too
         self.meter = Meter(lambda: world.now_us)
         self._peripherals: dict[str, Peripheral] = {}
@@ -59,6 +62,7 @@ class Device:
         self._heard_us = 0  # the time of its last message
         self._wake: Timer | None = None
         self._start: Timer | None = None
+        self._reset_ends: Timer | None = None
         self._watchdog: Timer | None = None
         self._raw = ""  # read from the process's standard output, not yet on the console
         self._partial = ""
@@ -148,6 +152,7 @@ class Device:
             raise RuntimeError(f"{self.name} is off")
         self.note("reset", by=by)
         self._halt("starting")
+        self.pads.enter(RESET, lost=True)
         self._start_after(BOOT_US, PWRON_RESET)
 
     def hang(self) -> None:
@@ -166,20 +171,23 @@ class Device:
 
     def _start_after(self, us: int, cause: int, wake_reason: int = 0) -> None:
         self.state = "starting" if self.state != "asleep" else "asleep"
+        self._reset_ends = self.world.after(max(us - BOOT_US, 0), lambda: self.pads.enter(RESET))
         self._start = self.world.after(us, lambda: self._start_interpreter(cause, wake_reason))
 
     def _halt(self, state: str) -> None:
         """The processor stops in the middle of whatever it does."""
         self._life += 1
-        for timer in (self._wake, self._start, self._watchdog):
+        for timer in (self._wake, self._start, self._reset_ends, self._watchdog):
             if timer:
                 timer.cancel()
-        self._wake = self._start = self._watchdog = None
+        self._wake = self._start = self._reset_ends = self._watchdog = None
         self._end_interpreter()
         if state == "off":
             self.flash.power_off()
         for peripheral in self._distinct_peripherals():
             peripheral.reset()
+        if state not in ("stuck", "stopped"):  # else the pads stay as they are
+            self.pads.enter({"off": OFF, "asleep": ASLEEP}.get(state, RESET))
         self.state = state
         self.meter.set("processor", {"off": "off", "asleep": "deep_sleep"}.get(state, "active"))
 
@@ -199,6 +207,8 @@ class Device:
 
     def _start_interpreter(self, cause: int, wake_reason: int) -> None:
         self._start = None
+        self.pads.release(self.rtc.ext1_pins)
+        self.pads.enter(RUNNING)
         self.rtc.started(self.world.now_us, cause == DEEPSLEEP_RESET)
         self.boots += 1
         self.state = "running"
@@ -338,14 +348,16 @@ class Device:
     def _peripheral_call(self, device: str, function: str, args: list[Any]) -> Any:
         if device == "flash":
             return self.flash.asked(args[0], None if args[1] is None else bytes.fromhex(args[1]))
+        if function == "input":
+            return self._input(int(device.removeprefix("pin")), *args)
         if device == "nvs":
             return [*self.flash.nvs.call(function, args), self.flash.ask()]
         peripheral = self._find(device)
-        if peripheral is not None:
-            return peripheral.call(device, function, args)
-        if function == "input":
-            return 1 if args[0] == 2 else 0  # an open pin reads its pull
-        return 0
+        return 0 if peripheral is None else peripheral.call(device, function, args)
+
+    def _input(self, pin: int, pull: int, hold: bool | None) -> int:
+        self.pads.input(pin, pull, hold)
+        return self.pads.level(pin)
 
     def _find(self, device: str) -> Peripheral | None:
         return self._peripherals.get(device)
@@ -360,10 +372,21 @@ class Device:
             self._watchdog = self.world.after(args[0] * 1000, self._watchdog_bites)
         elif device in ("rtc", "wake"):
             self.rtc.output(device, args, self.world.now_us)
+        elif device == "hold":
+            self.pads.hold_asleep = args[0]
         else:
+            if device.startswith("pin"):
+                self._set_pad(int(device.removeprefix("pin")), args)
             peripheral = self._find(device)
             if peripheral is not None:
                 peripheral.output(device, args)
+
+    def _set_pad(self, pin: int, args: list[Any]) -> None:
+        """A pin has become an output, has another level, or is held or released."""
+        if args[0] == "output":
+            self.pads.output(pin, *args[1:])
+        elif args[0] == "hold":
+            self.pads.hold(pin, args[1])
 
     def _leave(self, kind: str, argument: Any) -> None:
         if kind == "deepsleep":
@@ -399,14 +422,15 @@ class Device:
             return
         self.deliver(f"pin{pin}", level)
         if self.state == "asleep" and (reason := self.rtc.wakes(self.level)):
-            if self._start:
-                self._start.cancel()
+            for timer in (self._start, self._reset_ends):
+                if timer:
+                    timer.cancel()
             self._start_after(BOOT_US, DEEPSLEEP_RESET, reason)
             self.state = "starting"
 
     def level(self, pin: int) -> int:
         """The level at a pin that is an input, or could be one."""
-        return int(self._peripheral_call(f"pin{pin}", "input", [0]))
+        return self.pads.level(pin)
 
     def _light_sleep(self, ms: int | None) -> None:
         """The processor stands still until something wakes it. What its UARTs are sent in that time is lost, and it

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 _AFTER_RESET_US = 100_000
+_GLITCH_US = 50_000  # of RESET: what the pull of a strapping pin does to it (LilyGo-Modem-Series issues 10 and 290)
 
 
 def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tuple[Modem, SerialLine]:
@@ -31,7 +32,7 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note)
     modem.tells = MODELS[wiring["model"]].registration.removeprefix("+")
     modem.on_spend = lambda state: device.meter.set("modem", state)
-    supply = PowerSwitch(device, who, wiring["supply"], False, modem.feed_supply) if "supply" in wiring else None
+    supply = PowerSwitch(device, wiring["supply"], False, modem.feed_supply) if "supply" in wiring else None
     modem.fed = supply is None
     if "power_key" in wiring:
         _Key(device, modem, who, wiring)
@@ -40,14 +41,15 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     for key, active_low in (("held_high", False), ("held_low", True)):
         for pin in wiring.get(key, []):
             modem.held[pin] = False
-            PowerSwitch(device, who, pin, active_low, functools.partial(modem.held.__setitem__, pin))
+            PowerSwitch(device, pin, active_low, functools.partial(modem.held.__setitem__, pin))
     if "status" in wiring:
         modem.on_power_change = Level(device, who, wiring["status"], lambda: modem.on).changed
     return modem, line
 
 
 class _Reset:
-    """Held for long enough, it takes the modem down; let go, it starts again."""
+    """Held for long enough, it takes the modem down; let go, it starts again. A maker's least time is one that is sure
+    to work: for what the firmware does it must be kept, and a pad that the chip pulls for less does it, too."""
 
     def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
         self._world = device.world
@@ -55,13 +57,14 @@ class _Reset:
         self._hold_us = wiring.get("reset_ms", 0) * 1000
         self._timer: Timer | None = None
         self._down = False
-        PowerSwitch(device, who, wiring["reset"], wiring.get("reset_active_low", True), self._changed)
+        self._pad = PowerSwitch(device, wiring["reset"], wiring.get("reset_active_low", True), self._changed)
 
     def _changed(self, active: bool) -> None:
         if self._timer:
             self._timer.cancel()
         if active:
-            self._timer = self._world.after(self._hold_us, self._held)
+            hold_us = self._hold_us if self._pad.driven else min(self._hold_us, _GLITCH_US)
+            self._timer = self._world.after(hold_us, self._held)
         elif self._down:
             self._down = False
             self._timer = self._world.after(_AFTER_RESET_US, lambda: self._modem.power(True))
@@ -81,7 +84,7 @@ class _Key:
         self._off_us = wiring.get("power_off_ms", wiring.get("power_key_ms", 1000)) * 1000
         self._timer: Timer | None = None
         active_low = wiring.get("power_key_active_low", False)
-        PowerSwitch(device, who, wiring["power_key"], active_low, self._changed)
+        PowerSwitch(device, wiring["power_key"], active_low, self._changed)
 
     def _changed(self, active: bool) -> None:
         if self._timer:

@@ -8,10 +8,12 @@ bracelet's part name.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwsim.currents import UAS_PER_MAH
+from hwsim.world.pads import Outside
 
 if TYPE_CHECKING:
     from hwsim.world.device import Device
@@ -44,7 +46,7 @@ class Button(_Pin):
         self._active_low = active_low
         self.pressed = False
         self.bounce_us = 0  # the contact opens and closes for so long before it rests
-        device.wire(f"pin{pin}", self)
+        device.pads.attach(pin, self._outside)
 
     def press(self, for_s: float | None = None) -> None:
         """Push it down and, if told for how long, let go by itself; time goes on in the meantime."""
@@ -64,7 +66,11 @@ class Button(_Pin):
 
     @property
     def level(self) -> int:
-        return int(self.pressed != self._active_low)
+        return self._device.pads.level(self._pin)
+
+    def _outside(self) -> Outside:
+        """Its other end is at ground, or at the supply; open, there is only what the chip pulls to."""
+        return Outside(contact=int(not self._active_low) if self.pressed else None)
 
     def _set(self, pressed: bool) -> None:
         if pressed == self.pressed:
@@ -79,12 +85,10 @@ class Button(_Pin):
         if self.bounce_us:
             self._device.world.after(self.bounce_us, lambda: self._device.pin_changed(self._pin, self.level))
 
-    def call(self, device: str, function: str, args: list[Any]) -> Any:
-        return self.level
-
 
 class Strap(_Pin):
-    """The conductor through the strap: closed on a wrist, open when it is unfastened or cut. At first it lies open."""
+    """The conductor through the strap: closed on a wrist, open when it is unfastened or cut. At first it lies open. A
+    resistor of 1 megohm beside it pulls an open one to the other level, unless the chip pulls more strongly."""
 
     def __init__(self, device: Device, who: str, pin: int, closed_low: bool) -> None:
         super().__init__(device, who)
@@ -93,7 +97,7 @@ class Strap(_Pin):
         self.closed = False
         self._touching = False  # the contact, which may chatter while it is closed
         self._random = device.world.random(f"{device.name} strap")
-        device.wire(f"pin{pin}", self)
+        device.pads.attach(pin, self._outside)
 
     def close(self) -> None:
         """Fasten it."""
@@ -114,7 +118,11 @@ class Strap(_Pin):
 
     @property
     def level(self) -> int:
-        return int(self._touching != self._closed_low)
+        return self._device.pads.level(self._pin)
+
+    def _outside(self) -> Outside:
+        closed = int(not self._closed_low)
+        return Outside(closed if self._touching else None, 1 - closed)
 
     def _set(self, closed: bool) -> None:
         if closed != self.closed:
@@ -127,9 +135,6 @@ class Strap(_Pin):
         if touching != self._touching:
             self._touching = touching
             self._device.pin_changed(self._pin, self.level)
-
-    def call(self, device: str, function: str, args: list[Any]) -> Any:
-        return self.level
 
 
 class Led(_Pin):
@@ -253,26 +258,24 @@ class Battery(_Pin):
         return at_pin + self._random.randint(-self.noise_uv, self.noise_uv)
 
 
-class PowerSwitch(_Pin):
-    """An output that switches the supply of another part, or pulls its key: it calls back with on and off."""
+class PowerSwitch:
+    """An output that switches the supply of another part, or pulls its key: it calls back with on and off. What it sees
+    is the pad's level, whoever makes it: the firmware, or a pull of the chip in a reset or asleep (world/pads.py). A
+    resistor on the board keeps it off where the pad floats."""
 
-    def __init__(self, device: Device, who: str, pin: int, active_low: bool, changed: Any) -> None:
-        super().__init__(device, who)
-        self._active_low = active_low
+    def __init__(self, device: Device, pin: int, active_low: bool, changed: Callable[[bool], object]) -> None:
+        self._active_level = int(not active_low)
         self._changed = changed
         self.active = False
-        device.wire(f"pin{pin}", self)
+        self.driven = False  # by the chip, and not only pulled
+        device.pads.watch(pin, self._seen)
 
-    def reset(self) -> None:
-        self._set(False)
-
-    def output(self, device: str, args: list[Any]) -> None:
-        if args[0] == "output":
-            self._set(bool(args[1]) != self._active_low)
-
-    def _set(self, active: bool) -> None:
+    def _seen(self, level: int | None, driven: bool) -> None:
+        active = level == self._active_level
         if active != self.active:
             self.active = active
+            if active:
+                self.driven = driven
             self._changed(active)
 
 
@@ -283,10 +286,7 @@ class Level(_Pin):
         super().__init__(device, who)
         self._pin = pin
         self._level = level
-        device.wire(f"pin{pin}", self)
+        device.pads.attach(pin, lambda: Outside(contact=int(self._level())))
 
     def changed(self) -> None:
         self._device.pin_changed(self._pin, int(self._level()))
-
-    def call(self, device: str, function: str, args: list[Any]) -> Any:
-        return int(self._level())

@@ -69,6 +69,11 @@ class Rtc:
         elif args[1] is not None:  # None leaves the pins as they are (modesp32.c); () disarms
             self._ext1 = (args[1], args[2]) if args[1] else None
 
+    @property
+    def ext1_pins(self) -> list[int]:
+        """The pins that it watches by ext1."""
+        return self._ext1[0] if self._ext1 else []
+
     def wakes(self, level: Callable[[int], int]) -> int:
         """Which source wakes the chip with the pins at these levels; 0 none. A level that is there already wakes it at
         once (esp-idf issue 2043)."""

@@ -1,7 +1,10 @@
 """A Wi-Fi access point and the station's association with it, as the ESP32's driver shows them to MicroPython.
 
-The driver keeps trying by itself, as the port does by default. Not modelled: channels, roaming, interference. A
-captive portal is the network's (net.py). What the radio spends is by its state and the frames it sends.
+The driver keeps trying by itself, as the port does by default, and takes no other network meanwhile: connect() fails
+until disconnect() (micropython#17661, #7139). It tells the reason whenever a connection ends or none comes about, and
+of a disconnect() only if there was one, a moment later (ESP-IDF Programming Guide, Wi-Fi Driver,
+WIFI_EVENT_STA_DISCONNECTED); the shim keeps the reason as network_wlan.c does. Not modelled: channels, roaming,
+interference. A captive portal is the network's (net.py). What the radio spends is by its state and its frames.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from hwsim.world.clock import Timer
 if TYPE_CHECKING:
     from hwsim.world.device import Device
 
-IDLE, CONNECTING, GOT_IP, NO_AP, WRONG_PASSWORD, BEACON_TIMEOUT = 1000, 1001, 1010, 201, 202, 200
+GOT_IP = 1010
+# esp_wifi_types.h, wifi_err_reason_t
+ASSOC_LEAVE, BEACON_TIMEOUT, NO_AP, AUTH_FAIL = 8, 200, 201, 202
 
 GATEWAY = "192.168.4.1"
 _NO_ADDRESSES = ["0.0.0.0"] * 4
 _BEACON_TIMEOUT_US = 6_000_000
 _SCAN_US = 2_400_000
+_LEFT_US = 20_000  # from disconnect() to its event: an estimate
 
 
 class Wifi:
@@ -31,6 +37,7 @@ class Wifi:
         self.key = "hwsim-key"
         self.rssi = -61
         self.associated = False
+        self.busy_until_us = 0  # the driver is at something else: connect() fails
         self._up = True
         self._active = False
         self._wanted: tuple[str, str | None] | None = None
@@ -101,18 +108,25 @@ class Wifi:
             if not args[1]:
                 self.output(device, ["disconnect"])
             self._active = bool(args[1])
-        elif args[0] == "connect":
-            self._wanted = (args[1], args[2])
-            self._spend()
-            self._later(self._random.randint(1_500_000, 2_200_000), self._attempt)
         elif args[0] == "disconnect":
             self._wanted = None
             self._cancel()
             if self.associated:
-                self._lost(IDLE)
+                self._later(_LEFT_US, lambda: self._lost(ASSOC_LEAVE))
             self._spend()
 
+    def _connect(self, ssid: str, key: str | None) -> bool:
+        """False: the driver is connecting or connected."""
+        if self._wanted or self.associated or self._world.now_us < self.busy_until_us:
+            return False
+        self._wanted = (ssid, key)
+        self._spend()
+        self._later(self._random.randint(1_500_000, 2_200_000), self._attempt)
+        return True
+
     def call(self, device: str, function: str, args: list[Any]) -> Any:
+        if function == "connect":
+            return self._connect(*args)
         if function == "scan":
             return [[self.ssid, self.rssi]] if self._up else []
         return self.rssi if self.associated else 0
@@ -127,7 +141,7 @@ class Wifi:
             if self._up:
                 self._later(_SCAN_US, self._attempt)
         elif key != self.key:
-            self._show(WRONG_PASSWORD)
+            self._show(AUTH_FAIL)
             self._later(_SCAN_US, self._attempt)
         else:
             self.associated = True
@@ -136,14 +150,14 @@ class Wifi:
             self._show(GOT_IP, [address, "255.255.255.0", GATEWAY, GATEWAY])
             self._path_changed()
 
-    def _lost(self, status: int) -> None:
+    def _lost(self, reason: int) -> None:
         self._timer = None
         self.associated = False
         self._world.note(self._who, "lost")
-        self._show(status)
+        self._show(reason)
         self._path_changed()
         if self._up and self._wanted:
             self._later(_SCAN_US, self._attempt)
 
-    def _show(self, status: int, addresses: list[str] | None = None) -> None:
-        self._device.deliver("wifi", status, addresses or _NO_ADDRESSES)
+    def _show(self, event: int, addresses: list[str] | None = None) -> None:
+        self._device.deliver("wifi", event, addresses or _NO_ADDRESSES)

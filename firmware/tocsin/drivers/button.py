@@ -17,8 +17,10 @@ class Button:
     returns is in how many milliseconds it wants to be called again although the button rests, or None."""
 
     def __init__(self, board, on_edge, on_time, on_alive):
-        self._pin = Pin(board["pin"], Pin.IN, Pin.PULL_UP if board.get("active_low", True) else Pin.PULL_DOWN)
-        self._pressed = 0 if board.get("active_low", True) else 1
+        low = board.get("active_low", True)
+        # Held, or asleep the pad of an ESP32-S3 has the RTC's pull, which may be the other one (micropython#15260).
+        self._pin = Pin(board["pin"], Pin.IN, Pin.PULL_UP if low else Pin.PULL_DOWN, hold=True)
+        self._pressed = 0 if low else 1
         self._on_edge = on_edge
         self._on_time = on_time
         self._on_alive = on_alive

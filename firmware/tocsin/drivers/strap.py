@@ -15,8 +15,9 @@ class Contact:
     """`on_sample(closed)` says in how many milliseconds it wants the next sample, or None while the contact rests."""
 
     def __init__(self, board, on_sample):
-        # Not the chip's own pull-up, which would draw 70 uA through a closed strap: see board_configs/README.md.
-        self.pin = Pin(board["pin"], Pin.IN)
+        # Not the chip's own pull-up, which would draw 70 uA through a closed strap: see board_configs/README.md. And no
+        # pull-down, which an open one's resistor can't lift: not now (None), and not asleep (held).
+        self.pin = Pin(board["pin"], Pin.IN, None, hold=True)
         self._closed = 0 if board.get("closed_low", True) else 1
         self._on_sample = on_sample
         self._flag = asyncio.ThreadSafeFlag()

@@ -16,7 +16,10 @@ from tocsin import aio, log
 from tocsin.links import shortage
 
 JOIN_MS = 15000
+SCAN_MS = 8000  # by then a network that answers was joined: what status() still says of the last one is true of this, too
+LET_GO_MS = 100
 LOOK_MS = 500
+TRIES = 8
 WATCH_MS = 2000  # while nothing waits to be sent: the driver itself needs seconds to take a network for lost
 PAUSE_MS = 5000
 PAUSE_MAX_MS = 120000
@@ -71,6 +74,13 @@ class Wifi:
         self._networks = ()
         self._wlan.active(False)
 
+    def _let_go(self):
+        """The driver tries the last network for ever, and takes no other one meanwhile."""
+        try:
+            self._wlan.disconnect()
+        except (OSError, RuntimeError):  # the second of an error that MicroPython has no name for
+            pass
+
     def name_server(self):
         """The address of the network's name server."""
         return self._wlan.ifconfig()[3]
@@ -97,7 +107,7 @@ class Wifi:
                     while self._wlan.isconnected() and not self._leaving:
                         await asyncio.sleep_ms(LOOK_MS if self.urgent else WATCH_MS)
                     if self._leaving:
-                        self._wlan.disconnect()
+                        self._let_go()
                     elif not self._left[0]:
                         pause = PAUSE_MS
                     break
@@ -115,18 +125,26 @@ class Wifi:
         return True
 
     async def _join(self, ssid, key):
-        try:
-            self._wlan.connect(ssid, key)
-        except OSError as error:
-            if shortage.short(error):
-                return False
-            # The driver is still busy with the last attempt.
-            await asyncio.sleep_ms(LOOK_MS)
-        for _ in range(JOIN_MS // LOOK_MS):
+        for _ in range(TRIES):
+            self._let_go()
+            await asyncio.sleep_ms(LET_GO_MS)
+            try:
+                self._wlan.connect(ssid, key)
+                break
+            except (OSError, RuntimeError) as error:
+                if shortage.short(error):
+                    return False
+                # The driver is still busy.
+                await asyncio.sleep_ms(LOOK_MS)
+        # Until there is an address status() may be the last network's: it counts when it has changed, or stays for long.
+        now = False
+        for ms in range(0, JOIN_MS, LOOK_MS):
             if self._wlan.isconnected():
                 return True
-            if self._wlan.status() == network.STAT_NO_AP_FOUND:
+            if self._wlan.status() != network.STAT_NO_AP_FOUND:
+                now = True
+            elif now or ms >= SCAN_MS:
                 break  # the driver has looked on all channels: an alarm needn't wait for this network
             await asyncio.sleep_ms(LOOK_MS)
-        self._wlan.disconnect()
+        self._let_go()
         return False

@@ -1,0 +1,67 @@
+"""Several Wi-Fi networks, and a driver that keeps the reason of its last failure and takes no orders while it tries
+(ports/esp32/network_wlan.c; micropython#17661)."""
+
+import itertools
+
+import pytest
+
+from hwsim.rig import WIFI
+
+ABSENT, FAR, WRONG_KEY = ("not-here", "some-key-1"), ("nor-this-one", "some-key-2"), (WIFI[0], "a-former-key")
+
+
+def joined(world, within):
+    return world.expect("firmware", "link", within=within, path="net", up=1)
+
+
+@pytest.mark.parametrize(
+    "networks", [*itertools.permutations((WIFI, ABSENT)), *itertools.permutations((WIFI, ABSENT, FAR))]
+)
+def test_whichever_is_in_reach_is_joined(make_bench, world, networks):
+    make_bench(networks=networks).boot()
+    joined(world, 15 * len(networks))
+
+
+@pytest.mark.parametrize("networks", [(WRONG_KEY, WIFI), (ABSENT, WRONG_KEY, WIFI)])
+def test_one_whose_key_has_changed_keeps_none_of_the_others_away(make_bench, world, networks):
+    make_bench(networks=networks).boot()
+    joined(world, 45)
+
+
+@pytest.mark.parametrize("networks", [(WIFI,), (ABSENT, WIFI), (WIFI, ABSENT)])
+def test_one_that_goes_is_joined_when_it_comes_back(make_bench, world, networks):
+    bench = make_bench(networks=networks)
+    bench.boot()
+    joined(world, 30)
+    bench.press()  # so that it stays awake
+    world.run(5)
+    bench.bracelet.wifi.up = False
+    world.expect("firmware", "link", within=20, path="net", up=0)
+    world.run(100)
+    bench.bracelet.wifi.up = True
+    joined(world, 60)
+
+
+def test_one_that_comes_into_reach_later(make_bench, world):
+    bench = make_bench(networks=(ABSENT, WIFI, FAR))
+    bench.bracelet.wifi.up = False
+    bench.boot()
+    world.run(40)
+    bench.press()
+    world.run(30)
+    bench.bracelet.wifi.up = True
+    joined(world, 90)
+
+
+def test_a_driver_that_is_busy_is_asked_again(make_bench, world):
+    bench = make_bench()
+    bench.bracelet.wifi.busy_until_us = world.now_us + 4_000_000
+    bench.boot()
+    joined(world, 15)
+
+
+def test_none_in_reach_is_said_soon(make_bench, world):
+    """An alarm must not wait for a network that isn't there."""
+    bench = make_bench(networks=(ABSENT, FAR))
+    bench.boot()
+    world.expect("firmware", "link", within=20, path="net", up=0)
