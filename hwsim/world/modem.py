@@ -9,7 +9,8 @@ in modem_data.py. Not modelled: calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -122,49 +123,49 @@ class Modem(Registration):
         """Switch its supply; `warm` skips the start, for a modem that has been on for long."""
         if on == self.on or (on and not self.fed):
             return
-        self.on = on
+        with self._at_once():
+            self._stop()
+            self.on = on
+            self.mute = False
+            self.starting = on and not warm
+            self._note(self.who, "on" if on else "off")
+            self.on_power_change()
+            self._spend()
+            if on and self.baud_at_start is not None:
+                self.set_baud(self.baud_at_start)
+            if on and warm:
+                self.ready = self.messages.up = True
+                self._found()
+            elif on:
+                self.later(round(self.habits.boot_s * 1e6), self._booted)
+
+    def _stop(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         self._forget()
-        self.mute = False
-        self._note(self.who, "on" if on else "off")
-        self.on_power_change()
-        self._spend()
-        self.starting = on and not warm
-        if on and self.baud_at_start is not None:
-            self.set_baud(self.baud_at_start)
-        if on and warm:
-            self.ready = self.messages.up = True
-            self._found()
-        elif on:
-            self.later(round(self.habits.boot_s * 1e6), self._booted)
-        self.look_at_sms_path()
 
     def switch_off(self) -> None:
         """As its key or a command does: it leaves the network, and is off after some seconds."""
         if not self.on or self.leaving:
             return
-        if self.ready and self.habits.farewell:
-            self.say(self.habits.farewell)
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._forget()
-        self.leaving = True
-        self.later(round(self.habits.off_s * 1e6), lambda: self.power(False))
-        self._spend()
-        self.look_at_sms_path()
+        with self._at_once():
+            if self.ready and self.habits.farewell:
+                self.say(self.habits.farewell)
+            self._stop()
+            self.leaving = True
+            self.later(round(self.habits.off_s * 1e6), lambda: self.power(False))
+            self._spend()
 
     def restart(self, *, silent: bool = False) -> None:
         """By itself, in the middle of whatever it does; `silent`: without a word this time."""
         if not self.on:
             return
         announces = self.announces
-        self.power(False)
-        self.power(True)
-        self.starting = False
-        self.look_at_sms_path()
+        with self._at_once():
+            self.power(False)
+            self.power(True)
+            self.starting = False
         if silent and announces:
             self.announces = False
             self.later(round(max(self.habits.boot_s, self.habits.sms_s) * 1e6) + 1, self._heard_again)
@@ -245,6 +246,14 @@ class Modem(Registration):
         if not self.on or self.starting:
             return not self.denied
         return self.registered and messages.up
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Several changes that are one to whoever asks about the way for messages."""
+        noted, self._noted_path = self._noted_path, None
+        yield
+        self._noted_path = noted
+        self.look_at_sms_path()
 
     def look_at_sms_path(self) -> None:
         """Note when there begins to be such a way, and when it ends; from `wired` on."""

@@ -113,7 +113,7 @@ class _Key:
 
     def _held(self) -> None:
         if self._modem.on:
-            self._was_leaving = True
+            self._was_leaving = self._modem.habits.off_s > 0
             self._modem.switch_off()
         else:
             self._modem.power(True)
