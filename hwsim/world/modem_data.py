@@ -174,6 +174,9 @@ class PacketData:
         for frame in frames:
             if frame.startswith(b"conf"):
                 self._configure(frame.decode("ascii", "replace").split()[1:])
+            elif frame == b"bye":
+                self._say(b"gone")
+                self.lose()
 
     def _configure(self, login: list[str]) -> None:
         if self.login is not None and login != [word.encode().hex() for word in self.login]:
