@@ -53,7 +53,8 @@ class Modem(Registration):
         self.announces = True  # says so when it has started
         self.on = False
         self.leaving = False  # its key has switched it off, and it is not off yet
-        self.stalled = False  # holds CTS off, so that nothing reaches it
+        self.on_stall: Callable[[bool], None] = lambda on: None
+        self.stalled = False  # it holds CTS off, and takes nothing (see `stall`)
         self.starting = False  # switched on, and not registered since
         self.fed = True  # there is a supply that its key can switch on
         self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
@@ -127,6 +128,7 @@ class Modem(Registration):
             self._stop()
             self.on = on
             self.mute = False
+            self.stall(False)
             self.starting = on and not warm
             self._note(self.who, "on" if on else "off")
             self.on_power_change()
@@ -183,6 +185,13 @@ class Modem(Registration):
         """The rate of its end of the serial line."""
         self.baud = baud
         self.on_baud(baud)
+
+    def stall(self, on: bool) -> None:
+        """Hold CTS off, or let it go. It ends at the latest with its supply."""
+        if on != self.stalled:
+            self.stalled = on
+            self.note("cts off" if on else "cts on")
+            self.on_stall(on)
 
     def later(self, us: int, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.pending]
@@ -288,7 +297,7 @@ class Modem(Registration):
 
     def feed(self, data: bytes) -> None:
         """Octets from the other end of the serial line."""
-        if not self.ready or self.mute or not all(self.held.values()):
+        if not self.ready or self.mute or self.stalled or not all(self.held.values()):
             return
         if self.packet.online:
             self.packet.feed(data)

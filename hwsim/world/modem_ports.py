@@ -33,6 +33,7 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     modem.tells = model.registration.removeprefix("+")
     modem.baud = wiring["baud"]
     modem.on_baud = functools.partial(setattr, line, "baud")
+    modem.on_stall = line.stall
     modem.on_spend = lambda state: device.meter.set("modem", state)
     supply = PowerSwitch(device, who, wiring["supply"], False, modem.feed_supply) if "supply" in wiring else None
     modem.fed = supply is None
