@@ -77,6 +77,7 @@ class Modem:
         """What the modem doesn't keep without its supply."""
         self.echo = True
         self.verbose_errors = 0
+        self.comma_s = 2  # register S8
         self.reporting = {"CREG": 0, "CGREG": 0, "CEREG": 0}
         self.cnmi = (0, 0)
         self.operator_format = 0
