@@ -24,6 +24,7 @@ class PPP:
     SEC_CHAP = 2
 
     def __init__(self, stream):
+        _hw.driver("PPP")
         self._check(stream)
         self._stream = stream
         self._state = _INACTIVE
@@ -61,6 +62,7 @@ class PPP:
         _hw.post("ppp", "down")
 
     def connect(self, *, security=SEC_NONE, user=None, key=None):
+        _hw.driver("PPP.connect")
         self.active(True)
         if self._state in (_CONNECTING, _CONNECTED):
             raise OSError(uerrno.EALREADY)

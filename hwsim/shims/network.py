@@ -48,6 +48,7 @@ class WLAN:
     _station = None
 
     def __new__(cls, interface=STA_IF):
+        _hw.driver("WLAN")
         if interface != STA_IF:
             raise OSError("only the station interface is simulated")
         if cls._station is None:
@@ -71,6 +72,8 @@ class WLAN:
         if on is None:
             return self._active
         if bool(on) != self._active:
+            if on:
+                _hw.driver("WLAN.active")
             self._active = bool(on)
             if not on:
                 self._status = STAT_IDLE
@@ -80,6 +83,7 @@ class WLAN:
     def connect(self, ssid=None, key=None, *, bssid=None):
         if not self._active:
             raise OSError("STA must be active")
+        _hw.driver("WLAN.connect")
         self._ssid = ssid or self._ssid
         self._status = STAT_CONNECTING
         _hw.post("wifi", "connect", self._ssid, key)
