@@ -50,6 +50,7 @@ _later = []  # events with a time to come, in its order
 _horizon = 0  # the world's
 _handlers = {}
 _delivering = False
+_watched = ()  # driver calls that may end this start: world/driver_calls.py
 _rtc_ppm = 0
 _rtc_set = 0
 _wall = 0
@@ -57,7 +58,7 @@ _base = 0
 
 
 def connect(fd):
-    global _link, now, boot_us, horizon, realtime, rtc_us, _wall, _base, _horizon, _rtc_ppm, _rtc_set
+    global _link, now, boot_us, horizon, realtime, rtc_us, _wall, _base, _horizon, _rtc_ppm, _rtc_set, _watched
     _link = open(fd, "r+b")  # noqa: SIM115
     cfg.update(_receive())
     if cfg["simulator"]:
@@ -69,6 +70,8 @@ def connect(fd):
     _rtc_ppm = cfg.get("rtc_ppm", 0)
     _rtc_set = now
     _wall = utime.ticks_us()
+    _watched = cfg.get("driver_calls", ())
+    on("driver", _watch)
 
 
 def link():
@@ -240,6 +243,17 @@ def call(device, function, *args):
         code = value["oserror"]
         raise OSError(getattr(uerrno, code) if isinstance(code, str) else code)
     return value
+
+
+def _watch(event):
+    global _watched
+    _watched = event[1]
+
+
+def driver(name):
+    # The firmware reaches a driver's call. What happens in it, if anything, happens before it does anything else.
+    if name in _watched:
+        call("driver", name)
 
 
 def post(device, *payload):

@@ -31,6 +31,7 @@ class PPP:
     SEC_CHAP = 2
 
     def __init__(self, stream):
+        _hw.driver("PPP")
         self._check(stream)
         self._stream = stream
         self._state = _INACTIVE
@@ -86,6 +87,7 @@ class PPP:
             _hw.post("memory", "give", "ppp")
 
     def connect(self, *, security=SEC_NONE, user=None, key=None):
+        _hw.driver("PPP.connect")
         if self._state < _ACTIVE and _hw.call("memory", "ppp", "ppp", 0):
             raise OSError("pppos_create failed")
         self.active(True)

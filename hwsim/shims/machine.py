@@ -124,6 +124,7 @@ class Pin:
             if hold is not None:
                 _hw.post(self._device, "hold", hold)
             return
+        _hw.driver(self._device)
         self._mode = mode
         pull = 0 if pull is None else pull
         if mode == Pin.IN:
@@ -132,6 +133,7 @@ class Pin:
         else:
             _hw.forget(self._device)
             self._level = self._level if value is None else int(bool(value))
+            _hw.driver("%s=%d" % (self._device, self._level))
             _hw.post(self._device, "output", self._level, pull, hold)
 
     def _changed(self, event):
@@ -149,6 +151,8 @@ class Pin:
             _hw.tick()
             return self._level
         self._level = level = int(bool(level))
+        if _hw._watched:
+            _hw.driver("%s=%d" % (self._device, level))
         _hw.post(self._device, "output", level)
 
     __call__ = value
@@ -188,6 +192,7 @@ class Signal:
 class PWM:
     def __init__(self, pin, freq=None, duty=None, duty_u16=None, duty_ns=None):
         self._device = "pwm%d" % Pin(pin)._id
+        _hw.driver(self._device)
         self._freq = 5000
         self._duty = 32768
         self.init(freq=freq, duty=duty, duty_u16=duty_u16, duty_ns=duty_ns)
@@ -234,6 +239,7 @@ class ADC:
 
     def __init__(self, pin, atten=ATTN_0DB):
         self._device = "adc%d" % Pin(pin)._id
+        _hw.driver(self._device)
         self._atten = atten
 
     def atten(self, atten):
@@ -269,6 +275,7 @@ class UART(io.IOBase):
         if id not in UART._PINS:
             raise ValueError("UART(%d) does not exist" % id)
         self._device = "uart%d" % id
+        _hw.driver(self._device)
         self._tx, self._rx = UART._PINS[id]
         self._rxbuf = 256
         self._timeout = 0

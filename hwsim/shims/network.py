@@ -60,6 +60,7 @@ class WLAN:
     _station = None
 
     def __new__(cls, interface=STA_IF):
+        _hw.driver("WLAN")
         if interface != STA_IF:
             raise OSError("only the station interface is simulated")
         if cls._station is None:
@@ -87,6 +88,7 @@ class WLAN:
             return self._active
         if bool(on) != self._active:
             if on:
+                _hw.driver("WLAN.active")
                 _need("station")
             else:
                 _hw.post("memory", "give", "station")
@@ -98,6 +100,7 @@ class WLAN:
     def connect(self, ssid=None, key=None, *, bssid=None):
         if not self._active:
             raise OSError("STA must be active")
+        _hw.driver("WLAN.connect")
         _need("join")
         self._ssid = ssid or self._ssid
         if not _hw.call("wifi", "connect", self._ssid, key):

@@ -40,6 +40,7 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
 class socket(io.IOBase):
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0):
         global _opened
+        _hw.driver("socket")
         _opened += 1
         self._device = "socket%d" % _opened
         self._udp = type == SOCK_DGRAM

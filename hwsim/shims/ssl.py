@@ -124,6 +124,7 @@ class SSLContext:
         self._own.set_ciphers(ciphers)
 
     def wrap_socket(self, sock, *, server_side=False, do_handshake_on_connect=True, server_hostname=None):
+        _hw.driver("tls")
         self._complaint = None
         if do_handshake_on_connect and sock._timeout == 0:
             # The library would spin on a socket that doesn't block, and the world would stand still.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hwsim.board import CONFIGS, Board, load
+from hwsim.scenario import starts
 from hwsim.scenario.actions import ACTIONS
 from hwsim.soak.life import Argument, Life, Step
 from hwsim.world.gnss_talk import FIRST_DATES, RATES_HZ, SENTENCES, TALKERS
@@ -45,6 +46,14 @@ def _either(draw: random.Random) -> int:
 
 
 _LONG, _SHORT = (2.0, 1800.0), (2.0, 300.0)
+
+
+def _start(draw: random.Random, kills: bool) -> Arguments:
+    """Of a part that ends a start: at which call, and of one that kills for how long the supply is gone."""
+    arguments: Arguments = {"step": draw.randint(0, 2), "starts": draw.choice((0, 0, 1, 2, 5))}
+    if kills:
+        arguments["off_s"] = draw.choice((0.0, 0.0, 0.5, 5.0, 60.0))
+    return arguments
 
 FAULTS: Mapping[str, Fault] = {
     "data_down": Fault(4, _LONG),
@@ -109,6 +118,8 @@ FAULTS: Mapping[str, Fault] = {
     "board_damaged": Fault(1),
     "receiver_wrong": Fault(1, _LONG),
     "memory_tight": Fault(1, _LONG, lambda draw: {"free_kb": draw.randint(0, 50)}),
+    **{f"{part}_blocks": Fault(1, _LONG, lambda draw: _start(draw, False)) for part in starts.PARTS},
+    **{f"{part}_kills": Fault(1, _LONG, lambda draw: _start(draw, True)) for part in starts.PARTS},
 }  # fmt: skip
 
 # What ends a fault by the same action with another argument, where that is not its default or the action is a setting.

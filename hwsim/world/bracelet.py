@@ -10,6 +10,7 @@ from hwsim.chips import mask
 from hwsim.world import flash as flash_image
 from hwsim.world.chip import ROMFS
 from hwsim.world.device import Device, part_suffix
+from hwsim.world.driver_calls import DriverCalls, calls_of
 from hwsim.world.gnss import Gnss, Track
 from hwsim.world.link import LOADED, as_bundle, as_files
 from hwsim.world.memory import Memory, image_of
@@ -71,6 +72,7 @@ class Bracelet(Device):
         ports.add(line)
         self.gnss = self._receiver(f"gnss{suffix}", ports, track)
         Uplink(self, self.world.net, self.wifi, self.modem)
+        self.driver_calls = DriverCalls(self, calls_of(board))
 
     def _receiver(self, who: str, ports: SerialPorts, track: Track | None) -> Gnss:
         wiring = self.board["gnss"]
@@ -97,6 +99,7 @@ class Bracelet(Device):
             "pins": mask([*usable, *family.console, *family.usb]),
             "input_only": mask(family.input_only),
             "wake_pins": mask(family.wake),
+            "driver_calls": self.driver_calls.watched(),
         }
 
     def boot(self) -> None:

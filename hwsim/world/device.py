@@ -22,7 +22,7 @@ from hwsim.world.inbox import Inbox
 from hwsim.world.link import Interpreter, LinkClosed, Silent, rom_place
 from hwsim.world.nor import SupplyLost
 from hwsim.world.pads import ASLEEP, OFF, RESET, RUNNING, Pads
-from hwsim.world.peripheral import Later, Peripheral
+from hwsim.world.peripheral import Halted, Later, Peripheral
 from hwsim.world.rtc import TIMER_WAKE, Rtc
 from hwsim.world.trace import parse_line
 
@@ -330,6 +330,8 @@ class Device:
             value = self._peripheral_call(device, function, args)
         except SupplyLost:
             self._lose_supply()
+            return
+        except Halted:
             return
         if isinstance(value, Later):
             life, later = self._life, value

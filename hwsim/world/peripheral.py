@@ -15,6 +15,10 @@ class Later:
     value: Callable[[], Any]
 
 
+class Halted(Exception):
+    """The processor that asked has stopped meanwhile: it gets no answer."""
+
+
 class Peripheral(Protocol):
     """What a model implements to be wired to a device. Only plain JSON values pass."""
 
