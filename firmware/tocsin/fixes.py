@@ -28,13 +28,13 @@ class Fixes:
         self._sure = None  # the last one without doubt
         self._second = -1  # of the day: the receiver's last
         self._dated = 0  # s since 1970: the last that was told on
-        self._heard_at = self._moved_at = clock.ms()  # moved: when it said another second than before
+        self.heard_at = self._moved_at = clock.ms()  # moved: when it said another second than before
         self.count = 0  # of fixes so far: tells whether there is a newer one
 
     def listen(self):
         """From now on it can be heard, so its silence counts."""
         self._frozen = False
-        self._heard_at = self._clock.ms()
+        self.heard_at = self._clock.ms()
 
     def remember(self, fix):
         """What fix() said before the processor slept, its age told anew."""
@@ -68,7 +68,7 @@ class Fixes:
                 self._dated = time
                 self._on_time(time)
         if not self._frozen:
-            self._heard_at = heard_at
+            self.heard_at = heard_at
 
     def _moves(self, second, now):
         """Does its clock go on? It must not be heard if it does not."""

@@ -23,7 +23,9 @@ TALKERS = (b"GP", b"GL", b"GA", b"GB", b"BD", b"GN", b"GQ", b"QZ", b"GI", b"IN",
 # Quality of GGA, mode of RMC and GNS: Estimated (dead reckoning: the last position, carried on), Manual, None,
 # Simulated. Nothing was measured, and the time comes from a clock of its own, which may never have been set.
 _UNMEASURED = b"EMNS0678"
-_NO, _MAYBE, _YES = -1, 1, 2  # 0: has said nothing
+_NO = -1  # 0: has said nothing
+_MAYBE = 1
+_YES = 2
 
 
 class Fix:

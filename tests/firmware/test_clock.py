@@ -1,6 +1,7 @@
 """The clock: its sources, their order, and the ticks that wrap."""
 
-from tocsin.clock import EARLIEST, GNSS, NETWORK, SAVED, UNKNOWN, Clock, datetime
+import pytest
+from tocsin.clock import EARLIEST, GNSS, LASTING, NETWORK, SAVED, UNKNOWN, Clock, datetime
 
 T = 1767225600
 
@@ -68,6 +69,34 @@ def test_small_differences_are_not_worth_a_change():
     ticks.ms += 1500
     assert not c.offer(T + 2, GNSS)
     assert rtc.value == set_to == datetime(T)
+
+
+def test_a_source_that_is_slightly_ahead_was_heard_late_before():
+    c, ticks = clock()
+    assert c.offer(T, GNSS)
+    ticks.ms += 8000
+    assert not c.offer(T + 10, GNSS)  # no news, but better
+    assert c.time() == T + 10
+
+
+@pytest.mark.parametrize("behind", [1, 2])
+def test_a_source_that_is_slightly_behind_is_followed_when_it_lasts(behind):
+    """A receiver that has not heard of all leap seconds is ahead by 2 or 3 s until it has (jclark/satpulse#175)."""
+    c, ticks = clock()
+    assert c.offer(T + behind, GNSS)
+    for n in range(1, 20):
+        ticks.ms += 1000
+        assert not c.offer(T + n, GNSS)
+        assert c.time() - T - n == (behind if n < LASTING else 0)
+
+
+def test_one_that_is_heard_late_now_and_then_does_not_move_it():
+    c, ticks = clock()
+    assert c.offer(T, GNSS)
+    for n in range(1, 60):
+        ticks.ms += 1000
+        assert not c.offer(T + n - (2 if n % LASTING else 0), GNSS)
+        assert c.time() == T + n
 
 
 def test_it_runs_from_the_moment_it_was_told_and_is_never_ahead():

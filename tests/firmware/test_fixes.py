@@ -39,7 +39,7 @@ class Bracelet:
 
     @property
     def silent_ms(self):
-        return self.clock.now - self.fixes._heard_at
+        return self.clock.now - self.fixes.heard_at
 
 
 def worded(e7, width, letters):

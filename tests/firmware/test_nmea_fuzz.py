@@ -104,7 +104,10 @@ MUTATIONS = st.lists(
 )
 
 
-@given(st.lists(st.sampled_from([rmc(), gga(), gns(), rmc(time="123520.00"), *OTHERS]), max_size=8), MUTATIONS, st.data())
+SENTENCES = st.sampled_from([rmc(), gga(), gns(), rmc(time="123520.00"), *OTHERS])
+
+
+@given(st.lists(SENTENCES, max_size=8), MUTATIONS, st.data())
 def test_whatever_comes_it_goes_on_and_what_it_says_fits_the_wire(sentences, mutations, data):
     stream = bytearray(b"".join(sentences))
     for what, place, octets in mutations:

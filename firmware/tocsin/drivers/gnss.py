@@ -26,7 +26,7 @@ BEGIN_MS = 30000  # a data session that has the line goes on so long when it is 
 STARVED_MS = 120000  # and then so long before it must make room for a position
 
 
-class Gnss(Fixes):
+class Gnss:
     """Its supply, its line, and what it has found."""
 
     def __init__(self, board, clock, on_time, on_fix):
@@ -52,8 +52,15 @@ class Gnss(Fixes):
         self._tries = 0
         self._tell_at = 0  # not before this is it told again
         self.changed = None  # called when the modem must be told
+        self._clock = clock
         # Without a switch it may have hung while the processor slept.
-        super().__init__(clock, on_time, on_fix, self._power is None)
+        fixes = self._fixes = Fixes(clock, on_time, on_fix, self._power is None)
+        self.fix, self.remember, self.feed, self.listen = fixes.fix, fixes.remember, fixes.feed, fixes.listen
+
+    @property
+    def count(self):
+        """Of fixes so far: tells whether there is a newer one."""
+        return self._fixes.count
 
     def switch(self, on):
         """Give it its supply, or take it."""
@@ -66,7 +73,7 @@ class Gnss(Fixes):
                 self.changed()
 
     def _silent(self, ms):
-        return self.on and self._clock.ms() - self._heard_at > ms
+        return self.on and self._clock.ms() - self._fixes.heard_at > ms
 
     # -- in the modem
 
@@ -95,7 +102,7 @@ class Gnss(Fixes):
         for text in self.commands[on]:
             ok = (await ask(text, ms=COMMAND_MS)).ok
         self.listen()
-        self._tell_at = self._heard_at + AGAIN_MS
+        self._tell_at = self._clock.ms() + AGAIN_MS
         self._tries += 1
         if ok or not on or self._tries >= TRIES:
             self.told, self._tries = on, 0
