@@ -170,7 +170,7 @@ def test_a_certificate_near_its_end_is_renewed_at_the_start(embedded: Rig) -> No
 
 
 def test_a_certificate_that_becomes_unfit_is_renewed_while_the_relay_runs(embedded: Rig) -> None:
-    """As when the machine's clock is set: the broker shows the new one, and an alarm goes through, without a restart."""
+    """As when the machine's clock is set: the broker shows the new one, and an alarm goes through."""
     data = embedded.data
     bracelet = embedded.bracelet()
     relay = Process(embedded, ("tests.relay.service.looking_often",))
