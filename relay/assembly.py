@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
@@ -31,10 +31,12 @@ RENEW_BEFORE = timedelta(days=90)
 
 
 class Relay:
-    """A data folder with everything that hangs on it, opened when it is first used."""
+    """A data folder with everything that hangs on it, opened when it is first used. `clock` says what time it is, by
+    default by this machine's clock, which may be wrong by years and may be set at any moment."""
 
-    def __init__(self, data: DataDir) -> None:
+    def __init__(self, data: DataDir, clock: Callable[[], datetime] | None = None) -> None:
         self.data = data
+        self._clock = clock
 
     @cached_property
     def config(self) -> Config:
@@ -73,7 +75,8 @@ class Relay:
     def tls(self) -> ssl.SSLContext:
         file = self.data.resolve(self.config.mqtt.ca)
         try:
-            return client_tls(file)
+            # The embedded broker's certificate is the relay's own: a wrong clock must not part the two.
+            return client_tls(file, check_time=not self.config.broker.embedded)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
                 f"{file}: is not a certificate in PEM ({type(error).__name__}); correct mqtt.ca in {self.data.config}"
@@ -103,24 +106,31 @@ class Relay:
         if not self.config.broker.embedded:
             return None
         data, listen = self.data, self.config.broker.listen
-        self._renew_certificate()
+        self.renew_certificate()
         return NatsBroker(data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key, self.users())
 
     def vouches_for(self, host: str) -> bool:
         """Whether bracelets that know the embedded broker by this name will trust its certificate."""
         data = self.data
-        return pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), [host], datetime.now(UTC))
+        now = self._now()
+        return pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), [host], now, now)
 
-    def _renew_certificate(self) -> None:
-        """A new server certificate when the old one nears its end, or lacks a name that the configuration has. It comes
-        from the same CA, so bracelets take it as they took the old one."""
-        data, until = self.data, datetime.now(UTC) + RENEW_BEFORE
+    def _now(self) -> datetime:
+        return pki.plausible(self._clock() if self._clock else datetime.now(UTC))
+
+    def renew_certificate(self) -> bool:
+        """Make a new server certificate when the old one is not valid now or nears its end, or lacks a name that the
+        configuration has; whether it did. It comes from the same CA, so bracelets take it as they took the old one."""
+        data, now = self.data, self._now()
         names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
         try:
-            if pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), names, until):
-                return
+            if pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), names, now + RENEW_BEFORE, now):
+                return False
             authority = pki.load_ca(data.ca_cert.read_bytes(), data.ca_key.read_bytes())
-            certificate, key = pki.issue_server(authority, dict.fromkeys(names))
+            if not pki.is_valid(authority.certificate, now, now + RENEW_BEFORE):
+                authority = pki.renew_ca(authority, now)
+                write_private(data.ca_cert, authority.cert_pem).chmod(0o644)
+            certificate, key = pki.issue_server(authority, dict.fromkeys(names), now=now)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{data.tls}: the broker's certificate is unfit (expired, wrong names, or another key's), and could "
@@ -129,6 +139,7 @@ class Relay:
             ) from None
         write_private(data.server_key, key)
         write_private(data.server_cert, certificate).chmod(0o644)
+        return True
 
     def sms_link(self, log: Logger) -> SmsLink | None:
         sms = self.config.sms
@@ -151,6 +162,7 @@ class Relay:
             sms=self.sms_link(log),
             broker=self.broker(),
             users=self.users,
+            renew=self.renew_certificate,
         )
 
 

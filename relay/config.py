@@ -72,7 +72,7 @@ class Broker(_Section):
     names: list[str] = Field(
         default_factory=lambda: ["localhost", "127.0.0.1"],
         min_length=1,
-        description="names and addresses for its certificate, which is renewed at the relay's start if need be",
+        description="names and addresses for its certificate, which is renewed if need be",
     )
 
     @field_validator("names")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from relay import case_document, receipt, registry
 from relay.registry import Registry, RegistryError
@@ -32,6 +32,7 @@ SMS_ATTEMPTS = 4
 DAY_MS = 86_400_000
 EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS,
               Kind.UPDATE: 30 * DAY_MS}  # fmt: skip
+_IMPLAUSIBLE_MS = 5 * 365 * DAY_MS  # as an age: this machine's clock is wrong, or was; then a command is rather sent
 _ALARM = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,7})")
 _T = schema.command.c
 _SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE: "bracelet.configured",
@@ -192,7 +193,9 @@ class Downlink:
     def due(self, now: float, limit: int = 50) -> list[Outbound]:
         """Commands to send now, sealed. What isn't reported by `sent` comes again in a few seconds."""
         now_ms = int(now * 1000)
-        query = select(schema.command).where(_T.done_ms.is_(None), _T.due_ms <= now_ms).order_by(_T.id).limit(limit)
+        # What is due later than any schedule says was scheduled by a clock that was ahead.
+        due = or_(_T.due_ms <= now_ms, _T.due_ms > now_ms + AGAIN_S[-1] * 1000)
+        query = select(schema.command).where(_T.done_ms.is_(None), due).order_by(_T.id).limit(limit)
         with self.store.read() as connection:
             if connection.execute(query.limit(1)).first() is None:
                 return []
@@ -200,7 +203,8 @@ class Downlink:
         try:
             with self.store.write() as connection:
                 for row in connection.execute(query.with_for_update(skip_locked=True)).all():
-                    if now_ms - row.requested_ms > EXPIRES_MS.get(Kind(row.kind), now_ms):
+                    age_ms, expires_ms = now_ms - row.requested_ms, EXPIRES_MS.get(Kind(row.kind))
+                    if expires_ms is not None and expires_ms < age_ms < _IMPLAUSIBLE_MS:
                         commands.finish(connection, [row.id], "expired", now_ms)
                         continue
                     found = self._sealed(connection, row)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography.hazmat.primitives import hashes
 
@@ -47,8 +48,8 @@ class Made:
     ca_sha256: str
 
 
-def init(data: DataDir, options: Options) -> Made:
-    """Create the folder. Raises DataDirError when there is a relay in it already."""
+def init(data: DataDir, options: Options, now: datetime | None = None) -> Made:
+    """Create the folder. Raises DataDirError when there is a relay in it already. `now`: this machine's time."""
     if data.keys.exists() and not data.exists():
         raise DataDirError(
             f"{data.path}: an earlier `relay init` did not finish here, or {data.config.name} was lost. If this relay "
@@ -70,22 +71,22 @@ def init(data: DataDir, options: Options) -> Made:
         ) from None
 
     try:
-        return _fill(data, options)
+        return _fill(data, options, now)
     except OSError as error:
         raise DataDirError(
             f"{data.path}: {error.strerror or error}; make room or choose another disk, delete the folder and repeat"
         ) from None
 
 
-def _fill(data: DataDir, options: Options) -> Made:
+def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     write_private(data.keys / SIGNING_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
     write_private(data.keys / STORE_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
     keys = RelayKeys(data.signing_seed())
     write_private(data.relay_public_key, keys.public.hex().encode() + b"\n")
     data.relay_public_key.chmod(0o644)
 
-    authority = pki.create_ca()
-    certificate, key = pki.issue_server(authority, options.names)
+    authority = pki.create_ca(now=now)
+    certificate, key = pki.issue_server(authority, options.names, now=now)
     write_private(data.ca_key, authority.key_pem)
     write_private(data.ca_cert, authority.cert_pem).chmod(0o644)
     write_private(data.server_key, key)

@@ -17,11 +17,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# A bracelet holds the CA and can't be given another one remotely; its own clock may be years behind at first start.
+# A bracelet holds the CA and can't be given another one remotely; its own clock may be years behind at first start. So
+# nothing is made to begin in the present: a certificate that does is refused until then when this machine's clock was
+# ahead.
 CA_DAYS = 20 * 365
 SERVER_DAYS = 825
+BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+# No relay with these rules ran before; a clock that says so is behind, and what it made would end too early.
+EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
-BACKDATE = datetime.timedelta(days=1)  # for clocks that run slow
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,28 @@ def create_ca(
     name: str = "Tocsin",
     not_before: datetime.datetime | None = None,
     not_after: datetime.datetime | None = None,
+    now: datetime.datetime | None = None,
 ) -> Authority:
-    """A new authority; the times are UTC, by default from now for 20 years."""
+    """A new authority; the times are UTC, by default until 20 years from `now`, which is by default this machine's."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(name)
-    start, end = _validity(not_before, not_after, CA_DAYS)
+    return _authority(key, _name(name), not_before or BEGINNING, not_after or plausible(now) + _days(CA_DAYS))
+
+
+def renew_ca(authority: Authority, now: datetime.datetime | None = None) -> Authority:
+    """The same authority, by name and key, valid now: for one that was made under a wrong clock. Whoever holds the
+    earlier certificate goes by that one's times."""
+    end = max(authority.certificate.not_valid_after_utc, plausible(now) + _days(CA_DAYS))
+    return _authority(authority.key, authority.certificate.subject, BEGINNING, end)
+
+
+def plausible(now: datetime.datetime | None = None) -> datetime.datetime:
+    """`now`, left out: the time by this machine's clock; or the earliest that it can be."""
+    return max(now or datetime.datetime.now(datetime.UTC), EARLIEST)
+
+
+def _authority(
+    key: ec.EllipticCurvePrivateKey, subject: x509.Name, start: datetime.datetime, end: datetime.datetime
+) -> Authority:
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
         x509.CertificateBuilder()
@@ -87,12 +108,14 @@ def issue_server(
     names: Iterable[str],
     not_before: datetime.datetime | None = None,
     not_after: datetime.datetime | None = None,
+    now: datetime.datetime | None = None,
 ) -> tuple[bytes, bytes]:
     """(certificate, private key), both PEM, for a server with these DNS names and IP addresses."""
     listed = list(names)
     key = ec.generate_private_key(ec.SECP256R1())
-    start, end = _validity(not_before, not_after, SERVER_DAYS)
-    end = min(end, ca.certificate.not_valid_after_utc)
+    start = not_before or ca.certificate.not_valid_before_utc
+    end = min(not_after or plausible(now) + _days(SERVER_DAYS), ca.certificate.not_valid_after_utc)
+    start = min(start, end)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_name(listed[0]))
@@ -112,17 +135,29 @@ def issue_server(
     return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
 
-def is_fit(certificate_pem: bytes, key_pem: bytes, names: Iterable[str], until: datetime.datetime) -> bool:
-    """Whether a server certificate belongs to this key, vouches for all these names, and is valid until then."""
+def is_fit(
+    certificate_pem: bytes,
+    key_pem: bytes,
+    names: Iterable[str],
+    until: datetime.datetime,
+    since: datetime.datetime | None = None,
+) -> bool:
+    """Whether a server certificate belongs to this key, vouches for all these names, and is valid from `since` (left
+    out: now) to `until`."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         key = serialization.load_pem_private_key(key_pem, password=None)
-        if certificate.public_key() != key.public_key() or certificate.not_valid_after_utc < until:
+        if certificate.public_key() != key.public_key() or not is_valid(certificate, since or plausible(), until):
             return False
         vouched = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return all(_general_name(name) in vouched for name in names)
     except (ValueError, x509.ExtensionNotFound):
         return False
+
+
+def is_valid(certificate: x509.Certificate, since: datetime.datetime, until: datetime.datetime) -> bool:
+    """Whether a certificate is valid at both times, and so between them."""
+    return certificate.not_valid_before_utc <= since and until <= certificate.not_valid_after_utc
 
 
 def is_name(text: str) -> bool:
@@ -138,12 +173,8 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _validity(
-    not_before: datetime.datetime | None, not_after: datetime.datetime | None, days: int
-) -> tuple[datetime.datetime, datetime.datetime]:
-    now = datetime.datetime.now(datetime.UTC)
-    start = not_before if not_before is not None else now - BACKDATE
-    return start, not_after if not_after is not None else now + datetime.timedelta(days=days)
+def _days(days: int) -> datetime.timedelta:
+    return datetime.timedelta(days=days)
 
 
 def _usage(signs_certificates: bool) -> x509.KeyUsage:

@@ -46,6 +46,7 @@ _IDLE = 1.0
 # 170 with 0.05 s, 150 with 0.1 s). The bigger the batch was, the more there is to save.
 _REST_LEAST, _REST_EACH, _REST_MOST = 0.02, 0.0005, 0.1
 _SUPERVISE = 1.0
+_RENEW_LOOK = 60.0  # a clock may be set at any moment
 _RELOAD_RETRY = 10.0
 # What a store raises that can't be used now. Anything else is a bug: it ends the process, loses nothing, and is seen.
 STORE_ERRORS = (SQLAlchemyError, StoreError, StaleState, OSError)
@@ -78,6 +79,7 @@ class Service:
         sms: SmsLink | None = None,
         broker: Broker | None = None,
         users: Callable[[], Sequence[MqttUser]] = tuple,
+        renew: Callable[[], bool] = lambda: False,
     ) -> None:
         self.pipeline = pipeline
         self.outbox = outbox
@@ -86,6 +88,7 @@ class Service:
         self.sms = sms
         self.broker = broker
         self._users = users
+        self._renew = renew
         self._events = EventLog(log)
         self._lanes: Lanes[Inbound] = Lanes(self.limits.queue)
         self._wake_r, self._wake_w = os.pipe()
@@ -109,6 +112,7 @@ class Service:
         self._store_failures = 0
         self._store_retry_at = 0.0
         self._supervise_at = 0.0
+        self._renew_at = time.monotonic() + _RENEW_LOOK
         self._worked_at = 0.0
         self._rest_until = 0.0
         self._stopping = False
@@ -172,6 +176,8 @@ class Service:
         if now >= self._supervise_at:
             self._supervise_at = now + _SUPERVISE
             self._supervise(now)
+            if now >= self._renew_at:
+                self._renew_certificate(now)
         self._work(now)
         self.mqtt.flush()
 
@@ -389,6 +395,19 @@ class Service:
         except (BrokerError, OSError) as error:
             self._supervise_at = now + 5 * _SUPERVISE
             self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)
+
+    def _renew_certificate(self, now: float) -> None:
+        """Look whether the embedded broker's certificate is still fit, and give the broker the new one if not."""
+        self._renew_at = now + _RENEW_LOOK
+        if self.broker is None:
+            return
+        try:
+            if self._renew():
+                self.broker.renew()
+                self.log.info("broker.certificate_renewed")
+        except Exception as error:  # what is wrong with a certificate must not end the service
+            hint = "check this machine's clock, and tls/ in the data folder; bracelets may refuse the broker meanwhile"
+            self.log.error("broker.certificate_not_renewed", error=error, retry_s=_RENEW_LOOK, hint=hint)
 
     def _reload(self, now: float) -> None:
         self._reload_at = None

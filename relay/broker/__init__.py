@@ -66,6 +66,10 @@ class Broker(Protocol):
     def reload(self, users: Iterable[MqttUser]) -> None:
         """Make these the users; connections of users that stay as they are stay open."""
 
+    def renew(self) -> None:
+        """Have it show the certificate that is in its file now. It may be started again for that: what it has
+        acknowledged and its sessions stay, connections may not."""
+
     def stop(self) -> None:
         """End it and wait until it has ended."""
 

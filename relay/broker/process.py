@@ -108,7 +108,25 @@ class ChildBroker(ABC):
             self._child.send_signal(signal.SIGHUP)
             self.wait_reloaded()
 
+    def renew(self) -> None:
+        if self._child is None or self.poll() is not None:
+            return  # it takes the new one when it is started
+        with suppress(BrokerError, OSError, ValueError):
+            self.reload(self.users)
+            if self._accepts(self.users[0]):
+                return  # some take up a new certificate with their users
+        self._halt()
+        self.start()  # should that fail, `ensure_running` makes up for it
+
     def stop(self) -> None:
+        self._halt()
+        self._child = None
+        self._pid_file.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _halt(self) -> None:
         if self._child:
             if self.poll() is None:
                 self._child.terminate()
@@ -118,11 +136,6 @@ class ChildBroker(ABC):
                     self._child.kill()
                     self._child.wait()
             self._release()
-            self._child = None
-        self._pid_file.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     @abstractmethod
     def command(self) -> Sequence[str]:

@@ -205,6 +205,8 @@ class Engine:
         if line.startswith(">") and self._at_prompt():
             self._prompt()
             return []
+        if line == ">":
+            return []  # a prompt in two pieces
         if self._hex_due and _is_hex(line):
             self._hex_due = False
             self._lines.append(line)

@@ -18,6 +18,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ _STALLED = 30.0
 _STABLE = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon again
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL (x509_vfy.h), for which ssl has no name
+_BY_TIME = (9, 10, 14)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _ERROR_IN_CERT_NOT_AFTER_FIELD
 _LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
 
 
@@ -60,11 +63,14 @@ class _Client(paho.Client):
         return BufferedSocket(sock)
 
 
-def client_tls(ca: Path) -> ssl.SSLContext:
-    """TLS that checks the broker's certificate against this CA alone, and its name."""
+def client_tls(ca: Path, *, check_time: bool = True) -> ssl.SSLContext:
+    """TLS that checks the broker's certificate against this CA alone, and its name; and its times, unless
+    `check_time` is False because this machine's clock says nothing about a certificate that it made itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=os.fspath(ca))
+    if not check_time:
+        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     return context
 
 
@@ -423,6 +429,12 @@ class MqttLink:
 
 def _hint(error: object) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _BY_TIME:
+            today = datetime.now(UTC).strftime("%Y-%m-%d")
+            return (
+                f"the broker's certificate is not valid on {today}, which is today by this machine's clock: if that is "
+                "wrong, set the clock; else the certificate is expired, or made for a later time: renew it"
+            )
         return "the broker's certificate was refused: wrong CA, wrong name, or expired"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there: is the broker running?"

@@ -120,7 +120,6 @@ class Upkeep:
         """All was asked: when nothing was wrong, what was mended before is mended."""
         if self._right:
             self._repaired.clear()
-            self._lost = 0
 
     def answer(self, done: Finished, now: float) -> tuple[list[Report], str | None, list[Command]]:
         """(reports, what is wrong so that the modem must be set up again, what to ask next)."""
@@ -130,6 +129,7 @@ class Upkeep:
         if self._kept is not None and command is self._kept.read:
             if not done.ok or answers.numbers(done.lines) != self._kept.wanted:
                 return [], self._sentinel_gone(), []
+            self._lost = 0
         elif command is _SIM:
             state = done.lines[-1].partition(":")[2].strip() if done.lines else ""
             if _SIM_ERROR.match(done.error) or (done.ok and state and state != "READY"):

@@ -93,8 +93,8 @@ def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> li
         finish(connection, [row.id for row in arrived], "arrived", now_ms)
     missing = [row.id for row in rows if row.counter >= heard[row.kid]]
     if missing:
-        late = update(schema.command).where(_T.id.in_(missing), _T.sent_ms < now_ms - AGAIN_MS)
-        connection.execute(late.values(due_ms=now_ms))
+        old = or_(_T.sent_ms < now_ms - AGAIN_MS, _T.sent_ms > now_ms)
+        connection.execute(update(schema.command).where(_T.id.in_(missing), old).values(due_ms=now_ms))
     return [Arrived(row.id, row.kid, Kind(row.kind), row.case_id) for row in arrived]
 
 
@@ -110,10 +110,12 @@ def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> byte
     query = select(_T.octets, _T.done_ms, _T.sent_ms).where(_T.kid == kid, _T.counter == counter)
     command = connection.execute(query).one_or_none()
     if command is not None:
-        late = command.done_ms is not None and (command.sent_ms or 0) < now_ms - AGAIN_MS
+        sent = command.sent_ms or 0  # in the future: by a clock that was ahead
+        late = command.done_ms is not None and not now_ms - AGAIN_MS <= sent <= now_ms
         return command.octets if late else None
     alarm = schema.alarm.c
-    mine = (alarm.id >= kid * COUNTERS, alarm.id < (kid + 1) * COUNTERS, alarm.received_ms < now_ms - AGAIN_MS)
+    old = or_(alarm.received_ms < now_ms - AGAIN_MS, alarm.received_ms > now_ms)
+    mine = (alarm.id >= kid * COUNTERS, alarm.id < (kid + 1) * COUNTERS, old)
     receipts = select(alarm.receipt).where(*mine).order_by(alarm.id.desc()).limit(_RECEIPTS)
     for receipt in connection.execute(receipts).scalars():
         if parse(receipt).counter == counter:

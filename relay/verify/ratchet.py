@@ -13,6 +13,9 @@ from relay.verify.reasons import Reason, Refused
 MAX_STEPS = 5000
 MAX_SKIPPED = 200
 SKIPPED_AGE_S = 30 * 86400  # a message this late travelled on no path that we know; its key is worth more destroyed
+# More than this says that the machine's clock is wrong, or was: then keys are bounded by their number alone, because a
+# key that is gone makes the alarm a replay.
+SKIPPED_AGE_MOST_S = 180 * 86400
 
 
 class Skipped(NamedTuple):
@@ -40,14 +43,14 @@ class ChainState(NamedTuple):
         if counter >= self.next:
             return False
         kept = self.skipped.get(counter)
-        return kept is None or kept.at <= now - SKIPPED_AGE_S
+        return kept is None or _aged(kept, now)
 
 
 def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainState]:
     """The message key for `counter` and the state after it. `now` is in seconds, and only ages skipped keys."""
     if counter == state.next and not _has_aged(state.skipped, now):
         return message_key(state.key), ChainState(counter + 1, next_chain_key(state.key), state.skipped)
-    fresh = {n: kept for n, kept in state.skipped.items() if kept.at > now - SKIPPED_AGE_S}
+    fresh = {n: kept for n, kept in state.skipped.items() if not _aged(kept, now)}
     if counter < state.next:
         kept = fresh.pop(counter, None)
         if kept is None:
@@ -68,5 +71,9 @@ def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainStat
 def _has_aged(skipped: Mapping[int, Skipped], now: int) -> bool:
     """Whether the key that was passed over first is too old: the others are younger."""
     for kept in skipped.values():
-        return kept.at <= now - SKIPPED_AGE_S
+        return _aged(kept, now)
     return False
+
+
+def _aged(kept: Skipped, now: int) -> bool:
+    return SKIPPED_AGE_S <= now - kept.at < SKIPPED_AGE_MOST_S

@@ -16,7 +16,8 @@ CORES = [
     )),
     *(f"relay/{name}.py" for name in (
         "verify/*", "cases/*", "rebroadcast", "case_document", "receipt", "downlink", "pipeline", "outbox",
-        "ingest/at", "ingest/pdu", "ingest/lanes", "ingest/ratelimit",
+        "ingest/answers", "ingest/at", "ingest/initialise", "ingest/lanes", "ingest/pdu", "ingest/ratelimit",
+        "ingest/reports", "ingest/upkeep",
     )),
 ]  # fmt: skip
 

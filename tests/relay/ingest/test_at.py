@@ -163,3 +163,62 @@ def test_noise_never_raises_and_a_reset_always_helps(noise: list[tuple[bytes, fl
     engine.take_output()
     engine.submit(Command("AT"), now)
     assert hear(engine, "OK") == [Finished(Command("AT"))]
+
+
+@pytest.mark.parametrize("prompt", [b"\r\n> ", b"\r\n>\r\n", b">", b"> ", b"\r\n>\r\n> "])
+def test_each_form_of_the_prompt_gets_the_data_once(prompt: bytes) -> None:
+    engine = started(CMGS)
+    assert engine.receive(prompt, 0.0) == []
+    assert engine.take_output() == b"0001\x1a"
+    assert hear(engine, "+CMGS: 7", "OK") == [Finished(CMGS, ("+CMGS: 7",))]
+
+
+@pytest.mark.parametrize("refusal", ["ERROR", "+CME ERROR: 14", "OK"])
+def test_a_modem_that_answers_but_not_about_messages_is_not_dead(refusal: str) -> None:
+    engine = started(Command("AT+CPMS?", timeout=5.0))
+    events: list[Event] = []
+    for second in range(5, 60):
+        events += engine.tick(float(second))
+        if engine.take_output().endswith(b"AT+CMGF?\r"):
+            hear(engine, refusal, now=float(second))
+    assert [type(event) for event in events] == [Finished]
+    assert not engine.busy
+
+
+def test_a_line_that_is_too_long_is_not_read_and_its_end_is_no_answer() -> None:
+    engine = started(Command("AT+CMGD=1"))
+    assert engine.receive(b"\r\n+CMGL: " + b"9" * 5000 + b"\r\n", 0.0) == []
+    assert engine.receive(b"9" * 5000, 0.0) == []
+    assert engine.receive(b"OK\r\n", 0.0) == []
+    assert engine.busy
+    assert hear(engine, "OK") == [Finished(Command("AT+CMGD=1"))]
+
+
+def test_a_message_handed_over_in_the_middle_of_a_listing_is_not_part_of_it() -> None:
+    engine = started(CMGL)
+    events = hear(engine, "+CMGL: 1,0,,2", "+CMT: ,2", "0099", "00AA", "OK")
+    assert events == [
+        Unsolicited("+CMT: ,2"),
+        Unsolicited("0099"),
+        Finished(CMGL, ("+CMGL: 1,0,,2", "00AA")),
+    ]
+
+
+def test_a_long_listing_has_time_as_long_as_it_goes_on_but_not_for_ever() -> None:
+    command = Command("AT+CMGL=4", prefix="+CMGL:", followed=True, timeout=20.0)
+    engine = started(command)
+    for second in range(60):
+        assert hear(engine, f"+CMGL: {second},1,,2", "00AA", now=float(second)) == []
+        assert engine.tick(float(second)) == []
+    second = 60
+    while not engine.tick(float(second)):
+        hear(engine, "+CMGL: 1,1,,2", "00AA", now=float(second))
+        second += 1
+    assert second == 200
+
+
+def test_a_modem_that_starts_anew_is_not_waited_for() -> None:
+    engine = started(CMGS, now=100.0)
+    engine.hurry(105.0)
+    assert engine.tick(104.0) == []
+    assert engine.tick(105.0) == [Finished(CMGS, (), "timeout")]

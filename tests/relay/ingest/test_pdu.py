@@ -115,3 +115,40 @@ def test_more_than_one_message_holds_is_refused() -> None:
 def test_a_delivery_report_is_no_message() -> None:
     with pytest.raises(PduError, match="type 2"):
         decode_deliver("0006010591214365" + "20806291731480" * 2 + "00")
+
+
+ALARM = bytes(range(100))
+
+
+def delivered(first: str, data: bytes, dcs: str = "04") -> str:
+    """A PDU without service centre, with this first octet, alphabet and user data."""
+    return f"00{first}05912143F500{dcs}20806291731480{len(data):02X}{data.hex()}"
+
+
+@pytest.mark.parametrize("header", ["050003070101", "06080400070101", "0B0504158A158A0003070101"])
+@pytest.mark.parametrize("dcs", ["04", "F5", "14"])
+def test_a_header_of_one_part_before_data_is_left_out(header: str, dcs: str) -> None:
+    """Some networks put one before each 8-bit message (23.040, 9.2.3.24.1)."""
+    assert decode_deliver(delivered("44", bytes.fromhex(header) + ALARM, dcs)).octets == ALARM
+
+
+def test_a_header_longer_than_its_message_is_handed_on_whole() -> None:
+    assert decode_deliver(delivered("44", b"\xff\x01\x02")).octets == b"\xff\x01\x02"
+
+
+@pytest.mark.parametrize("padding", ["", "00", "FF" * 12])
+def test_octets_behind_the_user_data_are_left_out(padding: str) -> None:
+    assert decode_deliver(delivered("04", ALARM) + padding).octets == ALARM
+
+
+def test_a_pdu_without_even_the_length_of_a_service_centre_is_known_by_its_length() -> None:
+    text, length = encode_deliver("+10000000001", ALARM)
+    assert decode_deliver(text, length).octets == ALARM
+    assert decode_deliver(text[2:], length).octets == ALARM
+    assert decode_deliver(text, length + 1).octets == ALARM, "the length is wrong, and the centre is there"
+
+
+@given(st.binary(max_size=200), st.one_of(st.none(), st.integers(0, 300)))
+def test_noise_is_refused_or_decoded_and_never_raises_anything_else(noise: bytes, length: int | None) -> None:
+    with contextlib.suppress(PduError):
+        decode_deliver(noise.hex(), length)

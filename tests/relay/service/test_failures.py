@@ -110,7 +110,11 @@ def test_a_broker_with_a_bad_certificate_is_not_talked_to(on_broker: Rig, what: 
     on_broker.start_broker()
     relay = on_broker.start(wait=False)
     warning = relay.wait_for("mqtt.unreachable", 2)[0]
-    assert warning["hint"] == "the broker's certificate was refused: wrong CA, wrong name, or expired"
+    if what == "expired":
+        assert "this machine's clock" in warning["hint"]
+        assert "expired" in warning["hint"]
+    else:
+        assert warning["hint"] == "the broker's certificate was refused: wrong CA, wrong name, or expired"
     assert relay.events("mqtt.connected") == []
 
 
@@ -163,6 +167,24 @@ def test_a_certificate_near_its_end_is_renewed_at_the_start(embedded: Rig) -> No
     later = soon + datetime.timedelta(days=365)
     assert pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), ["localhost"], later)
     assert data.server_key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_certificate_that_becomes_unfit_is_renewed_while_the_relay_runs(embedded: Rig) -> None:
+    """As when the machine's clock is set: the broker shows the new one, and an alarm goes through."""
+    data = embedded.data
+    bracelet = embedded.bracelet()
+    relay = Process(embedded, ("tests.relay.service.looking_often",))
+    embedded.processes.append(relay)
+    relay.wait_for("mqtt.ready")
+    ca = pki.load_ca(data.ca_cert.read_bytes(), data.ca_key.read_bytes())
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    certificate, key = pki.issue_server(ca, ["localhost", "127.0.0.1"], not_after=yesterday)
+    data.server_key.write_bytes(key)
+    data.server_cert.write_bytes(certificate)
+    relay.wait_for("broker.certificate_renewed")
+    device = bracelet.connect()  # checks the certificate
+    device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
+    device.next()
 
 
 def test_a_name_added_to_the_configuration_gets_into_the_certificate(embedded: Rig) -> None:
