@@ -73,6 +73,8 @@ class WLAN:
 
     def _event(self, event):
         self._status = event[1]
+        # The driver comes back by itself, too.
+        _hw.post("memory", "join" if self._status == STAT_GOT_IP else "give", "join")
         self._addresses = tuple(event[2])
 
     def active(self, on=None):

@@ -7,8 +7,8 @@ import esp32
 
 NEED = 34816  # mbedTLS: 16,717 and 4,429 octets, and some 12 KB for the handshake (micropython issues 5303, 8940)
 
-# ENOMEM; ENOBUFS of lwIP; of mbedTLS, as MicroPython turns them into small numbers: MPI_ALLOC_FAILED, ASN1_ALLOC_FAILED,
-# PSA_ERROR_INSUFFICIENT_MEMORY
+# ENOMEM; ENOBUFS of lwIP; of mbedTLS, which MicroPython turns into small numbers: MPI_ALLOC_FAILED, ASN1_ALLOC_FAILED
+# and PSA_ERROR_INSUFFICIENT_MEMORY
 _SMALL = (12, 105, 16, 106, 141)
 # The high parts of mbedTLS's errors that say so by themselves: PEM, X.509, DHM, PK, ECP, MD, CIPHER, SSL (error.h)
 _HIGH = (0x1180, 0x2880, 0x3400, 0x3F80, 0x4D80, 0x5180, 0x6180, 0x7F00)
