@@ -210,12 +210,16 @@ class Memory:
             self.heap.give(block)
 
     def tighten(self, octets: int | None) -> None:
-        """Leave only so many free, in small pieces first (None: all there is)."""
+        """Leave only so many free (None: all there is), the first piece last, as it is the one with room for TLS."""
         self.kept_free = octets
         self.give("somebody else")
+        pieces = range(len(self.heap.sizes) - 1, -1, -1)
         for size in (_PIECE, 100, 4) if octets is not None else ():
-            while self.heap.total - size - _HEADER >= (octets or 0) and self.take("somebody else", (size,)):
-                pass
+            while self.heap.total - size - _HEADER >= (octets or 0):
+                block = self.heap.take(size, pieces)
+                if block is None:
+                    break
+                self._taken.setdefault("somebody else", []).append(block)
 
     def wifi(self) -> bool:
         """esp_wifi_init: 28 KB with ten buffers; once, and for good."""

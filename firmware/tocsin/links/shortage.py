@@ -3,8 +3,6 @@
 TLS takes its memory from ESP-IDF's heap and not from MicroPython's, some 33 KB until it is connected.
 """
 
-import esp32
-
 NEED = 34816  # mbedTLS: 16,717 and 4,429 octets, and some 12 KB for the handshake (micropython issues 5303, 8940)
 
 # ENOMEM; ENOBUFS of lwIP; of mbedTLS, which MicroPython turns into small numbers: MPI_ALLOC_FAILED, ASN1_ALLOC_FAILED
@@ -17,6 +15,8 @@ _LOW = (0x10, 0x6A)  # the low parts: MPI, ASN1, in whatever they made fail
 
 def room():
     """Is there as much as TLS needs?"""
+    import esp32  # here, so that the rest runs anywhere
+
     return sum([piece[1] for piece in esp32.idf_heap_info(esp32.HEAP_DATA)]) >= NEED
 
 
