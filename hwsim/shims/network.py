@@ -80,6 +80,8 @@ class WLAN:
     def _event(self, event):
         self._connected = event[1] == STAT_GOT_IP
         self._reason = 0 if self._connected else event[1]
+        # The driver comes back by itself, too.
+        _hw.post("memory", "join" if self._connected else "give", "join")
         self._addresses = tuple(event[2])
 
     def active(self, on=None):

@@ -2,7 +2,8 @@
 
 The chip's free memory is in pieces that don't touch. MicroPython's heap is an area of it, which grows: by as much as it
 has (so it doubles), or by the largest piece if that is less, and keeps it until the area is empty (py/gc.c,
-gc_try_add_heap). In our own image it has two areas from the start and no more. What the libraries need must be free in pieces too, the input buffer of TLS in one of 16,717 octets.
+gc_try_add_heap). In our own image it has two areas from the start and no more. What the libraries need must be free in
+pieces too, the input buffer of TLS in one of 16,717 octets.
 
 Where the figures come from, since nobody has measured our own image:
 - `STOCK`: micropython issue 8940 (jimmo: the four pieces, with their addresses) and 14421 (piotrwest, 2025: of the
@@ -13,7 +14,8 @@ Where the figures come from, since nobody has measured our own image:
   has in static data is not known to us and comes on top.
 - Wi-Fi: 28 KB, 2.5 and 15 (8940), ten receive buffers of 1,696 octets among them (esp-idf issue 11753; as many as
   CONFIG_ESP_WIFI_STATIC_RX_BUFFER_NUM). They stay when it is switched off: MicroPython never calls esp_wifi_deinit
-  (network_wlan.c). lwIP: 4 to 7 KB for a connection (8940): 4 with windows of half the size.
+  (network_wlan.c). lwIP: 4 to 7 KB for a connection (8940), of which 4,700 octets make
+  the 51,320 that its pieces lose until wrap_socket; 4 KB with windows of half the size.
 - TLS: 16,717 and 4,429 octets (issue 5303), 15 KB more for the handshake (8940), of which the peer's certificate has
   3,663 (ESP-IDF, mbedtls.rst, "Reducing Heap Usage").
 - PPP: 3 KB, an estimate from lwIP's ppp_pcb and its buffers. Serial ports: their buffers and 600 octets each.
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 KB = 1024
 _HEADER = 4  # octets before each block (ESP-IDF's TLSF; issue 5303: 15,036 of 15,072 are free)
 _PIECE = 1500  # what is taken in many small ones
+_NUMBER = 400  # of a handshake: numbers, names and contexts
 _RX_BUFFER = 1696
 _PARTS = 19_724 - 6_432  # used between the parts of Bluetooth's memory, and what the ROM's region takes of that
 _SPIRAM_FROM = 8192  # larger ones come from PSRAM (sdkconfig.spiram, CONFIG_SPIRAM_MALLOC_ALWAYSINTERNAL)
@@ -57,7 +60,7 @@ class Image:
     areas: tuple[int, ...]
     grows: bool = True
     rx_buffers: int = 10
-    socket: int = 7 * KB
+    socket: int = 4_700
     keeps_certificate: bool = True
     psram: int = 0
 
@@ -133,9 +136,9 @@ class Pieces:
         free[begin] = size
 
 
-def _small(octets: int) -> tuple[int, ...]:
+def _small(octets: int, piece: int = _PIECE) -> tuple[int, ...]:
     """So many octets in small blocks."""
-    return (_PIECE,) * (octets // _PIECE) + ((octets % _PIECE,) if octets % _PIECE else ())
+    return (piece,) * (octets // piece) + ((octets % piece,) if octets % piece else ())
 
 
 class Memory:
@@ -144,6 +147,7 @@ class Memory:
     def __init__(self, device: Device, image: Image) -> None:
         self._device = device
         self.image = image
+        self.peak = 0, 0  # free octets, and the longest stretch, at the height of the last handshake
         self.kept_free: int | None = None  # something else has taken all but so many octets
         device.wire("memory", self)
         self.reset()
@@ -206,11 +210,16 @@ class Memory:
             self.heap.give(block)
 
     def tighten(self, octets: int | None) -> None:
-        """Leave only so many free, in small pieces first (None: all there is)."""
+        """Leave only so many free (None: all there is), the first piece last, as it is the one with room for TLS."""
         self.kept_free = octets
         self.give("somebody else")
-        while octets is not None and self.heap.total > octets and self.take("somebody else", (_PIECE,)):
-            pass
+        pieces = range(len(self.heap.sizes) - 1, -1, -1)
+        for size in (_PIECE, 100, 4) if octets is not None else ():
+            while self.heap.total - size - _HEADER >= (octets or 0):
+                block = self.heap.take(size, pieces)
+                if block is None:
+                    break
+                self._taken.setdefault("somebody else", []).append(block)
 
     def wifi(self) -> bool:
         """esp_wifi_init: 28 KB with ten buffers; once, and for good."""
@@ -242,9 +251,10 @@ class Memory:
         for number, (octets, error) in enumerate(steps):
             if number == 3 and not self.image.keeps_certificate:
                 self.give(f"{key} 1")
-            if not self._all(f"{key} {number}", _small(octets)):
+            if not self._all(f"{key} {number}", _small(octets, _NUMBER)):
                 self.shaken(key, False)
                 return error
+        self.peak = self.heap.total, self.heap.largest
         return 0
 
     def shaken(self, key: str, good: bool = True) -> None:
@@ -262,6 +272,8 @@ class Memory:
             self.shaken(key, False)
         elif what == "shaken":
             self.shaken(key)
+        elif key not in self._taken:
+            self.join()
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         if function == "info":

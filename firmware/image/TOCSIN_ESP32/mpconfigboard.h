@@ -7,7 +7,7 @@
 // The firmware runs from the partition "romfs", without being loaded into the heap.
 #define MICROPY_VFS_ROM (1)
 
-// Nobody uses it, and it takes 43 KB even while it is off.
+// Nobody uses it, and it takes 38 KB even while it is off.
 #define MICROPY_PY_BLUETOOTH (0)
 
 // MicroPython's heap: 104 KB and, by areas.c, 36 KB more. The rest is for Wi-Fi, PPP and TLS (hwsim/world/memory.py).

@@ -248,9 +248,9 @@ class Mqtt:
             self._stream.write(codec.connect(self._client, self._user, self._password, KEEPALIVE_S, self.will()))
             await self._stream.drain()
         except OSError as error:
-            if error.args and isinstance(error.args[0], int) and error.args[0] < _TLS_ERROR:
-                if not shortage.short(error):
-                    raise Refused("tls" if room else "memory", str(-error.args[0]))
+            code = error.args[0] if error.args else 0
+            if isinstance(code, int) and code < _TLS_ERROR and not shortage.short(error):
+                raise Refused("tls" if room else "memory", str(-code))
             raise
         except ValueError:  # how MicroPython tells that the certificate is not good; the text names names
             # mbedTLS takes a signature that it had no memory to check for a wrong one.
