@@ -50,14 +50,9 @@ class Registration:
         self.roaming = False  # the network it finds next is a foreign one
         self.denied = False  # and does not take this SIM
         self.tells = "CREG"  # the command that tells of its registration; CEREG: there is nothing to tell by CREG
-        self.tells_instead: dict[str, int] = {}  # command: the state that it tells, whatever is true
-        self.missing: set[str] = set()  # of CREG, CGREG, CEREG, CGATT: answered with ERROR
-        self.registration_form = "standard"
-        self.placeholder: tuple[str, str] | None = None  # area and cell that it shows instead of its own
         self.nitz = True  # the network tells the time
         self.nitz_offset_s = 0  # how wrong the time is that the network tells
         self.zone_quarters = 4  # its zone, in quarters of an hour
-        self.clock_form = "standard"
         self.clock_at_registration = False  # its command takes effect only when it registers the next time
         self.signal = 20  # +CSQ
         self.cell = (1, 1, 0x1A2B, 0x01C3D4)  # country, network, area, cell: the test network 001 01
@@ -67,7 +62,16 @@ class Registration:
         self.locked = False  # the SIM asks for its PIN
         self.pin: str | None = None  # what it asks for at every start; None: it doesn't
         self.pin_tries = 3
+        self.usual_forms()
         self.forget_network()
+
+    def usual_forms(self) -> None:
+        """No oddities of form."""
+        self.tells_instead: dict[str, int] = {}  # command: the state that it tells, whatever is true
+        self.missing: set[str] = set()  # of CREG, CGREG, CEREG, CGATT: answered with ERROR
+        self.registration_form = "standard"
+        self.placeholder: tuple[str, str] | None = None  # area and cell that it shows instead of its own
+        self.clock_form = "standard"
 
     def forget_network(self) -> None:
         """What it doesn't keep without its supply."""
@@ -118,6 +122,17 @@ class Registration:
     def _unlocked(self) -> None:
         self.say(self.sim_line())
         self._search()
+
+    def lock(self, on: bool) -> None:
+        """The SIM asks for a PIN from now on, or doesn't any more."""
+        if on == self.locked:
+            return
+        self.locked = on
+        self.note("sim locked" if on else "sim unlocked")
+        if self.ready:
+            self.starting = False
+            self.say(self.sim_line())
+            self._search()
 
     # -- registration
 
