@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NOT_REGISTERED, HOME, SEARCHING, DENIED, ROAMING = 0, 1, 2, 3, 5
 
+UNLOCK_US = 50_000  # from the PIN to the word that the SIM is ready: an estimate
+
 # How +CREG, +CGREG and +CEREG lines look. "standard" is 27.007; "padded" shows <n> and <stat> with three digits and the
 # area in small letters (u-blox); "rac" has the routing area between (10.1.22, +CEREG of some LTE-M modems) and blanks;
 # "more" and "blank" have the fields of 27.007 from release 13 on (nRF, sdk-nrf#12927: cause and timers, most empty).
@@ -116,7 +118,7 @@ class Registration:
         self.pin_tries = 3
         self.locked = False
         self.note("pin entered")
-        self.later(1, self._unlocked)
+        self.later(UNLOCK_US, self._unlocked)
         return True
 
     def _unlocked(self) -> None:
