@@ -4,7 +4,8 @@ Plain data: a scenario file, a generator of random lives and a shrinker read `AC
 at the rig's present time. No action lets time go on; what takes time (a press of three seconds) is scheduled, so
 actions may be called from an event of the world. What the wearer does is in `wearer`, what
 happens to the bracelet itself in `supply`, which of its parts end a start in `starts`, how its receiver talks in
-`receiver`, how little memory it has in `memory`, the rest is here.
+`receiver`, how its modem differs from a manual in `modem_actions`, how little memory it has in `memory`; the rest
+is here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hwsim.scenario import memory, receiver, starts, supply, wearer
+from hwsim.scenario import memory, modem_actions, receiver, starts, supply, wearer
 from hwsim.scenario.vocabulary import ACTIONS, Action, ActionError, Parameter, Value, check, do
 from hwsim.scenario.vocabulary import action as _action
 from hwsim.scenario.vocabulary import seconds as _seconds
@@ -32,6 +33,7 @@ __all__ = [
     "check",
     "do",
     "memory",
+    "modem_actions",
     "receiver",
     "starts",
     "supply",
@@ -314,10 +316,7 @@ def modem_garbage(rig: Rig, octets: int) -> None:
 @_action("modem")
 def modem_reset(rig: Rig) -> None:
     """the modem restarts by itself, in the middle of whatever it does"""
-    modem = rig.bracelet.modem
-    if modem.on:
-        modem.power(False)
-        modem.power(True)
+    rig.bracelet.modem.restart()
 
 
 @_action("modem")
