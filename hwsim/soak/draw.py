@@ -92,13 +92,17 @@ FAULTS: Mapping[str, Fault] = {
         3, None, lambda draw: {"operation": round(_log(draw, 1, 150)) - 1, "restart_s": round(_log(draw, 0.1, 60), 1)}
     ),
     "reset": Fault(3),
-    "hang": Fault(1),
+    "hang": Fault(2),
     "strap_chatter": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 1, 900), 1)}),
     "strap_cut": Fault(1, _LONG),
     "take_off": Fault(1, _LONG),
     "settings_damaged": Fault(1),
     "board_damaged": Fault(1),
     "receiver_wrong": Fault(1, _LONG),
+    "adc_uncalibrated": Fault(1, _LONG, lambda draw: {"on": True}),
+    "divider_broken": Fault(1, _LONG, lambda draw: {"percent": draw.choice((0, 2, 60, 130, 200))}),
+    "wifi_busy": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 0.5, 60), 1)}),
+    "wifi_absent_first": Fault(1, _LONG, lambda draw: {"on": True}),
 }  # fmt: skip
 
 # What ends a fault by the same action with another argument, where that is not its default or the action is a setting.
@@ -116,6 +120,9 @@ ENDS: Mapping[str, Arguments] = {
     "gnss_estimates": {"on": False},
     "gnss_frozen": {"on": False},
     "battery": {"percent": 80},
+    "adc_uncalibrated": {"on": False},
+    "divider_broken": {"percent": 100},
+    "wifi_absent_first": {"on": False},
 }
 
 # What a board must have for it: a key in a section of its file.
