@@ -8,9 +8,10 @@ modem: then drivers/modem.py tells it `told`, on or off (None: it doesn't know),
 import asyncio
 from asyncio import core
 
-from machine import UART, Pin
+from machine import UART
 
 from tocsin import log, movement, nmea
+from tocsin.drivers.output import Output
 
 SILENT_MS = 60000
 RXBUF = 2048
@@ -37,7 +38,7 @@ class Gnss:
                 board["uart"], baudrate=board.get("baud", 9600), tx=board["tx"], rx=board["rx"], rxbuf=RXBUF
             )
         self._power_on = 0 if board.get("power_active_low") else 1
-        self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
+        self._power = Output(board, board["power"], 1 - self._power_on) if "power" in board else None
         self.on = self._power is None and not self.commands  # without a switch it always is
         self.hot = board.get("backup", False)  # it remembers while it is off
         self.start_ms = START_MS if self.commands else 0

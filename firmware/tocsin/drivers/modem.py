@@ -13,6 +13,7 @@ import asyncio
 from machine import UART, Pin
 
 from tocsin import aio, at, log, pdu
+from tocsin.drivers.output import Output
 
 RXBUF = 4096
 POLL_MS = 30000
@@ -59,18 +60,18 @@ class Modem:
             **flow,
         )
         self._key_on = 0 if board.get("power_key_active_low") else 1
-        self._key = Pin(board["power_key"], Pin.OUT, value=1 - self._key_on) if "power_key" in board else None
+        self._key = Output(board, board["power_key"], 1 - self._key_on) if "power_key" in board else None
         self._key_ms = board.get("power_key_ms", 1000) * 5 // 4  # the data sheet's minimum, with a margin
         self._off_ms = board.get("power_off_ms", board.get("power_key_ms", 1000)) * 5 // 4
         for level, key in enumerate(("held_low", "held_high")):  # its supply, say, or DTR: as long as we are awake
             for pin in board.get(key, ()):
-                Pin(pin, Pin.OUT, value=level)
+                Output(board, pin, level)
         self._init = board.get("init", ())  # what it needs beyond INIT
         self._reg = board.get("registration", "+CREG")  # tells where it is registered
         self._status = Pin(board["status"], Pin.IN) if "status" in board else None  # high while it is on
         self._reset_on = 0 if board.get("reset_active_low", True) else 1
         self._reset_ms = board.get("reset_ms", 200)
-        self._reset = Pin(board["reset"], Pin.OUT, value=1 - self._reset_on) if "reset" in board else None
+        self._reset = Output(board, board["reset"], 1 - self._reset_on) if "reset" in board else None
         self._clock = clock
         self._on_state = on_state
         self._on_sms = on_sms
