@@ -179,6 +179,8 @@ class Board:
             modem["registration"] = model.registration
         if model.init:
             modem["init"] = list(model.init)
+        if model.habits.network_time:
+            modem["time"] = [f"AT{model.habits.network_time}=1"]
         if gnss.pop("modem", False):
             on, off = gnss.pop("antenna_on", None), gnss.pop("antenna_off", None)
             gnss["on"] = ([on] if on else []) + list(model.gnss_on)

@@ -12,12 +12,17 @@ from tocsin.nmea import days
 LINE_MAX = 400  # the longest line we use is a PDU: 2 * (11 + 12 + 11 + 140) hexadecimal digits
 LINES_MAX = 24
 PROMPT_MS = 10000  # the prompt is the modem's own doing: only what follows it waits for the network
+BARE_MS = 100  # after a ">" alone: the rest of the prompt would have come (3GPP TS 27.005, 3.5.1: it ends with a space)
+AGAIN_MS = 2000  # between two questions whether it is still there
 URC = (
     "+CMTI:", "+CMT:", "+CDS:", "+CDSI:", "+CBM:", "+CREG:", "+CGREG:", "+CEREG:", "+CTZV:", "+CTZE:", "+CTZDST:",
     "+CRING:", "+CLIP:", "RING", "NO CARRIER", "RDY", "Call Ready", "SMS Ready", "SMS DONE", "PB DONE", "+CFUN:",
     "+CPIN:", "NORMAL POWER DOWN", "UNDER-VOLTAGE", "OVER-VOLTAGE", "*PSUTTZ:", "DST:", "^", "+QIND:", "APP RDY",
-    "POWERED DOWN",
+    "POWERED DOWN", "*ATREADY", "START", "+SYSSTART", "+SHUTDOWN", "SMS FULL",
 )  # fmt: skip
+STARTED = ("RDY", "APP RDY", "*ATREADY", "START", "+SYSSTART")  # what modems say when they start, of the above
+READIER = ("SMS ", "PB DONE", "Call Ready", "+CPIN:", "+CFUN:", "+QIND:")  # what they say later; and at other times
+ENDED = ("NORMAL POWER DOWN", "POWERED DOWN", "+SHUTDOWN")
 DIALLED = ("CONNECT", "NO CARRIER", "NO DIALTONE", "NO ANSWER", "BUSY")  # ends of ATD (V.250, 5.7.1)
 TWO_LINES = ("+CMT:", "+CDS:", "+CBM:")  # an unsolicited line followed by its PDU
 CTRL_Z = b"\x1a"
@@ -30,13 +35,15 @@ UNKNOWN_DBM = 255
 
 class Command:
     """One exchange. `expect` is the prefix its information lines have (they would else be taken for unsolicited);
-    `data` is sent at the prompt."""
+    `data` is sent at the prompt; `doubt` ms of silence after that, the modem is asked whether it is still there: one
+    that has started anew would never answer, and is told by an OK without any information line."""
 
-    def __init__(self, text, expect=None, timeout=5000, data=None):
+    def __init__(self, text, expect=None, timeout=5000, data=None, doubt=None):
         self.text = text
         self.expect = expect
         self.timeout = timeout
         self.data = data
+        self.doubt = doubt
         self.lines = []
         self.result = None  # "OK", "ERROR", "+CMS ERROR: 38", "timeout" ...
 
@@ -54,6 +61,10 @@ class Engine:
         self._take_pdu = False  # the next line belongs to the last information line (it is a PDU)
         self.command = None
         self._deadline = 0
+        self._prompt_at = None  # then a ">" alone is a prompt
+        self._ask_at = None  # then it is asked whether it is still there
+        self.asked = False  # it was, in this command
+        self.echoed = False  # it has echoed a command
         self.dropped = 0  # overlong, undecodable or unasked lines
 
     def start(self, command, now):
@@ -62,7 +73,7 @@ class Engine:
             raise RuntimeError("busy")
         self.command = command
         self._deadline = now + (command.timeout if command.data is None else min(PROMPT_MS, command.timeout))
-        self._take_pdu = False
+        self._take_pdu = self.asked = self.echoed = False
         self._out.extend(command.text.encode() + b"\r")
 
     def output(self):
@@ -76,7 +87,10 @@ class Engine:
         events = []
         for octet in data:
             if octet in (10, 13):
-                self._end_line(events)
+                if self._line == b">":
+                    self._on_prompt(now)
+                else:
+                    self._end_line(events)
             elif self._overlong:
                 pass
             elif len(self._line) >= LINE_MAX:
@@ -86,12 +100,22 @@ class Engine:
             else:
                 self._line.append(octet)
                 if octet == 32 and self._line == b"> ":  # the prompt has no line end
-                    self._line = bytearray()
                     self._on_prompt(now)
+        if self._line != b">":
+            self._prompt_at = None
+        elif self._prompt_at is None:  # one that doesn't echo says nothing between a command and its prompt
+            expected = self.command is not None and self.command.data is not None and not self.echoed
+            self._prompt_at = now if expected else now + BARE_MS
         events.extend(self.time(now))
         return events
 
     def time(self, now):
+        if self._prompt_at is not None and now >= self._prompt_at:
+            self._on_prompt(now)
+        if self._ask_at is not None and now >= self._ask_at:
+            self.asked = True
+            self._ask_at = now + AGAIN_MS
+            self._out.extend(b"AT\r")
         if self.command is not None and now >= self._deadline:
             if self.command.data is not None:
                 self._out.extend(ESC)  # leave a prompt that came late
@@ -105,12 +129,25 @@ class Engine:
     def deadline(self):
         return None if self.command is None else self._deadline
 
+    def next_at(self):
+        """When time() has something to do, at the latest."""
+        times = [at for at in (self.deadline(), self._prompt_at, self._ask_at) if at is not None]
+        return min(times) if times else None
+
+    def suspect(self, now):
+        """It may have started anew: ask at once, if an answer is waited for that would never come."""
+        if self._ask_at is not None:
+            self._ask_at = now
+
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _on_prompt(self, now):
         command = self.command
+        self._line = bytearray()
+        self._prompt_at = None
         if command is not None and command.data is not None:
             self._deadline = now + command.timeout
+            self._ask_at = None if command.doubt is None else now + command.doubt
             self._out.extend(command.data + CTRL_Z)
             command.data = None
         else:
@@ -142,7 +179,8 @@ class Engine:
             self._pdu_of = None
             return
         if command is not None:
-            if line == command.text:  # echo, until ATE0 worked
+            if line == command.text or (self.asked and line == "AT"):  # echo, until ATE0 worked
+                self.echoed = True
                 return
             dialled = command.text.startswith("ATD") and line.startswith(DIALLED)
             if dialled or line in ("OK", "ERROR", "ABORTED") or line.startswith(("+CME ERROR", "+CMS ERROR")):
@@ -171,7 +209,7 @@ class Engine:
 
     def _done(self, result):
         command = self.command
-        self.command = None
+        self.command = self._ask_at = None
         self._take_pdu = False
         command.result = result
         return ("done", command)
@@ -194,19 +232,44 @@ def fields(line):
     return values
 
 
-def registration(line):
-    """(state, lac or None, cell id or None) of a +CREG/+CGREG/+CEREG line. An answer begins with <n>,<stat>, an
-    unsolicited line with <stat>; makers differ in quotes and in what follows, so the shape decides: areas have four
-    digits, a state one or two. The state is one of 0..5 as on the wire: of the others (3GPP TS 27.007, 7.2) 6 and 9 are
-    kinds of "home", 7 and 10 of "roaming", and 8, emergency calls only, is as good as "denied"."""
-    values = fields(line)
-    if len(values) > 1 and len(values[1]) <= 2 and values[1].isdigit():
-        values = values[1:]
-    state = _STATES[int(values[0])] if values[0].isdigit() and int(values[0]) < len(_STATES) else UNKNOWN
-    try:
-        return state, int(values[1], 16) & 0xFFFF, int(values[2], 16) & 0xFFFFFFF
-    except (IndexError, ValueError):
+def registration(line, asked=None):
+    """(state, lac or None, cell id or None) of a +CREG/+CGREG/+CEREG line (3GPP TS 27.007, 7.2, 10.1.20, 10.1.22).
+
+    `asked`: was it the answer to a question, <n>,<stat>[,...], or came it by itself, <stat>[,...]; None: not known. Up
+    to three values tell that by their number, more by whether the second can be a state, then by `asked`. The state is
+    one of 0..5 as on the wire: 6 and 9 are kinds of "home", 7 and 10 of "roaming", and 8, emergency calls only, is as
+    good as "denied". A cell that is a placeholder, or can't be told from something else, is none."""
+    raw = [value.strip() for value in line.partition(":")[2].split(",")]
+    count = len(raw)
+    answer = count == 2 or (count == 3 and not raw[2].strip('" '))
+    sure = True
+    if count > 3 and _is_state(raw[1]):
+        told = len(raw[3]) > 2 or (count > 4 and len(raw[4]) > 3)  # no access technology where a cell would be
+        answer = asked is not False or told or not raw[2]
+        sure = asked is True or told
+    values = [value.strip('" ') for value in (raw[1:] if answer else raw)]
+    state = _STATES[int(values[0])] if _is_state(values[0]) and int(values[0]) < len(_STATES) else UNKNOWN
+    if len(values) > 3 and len(values[2]) < 3 and len(values[3]) > 3:  # <rac> between the two, as some say it
+        values.pop(2)
+    if not sure or len(values) < 3:
         return state, None, None
+    lac, cid = _hex(values[1]), _hex(values[2])
+    # LAC 0000 and FFFE are of no cell (3GPP TS 23.003, 4.1), and where a cell has no number it is all ones.
+    if not 0 < lac < 0xFFFE or not 0 < cid < 0xFFFFFFF:
+        return state, None, None
+    return state, lac, cid
+
+
+def _is_state(text):
+    return text.isdigit() and len(text) < 4 and int(text) < 100
+
+
+def _hex(text):
+    """Its value, 0 for none."""
+    for char in text:
+        if char not in "0123456789abcdefABCDEF":
+            return 0
+    return int(text, 16) if 0 < len(text) < 10 else 0
 
 
 def sim(command):
@@ -224,12 +287,23 @@ def signal(line):
 
 
 def network_time(line):
-    """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour."""
-    text = fields(line)[0]
-    if len(text) != 20 or text[17] not in "+-":
+    """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour. Without
+    a zone it says nothing; before 2025 or after 2060 it is what a clock begins with that nobody has set."""
+    text = line.partition(":")[2].strip().strip('"')
+    if len(text) != 20 or text[17] not in "+-" or text[2] != "/" or text[8] != ",":
         raise ValueError
     year, month, day = int(text[0:2]), int(text[3:5]), int(text[6:8])
-    seconds = days(2000 + year, month, day) * 86400
-    seconds += int(text[9:11]) * 3600 + int(text[12:14]) * 60 + int(text[15:17])
-    zone = int(text[18:20]) * 900
-    return seconds - zone if text[17] == "+" else seconds + zone
+    hour, minute, second, zone = int(text[9:11]), int(text[12:14]), int(text[15:17]), int(text[18:20])
+    if not (25 <= year <= 60 and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and zone <= 56):
+        raise ValueError
+    seconds = days(2000 + year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+    return seconds - zone * 900 if text[17] == "+" else seconds + zone * 900
+
+
+def memories(line):
+    """The first list of '+CPMS: ("SM","ME"),("SM","ME"),("SM")': the memories that can be read and emptied."""
+    names = [name.strip(' "') for name in line.partition("(")[2].partition(")")[0].split(",")]
+    names = [name for name in names if name in ("SM", "ME", "MT", "SR")]
+    if "SM" in names and "ME" in names:
+        names = [name for name in names if name != "MT"]  # it is both
+    return names

@@ -390,6 +390,8 @@ class Bracelet:
                 self._delivery.texted(counter, ok, self._clock.ms())
                 if ok:
                     self._route.texted(self._clock.ms())
+                else:
+                    self._route.untexted()
                 self._wake.set()
 
             if self._sms.send(message.octets, result):

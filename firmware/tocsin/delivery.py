@@ -32,6 +32,7 @@ class _Path:
         self.at = at  # not before
         self.tries = 0
         self.flying = False
+        self.failed = False  # the last time
 
 
 class Message:
@@ -87,7 +88,7 @@ class Delivery:
     def sms(self, up, now):
         if up and not self._sms:
             for message in self.queue:
-                if message.sms.tries == 0:
+                if message.sms.tries == 0 or message.sms.failed:
                     message.sms.at = now
         self._sms = up
 
@@ -104,6 +105,7 @@ class Delivery:
         message = self.find(counter)
         if message and message.sms.flying:
             message.sms.flying = False
+            message.sms.failed = not ok
             message.sms.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, message.sms)
             if message.kind == UPDATE:
                 self._sms_update_at = now + (SMS_UPDATE_MS * self.stretch if ok else SMS_ERROR_MS)

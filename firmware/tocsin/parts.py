@@ -10,7 +10,7 @@ from tocsin import log
 class Absent:
     """Stands in for a part that is missing: it has nothing to say, and whatever it is asked to do is not done."""
 
-    up = registered = ending = on = False
+    up = registered = sms_up = ending = on = False
     resting = True
     count = stat = operator = start_ms = 0
     percent = 101  # battery.UNKNOWN

@@ -1,8 +1,9 @@
 # hwsim: no-float
-"""SMS in PDU mode, 8-bit data (3GPP TS 23.040): the user data is exactly one envelope, no header, both ways.
+"""SMS in PDU mode, 8-bit data (3GPP TS 23.040): the user data is exactly one envelope, both ways.
 
-Pure. Only what a bracelet needs: SUBMIT out, DELIVER in. Anything else (7-bit text, concatenated parts, status
-reports) is refused with ValueError, for no message of ours looks like that.
+Pure. Only what a bracelet needs: SUBMIT out, DELIVER in. Some gateways put a header before the data, of a message that
+has one part: it is skipped. Anything else (7-bit text, parts of a longer message, status reports) is refused with
+ValueError, for no message of ours looks like that.
 """
 
 from binascii import hexlify, unhexlify
@@ -36,7 +37,7 @@ def deliver(text):
     try:
         at = 1 + octets[0]  # behind the service centre
         first = octets[at]
-        if first & 0x03 or first & 0x40:  # not a DELIVER, or with a user data header
+        if first & 0x03:  # not a DELIVER
             raise ValueError
         length, kind = octets[at + 1], octets[at + 2]
         if length > 20:
@@ -45,13 +46,28 @@ def deliver(text):
         end = at + (length + 1) // 2
         coding = octets[end + 1]
         count = octets[end + 9]
-        data = octets[end + 10 :]
+        data = octets[end + 10 : end + 10 + count]  # what modems show behind it is none of it
         number = _number(octets[at:end], length, kind)
     except IndexError:
         raise ValueError
     if not _eight_bit(coding) or len(data) != count or count > DATA_MAX:
         raise ValueError
-    return number, data
+    return number, _without_header(data) if first & 0x40 else data
+
+
+def _without_header(data):
+    """User data behind its header (3GPP TS 23.040, 9.2.3.24); not of one part among others."""
+    if not data or data[0] >= len(data):
+        raise ValueError
+    at, end = 1, 1 + data[0]
+    while at + 1 < end:
+        kind, length = data[at], data[at + 1]
+        if kind in (0x00, 0x08) and bytes(data[at + 2 + length - 2 : at + 2 + length]) != b"\x01\x01":
+            raise ValueError
+        at += 2 + length
+    if at != end:
+        raise ValueError
+    return data[end:]
 
 
 def _eight_bit(coding):

@@ -84,6 +84,7 @@ class Modem(Registration):
         """What the modem doesn't keep without its supply."""
         self.echo = True
         self.verbose_errors = 0
+        self.comma_s = 2  # register S8
         self.operator_format = 0
         self.character_set = "GSM"
         self.functional = 1

@@ -111,6 +111,18 @@ def numbers(rest: str) -> list[int]:
         raise AtError(INVALID) from None
 
 
+@COMMANDS.add("S")
+def _register(modem: Modem, rest: str) -> list[str]:
+    """V.250, 5.3.2: a register, told in three digits. Only S8, the pause of a comma (6.3.11)."""
+    if rest == "8?":
+        return [f"{modem.comma_s:03}"]
+    match = re.fullmatch(r"8=(\d{1,3})", rest)
+    if match is None or int(match.group(1)) > 255:
+        raise AtError(_INVALID)
+    modem.comma_s = int(match.group(1))
+    return []
+
+
 @COMMANDS.add("E")
 def _echo(modem: Modem, rest: str) -> list[str]:
     modem.echo = rest.strip() == "1"

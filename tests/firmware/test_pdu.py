@@ -57,8 +57,7 @@ def test_cut_anywhere_is_refused():
     for cut in range(len(whole)):
         with pytest.raises(ValueError):
             pdu.deliver(whole[:cut])
-    with pytest.raises(ValueError):
-        pdu.deliver(whole + "00")
+    assert pdu.deliver(whole + "00") == pdu.deliver(whole)  # some modems show octets behind the message
 
 
 @given(st.text(alphabet="0123456789ABCDEFxyz ", max_size=450))

@@ -1,119 +1,133 @@
 # hwsim: no-float
-"""The cellular modem on its UART: power, registration, network time, cell identity, and SMS in PDU mode.
+"""The cellular modem: when it is on, what it is asked, and whose turn the line is.
 
-One task (reader) reads, one (run) talks; nothing cancels an exchange. A modem that stops answering is switched off
-and on again; one that restarted by itself, and so forgot how it was set up, is set up anew. Received messages are
-handed over first and deleted from the SIM after that. Where there is a power key it is off while nobody wants it.
+A modem is not one thing that is up or lost. Messages (modem_sms.py), the network and its time (modem_network.py), data
+(links/ppp.py) and the receiver in it (gnss.py) are asked for separately; one that refuses is tried again and costs no
+other its turn. Only a modem that answers nothing at all is switched off and on.
 
-In data mode the line is PPP's (links/ppp.py): then nobody here reads or talks, until a message must go out.
+One task (reader) reads, one (run) talks; nothing cancels an exchange. That the modem has started anew, and so forgot
+its set-up, is told by its words, by its echo, or by a register whose value no modem starts with. In data mode the line
+is PPP's: then nobody here reads or talks, until a message must go out.
 """
 
 import asyncio
 
-from machine import UART, Pin
+import machine
 
-from tocsin import aio, at, log, pdu
-from tocsin.drivers.output import Output
+from tocsin import aio, at, log
+from tocsin.drivers.modem_line import Line
+from tocsin.drivers.modem_network import KINDS, Network
+from tocsin.drivers.modem_power import Power
+from tocsin.drivers.modem_sms import Texts
 
-RXBUF = 4096
 POLL_MS = 30000
+SOON_MS = 2000  # between two polls of a modem that has just started and is not registered
+SOON_FOR_MS = 60000
+RECEIPT_MS = 12000  # after a message: its receipt should be here
 TIME_MS = 3600000
-SMS_TIMEOUT_MS = 60000
-PROBES = 3  # unanswered in a row: it hangs, or is off
-BOOT_MS = 20000
-INBOX_MAX = 16
+PROBES = 2  # unanswered in a row: it hangs, starts, is off, or in data mode
+BOOT_MS = 13000  # so long it may be silent while it starts
+ON_MS = 20000  # from the key to an answer
 DIAL_MS = 15000
-GUARD_MS = 1100  # of silence before and after "+++": a second, with a margin
 LISTEN_MS = 3000  # to the receiver in it, between two sessions: two positions or three
-INDICATIONS = ["2", "1"]  # of AT+CNMI: a received message is stored, and its place told
-INIT = (  # (command, must it work)
-    ("ATE0", True),
-    ("AT+CMEE=1", False),
-    ("AT+CMGF=0", True),
-    ("AT+CNMI=2,1,0,0,0", True),
-    ("AT+CTZU=1", False),
-    ("AT+COPS=3,2", False),
-)
-
-
-STARTED = ("RDY", "APP RDY")  # what many modems say when they start
+SETTLE_MS = 13000  # from the first answer until data need not wait for it to be ready for messages
+SESSION_MS = 25000  # messages that are refused leave a session alone for so long
+AGAIN_MS = 1500  # a modem that has just started refuses a message
+WAIT_MS = 45000  # a message waits so long for the network, in here
+AUDIBLE_MS = 5000  # a receiver in it that was heard so lately works
+SPARED_MAX = 6  # so often a modem that answers nothing is left on for its receiver
+CONTEXTS = ("IP", "IPV4V6", "IPV6")
+TIME = ("AT+CTZU=1",)  # makes the clock follow the network, unless the board says otherwise
+INIT = ("ATE0", "AT+CMEE=1", "AT+COPS=3,2")
+# A register that no modem of ours uses, with a value that no factory gives it: how long a comma in a number to dial is
+# waited for (ITU-T V.250, 6.3.11; 2 s by default). It is our mark: gone, the modem has started anew.
+MARK = "93"
 
 
 class Lost(Exception):
-    """The modem doesn't answer, or not as a modem should."""
+    """The modem doesn't answer."""
 
 
 class Modem:
-    """on_state(registered), on_sms(octets) -> None, on_time(seconds), on_cell(): what this module finds out."""
+    """on_state(sms_up), on_sms(octets) -> None, on_time(seconds), on_cell(): what this module finds out."""
 
     def __init__(self, board, clock, on_state, on_sms, on_time, on_cell):
-        flow = {}
-        if "rts" in board and "cts" in board:
-            flow = {"rts": board["rts"], "cts": board["cts"], "flow": UART.RTS | UART.CTS}
-        self._uart = UART(
-            board["uart"],
-            baudrate=board.get("baud", 115200),
-            tx=board["tx"],
-            rx=board["rx"],
-            rxbuf=RXBUF,
-            txbuf=1024,
-            **flow,
-        )
-        self._key_on = 0 if board.get("power_key_active_low") else 1
-        self._key = Output(board, board["power_key"], 1 - self._key_on) if "power_key" in board else None
-        self._key_ms = board.get("power_key_ms", 1000) * 5 // 4  # the data sheet's minimum, with a margin
-        self._off_ms = board.get("power_off_ms", board.get("power_key_ms", 1000)) * 5 // 4
-        for level, key in enumerate(("held_low", "held_high")):  # its supply, say, or DTR: as long as we are awake
-            for pin in board.get(key, ()):
-                Output(board, pin, level)
-        self._init = board.get("init", ())  # what it needs beyond INIT
-        self._reg = board.get("registration", "+CREG")  # tells where it is registered
-        self._status = Pin(board["status"], Pin.IN) if "status" in board else None  # high while it is on
-        self._reset_on = 0 if board.get("reset_active_low", True) else 1
-        self._reset_ms = board.get("reset_ms", 200)
-        self._reset = Output(board, board["reset"], 1 - self._reset_on) if "reset" in board else None
         self._clock = clock
         self._on_state = on_state
-        self._on_sms = on_sms
         self._on_time = on_time
-        self._on_cell = on_cell
-        self._engine = at.Engine()
-        self._done = asyncio.Event()
+        self._power = Power(board, clock)
+        self._line = Line(board, clock, self._handle)
+        self._network = Network(self.ask, board.get("registration", KINDS[0]), on_cell)
+        self._texts = Texts(self.ask, clock, on_sms)
+        self._init = board.get("init", ())  # what it needs beyond INIT
+        self._time = board.get("time", TIME)
+        self._timed = False  # does its clock follow the network?
+        self._boot_ms = board.get("boot_ms", BOOT_MS)
         self._wake = asyncio.Event()
-        self._inbox = []  # SIM slots of messages to fetch
-        self._drain = True
+        # Deep sleep comes only after it was switched off.
+        self._off = self._power.has_key and machine.reset_cause() == machine.DEEPSLEEP_RESET
         self._anew = False  # it has started since it was set up
+        self._look = False  # it may have
+        self._marked = False  # it keeps MARK
+        self._quiet = False  # it was told not to echo
+        self._answered = False  # since it was switched on
+        self._started = 0  # its first answer (ms)
+        self._spared = 0
+        self._context = 0  # of CONTEXTS: what the network took last
         self._outbox = None  # (number, octets, on_result)
-        self._ours = asyncio.Event()  # the line is not PPP's
-        self._ours.set()
+        self._out_at = 0  # not before
+        self._out_since = 0
+        self._refused = 0  # messages in a row
+        self._session_at = 0
+        self._receipt_at = None  # then a receipt is overdue
         self.data = None  # the Ppp that may have the line
         self.gnss = None  # the Gnss that is in it
+        self._heard_at = -AUDIBLE_MS  # that receiver
         self._asked = False
         self.resting = False  # off, or as near to it as it can be brought
-        self._network = None  # (mcc, mnc)
-        self._area = None  # (lac, cell id)
-        self._sim = "ready"  # as it was last said
-        self.cell = None  # (mcc, mnc, lac, cell id)
-        self.registered = False
-        self.stat = at.NONE  # registration, as on the wire
-        self.signal = at.UNKNOWN_DBM
+        self.sms_up = False
+
+    # -- what others see --------------------------------------------------------------------------------------------
+
+    @property
+    def registered(self):
+        """With a network, for whatever it allows."""
+        return self._network.texts or self._network.data
+
+    @property
+    def stat(self):
+        return self._network.stat
+
+    @property
+    def signal(self):
+        return self._network.signal
+
+    @property
+    def cell(self):
+        return self._network.cell
+
+    @cell.setter
+    def cell(self, cell):
+        self._network.cell = cell
 
     @property
     def operator(self):
         """mcc * 1000 + mnc of the network it is registered with, 0 unknown."""
-        return self._network[0] * 1000 + self._network[1] if self._network else 0
+        network = self._network.network
+        return network[0] * 1000 + network[1] if network else 0
 
     def send(self, number, octets, on_result):
         """Send an SMS; on_result(ok) when the network took it or it failed. One at a time: False while one is under
         way."""
-        if self._outbox is not None or not self.registered:
+        if self._outbox is not None or not self.sms_up:
             return False
         self._outbox = (number, octets, on_result)
+        self._out_at = self._out_since = self._clock.ms()
         self._wake.set()
         return True
 
     def switch(self, on):
-        """Is it wanted? It takes seconds until it is `registered`, or `resting`."""
+        """Is it wanted? It takes seconds until it is `sms_up`, or `resting`."""
         if on != self._asked:
             self._asked = on
             self.resting = False
@@ -127,56 +141,53 @@ class Modem:
         """Something has changed for it."""
         self._wake.set()
 
-    # -- the one that reads ---------------------------------------------------------------------------------------
+    # -- the one that reads -----------------------------------------------------------------------------------------
 
     async def reader(self):
-        stream = asyncio.StreamReader(self._uart)
-        while True:
-            await self._ours.wait()
-            data = await stream.read(256)
-            if data:
-                self._handle(self._engine.feed(data, self._clock.ms()))
-                self._flush()
+        await self._line.reader()
 
     def _handle(self, events):
         for event in events:
             if event[0] == "done":
-                if event[1].result.startswith("CONNECT"):
-                    self._ours.clear()  # at once: what follows is not for us
-                self._done.set()
+                result = event[1].result
+                if result.startswith("CONNECT"):
+                    self._line.ours.clear()  # at once: what follows is not for us
+                if result not in ("timeout", "restarted"):
+                    self._line.heard()
+                self._line.done.set()
             elif len(event) == 3:
                 if event[1].startswith("+CMT:"):
-                    self._deliver(event[2])
+                    self._texts.deliver(event[2])
+            elif event[1][0] == "$":
+                if self.gnss:
+                    self._heard_at = self._clock.ms()
+                    self.gnss.feed(event[1].encode() + b"\n", self._heard_at)
             else:
+                self._line.heard()
                 self._on_urc(event[1])
 
     def _on_urc(self, line):
-        if line.startswith("+CMTI:"):
-            slot = at.fields(line)[-1]
-            if slot.isdigit() and len(self._inbox) < INBOX_MAX:
-                self._inbox.append(int(slot))
-            else:
-                self._drain = True
-            self._wake.set()
-        elif line.startswith(self._reg):
-            self._register(line)
-        elif line[0] == "$" and self.gnss:
-            self.gnss.feed(line.encode() + b"\n", self._clock.ms())
-        elif line in STARTED:
+        if line.startswith(("+CMTI:", "+CDSI:")):
+            self._texts.told(line)
+        elif line.startswith(KINDS):
+            self._network.register(line, False)
+            self._state()
+        elif line.startswith(at.STARTED) or line in at.ENDED:
             self._anew = True
-            self._handle(self._engine.restarted())
-            self._wake.set()
+            self._off = line in at.ENDED and self._power.has_key
+            self._handle(self._line.engine.restarted())
+        elif line.startswith(at.READIER):
+            self._look = True
+            self._texts.hurry()
+            self._line.engine.suspect(self._clock.ms())
+        else:
+            return
+        self._wake.set()
 
-    def _flush(self):
-        out = self._engine.output()
-        if out:
-            self._uart.write(out)
-
-    # -- the one that talks ---------------------------------------------------------------------------------------
+    # -- the one that talks -----------------------------------------------------------------------------------------
 
     async def run(self):
-        self._engine = at.Engine()  # should this be a restart, nobody waits for the command in flight any more
-        self._ours.set()
+        self._line.anew()  # should this be a restart, nobody waits for the command in flight any more
         try:
             while True:
                 if not self._wanted:
@@ -190,256 +201,275 @@ class Modem:
                 except Lost:
                     log.event("modem", lost=1)
                     self._down()
-                    await self._restart()
+                    self._tell(False)
+                    await self._recover()
         finally:
             self._down()
+            self._tell(False)
 
     async def _rest(self):
         """Switch it off, until it is wanted."""
         self._down()
-        if self._key and (self._status.value() if self._status else await self._answers(1)):
-            await self._press(self._off_ms)
-            log.event("modem", off=1)
-        self.resting = True
+        self._tell(False)
+        power = self._power
+        if power.has_key and not self._off:
+            # One that starts just now would not hear of it, and stay on.
+            if power.on or (power.on is None and await self._line.find(power.on_at + self._boot_ms)):
+                await power.switch_off()
+                log.event("modem", off=1)
+                while not self._wanted and power.switching_off:
+                    await asyncio.sleep_ms(200)
+                self._off = True
+        self._line.release()
+        self.resting = not self._wanted
         while not self._wanted:
             self._wake.clear()
             await self._wake.wait()
 
     def _down(self):
-        self.stat, self.signal = at.NONE, at.UNKNOWN_DBM
-        self._state(False)
+        """Nothing it said counts any more; a message that is to go goes as soon as it can."""
+        self._network.down()
+        self._texts.started()
+        self._out_at = 0
+        self._state()
+
+    def _tell(self, ok):
+        """What became of the message that was to go."""
         if self._outbox:
             on_result = self._outbox[2]
             self._outbox = None
-            on_result(False)
+            on_result(ok)
 
-    async def _ask(self, text, expect=None, data=None, ms=5000):
+    async def ask(self, text, expect=None, data=None, ms=5000, doubt=None):
         """One exchange; its Command when it is over. Raises Lost when there was no answer and there is none to AT."""
-        command = await self._exchange(text, expect, data, ms)
-        if command.result == "timeout" and not await self._alive():
-            raise Lost
+        command = await self._line.exchange(text, expect, data, ms, doubt)
+        if self._quiet and self._line.engine.echoed:
+            self._anew = True
+        if command.result == "timeout":
+            if not await self._alive():
+                raise Lost
+            self._look = True
         return command
-
-    async def _exchange(self, text, expect=None, data=None, ms=5000):
-        command = at.Command(text, expect, ms, data)
-        self._done.clear()
-        self._engine.start(command, self._clock.ms())
-        self._flush()
-        while command.result is None:
-            await aio.wait(self._done, self._engine.deadline() - self._clock.ms())
-            self._handle(self._engine.time(self._clock.ms()))
-            self._flush()
-        if command.result in ("timeout", "restarted"):
-            await asyncio.sleep_ms(500)  # let a late answer pass, so that it isn't taken for the next one's
-        return command
-
-    async def _answers(self, tries):
-        for _ in range(tries):
-            if (await self._exchange("AT", ms=1000)).ok:
-                return True
-        return False
 
     async def _alive(self):
-        """Does it answer? If not it may be in data mode, from before a reset of this chip, say."""
-        return await self._answers(PROBES) or (self.data is not None and await self._escape())
+        """Does it answer? It may start just now, at another rate, or be in data mode, from before a reset of this chip,
+        say."""
+        line = self._line
+        if await line.answers(PROBES) or (self.data is not None and await line.escape()):
+            return True
+        since = line.silent_at
+        return since is not None and await line.find(since + self._boot_ms)
 
-    async def _escape(self):
-        """Out of data mode, and the session over. False: it doesn't answer."""
-        await asyncio.sleep_ms(GUARD_MS)
-        self._uart.write(b"+++")
-        await asyncio.sleep_ms(GUARD_MS)
-        # The first answer may be an error: to a modem in command mode the pluses are the begin of a line.
-        return await self._answers(2) and (await self._exchange("ATH")).ok
-
-    async def _press(self, ms):
-        if self._key:
-            self._key.value(self._key_on)
-            await asyncio.sleep_ms(ms)
-            self._key.value(1 - self._key_on)
-
-    async def _restart(self):
-        """Whatever state it hangs in: reset where there is a pin for it, else off by its key; _start() switches on."""
-        if self._reset:
-            self._reset.value(self._reset_on)
-            await asyncio.sleep_ms(self._reset_ms)
-            self._reset.value(1 - self._reset_on)
-        else:
-            await self._press(self._off_ms * 2)
-        await asyncio.sleep_ms(5000)
+    async def _recover(self):
+        """From an answer to nothing at all. While the receiver in it works it is left on for a while."""
+        if self._clock.ms() - self._heard_at < AUDIBLE_MS and self._spared < SPARED_MAX:
+            self._spared += 1
+            return
+        self._spared = 0
+        # Was it ever on? The key toggles: the first time it is only pressed again.
+        hung = self._answered or self._power.on or not self._power.has_key
+        self._answered = True
+        self._line.release()
+        if hung:
+            await self._power.restart()
+            self._answered = False
+        self._line.heard()
 
     async def _start(self):
         # It may be running already: a reset of this chip doesn't reach the modem.
-        if (self._status and not self._status.value()) or not await self._alive():
-            await self._press(self._key_ms)
-            if not await self._answers(BOOT_MS // 1000):
+        power, line = self._power, self._line
+        self._quiet = False
+        found = False
+        if power.on is not False:
+            found = await line.answers(1, 600) if self._off else await self._alive_or_off()
+        self._off = False
+        if not found:
+            await power.switch_on()
+            if not await line.find(self._clock.ms() + ON_MS):
                 raise Lost
-        self._anew = False
+        self._answered = True
+        self._anew = self._look = False
+        self._started = self._clock.ms()
+        self._texts.started()
         if self.gnss:
             self.gnss.told = None
-        for text in self._init:
-            await self._ask(text)
-        for text, must in INIT:
-            command = await self._ask(text)
-            if must and not command.ok:
-                await asyncio.sleep_ms(1000)  # the SIM may still be starting
-                if not (await self._ask(text)).ok:
-                    raise Lost
-        await self._ask("AT" + self._reg + "=2")
-        self._drain = True
+        for text in INIT[:2] + tuple(self._init) + INIT[2:]:
+            if (await self.ask(text)).ok and text == INIT[0]:
+                self._quiet = True
+        self._timed = False
+        await self._follow()
+        self._marked = (await self.ask("ATS8=" + MARK)).ok and await self._mark() == MARK
         log.event("modem", ready=1)
+
+    async def _alive_or_off(self):
+        """As _alive(), but where a press of its key harms nothing that is not waited for."""
+        line = self._line
+        if await line.answers(PROBES) or (self.data is not None and await line.escape()):
+            return True
+        if self._power.has_key and (self._power.harmless or machine.reset_cause() == machine.PWRON_RESET):
+            return False
+        return await line.find(self._clock.ms() + self._boot_ms)
+
+    async def _follow(self):
+        """Have its clock follow the network: nothing else makes it worth anything."""
+        ok = True
+        for text in self._time:
+            ok = (await self.ask(text)).ok and ok
+        self._timed = ok
+
+    async def _mark(self):
+        """Our mark, None when it isn't told."""
+        command = await self.ask("ATS8?", "")
+        text = command.lines[-1] if command.ok and command.lines else ""
+        return str(int(text)) if text.isdigit() and len(text) < 4 else None
+
+    async def _check(self):
+        """Is it still set up? If it restarted without a word, nobody would hear of a message that comes."""
+        self._look = False
+        if self._marked and await self._mark() not in (None, MARK):
+            self._anew = True
+        elif await self._texts.changed():
+            self._anew = True
 
     async def _serve(self):
         """Until it has to be set up anew."""
         polled = timed = None
-        registered = self.registered
+        registered = False
+        texts, gnss = self._texts, self.gnss
         while self._wanted and not self._anew:
             now = self._clock.ms()
             if self.registered and not registered:
                 polled = None  # it has just come into a network: ask for its time and place
             registered = self.registered
-            if self._outbox:
+            soon = not registered and now - self._started < SOON_FOR_MS
+            poll_at = now if polled is None else polled + (SOON_MS if soon else POLL_MS)
+            if self._outbox and not self.sms_up and now - self._out_since > WAIT_MS:
+                self._tell(False)
+            if self._look:
+                await self._check()
+            elif texts.due is not None and now >= texts.due:
+                await texts.set_up()
+                self._state()
+            elif self._outbox and self.sms_up and now >= self._out_at:
                 await self._send_one()
-            elif self._inbox:
-                await self._fetch(self._inbox.pop(0))
-            elif self._drain:
-                await self._drain_sim()
-            elif self.gnss and self.gnss.due() == 0:
-                await self.gnss.tell(self._ask)
-            elif self.data and self.data.wanted and self.data.possible:
+            elif polled is not None and texts.sweep_due is not None and now >= texts.sweep_due:
+                await texts.sweep()
+            elif gnss and gnss.due() == 0:
+                await gnss.tell(self.ask)
+            elif self._may_dial(now):
                 await self._carry()
                 polled = None
-            elif polled is None or now - polled >= POLL_MS:
+            elif now >= poll_at:
                 polled = now
-                if self.gnss:
-                    self.gnss.check()
+                if gnss:
+                    gnss.check()
                 await self._poll()
                 if self.registered and (timed is None or now - timed >= TIME_MS):
                     timed = now if await self._ask_time() else None
+            elif self._receipt_at is not None and now >= self._receipt_at:
+                self._receipt_at = None
+                self._look = True
+                texts.look(None)
             else:
                 self._wake.clear()
-                ms = self.gnss.due() if self.gnss else None
-                await aio.wait(self._wake, polled + POLL_MS - now if ms is None else ms)
+                times = [poll_at, texts.due, texts.sweep_due, self._receipt_at]
+                if self._outbox:
+                    times.append(self._out_at if self.sms_up else self._out_since + WAIT_MS + 1)
+                if gnss and gnss.due() is not None:
+                    times.append(now + gnss.due())
+                if self.data and self.data.wanted:
+                    times.append(self._started + SETTLE_MS)
+                times = [at_ms for at_ms in times if at_ms is not None and at_ms > now]
+                await aio.wait(self._wake, min(times) - now)
 
-    def _needed(self):
-        """Must the line be ours?"""
-        return bool(self._outbox) or not self._wanted or (self.gnss is not None and self.gnss.starved())
-
-    async def _carry(self):
-        """A data session, until it is over or the line is needed."""
-        command = await self._ask("AT+CGATT?", "+CGATT:")
-        if not (command.ok and command.lines and at.fields(command.lines[0])[0] == "1"):
-            self.data.refused("attach")
-            return
-        await self._ask('AT+CGDCONT=1,"IP","%s"' % self.data.name)
-        command = await self._ask("ATD*99***1#", ms=DIAL_MS)
-        if not command.result.startswith("CONNECT"):
-            self.data.refused("dial")
-            return
-        try:
-            await self.data.carry(self._uart, self._needed)
-        finally:
-            self._engine = at.Engine()
-            self._ours.set()
-        self._drain = True  # what came meanwhile was told to nobody
-        if not await self._escape():
-            raise Lost
-        if self.gnss and self.gnss.on:
-            self.gnss.listen()
-            await asyncio.sleep_ms(LISTEN_MS)
-        await self._check()
-
-    async def _send_one(self):
-        number, octets, on_result = self._outbox
-        try:
-            length, text = pdu.submit(number, octets)
-            command = await self._ask("AT+CMGS=%d" % length, "+CMGS:", text.encode(), SMS_TIMEOUT_MS)
-            ok = command.ok
-        except ValueError:
-            ok = False
-        if self._outbox:
-            self._outbox = None
-            on_result(ok)
-
-    async def _fetch(self, slot):
-        command = await self._ask("AT+CMGR=%d" % slot, "+CMGR:")
-        if command.ok:
-            if len(command.lines) > 1:
-                self._deliver(command.lines[1])
-            await self._ask("AT+CMGD=%d" % slot)
-
-    async def _drain_sim(self):
-        """Everything that came while nobody listened."""
-        command = await self._ask("AT+CMGL=4", "+CMGL:", ms=20000)
-        self._drain = False
-        slot = None
-        for line in command.lines:
-            if line.startswith("+CMGL:"):
-                slot = at.fields(line)[0]
-            elif slot is not None and slot.isdigit():
-                self._deliver(line)
-                # There may be more than one listing holds; but what can't be deleted would be listed for ever.
-                self._drain = (await self._ask("AT+CMGD=%s" % slot)).ok
-                slot = None
-
-    def _deliver(self, text):
-        try:
-            self._on_sms(pdu.deliver(text)[1])
-        except ValueError:
-            log.event("refused", what="sms", reason="pdu")
-
-    async def _check(self):
-        """Is it still set up? If it restarted without a word, nobody would hear of a message that comes."""
-        command = await self._ask("AT+CNMI?", "+CNMI:")
-        if command.ok and command.lines and at.fields(command.lines[0])[:2] != INDICATIONS:
-            self._anew = True
+    def _state(self):
+        up = self._network.texts and self._texts.ready
+        if up != self.sms_up:
+            self.sms_up = up
+            self._on_state(up)
+            self._wake.set()
 
     async def _poll(self):
         await self._check()
         if self._anew:
             return
-        command = await self._ask("AT" + self._reg + "?", self._reg + ":")
-        if command.ok and command.lines:
-            self._register(command.lines[-1])
-        if not self.registered:
-            sim = at.sim(await self._ask("AT+CPIN?", "+CPIN:"))
-            if sim != self._sim:
-                self._sim = sim
-                log.event("sim", state=sim)
-        command = await self._ask("AT+CSQ", "+CSQ:")
-        self.signal = at.signal(command.lines[0]) if command.ok and command.lines else at.UNKNOWN_DBM
-        if self.registered and self._network is None:
-            command = await self._ask("AT+COPS?", "+COPS:")
-            values = at.fields(command.lines[0]) if command.ok and command.lines else ()
-            if len(values) > 2 and len(values[2]) in (5, 6) and values[2].isdigit():
-                self._network = int(values[2][:3]), int(values[2][3:])
-                self._place()
-
-    def _register(self, line):
-        self.stat, lac, cid = at.registration(line)
-        registered = self.stat in at.REGISTERED
-        if not registered:
-            self._network = self._area = None
-        elif lac is not None:
-            self._area = lac, cid
-        self._place()
-        self._state(registered)
-
-    def _place(self):
-        """The cell, once both halves of its name are known. Without service the last one stays: it is where one was."""
-        if self._network and self._area and self.cell != self._network + self._area:
-            self.cell = self._network + self._area
-            self._on_cell()
-
-    def _state(self, registered):
-        if registered != self.registered:
-            self.registered = registered
-            self._on_state(registered)
-            self._wake.set()
+        if not await self._network.look():
+            self._anew = True
+            return
+        self._state()
+        await self._network.details(self._texts.young)
+        if not self._timed:
+            await self._follow()
+        self._texts.look()  # what came and was not told
 
     async def _ask_time(self):
-        command = await self._ask("AT+CCLK?", "+CCLK:")
-        try:
-            seconds = at.network_time(command.lines[0])
-        except (ValueError, IndexError):
+        seconds = await self._network.time() if self._timed else None
+        return seconds is not None and self._on_time(seconds)
+
+    async def _send_one(self):
+        number, octets, on_result = self._outbox
+        ok = await self._texts.send(number, octets)
+        now = self._clock.ms()
+        if ok:
+            self._refused = 0
+            self._receipt_at = now + RECEIPT_MS
+        else:
+            if not self._anew:
+                await self._check()
+            if self._anew:
+                return  # it goes when that is set up
+            if ok is False and self._texts.young:
+                self._out_at = now + AGAIN_MS
+                return
+            self._refused = min(self._refused + 1, 8)
+        self._tell(bool(ok))
+
+    # -- data -------------------------------------------------------------------------------------------------------
+
+    def _may_dial(self, now):
+        data = self.data
+        if not data or not data.wanted or not data.possible or (self._outbox and self.sms_up):
             return False
-        return self._on_time(seconds)
+        return self._texts.ready or now - self._started >= SETTLE_MS
+
+    def _needed(self):
+        """Must the line be ours?"""
+        if not self._wanted or (self.gnss is not None and self.gnss.starved()):
+            return True
+        spared = self._refused and self._clock.ms() - self._session_at < SESSION_MS
+        return bool(self._outbox) and self.sms_up and not spared
+
+    async def _carry(self):
+        """A data session, until it is over or the line is needed."""
+        network = self._network
+        if not (await network.attached() or network.data):
+            self.data.refused("attach")
+            return
+        self._session_at = self._clock.ms()
+        for _ in CONTEXTS:
+            await self.ask('AT+CGDCONT=1,"%s","%s"' % (CONTEXTS[self._context], self.data.name))
+            command = await self.ask("ATD*99***1#", ms=DIAL_MS)
+            if command.result.startswith("CONNECT"):
+                break
+            self._context = (self._context + 1) % len(CONTEXTS)
+            if self._needed() or self._anew:
+                break
+        else:
+            self.data.refused("dial")
+            return
+        if not command.result.startswith("CONNECT"):
+            self.data.made_room()
+            return
+        try:
+            if not await self.data.carry(self._line.uart, self._needed):
+                self._context = (self._context + 1) % len(CONTEXTS)
+        finally:
+            self._line.anew()
+        self._texts.look(None)  # what came meanwhile was told to nobody
+        self._line.heard()
+        if not (await self._line.escape() or await self._alive()):
+            raise Lost
+        if self.gnss and self.gnss.on:
+            self.gnss.listen()
+            await asyncio.sleep_ms(LISTEN_MS)
+        self._look = True

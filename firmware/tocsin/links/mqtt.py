@@ -63,6 +63,7 @@ class Mqtt:
         self._broken = asyncio.Event()
         self._network = None  # the link that is up
         self._fetched = None  # the topic that fetch() waits for
+        self._found = None  # the address at which the broker was found
         self._outcome = None  # of the attempt to connect: what it raised
         self._ping_at = None
         self._sent_at = 0
@@ -214,8 +215,14 @@ class Mqtt:
         self._broken.set()
 
     async def _connect(self):
-        # Asked anew each time: a false address, from a portal's name server say, must not outlive the attempt.
-        address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
+        # Asked anew each time: a false address, from a portal's name server say, must not outlive the attempt. Where
+        # nobody tells it, the one at which the broker was last found must do; nobody else is asked.
+        try:
+            address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
+        except OSError:
+            if not self._found:
+                raise
+            address = self._found
         where = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # of an address: asks nobody
         raw = self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         raw.setblocking(False)
@@ -243,6 +250,7 @@ class Mqtt:
         except ValueError:  # how MicroPython tells that the certificate is not good; the text names names
             raise Refused("tls", "certificate")
         await self._greet()
+        self._found = address
 
     async def _greet(self):
         self._decoder = codec.Decoder()

@@ -13,6 +13,8 @@ from tocsin import at, log
 
 UP_MS = 10000  # from CONNECT to an address
 LOOK_MS = 250
+END_MS = 10000  # MicroPython's PPP may say for some seconds after a session that one is just beginning
+EALREADY = 114
 
 
 class Ppp:
@@ -45,8 +47,12 @@ class Ppp:
         return self._modem.registered and (self._abroad or self._modem.stat != at.ROAMING)
 
     def name_server(self):
-        """The address of the network's name server."""
+        """The address of the network's name server; of one that names none, its other end, which may be one."""
         return self._name_server
+
+    def made_room(self):
+        """The line was needed before it began."""
+        self._over(True)
 
     def refused(self, reason):
         """The network or the modem didn't let it begin."""
@@ -58,22 +64,24 @@ class Ppp:
         self._on_state(False, yielded)
 
     async def carry(self, uart, needed):
-        """A session on `uart`, a modem in data mode, until it is no longer wanted, or `needed()` for something else."""
+        """A session on `uart`, a modem in data mode, until it is no longer wanted, or `needed()` for something else.
+        Returns whether packets could pass."""
         ppp = self._ppp
         reason = None
+        came = False
+        busy = True  # with the end of the last session, which was none of this network's
         try:
             ppp.config(stream=uart)
-            if self._user:
-                ppp.connect(security=network.PPP.SEC_PAP, user=self._user, key=self._key or "")
-            else:
-                ppp.connect()
+            await self._connect(needed)
+            busy = False
             left = UP_MS // LOOK_MS
             while self.wanted and left and ppp.status() > 0 and not ppp.isconnected() and not needed():
                 await asyncio.sleep_ms(LOOK_MS)
                 left -= 1
             if ppp.isconnected():
-                self._name_server = ppp.ifconfig()[3]
-                self.up = True
+                _, peer, _, server = ppp.ifconfig()
+                self._name_server = peer if server in (None, "", "0.0.0.0") else server
+                self.up = came = True
                 self._on_state(True)
                 while self.wanted and ppp.isconnected() and not needed():
                     await asyncio.sleep_ms(LOOK_MS)
@@ -86,4 +94,18 @@ class Ppp:
             ppp.active(False)
             if reason:
                 log.event("failed", path="ppp", reason=reason)
-            self._over(self.wanted and needed())
+            self._over(self.wanted and (busy or needed()))
+        return came
+
+    async def _connect(self, needed):
+        options = {}
+        if self._user:
+            options = {"security": network.PPP.SEC_PAP, "user": self._user, "key": self._key or ""}
+        for left in range(END_MS // LOOK_MS, -1, -1):
+            try:
+                self._ppp.connect(**options)
+                return
+            except OSError as error:
+                if error.args[0] != EALREADY or not left or not self.wanted or needed():
+                    raise
+            await asyncio.sleep_ms(LOOK_MS)

@@ -40,6 +40,7 @@ class Route:
         self._over_at = -AGAIN_MS
         self._yielded = False
         self._texted_at = 0
+        self._hopeless = False  # an SMS was refused, and none taken since
 
     def joined(self, wifi, now):
         """A Wi-Fi is up, or none is."""
@@ -53,6 +54,11 @@ class Route:
     def texted(self, now):
         """The network took an SMS: its receipt would come by SMS as well."""
         self._texted_at = now
+        self._hopeless = False
+
+    def untexted(self):
+        """The modem or the network refused an SMS: nothing is to be waited for."""
+        self._hopeless = True
 
     def up(self, now):
         """The session is there: packets may pass."""
@@ -107,6 +113,8 @@ class Route:
     def _consider(self, now, waiting, owed):
         if waiting is not None:
             self.at = max(waiting, self._texted_at) + DIAL_AFTER_MS
+            if self._hopeless and self.wifi is False:
+                self.at = now
         elif owed and self.wifi is False:
             self.at = now
         if self.at is not None:

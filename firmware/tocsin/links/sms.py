@@ -8,7 +8,7 @@ class Sms:
 
     @property
     def up(self):
-        return bool(self._number) and self._modem.registered
+        return bool(self._number) and self._modem.sms_up
 
     def send(self, octets, on_result):
         """on_result(ok) when the network took it; False when it can't even be tried now."""

@@ -1,0 +1,142 @@
+# hwsim: no-float
+"""The serial line to the modem: one exchange at a time, at the rate at which the modem answers. What the commands mean
+is modem.py's business.
+
+Nothing here blocks: on an ESP32 a write waits for room in its buffer, and a modem that holds CTS off never makes any
+(ports/esp32/machine_uart.c, uart_write_bytes). So nothing is written before everything written earlier has left.
+"""
+
+import asyncio
+
+from machine import UART
+
+from tocsin import aio, at
+
+RXBUF = 4096
+TXBUF = 1024  # more than one exchange writes
+RATES = (115200, 9600, 57600, 38400, 19200)  # what modems fall back to
+LATE_MS = 500  # for an answer that comes too late, so that it isn't taken for the next one's
+LOOK_MS = 20  # while octets wait to be written
+GUARD_MS = 1100  # of silence before and after "+++": a second, with a margin
+
+
+class Line:
+    """on_events(events) gets what at.Engine makes of the modem's octets."""
+
+    def __init__(self, board, clock, on_events):
+        self._board = board
+        self._clock = clock
+        self._on_events = on_events
+        self._uart = None
+        self.rate = board.get("baud", 115200)
+        self._open(self.rate)
+        self._unsent = b""
+        self.done = asyncio.Event()
+        self.engine = at.Engine()
+        self.ours = asyncio.Event()  # the line is not PPP's
+        self.ours.set()
+        self.silent_at = None  # since when the modem has left questions unanswered
+
+    def _open(self, rate, flow=True):
+        board = self._board
+        options = {"tx": board["tx"], "rx": board["rx"], "rxbuf": RXBUF, "txbuf": TXBUF}
+        if "rts" in board and "cts" in board:
+            options["rts"], options["cts"] = board["rts"], board["cts"]
+            options["flow"] = UART.RTS | UART.CTS if flow else 0
+        self.rate = rate
+        if self._uart is None:
+            self._uart = UART(board["uart"], baudrate=rate, **options)
+        else:
+            self._uart.init(baudrate=rate, **options)
+
+    @property
+    def uart(self):
+        return self._uart
+
+    @property
+    def stuck(self):
+        """Does the modem take nothing?"""
+        return not self._uart.txdone()
+
+    def release(self):
+        """Let go what the modem doesn't take: deep sleep would wait for it."""
+        if self.stuck:
+            self._open(self.rate, False)
+        self._unsent = b""
+
+    async def reader(self):
+        stream = asyncio.StreamReader(self._uart)
+        while True:
+            await self.ours.wait()
+            data = await stream.read(256)
+            if data:
+                self._on_events(self.engine.feed(data, self._clock.ms()))
+                self.flush()
+
+    def flush(self):
+        self._unsent += self.engine.output()
+        if self._unsent and self._uart.txdone():
+            self._uart.write(self._unsent)
+            self._unsent = b""
+
+    def anew(self):
+        """Nobody waits any more for the command in flight, and the line is ours."""
+        self.engine = at.Engine()
+        self._unsent = b""
+        self.ours.set()
+
+    def heard(self):
+        """The modem has said something, in answer or by itself."""
+        self.silent_at = None
+
+    async def exchange(self, text, expect=None, data=None, ms=5000, doubt=None):
+        """One exchange; its Command when it is over."""
+        engine, clock = self.engine, self._clock
+        command = at.Command(text, expect, ms, data, doubt)
+        self.done.clear()
+        self._unsent = b""
+        if self.silent_at is None:
+            self.silent_at = clock.ms()
+        engine.start(command, clock.ms())
+        self.flush()
+        while command.result is None:
+            wait = engine.next_at() - clock.ms()
+            await aio.wait(self.done, min(wait, LOOK_MS) if self._unsent else wait)
+            self._on_events(engine.time(clock.ms()))
+            self.flush()
+        if engine.asked or command.result in ("timeout", "restarted"):
+            await asyncio.sleep_ms(LATE_MS)
+        return command
+
+    async def answers(self, tries, ms=1000):
+        for _ in range(tries):
+            if (await self.exchange("AT", ms=ms)).ok:
+                return True
+        return False
+
+    async def find(self, until):
+        """Is there an answer before `until`, at whatever rate? The usual one has every other turn."""
+        own = self._board.get("baud", 115200)
+        others = [rate for rate in RATES if rate != own]
+        tried = 0
+        while True:
+            if await self.answers(1, 700):
+                return True
+            if self._clock.ms() >= until:
+                self._open(own)
+                return False
+            tried += 1
+            rate = others[tried // 2 % len(others)] if tried & 1 else own
+            if self.stuck:
+                self._open(rate, False)
+            elif rate != self.rate:
+                self._open(rate)
+
+    async def escape(self):
+        """Out of data mode, and the session over. False: it doesn't answer."""
+        await asyncio.sleep_ms(GUARD_MS)
+        if not self.stuck:
+            self._uart.write(b"+++")
+        await asyncio.sleep_ms(GUARD_MS)
+        # The first answer may be an error: to a modem in command mode the pluses are the begin of a line.
+        return await self.answers(2) and (await self.exchange("ATH")).ok

@@ -1,0 +1,118 @@
+# hwsim: no-float
+"""What the modem says of the mobile network: registration, cell, operator, signal, SIM and time.
+
+Registration is three things that may disagree, or be missing: +CREG (circuit switched), +CGREG (packet data) and +CEREG
+(LTE, which LTE-M and NB-IoT modems may tell alone). A message can go when the first or the last says so, data when
+one of the last two does or +CGATT.
+"""
+
+from tocsin import at, log
+
+KINDS = ("+CREG", "+CEREG", "+CGREG")
+
+
+class Network:
+    """`ask` is Modem.ask; on_cell(): the cell is another."""
+
+    def __init__(self, ask, first, on_cell):
+        self._ask = ask
+        self._first = first  # of KINDS: what tells of it on this modem, if it can
+        self._on_cell = on_cell
+        self.cell = None  # (mcc, mnc, lac, cell id)
+        self._sim = "ready"  # as it was last said
+        self.down()
+
+    def down(self):
+        """Nothing is known any more, but where one was."""
+        self._states = {}
+        self._attached = False
+        self._told = set()  # of KINDS: the modem has shown that it tells of these by itself
+        self.network = None  # (mcc, mnc)
+        self._area = None  # (lac, cell id)
+        self.signal = at.UNKNOWN_DBM
+
+    @property
+    def texts(self):
+        """Is it registered for messages?"""
+        return self._in("+CREG") or self._in("+CEREG")
+
+    @property
+    def data(self):
+        """Is it registered for data?"""
+        return self._attached or self._in("+CGREG") or self._in("+CEREG")
+
+    @property
+    def stat(self):
+        """Registration as on the wire: where one says yes, that one's."""
+        for kind in (self._first,) + KINDS:
+            if self._in(kind):
+                return self._states[kind]
+        return self._states.get(self._first, at.NONE)
+
+    def _in(self, kind):
+        return self._states.get(kind) in at.REGISTERED
+
+    def register(self, line, asked):
+        """A line of one of KINDS."""
+        kind = line.partition(":")[0]
+        self._states[kind], lac, cid = at.registration(line, asked)
+        if self._in(kind) and lac is not None:
+            self._area = lac, cid
+        if not self.texts and not self.data:
+            self.network = self._area = None
+        self._place()
+
+    def _place(self):
+        """The cell, once both halves of its name are known. Without service the last one stays: it is where one was."""
+        if self.network and self._area and self.cell != self.network + self._area:
+            self.cell = self.network + self._area
+            self._on_cell()
+
+    async def look(self):
+        """Registration, as far as the modem tells. False: it has forgotten that it is to tell of it by itself."""
+        for kind in KINDS:
+            if kind not in self._told:
+                await self._ask("AT%s=2" % kind)
+            command = await self._ask("AT%s?" % kind, kind + ":")
+            if command.ok and command.lines:
+                for line in command.lines:
+                    self.register(line, True)
+                values = at.fields(command.lines[-1])
+                if values[0].isdigit() and int(values[0]) == 2:
+                    self._told.add(kind)
+                elif kind in self._told and len(values) == 2:
+                    return False
+            elif command.result != "timeout":
+                self._states.pop(kind, None)
+        await self.attached()
+        return True
+
+    async def attached(self):
+        """Does +CGATT say that there is packet data?"""
+        command = await self._ask("AT+CGATT?", "+CGATT:")
+        self._attached = bool(command.ok and command.lines and at.fields(command.lines[-1])[0] == "1")
+        return self._attached
+
+    async def details(self, starts):
+        """The rest; `starts`: of a modem that has just started a failure of the SIM says nothing."""
+        if not self.texts:
+            sim = at.sim(await self._ask("AT+CPIN?", "+CPIN:"))
+            if sim != self._sim and not (starts and sim == "failed"):
+                self._sim = sim
+                log.event("sim", state=sim)
+        command = await self._ask("AT+CSQ", "+CSQ:")
+        self.signal = at.signal(command.lines[0]) if command.ok and command.lines else at.UNKNOWN_DBM
+        if (self.texts or self.data) and self.network is None:
+            command = await self._ask("AT+COPS?", "+COPS:")
+            values = at.fields(command.lines[0]) if command.ok and command.lines else ()
+            if len(values) > 2 and len(values[2]) in (5, 6) and values[2].isdigit():
+                self.network = int(values[2][:3]), int(values[2][3:])
+                self._place()
+
+    async def time(self):
+        """Seconds since 1970, or None."""
+        command = await self._ask("AT+CCLK?", "+CCLK:")
+        try:
+            return at.network_time(command.lines[0])
+        except (ValueError, IndexError):
+            return None

@@ -1,0 +1,172 @@
+# hwsim: no-float
+"""Short messages through the modem: its set-up for them, sending one, and emptying the memories that may hold some.
+
+A capability of its own: a modem is ready for it long after it answers AT, or never, or as long as there is a SIM. It
+is tried again and again, and nothing else waits for it. Received messages are handed over first and deleted after that.
+"""
+
+from tocsin import at, log, pdu
+
+SEND_MS = 60000  # for the network to take a message
+DOUBT_MS = 8000  # of silence meanwhile, until the modem is asked whether it is still there
+LIST_MS = 20000
+RETRY_MS = 1000
+RETRY_MAX_MS = 30000
+YOUNG_MS = 25000  # so long after its start a modem may still become ready: it is asked every other second
+_NAMES = ("SM", "ME", "MT")
+_TELL = "AT+CNMI=2,1,0,0,0"  # a received message is stored, and its place told
+_TOLD = ["2", "1"]
+
+
+class Texts:
+    """`ask` is Modem.ask. `ready`: can a message be sent? `due`: when set_up() is due (ms), None when all is done."""
+
+    def __init__(self, ask, clock, on_sms):
+        self._ask = ask
+        self._clock = clock
+        self._on_sms = on_sms
+        self._slow = 0
+        self.started()
+
+    def started(self):
+        """The modem has just started: nothing is as it was set up."""
+        self.ready = False
+        self._tells = False  # of messages that come
+        self._home = None  # the memory where messages go and commands look
+        self._at = None  # the memory where commands look
+        self._all = ()  # the memories that can be read
+        self._sweep = []  # those that are still to be emptied
+        self._sweep_at = 0
+        self._tries = 0
+        self.due = self._began = self._clock.ms()
+
+    @property
+    def young(self):
+        return self._clock.ms() - self._began < YOUNG_MS
+
+    def hurry(self):
+        """Something has changed for the better."""
+        if self.due is not None:
+            self.due = self._clock.ms()
+            self._tries = 0
+
+    def doubt(self):
+        """A command that should have worked did not: is it set up as it should be?"""
+        self.due = self._clock.ms() + self._pause()
+
+    def _pause(self):
+        self._tries += 1
+        return min(RETRY_MS << min(self._tries - 1, 5), 2 * RETRY_MS if self.young else RETRY_MAX_MS)
+
+    async def set_up(self):
+        self.due = None
+        self.ready = (await self._ask("AT+CMGF=0")).ok
+        if self.ready:
+            told = (await self._ask(_TELL)).ok
+            self._tells = told and await self._indications() == _TOLD
+            if await self._choose() and told:
+                self._tries = 0
+            else:
+                self.due = self._clock.ms() + self._pause()
+            if not self._all:
+                command = await self._ask("AT+CPMS=?", "+CPMS:")
+                self._all = (at.memories(command.lines[-1]) if command.ok and command.lines else ()) or ("SM", "ME")
+                self.look(None)
+        else:
+            self.due = self._clock.ms() + self._pause()
+
+    async def _choose(self):
+        """One memory for all three purposes, or the receipt goes where no command looks."""
+        for name in _NAMES:
+            if (await self._ask('AT+CPMS="%s","%s","%s"' % (name, name, name))).ok:
+                self._at = name
+                command = await self._ask("AT+CPMS?", "+CPMS:")
+                values = at.fields(command.lines[-1]) if command.ok and command.lines else ()
+                if len(values) > 6 and values[0] == values[6] == name:
+                    self._home = name
+                    return True
+        self._home = None
+        return False
+
+    async def changed(self):
+        """Has it forgotten how it was set up?"""
+        return self._tells and await self._indications() not in (None, _TOLD)
+
+    async def _indications(self):
+        command = await self._ask("AT+CNMI?", "+CNMI:")
+        return at.fields(command.lines[-1])[:2] if command.ok and command.lines else None
+
+    # -- messages that came
+
+    def told(self, line):
+        """+CMTI or +CDSI: a message has come; makers differ in what they say of its place."""
+        self.look(at.fields(line)[0])
+
+    def look(self, name=""):
+        """A message may be in that memory ("": the usual one), or in any (None)."""
+        if name != "" and name != self._home:
+            self._sweep = list(self._all) or [self._home or "SM"]
+        elif not self._sweep:
+            self._sweep = [self._home] if self._home else list(self._all)
+        self._sweep_at = min(self._sweep_at, self._clock.ms())
+
+    @property
+    def sweep_due(self):
+        """When sweep() is due (ms), None: when something has come."""
+        return self._sweep_at if self._sweep and self.ready else None
+
+    async def sweep(self):
+        """Empty one memory."""
+        name = self._sweep.pop(0)
+        if name != self._at:
+            self._at = name if (await self._ask('AT+CPMS="%s"' % name)).ok else None
+        if self._at == name:
+            again = await self._empty()
+            if again is None:
+                self._sweep_at = self._clock.ms() + RETRY_MAX_MS // 2
+                self.doubt()
+            elif again:
+                self._sweep.insert(0, name)
+        if not self._sweep and self._home and self._at != self._home:
+            await self._choose()
+
+    async def _empty(self):
+        """True: there may be more than one listing holds; None: it did not work."""
+        command = await self._ask("AT+CMGL=4", "+CMGL:", ms=LIST_MS)
+        if not command.ok:
+            return None
+        slot, again = None, False
+        for line in command.lines:
+            if line.startswith("+CMGL:"):
+                slot = at.fields(line)[0]
+            elif slot is not None and slot.isdigit() and len(slot) < 6:
+                self.deliver(line)
+                # What can't be deleted would be listed for ever.
+                again = (await self._ask("AT+CMGD=%s" % slot)).ok
+                slot = None
+        return again
+
+    def deliver(self, text):
+        try:
+            self._on_sms(pdu.deliver(text)[1])
+        except ValueError:
+            log.event("refused", what="sms", reason="pdu")
+
+    # -- one that goes
+
+    async def send(self, number, octets):
+        """True: the network has it. False: it or the modem refused. None: nobody knows."""
+        try:
+            length, text = pdu.submit(number, octets)
+        except ValueError:
+            return False
+        doubt = DOUBT_MS << min(self._slow, 2)
+        command = await self._ask("AT+CMGS=%d" % length, "+CMGS:", text.encode(), SEND_MS, doubt)
+        if command.ok and command.lines:
+            self._slow = 0
+            return True
+        self.doubt()
+        if command.ok or command.result in ("timeout", "restarted"):
+            self._slow += 1  # should it only be slow, give it longer
+            return None
+        return False
