@@ -30,7 +30,7 @@ class BoardError(ValueError):
 
 @dataclass(frozen=True)
 class Key:
-    kind: str  # output, input, wake, adc, outputs (a list), bool, text, int, sha256, table
+    kind: str  # output, input, wake, adc, outputs (a list), pins (of this section), bool, text, int, sha256, table
     required: bool = False
     low: int = 0
     high: int = 1 << 31
@@ -68,6 +68,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "baud": Key("int", False, 1200, 921600),
         "power": Key("output"),
         "power_active_low": Key("bool"),
+        "hold": Key("pins"),
         "backup": Key("bool"),
         "ublox_aiding": Key("bool"),
     },
@@ -90,6 +91,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "supply": Key("output"),
         "held_high": Key("outputs"),
         "held_low": Key("outputs"),
+        "hold": Key("pins"),
     },
 }
 _SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000), "usb_replaces_cell": Key("bool")} | {
@@ -98,7 +100,7 @@ _SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000), "usb_replaces
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")
 _ABOUT = ("source", "unverified")  # sections about the others: "section" or "section.key" = text
 _RECEIVER = ("uart", "tx", "rx", "baud")  # what a receiver of its own needs
-_PIN_KINDS = ("output", "input", "wake", "adc", "outputs")
+_PIN_KINDS = ("output", "input", "wake", "adc", "outputs", "pins")
 _SECTOR = 4096
 _JOURNAL = 6 * _SECTOR  # firmware/README.md, What is on flash
 
@@ -147,6 +149,24 @@ class Board:
             if section not in _ABOUT and _SCHEMA[section][key].kind in _PIN_KINDS
             and section not in known and f"{section}.{key}" not in known
         ]  # fmt: skip
+
+    @property
+    def pulled_on(self) -> list[str]:
+        """What the chip's own pulls switch on in a reset or asleep, since it isn't held, as "section.key"."""
+        family, found = self.family, []
+        for name in ("modem", "gnss"):
+            section = self[name]
+            for key in ("power_key", "reset", "supply", "power"):
+                pin = section.get(key)
+                if pin is None or pin in section.get("hold", []):
+                    continue
+                if _switched(name, section)[pin]:
+                    pulled = family.reset_up | family.sleep_up
+                else:
+                    pulled = family.reset_down | family.sleep_down
+                if pin in pulled:
+                    found.append(f"{name}.{key}")
+        return found
 
     def to_json(self) -> str:
         """What the firmware is told of it: the wiring, and what its modem needs to be told."""
@@ -279,6 +299,10 @@ class _Check:
                     raise self._refuse("key is missing; or is the receiver in the modem: modem = true?", "gnss", key)
             if gnss["uart"] == modem["uart"]:
                 raise self._refuse("the same UART as [gnss]", "modem", "uart")
+        for section in ("modem", "gnss"):
+            for pin in document[section].get("hold", []):
+                if pin not in _switched(section, document[section]):
+                    raise self._refuse(f"GPIO{pin} is no output of this section", section, "hold")
         for section in ("button", "strap"):
             pin = document.get(section, {}).get("pin")
             if pin in self._family.strapping:
@@ -326,6 +350,9 @@ class _Check:
                 raise self._refuse("must be a list of pins", section, key)
             for pin in value:
                 self._pin(section, key, pin, "output")
+        elif rule.kind == "pins":
+            if not isinstance(value, list) or not all(type(pin) is int for pin in value):
+                raise self._refuse("must be a list of pins", section, key)
         elif not isinstance(value, int) or isinstance(value, bool):
             raise self._refuse("must be an integer", section, key)
         elif rule.kind == "int":
@@ -363,3 +390,16 @@ class _Check:
                 raise self._refuse("millivolt and percent must both rise", section, key)
         if value[0][1] != 0 or value[-1][1] != 100:
             raise self._refuse("must run from 0 to 100 percent", section, key)
+
+
+def _switched(name: str, section: dict[str, Any]) -> dict[int, int]:
+    """The pins of a section whose levels the firmware sets, each with the level that switches it on. What is held low
+    or high is on at that level."""
+    found = {}
+    for key, value in section.items():
+        kind = _SCHEMA[name][key].kind
+        if kind == "output" and key not in ("tx", "rts"):
+            found[value] = int(not section.get(f"{key}_active_low", key == "reset"))
+        elif kind == "outputs":
+            found |= dict.fromkeys(value, int(key == "held_high"))
+    return found

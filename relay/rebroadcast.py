@@ -18,7 +18,7 @@ from nacl.exceptions import CryptoError
 
 from relay.verify.envelope import parse_header, parse_sign1, signature_is_good
 from relay.verify.keys import RelayKeys, relay_id
-from relay.verify.payload import Alarm, parse_alarm
+from relay.verify.payload import Alarm, known, parse_alarm
 from relay.verify.reasons import Reason, Refused
 
 DOCUMENT_VERSION = 1
@@ -84,7 +84,7 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
         "time_quality": alarm.time_quality,
         "received": iso(received_ms),
         "delay_s": delay_s(alarm, received_ms),
-        "battery": alarm.battery,
+        "battery": known(alarm.battery),
         "position": None if alarm.fix is None else alarm.fix._asdict(),
         "cell": None if alarm.cell is None else alarm.cell._asdict(),
     }
@@ -187,7 +187,7 @@ _FORM: dict[str, Any] = {
     "received": "str",
     "path": "str",
     "delay_s": "int?",
-    "battery": "int",
+    "battery": "int?",
     "position": {**_FIX, **_MORE_FIX},
     "cell": {"mcc": "int", "mnc": "int", "lac": "int", "cid": "int"},
     "evidence": {"sign1": "str", "outer_protected": "str", "key": "str"},

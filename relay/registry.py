@@ -22,7 +22,7 @@ from relay.store import chains, commands, records, schema
 from relay.store.database import Store
 from relay.store.roster import version
 from relay.verify.keys import RelayKeys, agree, roots
-from relay.verify.payload import LAST, STRAPS
+from relay.verify.payload import LAST, STRAPS, known
 
 FORMAT = 1
 BATCH = "tocsin_batch"  # marks a file of several offers or answers, and is its version
@@ -44,7 +44,7 @@ class Heard(NamedTuple):
     are milliseconds since 1970."""
 
     at_ms: int
-    battery: int
+    battery: int | None  # None: it could not measure it
     last: bool
     strap: str
     pending: int
@@ -229,7 +229,7 @@ class Registry:
             rows = connection.execute(query.where(*where).order_by(table.offered_ms, table.kid)).all()
         entries = []
         for kid, sealed, state, offered, completed, revoked, at, battery, flags, *rest in rows:
-            heard = None if at is None else Heard(at, battery, bool(flags & LAST), STRAPS[flags >> 5 & 3], *rest)
+            heard = None if at is None else Heard(at, known(battery), bool(flags & LAST), STRAPS[flags >> 5 & 3], *rest)
             code_name = self._profile(kid, sealed)["code_name"]
             state = "revoking" if kid in revoking else state
             entries.append(Entry(f"{kid:08x}", code_name, state, offered, completed, revoked, heard))

@@ -19,7 +19,7 @@ _NEEDS = {  # what a section must have; those in _PINS are pins
 }  # fmt: skip
 _NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms", "power_off_ms", "reset_ms")
 _PINS = ("pin", "tx", "rx", "rts", "cts", "power", "power_key", "reset", "status")
-_PIN_LISTS = ("held_high", "held_low")
+_PIN_LISTS = ("held_high", "held_low", "hold")
 _COMMANDS = ("init", "time", "on", "off")  # lists of text
 
 

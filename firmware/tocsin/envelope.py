@@ -95,7 +95,7 @@ def alarm_payload(flags, cause, seq, time, battery, fix=None, cell=None, counter
     """
     if not (_in(flags, 0, _FLAGS) and _in(cause, 0, 23) and _in(seq, 0, 65535) and _in(counter, 0, MAX_ALARM_COUNTER)):
         raise ValueError("alarm: fields")
-    head = [VERSION, flags, cause, seq, _time(time), _at_most(battery, 100)]
+    head = [VERSION, flags, cause, seq, _time(time), _at_most(battery, 101)]
     position = _position(fix)
     where = _cell(cell)
     while _size(head + position + where, counter) > LIMIT:
@@ -124,7 +124,7 @@ def seal_heartbeat(kid, counter, chain_key, fields):
     flags, time, battery, pending = fields[:4]
     if not _in(flags, 0, _FLAGS):
         raise ValueError("heartbeat: flags")
-    payload = [VERSION, flags, _time(time), _at_most(battery, 100), _at_most(pending, 65535)]
+    payload = [VERSION, flags, _time(time), _at_most(battery, 101), _at_most(pending, 65535)]
     if len(fields) > 4:
         payload.append(_time(fields[4]))  # the same range
     if len(fields) > 5:

@@ -13,7 +13,7 @@ class Absent:
     up = registered = sms_up = ending = on = False
     resting = True
     count = stat = operator = start_ms = 0
-    percent = 100  # the wire has no "unknown": a measurement that is none becomes its limit
+    percent = 101  # battery.UNKNOWN
     stretch = 1
     signal = 255
     cell = commands = None

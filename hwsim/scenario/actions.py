@@ -2,10 +2,9 @@
 
 Plain data: a scenario file, a generator of random lives and a shrinker read `ACTIONS` alike, and `do` lets one happen
 at the rig's present time. No action lets time go on; what takes time (a press of three seconds) is scheduled, so
-actions may be called from an event of the world. What the wearer does is in `wearer`, what
-happens to the bracelet itself in `supply`, which of its parts end a start in `starts`, how its receiver talks in
-`receiver`, how its modem differs from a manual in `modem_actions`, how little memory it has in `memory`; the rest
-is here.
+actions may be called from an event of the world. What the wearer does is in `wearer`, what happens to the bracelet
+itself in `supply` and `chip`, which of its parts end a start in `starts`, how its receiver talks in `receiver`, how its
+modem differs from a manual in `modem_actions`, how little memory it has in `memory`; the rest is here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hwsim.scenario import memory, modem_actions, receiver, starts, supply, wearer
+from hwsim.scenario import chip, memory, modem_actions, receiver, starts, supply, wearer  # each adds its actions
 from hwsim.scenario.vocabulary import ACTIONS, Action, ActionError, Parameter, Value, check, do
 from hwsim.scenario.vocabulary import action as _action
 from hwsim.scenario.vocabulary import seconds as _seconds
@@ -25,20 +24,9 @@ if TYPE_CHECKING:
     from hwsim.rig import Rig
 
 __all__ = [
-    "ACTIONS",
-    "Action",
-    "ActionError",
-    "Parameter",
-    "Value",
-    "check",
-    "do",
-    "memory",
-    "modem_actions",
-    "receiver",
-    "starts",
-    "supply",
-    "wearer",
-]
+    "ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "chip", "do", "memory", "modem_actions", "receiver",
+    "starts", "supply", "wearer",
+]  # fmt: skip
 
 DAY_S = 86400
 HOME_CELL, FOREIGN_CELL = (1, 1, 0x1A2B, 0x01C3D4), (1, 2, 0x0C0D, 0x00A0B1)  # in the test networks 001 01 and 001 02

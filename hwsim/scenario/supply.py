@@ -61,7 +61,7 @@ def hang(rig: Rig) -> None:
 # -- what is on flash
 
 
-def _while_off(rig: Rig) -> None:
+def while_off(rig: Rig) -> None:
     """Files change only while nobody uses them: the supply is lost for a moment."""
     if rig.bracelet.state != "off":
         rig.bracelet.power_cut(1.0)
@@ -70,14 +70,14 @@ def _while_off(rig: Rig) -> None:
 @action("flash")
 def settings_damaged(rig: Rig) -> None:
     """the settings' file becomes garbage while the supply is lost for a moment; there is a copy of it"""
-    _while_off(rig)
+    while_off(rig)
     rig.bracelet.files.put("/settings.json", rig.garbage(200))
 
 
 @action("flash")
 def board_damaged(rig: Rig) -> None:
     """the wiring's file becomes garbage while the supply is lost for a moment; there is a copy of it in NVS"""
-    _while_off(rig)
+    while_off(rig)
     rig.bracelet.files.put("/board.json", rig.garbage(200))
 
 
@@ -98,7 +98,7 @@ def _wire_receiver(rig: Rig, uart: int | None) -> None:
     sections = dict(rig.bracelet.board.sections)
     if "uart" not in sections["gnss"]:
         raise ActionError("this board has its receiver in the modem")
-    _while_off(rig)
+    while_off(rig)
     if uart is not None:
         sections["gnss"] = {**sections["gnss"], "uart": uart}
     rig.bracelet.files.put("/board.json", json.dumps(sections).encode())

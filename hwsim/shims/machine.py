@@ -252,7 +252,8 @@ class ADC:
         return min(_hw.call(self._device, "uv"), self._RANGE_UV[self._atten])
 
     def read_u16(self):
-        return self.read_uv() * 65535 // self._RANGE_UV[self._atten]
+        uv = min(max(_hw.call(self._device, "raw"), 0), self._RANGE_UV[self._atten])
+        return uv * 65535 // self._RANGE_UV[self._atten]
 
     def read(self):
         return self.read_u16() >> 4

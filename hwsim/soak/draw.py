@@ -146,6 +146,10 @@ FAULTS: Mapping[str, Fault] = {
     "memory_tight": Fault(1, _LONG, lambda draw: {"free_kb": draw.randint(0, 50)}),
     **{f"{part}_blocks": Fault(1, _LONG, lambda draw: _start(draw, False)) for part in starts.PARTS},
     **{f"{part}_kills": Fault(1, _LONG, lambda draw: _start(draw, True)) for part in starts.PARTS},
+    "adc_uncalibrated": Fault(1, _LONG, lambda draw: {"on": True}),
+    "divider_broken": Fault(1, _LONG, lambda draw: {"percent": draw.choice((0, 2, 60, 130, 200))}),
+    "wifi_busy": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 0.5, 60), 1)}),
+    "wifi_absent_first": Fault(1, _LONG, lambda draw: {"on": True}),
 }  # fmt: skip
 
 # What ends a fault by the same action with another argument, where that is not its default or the action is a setting.
@@ -170,6 +174,9 @@ ENDS: Mapping[str, Arguments] = {
     "gnss_shared": {"without": 0},
     "gnss_extra_cr": {"on": False},
     "battery": {"percent": 80},
+    "adc_uncalibrated": {"on": False},
+    "divider_broken": {"percent": 100},
+    "wifi_absent_first": {"on": False},
 }
 
 # What a board must have for it: a key in a section of its file.

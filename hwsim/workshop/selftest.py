@@ -104,7 +104,11 @@ async def _haptic(wiring):
 async def _battery(wiring):
     wiring = wiring["battery"]
     battery = Battery(wiring, _nothing)
-    mv = battery._adc.read_uv() // 1000 * wiring.get("divider_num", 1) // wiring.get("divider_den", 1)
+    try:
+        uv = battery._adc.read_uv()
+    except OSError:
+        return "uncalibrated"
+    mv = uv // 1000 * wiring.get("divider_num", 1) // wiring.get("divider_den", 1)
     low, high = wiring["table"][0][0] - BELOW_MV, wiring["table"][-1][0] + ABOVE_MV
     log.event("test", part="battery", percent=battery.percent)
     return "ok" if low <= mv <= high else "low" if mv < low else "high"

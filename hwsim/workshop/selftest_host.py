@@ -34,6 +34,8 @@ WRONG = {
     ("battery", "low"): "the cell's voltage is below what any cell has: is it connected, is the divider right, does "
     "this board cut it off while USB is in (power.usb_replaces_cell)?",
     ("battery", "high"): "the cell's voltage is above what any cell has: is the divider in the board file right?",
+    ("battery", "uncalibrated"): "the chip's converter can't be read: its fuses hold no calibration, so "
+    "the bracelet would never know its charge; take another board",
     ("gnss", "silent"): "nothing came from the GNSS receiver: look at its supply, and at gnss.rx: its TX goes there",
     ("gnss", "garbled"): "what comes from the GNSS receiver is no sentence: look at gnss.baud, and whether another "
     "part's line is on gnss.rx",

@@ -208,7 +208,12 @@ class Haptic(_Pin):
 
 
 class Battery(_Pin):
-    """One lithium cell behind a divider on an ADC pin, with some millivolt of noise."""
+    """One lithium cell behind a divider on an ADC pin, with some millivolt of noise.
+
+    `calibrated` False: the chip's fuses hold no calibration, so that `read_uv` fails (ports/esp32/adc.c; ESP-IDF,
+    esp_adc/esp32/adc_cali_line_fitting.c, "default vref didn't set": ESP_ERR_INVALID_ARG, 258), and raw readings are by
+    a reference of 1000 to 1200 mV (there, LUT_VREF_LOW and LUT_VREF_HIGH).
+    `divider`: how many thousandths of the pin's voltage get through; 0 and 2000 are its two resistors broken."""
 
     def __init__(self, device: Device, who: str, board: Any) -> None:
         super().__init__(device, who)
@@ -216,6 +221,8 @@ class Battery(_Pin):
         self._percent = 80
         self._since_uas = 0  # what the meter said when it had so much
         self.capacity_mah: int | None = None  # when set, what the parts take empties it
+        self.calibrated = True
+        self.divider = 1000
         self.cut_off = False  # another supply feeds the board, and its cell is off the divider
         self.sag_mv = 0  # how far the voltage falls while the modem transmits
         self.brownout_mv = 3000  # of the cell, below which the processor's supply fails
@@ -254,7 +261,11 @@ class Battery(_Pin):
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         section = self._board["battery"]
         millivolt = 0 if self.cut_off else self.millivolt
-        at_pin = millivolt * 1000 * section["divider_den"] // section["divider_num"]
+        if function == "uv" and not self.calibrated:
+            return {"oserror": -258}
+        at_pin = millivolt * self.divider * section["divider_den"] // section["divider_num"]
+        if not self.calibrated:
+            at_pin = at_pin * 1000 // 1100
         return at_pin + self._random.randint(-self.noise_uv, self.noise_uv)
 
 

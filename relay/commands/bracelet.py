@@ -333,9 +333,10 @@ def _heard(heard: Heard | None) -> str:
     if heard.crash:
         words.append(f"crash {heard.crash}")
     health = ", ".join(words) or "good"
+    battery = "unknown" if heard.battery is None else f"{heard.battery} %"
     version = "-" if heard.program is None else str(heard.program)
     return (
-        f"{_utc(heard.at_ms)}  {f'{heard.battery} %':<7}  {heard.strap:<6}  {network:<9}  {signal:<8}  "
+        f"{_utc(heard.at_ms)}  {battery:<7}  {heard.strap:<6}  {network:<9}  {signal:<8}  "
         f"{version:<7}  {health}"
     )
 

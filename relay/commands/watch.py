@@ -139,7 +139,7 @@ def describe(document: dict[str, Any]) -> str:
     parts = [
         _position(document["position"]),
         _cell(document["cell"]),
-        f"battery {document['battery']} %",
+        "battery unknown" if document["battery"] is None else f"battery {document['battery']} %",
         _delay(document),
     ]
     colour = _DRILL_COLOUR if drill else _COLOURS.get(kind)

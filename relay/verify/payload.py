@@ -21,7 +21,8 @@ STRAPS = ("none", "closed", "open", "reserved")
 
 Ranges = tuple[tuple[int, int], ...]
 
-HEAD: Ranges = ((VERSION, VERSION), (0, FLAGS), (0, 23), (0, UINT16), (0, UINT32), (0, 100))
+UNKNOWN_BATTERY = 101
+HEAD: Ranges = ((VERSION, VERSION), (0, FLAGS), (0, 23), (0, UINT16), (0, UINT32), (0, UNKNOWN_BATTERY))
 FIX: Ranges = (
     (-900000000, 900000000),
     (-1800000000, 1800000000),
@@ -32,7 +33,7 @@ FIX: Ranges = (
     (0, 359),
 )
 CELL: Ranges = ((0, 999), (0, 999), (0, UINT16), (0, 268435455))
-HEARTBEAT: Ranges = ((VERSION, VERSION), (0, FLAGS), (0, UINT32), (0, 100), (0, UINT16))
+HEARTBEAT: Ranges = ((VERSION, VERSION), (0, FLAGS), (0, UINT32), (0, UNKNOWN_BATTERY), (0, UINT16))
 REGISTRATIONS = ("none", "home", "searching", "denied", "unknown", "roaming")  # 3GPP TS 27.007, 7.2
 UNKNOWN_DBM = 255
 NETWORK: Ranges = ((0, 5), (0, UNKNOWN_DBM), (0, 999999), (0, 2))
@@ -41,6 +42,11 @@ DOWN: Ranges = ((0, UINT32),)
 PROGRAM: Ranges = ((1, 2147483647),)
 MORE_BEAT = (DOWN, NETWORK, HEALTH, PROGRAM)
 FIX_LENGTHS = (0, 4, 5, 6, 7)  # altitude, speed and heading are left out from the end
+
+
+def known(battery: int) -> int | None:
+    """The charge in %, None when the bracelet could not measure it."""
+    return None if battery == UNKNOWN_BATTERY else battery
 
 
 class Fix(NamedTuple):

@@ -32,6 +32,8 @@ GAPS = [
     (r'"SSLContext" has no attribute "verify_mode"', "an attribute of the C type"),
     (r'"StreamReader" has no attribute "(write|drain)"', "MicroPython has one Stream class for both directions"),
     (r'Unexpected keyword argument "atten" for "ADC"', "documented for the ESP32's ADC"),
+    (r'Unexpected keyword argument "hold" for ("init" of )?"Pin"', "documented for the ESP32's Pin"),
+    (r'Argument 3 to "Pin" has incompatible type "None"', "no pull; docs/library/machine.Pin.rst"),
     (r'"stream" for "config" of "PPP"|"PPP" has no attribute "active"', "those of 1.25; we want 1.27 for PPP"),
     (r'Module has no attribute "(rom_ioctl|VfsRom)"', "an image with ROMFS has both (docs/library/vfs.rst)"),
     (r'to "append" of "list" has incompatible type', "a list of tuples of several shapes"),

@@ -222,3 +222,25 @@ def test_the_command_shows_what_is_good_and_what_is_not(tmp_path):
     details = CliRunner().invoke(main, ["boards", "walter", "--details"])
     assert details.exit_code == 0
     assert "image.sha256: " in details.output
+
+
+# -- what the chip's own pulls do to a board's switches
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_nothing_of_ours_is_switched_on_by_a_reset_or_by_sleep(path):
+    assert load(path).pulled_on == []
+
+
+def test_a_pin_that_a_reset_pulls_is_told_unless_it_is_held(tmp_path):
+    text = (CONFIGS / "lilygo-t-a7670.toml").read_text()
+    (tmp_path / "other.toml").write_text("".join(line for line in text.splitlines(True) if "hold" not in line[:12]))
+    assert load(tmp_path / "other.toml").pulled_on == ["modem.reset"]
+
+
+@pytest.mark.parametrize("hold", ["[12, 35]", "[26]", "5", '["5"]'])
+def test_only_pins_that_are_switched_can_be_held(tmp_path, hold):
+    text = (CONFIGS / "lilygo-t-a7670.toml").read_text()
+    (tmp_path / "other.toml").write_text(text.replace("hold = [5]", f"hold = {hold}"))
+    with pytest.raises(BoardError, match=r"\[modem\] hold: "):
+        load(tmp_path / "other.toml")

@@ -98,6 +98,7 @@ def alarms(root: bytes) -> list[dict[str, Any]]:
         ("drill, cancelled", 256, [27, 0, 6, 1767225720, 85], FIX),
         ("a strap cut, the position doubtful", 257, [344, 1, 0, 1767225740, 85], FIX),
         ("a check-in missed, the battery ends", 258, [184, 2, 0, 1767225760, 1], FIX[:4]),
+        ("the battery not measured", 259, [24, 0, 0, 1767225780, 101], FIX[:4]),
         ("the largest counter and the longest items", 2**24 - 1, [511, 23, 65535, 2**32 - 1, 100], FAR[:6]),
         ("a stale position gives way to the cell", 2**24 - 1, [511, 23, 65535, 2**32 - 1, 100], [BIG_CELL]),
     ]

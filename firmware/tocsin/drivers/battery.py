@@ -10,13 +10,15 @@ PERIOD_LOW_MS = 10000
 SAMPLES = 8
 LOW, VERY_LOW, ENDING = 15, 5, 2  # %: from here on an alarm's Updates are fewer, are few, and one says it is the last
 RECOVERED = 5  # %: it is being charged
+UNKNOWN = 101  # %, also on the wire: for every decision it is as full, since nothing says that it ends
 
 
 def percent(millivolts, table):
-    """By straight lines between the table's points [[mV, %], ...], which rise. Less than half of the lowest feeds no
-    chip: several boards cut the cell off while USB is in. Then it is as of a battery that is missing."""
-    if millivolts < table[0][0] // 2:
-        return 100
+    """By straight lines between the table's points [[mV, %], ...], which rise. Less than three quarters of the lowest
+    feeds no chip, and no cell has a tenth more than the highest: it is not the cell that was measured (several boards
+    cut it off while USB is in), or its divider is broken."""
+    if millivolts < table[0][0] * 3 // 4 or millivolts > table[-1][0] * 11 // 10:
+        return UNKNOWN
     if millivolts <= table[0][0]:
         return table[0][1]
     for n in range(1, len(table)):
@@ -46,8 +48,11 @@ class Battery:
 
     def _measure(self):
         total = 0
-        for _ in range(SAMPLES):
-            total += self._adc.read_uv() // 1000
+        try:
+            for _ in range(SAMPLES):
+                total += self._adc.read_uv() // 1000
+        except OSError:  # no calibration in the chip's fuses: a raw reading is 10 % off, more than from full to empty
+            return UNKNOWN
         return percent(total * self._num // self._den // SAMPLES, self._table)
 
     def look(self):

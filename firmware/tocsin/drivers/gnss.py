@@ -8,9 +8,10 @@ What it says is understood by tocsin/fixes.py. Or it is in the modem: then drive
 import asyncio
 from asyncio import core
 
-from machine import UART, Pin
+from machine import UART
 
 from tocsin import log
+from tocsin.drivers.output import Output
 from tocsin.fixes import Fixes
 
 SILENT_MS = 60000
@@ -38,7 +39,7 @@ class Gnss:
                 board["uart"], baudrate=board.get("baud", 9600), tx=board["tx"], rx=board["rx"], rxbuf=RXBUF
             )
         self._power_on = 0 if board.get("power_active_low") else 1
-        self._power = Pin(board["power"], Pin.OUT, value=1 - self._power_on) if "power" in board else None
+        self._power = Output(board, board["power"], 1 - self._power_on) if "power" in board else None
         self.on = self._power is None and not self.commands  # without a switch it always is
         self.hot = board.get("backup", False)  # it remembers while it is off
         self.start_ms = START_MS if self.commands else 0

@@ -397,7 +397,7 @@ class Modem:
             self._anew = True
             return
         self._state()
-        await self._network.details()
+        await self._network.details(self._texts.young)
         if not self._timed:
             await self._follow()
         self._texts.look()  # what came and was not told

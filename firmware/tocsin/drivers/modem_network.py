@@ -93,10 +93,11 @@ class Network:
         self._attached = bool(command.ok and command.lines and at.fields(command.lines[-1])[0] == "1")
         return self._attached
 
-    async def details(self):
+    async def details(self, starts):
+        """The rest; `starts`: of a modem that has just started a failure of the SIM says nothing."""
         if not self.texts:
             sim = at.sim(await self._ask("AT+CPIN?", "+CPIN:"))
-            if sim != self._sim:
+            if sim != self._sim and not (starts and sim == "failed"):
                 self._sim = sim
                 log.event("sim", state=sim)
         command = await self._ask("AT+CSQ", "+CSQ:")

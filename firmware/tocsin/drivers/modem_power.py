@@ -10,6 +10,8 @@ import asyncio
 
 from machine import Pin
 
+from tocsin.drivers.output import Output
+
 OFF_MS = 8000  # at most, from the key to off: 2 to 7 s
 LOOK_MS = 200
 
@@ -18,18 +20,18 @@ class Power:
     def __init__(self, board, clock):
         self._clock = clock
         self._key_on = 0 if board.get("power_key_active_low") else 1
-        self._key = Pin(board["power_key"], Pin.OUT, value=1 - self._key_on) if "power_key" in board else None
+        self._key = Output(board, board["power_key"], 1 - self._key_on) if "power_key" in board else None
         key_ms = board.get("power_key_ms", 1000)
         off_ms = board.get("power_off_ms", key_ms)
         self._key_ms = key_ms * 5 // 4  # the data sheet's minimum, with a margin
         self._off_ms = off_ms * 5 // 4
         for level, key in enumerate(("held_low", "held_high")):  # its supply, say, or DTR: as long as we are awake
             for pin in board.get(key, ()):
-                Pin(pin, Pin.OUT, value=level)
+                Output(board, pin, level)
         self._status = Pin(board["status"], Pin.IN) if "status" in board else None  # high while it is on
         self._reset_on = 0 if board.get("reset_active_low", True) else 1
         self._reset_ms = board.get("reset_ms", 200)
-        self._reset = Pin(board["reset"], Pin.OUT, value=1 - self._reset_on) if "reset" in board else None
+        self._reset = Output(board, board["reset"], 1 - self._reset_on) if "reset" in board else None
         self.has_key = self._key is not None
         self.harmless = not self.has_key or self._key_ms < off_ms  # pressed to switch on, the key can't switch off
         self._off_at = None  # when it was told to switch off

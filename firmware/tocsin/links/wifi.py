@@ -16,7 +16,7 @@ from tocsin import aio, log
 from tocsin.links import shortage
 
 JOIN_MS = 15000
-SCAN_MS = 8000  # by then a network that answers was joined: what status() still says of the last one is true of this, too
+SCAN_MS = 8000  # by then a network in reach is joined: what status() still says is true of this one, too
 LET_GO_MS = 100
 LOOK_MS = 500
 TRIES = 8
@@ -136,7 +136,7 @@ class Wifi:
                     return False
                 # The driver is still busy.
                 await asyncio.sleep_ms(LOOK_MS)
-        # Until there is an address status() may be the last network's: it counts when it has changed, or stays for long.
+        # Without an address status() may be the last network's: it counts when it is new, or has stood for long.
         now = False
         for ms in range(0, JOIN_MS, LOOK_MS):
             if self._wlan.isconnected():

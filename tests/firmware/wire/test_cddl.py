@@ -181,12 +181,12 @@ def test_what_the_device_sends(grammar: Grammar, device: Device) -> None:
                 assert grammar("message", octets)
                 assert grammar("sign1", opened.sign1)
                 assert grammar("alarm", payload)
-    for fields in ([24, 1767225600, 87, 3], [152, 0, 101, -1, None, [9, None, 2**40, 7], [6, 256, -1, True]]):
+    for fields in ([24, 1767225600, 87, 3], [152, 0, 300, -1, None, [9, None, 2**40, 7], [6, 256, -1, True]]):
         octets, _ = device.call("tocsin.envelope.seal_heartbeat", kid, 0, bytes(32), fields)
         assert grammar("message", octets)
         beat = verify.open_heartbeat(verify.parse(octets), verify.ChainState(0, bytes(32)), now=0)
         assert grammar("heartbeat", beat.heartbeat.encode())
-    assert beat.heartbeat.fields() == [152, 0, 100, 65535, 0, [0, 255, 0, 0], [0, 255, 0, 0]]
+    assert beat.heartbeat.fields() == [152, 0, 101, 65535, 0, [0, 255, 0, 0], [0, 255, 0, 0]]
 
 
 def test_what_the_relay_sends(grammar: Grammar, device: Device) -> None:

@@ -331,7 +331,7 @@ def with_number(text: bytes) -> bytes:
         (GENUINE.replace(b'"drill":false,', b""), "missing_field"),
         (GENUINE.replace(b'"battery":80', b'"battery":80,"note":1'), "extra_field"),
         (GENUINE.replace(b'"battery":80', b'"battery":80,"\\ud800":1'), "extra_field"),
-        (with_number(b"null"), "bad_value"),
+        (with_number(b"null"), "battery_differs"),  # which says that it could not be measured
         (with_number(b"true"), "bad_value"),
         (GENUINE.replace(b'"drill":false', b'"drill":0'), "bad_value"),
         (GENUINE.replace(b'"path":"mqtt"', b'"path":"\\ud800"'), "bad_value"),

@@ -1,0 +1,21 @@
+"""An output pin that another part hangs on, held through resets and deep sleep where the board wants that."""
+
+import esp32
+from machine import Pin
+
+
+class Output:
+    """A pin of a board's section, at first at this level. One of its `hold` keeps its level while the chip sleeps or is
+    reset: left alone, a pad has the pulls of a reset then, or none, and what hangs on it takes those for orders."""
+
+    def __init__(self, section, pin, level):
+        self._held = pin in section.get("hold", ())
+        if self._held:
+            esp32.gpio_deep_sleep_hold(True)  # else only the pads of the RTC are held while it sleeps
+        self._pin = Pin(pin, Pin.OUT, value=level, hold=self._held)
+
+    def value(self, level):
+        if self._held:
+            self._pin.init(value=level, hold=True)  # which lets go, and holds what is new
+        else:
+            self._pin.value(level)
