@@ -13,6 +13,7 @@ class Absent:
     up = registered = ending = on = False
     resting = True
     count = stat = operator = start_ms = 0
+    played = shown = None  # what it was to play, or to show, last
     percent = 100  # the wire has no "unknown": a measurement that is none becomes its limit
     stretch = 1
     signal = 255
@@ -20,6 +21,25 @@ class Absent:
 
     def __getattr__(self, name):
         return _nothing
+
+    def play(self, name):
+        if not name.startswith("tick"):
+            self.played = name
+
+    def show(self, name):
+        self.shown = name
+
+
+class Parts:
+    """Those that there are; until a part is begun, and while it is left out, it is Absent."""
+
+    def __init__(self):
+        self.battery = Absent()
+        self.gnss = Absent()
+        self.modem = Absent()
+        self.wifi = Absent()
+        self.ppp = Absent()
+        self.mqtt = Absent()
 
 
 def _nothing(*arguments, **named):

@@ -17,12 +17,14 @@ LOOK_MS = 250
 
 class Ppp:
     """`apn`: (name, user, key, may it be used abroad). on_state(True) when packets may pass; on_state(False) when a
-    session has ended or could not begin, on_state(False, True) when it only made room."""
+    session has ended or could not begin, on_state(False, True) when it only made room. `under(name, call)`: a call that
+    may end the start."""
 
-    def __init__(self, apn, modem, on_state):
+    def __init__(self, apn, modem, on_state, under):
         self.name, self._user, self._key, self._abroad = apn
         self._modem = modem
         self._on_state = on_state
+        self._under = under
         self._ppp = network.PPP(None)
         self._name_server = None
         self.wanted = False
@@ -63,10 +65,10 @@ class Ppp:
         reason = None
         try:
             ppp.config(stream=uart)
+            login = {}
             if self._user:
-                ppp.connect(security=network.PPP.SEC_PAP, user=self._user, key=self._key or "")
-            else:
-                ppp.connect()
+                login = {"security": network.PPP.SEC_PAP, "user": self._user, "key": self._key or ""}
+            self._under("ppp", lambda: ppp.connect(**login))
             left = UP_MS // LOOK_MS
             while self.wanted and left and ppp.status() > 0 and not ppp.isconnected() and not needed():
                 await asyncio.sleep_ms(LOOK_MS)
