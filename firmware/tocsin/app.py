@@ -58,8 +58,8 @@ class App:
         setattr(self, name, part)
         if parts.present(part):
             self.supervisor.start(name, part.run)
-            if before.played:
-                part.play(before.played)
+            if before.felt:
+                part.play(before.felt)
 
     def _signs(self):
         """Both, where there is nothing to raise."""

@@ -133,7 +133,7 @@ class Bracelet:
         """Has the modem found a network?"""
         return self._modem.registered
 
-    def left_out(self, name):
+    def failed(self, name):
         """A part is not begun for now."""
         if name == "wifi" and not self._starter.due(name):
             self._on_wifi(False)

@@ -13,7 +13,7 @@ class Absent:
     up = registered = ending = on = False
     resting = True
     count = stat = operator = start_ms = 0
-    played = shown = None  # what it was to play, or to show, last
+    felt = None  # what it was to play last
     percent = 100  # the wire has no "unknown": a measurement that is none becomes its limit
     stretch = 1
     signal = 255
@@ -24,10 +24,7 @@ class Absent:
 
     def play(self, name):
         if not name.startswith("tick"):
-            self.played = name
-
-    def show(self, name):
-        self.shown = name
+            self.felt = name
 
 
 class Parts:

@@ -97,13 +97,13 @@ class Risks:
         """That call has come back."""
         self._current = -1
 
-    def settled(self, name):
+    def done(self, name):
         """It has lived for a while."""
         self._open &= ~(1 << NAMES.index(name))
 
     def lived(self, names):
         """These have lived for so long that what was is forgotten. True when there was anything."""
-        found = [name for name in names if self.tally(name)]
+        found = [name for name in names if self.count(name)]
         for name in found:
             self._tallies[NAMES.index(name)] = 0
         return bool(found)
@@ -112,31 +112,31 @@ class Risks:
         """The start has lived, or ends on purpose."""
         self._current, self._open, self.slow = -1, 0, False
 
-    def tally(self, name):
+    def count(self, name):
         return self._tallies[NAMES.index(name)]
 
     def pause(self, name, waiting, others):
         """Milliseconds from the start until it may be tried, 0 at once, None not in this waking. `waiting`: an alarm is
         under way; `others`: radios that are up, or may be."""
-        tally = self.tally(name)
-        if not tally:
+        count = self.count(name)
+        if not count:
             return 0
-        if tally == 1 and name == "modem":
+        if count == 1 and name == "modem":
             return SOON_MS
         if waiting:
             if name in _RADIOS and not [other for other in others if self._before(other, name)]:
                 return 0  # nothing else is left to call with
-            return max(min(self._growing(tally), WAITING_MAX_MS), PATIENT_MS)
+            return max(min(self._growing(count), WAITING_MAX_MS), PATIENT_MS)
         if self.woken:
             return None if self._skip else WOKEN_MS
-        return self._growing(tally)
+        return self._growing(count)
 
     def _before(self, other, name):
         if other == name:
             return False
-        mine, its = self.tally(name), self.tally(other)
+        mine, its = self.count(name), self.count(other)
         return its < mine or (its == mine and _RADIOS.index(other) < _RADIOS.index(name))
 
     @staticmethod
-    def _growing(tally):
-        return min(FIRST_MS << 2 * (tally - 1), LAST_MS)
+    def _growing(count):
+        return min(FIRST_MS << 2 * (count - 1), LAST_MS)

@@ -46,7 +46,7 @@ class Watchdog:
 
 
 class Starter:
-    """`bracelet`: build(name), left_out(name) and begun() are called; asked are registered() of the modem, waiting(): is
+    """`bracelet`: build(name), failed(name) and begun() are called; asked are registered() of the modem, waiting(): is
     an alarm under way, and pressed(): is the button down and not answered yet, or an answer not sealed? `names`: of the
     parts that it may have; `radios`: of those of "modem", "wifi" that may carry an alarm."""
 
@@ -68,7 +68,7 @@ class Starter:
         """The task. Should it be started anew, it goes on where it was."""
         await asyncio.sleep_ms(LOOK_MS)
         self._bracelet.looked()
-        if self._risks.woken and not self._risks.tally("haptic"):
+        if self._risks.woken and not self._risks.count("haptic"):
             # It lived until the sleep. From her press on the ticks are felt, by which she does what she means.
             await self.begin("haptic", True)
         for name in NAMES:
@@ -99,10 +99,10 @@ class Starter:
         return name in self._left and self._pause(name) is not None
 
     def _leave(self, name):
-        log.event("missing", part=name, reason="killed" if self._risks.tally(name) else "safe")
+        log.event("missing", part=name, reason="killed" if self._risks.count(name) else "safe")
         self._left.append(name)
         self._starts.lacks = True
-        self._bracelet.left_out(name)
+        self._bracelet.failed(name)
 
     async def _try(self, name):
         ms = self._pause(name)
@@ -152,7 +152,7 @@ class Starter:
         result = call()
         self._risks.begun()
         if name in _TRANSIENT:
-            self._risks.settled(name)
+            self._risks.done(name)
         self._starts.marked()
         self._turn.set()
         return result
@@ -166,7 +166,7 @@ class Starter:
                 or (name == "modem" and self._bracelet.registered())
             ):
                 self._settled.add(name)
-                self._risks.settled(name)
+                self._risks.done(name)
                 changed = True
         if changed:
             self._starts.marked()
