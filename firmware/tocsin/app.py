@@ -13,9 +13,9 @@ import machine
 from tocsin import aio, board, boots, cbor, crash, floor, identity, log, parts, provision, settings, wipe
 from tocsin.bracelet import Bracelet, random_byte
 from tocsin.clock import Clock
+from tocsin.starting import Watchdog
 from tocsin.state import State
 
-WATCHDOG_MS = 40000
 LOOK_MS = 5000  # how often a blank bracelet looks for its offer
 CRASH_MS = 10000
 SLOT = "slot"  # in NVS: slots.py
@@ -35,8 +35,7 @@ class App:
         trial = floor.Floor(SLOT).read() >> 2 & 3
         self._updating = False
         self.trial = trial and sys.path[0] == "/slot%d" % trial  # is this a new program that has to prove itself?
-        self.led = parts.build("led", self._board.get("led"))
-        self.haptic = parts.build("haptic", self._board.get("haptic"))
+        self.led, self.haptic = parts.Absent(), parts.Absent()
 
     def _on_crash(self, error):
         self.starts.crashed(crash.number(error))
@@ -50,25 +49,40 @@ class App:
         self.starts.lived()  # it ends on purpose: no reason for safe mode
         machine.reset()
 
+    def sign(self, name):
+        """Begin the light or the motor, unless it is there; what it was to say meanwhile it says now."""
+        before = getattr(self, name)
+        if parts.present(before):
+            return
+        part = parts.build(name, self._board.get(name))
+        setattr(self, name, part)
+        if parts.present(part):
+            self.supervisor.start(name, part.run)
+            if before.felt:
+                part.play(before.felt)
+
+    def _signs(self):
+        """Both, where there is nothing to raise."""
+        self.sign("led")
+        self.sign("haptic")
+
     async def run(self):
-        for name, part in (("led", self.led), ("haptic", self.haptic)):
-            if parts.present(part):
-                self.supervisor.start(name, part.run)
         if wipe.begun():
+            self._signs()
             await self._wipe()
         known = identity.load()
         if known is None:
             known = await self._provision()
         elif provision.offered():
             provision.forget_offer()
+        watchdog = Watchdog(self.starts.risks)  # before the first call of a driver
         try:
             state = State(known, self.clock, random_byte, machine.reset_cause() == machine.DEEPSLEEP_RESET)
         except ValueError:
-            await self._broken("journal")
+            await self._broken("journal", watchdog)
         except OSError:
-            await self._broken("partition")
-        bracelet = Bracelet(self, self._board, known, state)
-        watchdog = machine.WDT(timeout=WATCHDOG_MS)
+            await self._broken("partition", watchdog)
+        bracelet = Bracelet(self, self._board, known, state, watchdog)
         board.keep(self._board, False)
         bracelet.start()
         self.supervisor.start("starts", lambda: self._live(bracelet))
@@ -116,6 +130,7 @@ class App:
 
     async def _provision(self):
         """Until there is an identity. A blank bracelet has nothing to do but to wait for its offer."""
+        self._signs()
         self.led.show("blank")
         log.event("blank")
         while True:
@@ -136,22 +151,32 @@ class App:
         for _ in wipe.rest():
             await asyncio.sleep_ms(0)
 
-    async def _broken(self, what):
+    async def _broken(self, what, watchdog):
         """It can't work and must go back to the bench: say so as long as there is power."""
         log.event("refused", what=what, reason="lost")
+        self._signs()
         self.led.show("fault")
         while True:
             self.haptic.play("fault")
-            await asyncio.sleep_ms(3600000)
+            for _ in range(3600000 // LOOK_MS):
+                watchdog.feed()
+                await asyncio.sleep_ms(LOOK_MS)
 
 
 def main():
-    starts = boots.Boots(machine.RTC(), machine.reset_cause(), floor.Floor("starts"), floor.Floor("crash"))
-    log.event("boot", cause=boots.CAUSES[starts.cause], **({"mode": "safe"} if starts.safe else {}))
+    starts = boots.Boots(
+        machine.RTC(), machine.reset_cause(), floor.Floor("starts"), floor.Floor("crash"), floor.Floor("risks")
+    )
+    what = {"mode": "safe"} if starts.safe else {}
+    if starts.risks.blamed:
+        what["killed_by"] = starts.risks.blamed
+    log.event("boot", cause=boots.CAUSES[starts.cause], **what)
     try:
         asyncio.run(App(starts).run())
     except Exception as error:  # it could not start; what it was may be better after a reset
         starts.crashed(crash.number(error))
+        starts.risks.ended()  # it was no driver
+        starts.marked()
         log.event("crashed", reason=log.reason(error))
     time.sleep_ms(CRASH_MS)
     machine.reset()

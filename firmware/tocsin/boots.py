@@ -1,12 +1,16 @@
 # hwsim: no-float
-"""How the bracelet has been starting: is it in a loop of resets, and what ended it last.
+"""How the bracelet has been starting: is it in a loop of resets, what ended it last, and which part did (risks.py).
 
 Pure but for the two places that it is given. The clock's memory outlives a reset and is lost with the supply; nothing
 guards it, so it has a checksum. Non-volatile storage (NVS) outlives both and wears, so it is written only when the
-supply was lost, when that start has lived, and when there is another error to remember.
+supply was lost, when that start has lived, and when there is another error to remember; and of parts that may end a
+start only when the supply was lost in a start that had not lived, or one of them is remembered there.
 """
 
 from binascii import crc32
+
+from tocsin.risks import SIZE as _RISKS
+from tocsin.risks import Risks
 
 LIMIT = 4  # so many starts in a row that did not live: the next one is in safe mode
 LIVED_MS = 120000  # a loop of resets goes round faster; nobody starts a bracelet so often on purpose
@@ -15,41 +19,65 @@ SAFE_MS = 3600000  # safe mode lasts so long, then everything is tried once more
 DEEP_SLEEP = 4  # machine.DEEPSLEEP_RESET
 CAUSES = ("unknown", "power_on", "hard", "watchdog", "deep_sleep", "soft")
 
-_MAGIC = b"TCB1"
-SIZE = 14  # magic, starts, resets, crash, checksum
+_MAGIC = b"TCB2"  # 1: without the risks
+_CHECKED = 10 + _RISKS
+SIZE = _CHECKED + 4  # magic, starts, resets, crash, risks, checksum
 _MOST = 255
 
 
 class Boots:
-    """`rtc` is machine.RTC(), `cause` machine.reset_cause(); `starts` and `crash` each keep one number: floor.Floor."""
+    """`rtc` is machine.RTC(), `cause` machine.reset_cause(); `starts`, `crash` and `risks` each keep one number:
+    floor.Floor."""
 
-    def __init__(self, rtc, cause, starts, crash):
+    def __init__(self, rtc, cause, starts, crash, risks=None):
         self._rtc = rtc
         self._kept_starts = starts
         self._kept_crash = crash
+        self._kept_risks = risks
         self.cause = cause if 0 <= cause < len(CAUSES) else 0
         found = self._read()
         if found:
-            self._starts, self.resets, self.crash = found
+            self._starts, self.resets, self.crash, kept = found
         else:
+            kept = None
             self._starts = self.resets = min(max(starts.read(), 0), _MOST)
             self.crash = crash.read() & 0xFFFFFFFF
             if self._starts > LIMIT:  # in safe mode somebody took the supply away: try everything once more
                 self._starts = 0
-        if self.cause == DEEP_SLEEP:  # whoever went to sleep had lived
+        number = risks.read() if risks else 0
+        woken = self.cause == DEEP_SLEEP
+        self.risks = Risks(kept, number, not woken, woken)
+        # From here on NVS keeps the marks, too: the clock's memory was lost, and the start before had not lived.
+        self._careful = not woken and (number != 0 or (kept is None and self._starts > 0))
+        if woken:  # whoever went to sleep had lived
             self._forget_starts()
         else:
             self.resets = min(self.resets + 1, _MOST)
         self.safe = self._starts >= LIMIT
+        self.lacks = False  # is a part left out?
         self._starts = min(self._starts + 1, _MOST)
         self._write()
         if not found:
             starts.write(self._starts)
+        self._keep_risks(self._careful)
 
     def lived(self):
-        """This start has gone well."""
+        """This start has gone well, or ends on purpose."""
         self._forget_starts()
+        self.risks.ended()
         self._write()
+        self._keep_risks(True)
+
+    def marked(self):
+        """What the risks are has changed."""
+        self._write()
+        self._keep_risks(self._careful)
+
+    def _keep_risks(self, keep):
+        if keep and self._kept_risks:
+            number, kept = self.risks.number(), self._kept_risks.read()
+            if number != kept and (kept or self._careful):
+                self._kept_risks.write(number)
 
     def crashed(self, number):
         """An error ended the firmware, or a task of it: crash.number() of it."""
@@ -60,7 +88,7 @@ class Boots:
 
     def report(self):
         """(cause, resets, crash, mode) as a heartbeat says it."""
-        return self.cause, self.resets, self.crash, int(self.safe)
+        return self.cause, self.resets, self.crash, int(self.safe or self.lacks)
 
     def told(self, report):
         """The broker has a heartbeat that said this."""
@@ -77,12 +105,13 @@ class Boots:
 
     def _read(self):
         octets = bytes(self._rtc.memory()[:SIZE])
-        if len(octets) < SIZE or octets[:4] != _MAGIC or crc32(octets[:10]) != int.from_bytes(octets[10:], "big"):
+        checked = octets[:_CHECKED]
+        if len(octets) < SIZE or octets[:4] != _MAGIC or crc32(checked) != int.from_bytes(octets[_CHECKED:], "big"):
             return None
-        return octets[4], octets[5], int.from_bytes(octets[6:10], "big")
+        return octets[4], octets[5], int.from_bytes(octets[6:10], "big"), octets[10:_CHECKED]
 
     def _write(self):
-        octets = _MAGIC + bytes((self._starts, self.resets)) + self.crash.to_bytes(4, "big")
+        octets = _MAGIC + bytes((self._starts, self.resets)) + self.crash.to_bytes(4, "big") + self.risks.octets()
         self._rtc.memory(octets + crc32(octets).to_bytes(4, "big") + others(self._rtc))
 
 

@@ -16,7 +16,8 @@ from tocsin.downlink import Downlink
 from tocsin.heartbeat import NO_LINK, PPP, WIFI, Heartbeats
 from tocsin.links.route import Route
 from tocsin.links.sms import Sms
-from tocsin.sleep import Parts, Sleep
+from tocsin.sleep import Sleep
+from tocsin.starting import Starter
 from tocsin.wearer import Wearer
 
 CORE_MS = 5000  # the core looks around this often even when nothing happens
@@ -24,6 +25,7 @@ SAVE_S = 3600  # the time is stored this often
 NO_NETWORK_MS = 15000  # after boot, until the network is taken for absent
 WANTED_MAX = 4
 REVOKED_MS = 3000  # for the last heartbeat to leave, and to be felt
+_RUNS = {"modem_reader": "reader", "gnss_mind": "mind"}  # tasks of a part that are not its run()
 FELT_DOWN = {"receipt": "heard", "accept": "accepted", "close": "closed"}
 
 
@@ -34,7 +36,9 @@ def random_byte():
 class Bracelet:
     """A provisioned bracelet at work."""
 
-    def __init__(self, app, board, known, state):
+    def __init__(self, app, board, known, state, watchdog):
+        self._app = app
+        self._board = board
         self._clock = app.clock
         self._supervisor = app.supervisor
         self._haptic = app.haptic
@@ -57,36 +61,22 @@ class Bracelet:
         # False: the last who answered in the relay's place was not it; or that Wi-Fi led nowhere; or memory was short
         self._genuine = True
 
-        self._battery = parts.build("battery", board.get("battery"), self._on_battery_ending)
+        self._parts = parts.Parts()
         self._final = False  # an Update is wanted that says so
         self._marked = False  # that it will be wiped is on flash
-        self._gnss = parts.Absent()
-        if not self._safe:
-            self._gnss = parts.build("gnss", board.get("gnss"), self._clock, self._on_gnss_time, self._on_fix)
-        self._modem = parts.build(
-            "modem", board.get("modem"), self._clock, self._on_modem, self._on_sms, self._on_network_time,
-            self._wake.set,
-        )  # fmt: skip
-        if self._gnss.commands and parts.present(self._modem):
-            self._modem.gnss, self._gnss.changed = self._gnss, self._modem.look
-        self._wearer = Wearer(board, state, self._clock, self._haptic, self.want, self._on_button_alive)
-        self._wifi = parts.build("wifi", config.wifi, self._on_wifi)
-        self._ppp = parts.Absent()
-        if config.apn and not self._safe:
-            self._ppp = parts.build("ppp", config.apn, self._modem, self._on_ppp)
-        self._route = Route(1 if parts.present(self._ppp) else 3 if len(config.wifi) > 1 else 0)
-        ca = settings.read(settings.CA)
-        self._mqtt = parts.build(
-            "mqtt", config, known, ca, self._clock, random_byte, self._name_server,
-            self._on_mqtt, self._on_refused, self._on_ack, self._on_puback,
-        )  # fmt: skip
-        self._sms = Sms(self._modem, config.sms)
+        self._wearer = Wearer(board, state, self._clock, self._haptic, app.starts, self.want, self._on_button_alive)
+        self._route = Route(1 if self._dials() else 3 if len(config.wifi) > 1 else 0)
         self._heartbeats = Heartbeats(
-            state, self._clock, self._mqtt, known.topic, self._battery, self._modem, app.starts, config.heartbeat_s,
-            random_byte,
-        )  # fmt: skip
-        self._mqtt.will = self._heartbeats.will
+            state, self._clock, self._parts, known.topic, app.starts, config.heartbeat_s, random_byte
+        )
+        names = ["haptic", "led", "battery", "modem", "wifi", "mqtt"]
+        names += (["strap"] if "strap" in board else []) + (["ppp"] if self._dials() else [])
+        if not self._safe:
+            names.append("gnss")
+        radios = (["modem"] if "modem" in board and config.sms else []) + (["wifi"] if config.wifi else [])
+        self._starter = Starter(self, self._clock, app.starts, watchdog, names, radios)
         self._sleep = None if self._safe or app.trial else self._sleeper()
+        self._copy()
 
     def _sleeper(self):
         """None on a board whose button can't wake the chip."""
@@ -96,17 +86,20 @@ class Bracelet:
             log.event("missing", part="wake", reason="pin")
             return None
         return Sleep(
-            Parts(
-                self._clock, self._state, self._wearer, self._battery, self._gnss, self._modem, self._ppp, self._wifi,
-                self._mqtt, self._heartbeats, self._touched, self._linked, self._update_at,
-            )
+            self._clock, self._state, self._wearer, self._parts, self._heartbeats, self._touched, self._linked,
+            self._update_at, self._starter.under, self._starter.rested,
         )  # fmt: skip
+
+    def _dials(self):
+        return bool(self._settings.apn) and not self._safe
 
     def _touched(self):
         return bool(self._wanted) or self._haptic.busy() or self._wearer.busy(self._clock.ms())
 
     def _linked(self):
-        return True if self._ppp.up else self._wifi_up
+        if self._ppp.up or self._wifi_up:
+            return True
+        return None if self._starter.due("wifi") else self._wifi_up
 
     def start(self):
         self._configure()
@@ -115,30 +108,99 @@ class Bracelet:
         if self._state.dirty is not None:
             self._state.persist()
         start = self._supervisor.start
-        if self._sleep:
-            start("sleep", self._sleep.run)
-        else:
-            self._gnss.switch(True)
-            self._modem.switch(True)
         start("core", self._core, vital=True)
         self._wearer.start(start)
         start("downlink", self._downlink.run)
-        for part, names in (
-            (self._gnss, () if self._gnss.commands else (("gnss", "run"), ("gnss_mind", "mind"))),
-            (self._battery, (("battery", "run"),)),
-            (self._modem, (("modem_reader", "reader"), ("modem", "run"))),
-            (self._wifi, (("wifi", "run"),)),
-            (self._mqtt, (("mqtt", "run"),)),
-        ):
-            for name, run in names if parts.present(part) else ():
-                start(name, getattr(part, run))
-        if not parts.present(self._wifi):
-            self._on_wifi(False)
+        start("starter", self._starter.run)
         start("heartbeat", self._heartbeats.run)
         start("saver", self._save_time)
-        if self._sleep is None or not self._sleep.woken:  # every quarter of an hour would betray her
-            self._led.show("armed")
         log.event("armed")
+
+    # -- what the Starter asks for ----------------------------------------------------------------------------------
+
+    def looked(self):
+        """The button has been looked at."""
+        self._wearer.looked()
+
+    def pressed_now(self):
+        """Is the button down and not answered yet, or is there something to be sealed?"""
+        return self._wearer.holding() or bool(self._wanted)
+
+    def waiting(self):
+        """Is an alarm under way?"""
+        return bool(self._delivery.queue)
+
+    def registered(self):
+        """Has the modem found a network?"""
+        return self._modem.registered
+
+    def failed(self, name):
+        """A part is not begun for now."""
+        if name == "wifi" and not self._starter.due(name):
+            self._on_wifi(False)
+        self._on_network()
+
+    def begun(self):
+        """All is begun, but for what is left out."""
+        if self._sleep:
+            self._supervisor.start("sleep", self._sleep.run)
+
+    def build(self, name):
+        """Begin a part, and whatever needs it."""
+        start, there, config, section = self._supervisor.start, self._parts, self._settings, self._board.get(name)
+        runs = (name,)
+        if name in ("haptic", "led"):
+            self._app.sign(name)
+            self._haptic = self._wearer.haptic = self._app.haptic
+            self._led = self._app.led
+            if name == "led" and (self._sleep is None or not self._sleep.woken):  # every 15 minutes would betray her
+                self._led.show("armed")
+            return
+        if name == "strap":
+            self._wearer.start_strap(start)
+            return
+        if name == "battery":
+            there.battery = parts.build(name, section, self._on_battery_ending)
+            self._alarm.stretch = there.battery.stretch
+        elif name == "modem":
+            there.modem = parts.build(
+                name, section, self._clock, self._on_modem, self._on_sms, self._on_network_time, self._wake.set
+            )
+            runs = "modem_reader", name
+        elif name == "gnss":
+            there.gnss = parts.build(name, section, self._clock, self._on_gnss_time, self._on_fix)
+            runs = () if there.gnss.commands else (name, "gnss_mind")
+        elif name == "wifi":
+            there.wifi = parts.build(name, config.wifi, self._on_wifi)
+        elif name == "ppp":
+            there.ppp = parts.build(name, config.apn, self._modem, self._on_ppp, self._starter.under)
+            runs = ()
+        else:
+            there.mqtt = parts.build(
+                name, config, self._id, settings.read(settings.CA), self._clock, random_byte, self._name_server,
+                self._on_mqtt, self._on_refused, self._on_ack, self._on_puback, self._starter.under,
+            )  # fmt: skip
+        self._copy()
+        part = getattr(there, name)
+        if name in ("gnss", "modem") and self._gnss.commands and parts.present(self._modem):
+            self._modem.gnss, self._gnss.changed = self._gnss, self._modem.look
+        if self._sleep:
+            self._sleep.begun(name)
+        elif name in ("gnss", "modem"):
+            part.switch(True)
+        for run in runs if parts.present(part) else ():
+            start(run, getattr(part, _RUNS.get(run, "run")))
+        if name == "mqtt":
+            self._mqtt.will = self._heartbeats.will
+            self._on_link()
+        elif name == "wifi" and not parts.present(part):
+            self._on_wifi(False)
+
+    def _copy(self):
+        there = self._parts
+        self._battery, self._gnss, self._modem = there.battery, there.gnss, there.modem
+        self._wifi, self._ppp, self._mqtt = there.wifi, there.ppp, there.mqtt
+        self._sms = Sms(self._modem, self._settings.sms)
 
     # -- what the peripherals report --------------------------------------------------------------------------------
 
@@ -446,6 +508,7 @@ class Bracelet:
         self._heartbeats.send(last)
         await asyncio.sleep_ms(REVOKED_MS)
         await self._mqtt.close()
+        self._app.starts.lived()  # it ends on purpose
         machine.reset()
 
     async def _save_time(self):

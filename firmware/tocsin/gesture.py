@@ -85,6 +85,11 @@ class Gestures:
             return "hold"
         return "drill" if drill and not self._taps else _BEFORE_HOLD.get(self._taps, "hold")
 
+    @property
+    def ripe(self):
+        """Is it held, and for so long that it has been answered?"""
+        return self._down_at is not None and self._ripe
+
     def deadline(self):
         """When time() must be called next, or None."""
         if self._down_at is None:

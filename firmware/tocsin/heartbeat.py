@@ -17,13 +17,11 @@ class Heartbeats:
     """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start), `sent_at`
     when the last was handed over, `tries` how many were since one that it took promptly."""
 
-    def __init__(self, state, clock, mqtt, topic, battery, modem, boots, every_s, random_byte):
+    def __init__(self, state, clock, parts, topic, boots, every_s, random_byte):
         self._state = state
         self._clock = clock
-        self._mqtt = mqtt
+        self._parts = parts
         self._topic = topic + "hb"
-        self._battery = battery
-        self._modem = modem
         self._boots = boots
         self._every_ms = every_s * 1000
         self.sent_at = None
@@ -67,7 +65,7 @@ class Heartbeats:
             now = self._clock.ms()
             if now >= self.due:
                 self.due = now + self._every_ms
-                self.owed = not self._mqtt.up
+                self.owed = not self._parts.mqtt.up
                 if not self.owed:
                     self.send(self.seal())
             self._hurry.clear()
@@ -78,12 +76,13 @@ class Heartbeats:
         self._said = self._boots.report()
         if link is None:  # one that is sent has a link, even if that has just been lost
             link = self.link or WIFI
-        network = (self._modem.stat, self._modem.signal, self._modem.operator, link)
-        self._state.last = self._battery.ending
-        return self._state.heartbeat(self._battery.percent, network, self._said)
+        modem, battery = self._parts.modem, self._parts.battery
+        network = (modem.stat, modem.signal, modem.operator, link)
+        self._state.last = battery.ending
+        return self._state.heartbeat(battery.percent, network, self._said)
 
     def send(self, sealed):
-        if sealed and self._mqtt.publish(TOKEN, self._topic, sealed[1]):
+        if sealed and self._parts.mqtt.publish(TOKEN, self._topic, sealed[1]):
             self.sent_at = self._clock.ms()
             self.tries += 1
             log.event("heartbeat", counter=sealed[0])

@@ -13,6 +13,7 @@ class Absent:
     up = registered = sms_up = ending = on = False
     resting = True
     count = stat = operator = start_ms = 0
+    felt = None  # what it was to play last
     percent = 101  # battery.UNKNOWN
     stretch = 1
     signal = 255
@@ -20,6 +21,22 @@ class Absent:
 
     def __getattr__(self, name):
         return _nothing
+
+    def play(self, name):
+        if not name.startswith("tick"):
+            self.felt = name
+
+
+class Parts:
+    """Those that there are; until a part is begun, and while it is left out, it is Absent."""
+
+    def __init__(self):
+        self.battery = Absent()
+        self.gnss = Absent()
+        self.modem = Absent()
+        self.wifi = Absent()
+        self.ppp = Absent()
+        self.mqtt = Absent()
 
 
 def _nothing(*arguments, **named):

@@ -10,6 +10,7 @@ import time
 import machine
 
 from tocsin import alarm, boots, log, power, rest
+from tocsin.parts import present
 from tocsin.heartbeat import PROMPT_MS
 from tocsin.search import SETTLED, Search
 
@@ -24,33 +25,24 @@ BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
 _ITEMS = 10
 
 
-class Parts:
-    """What is looked at, switched and remembered. touched(): does the wearer do something, or feel something; linked():
-    is there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or None."""
-
-    def __init__(
-        self, clock, state, wearer, battery, gnss, modem, ppp, wifi, mqtt, heartbeats, touched, linked, update_at
-    ):  # fmt: skip
-        self.clock = clock
-        self.state = state
-        self.wearer = wearer
-        self.battery = battery
-        self.gnss = gnss
-        self.modem = modem
-        self.ppp = ppp
-        self.wifi = wifi
-        self.mqtt = mqtt
-        self.heartbeats = heartbeats
-        self.touched = touched
-        self.linked = linked
-        self.update_at = update_at
-
-
 class Sleep:
+    """`parts`: what is there (parts.Parts). touched(): does the wearer do something, or feel something; linked(): is
+    there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or None; mark(name,
+    call): starting.Starter.under; rested(): it is about to sleep."""
 
-    def __init__(self, parts):
+    def __init__(self, clock, state, wearer, parts, heartbeats, touched, linked, update_at, mark, rested):
+        self._clock = clock
+        self._state = state
+        self._wearer = wearer
         self._parts = parts
-        self._clock = parts.clock
+        self._heartbeats = heartbeats
+        self._touched = touched
+        self._linked = linked
+        self._update_at = update_at
+        self._mark = mark
+        self._rested = rested
+        self._modem_on = False
+        self._kept = (None, None, None)  # after waking: fix, cell, what Wi-Fi knows
         self._offline = 0  # duties in a row without Wi-Fi
         self._search = Search()
         self._searching = False
@@ -64,8 +56,8 @@ class Sleep:
             self._resume(items)
             by_timer = machine.wake_reason() == machine.TIMER_WAKE
             log.event("woke", by="timer" if by_timer else "touch")
-            mode = power.woken(by_timer, parts.state.alarm.active, bool(parts.state.delivery.queue))
-            parts.heartbeats.begin(*self._heartbeat)
+            mode = power.woken(by_timer, state.alarm.active, bool(state.delivery.queue))
+            heartbeats.begin(*self._heartbeat)
         self._power = power.Power(mode, self._clock.ms())
         self._began = self._linked_at = self._clock.ms()
 
@@ -81,33 +73,44 @@ class Sleep:
     def _resume(self, items):
         slept_at, chains, fix, cell, search, heartbeat_in, tries, offline, told, wifi = items
         slept = max(int(time.time()) - slept_at, 0)
-        parts = self._parts
-        parts.state.resume(chains)
+        parts, state = self._parts, self._state
+        state.resume(chains)
         if fix:
             fix[3] = min(fix[3] + slept, 65535)
-            parts.gnss.remember(fix)
+            parts.gnss.fix = lambda: fix  # an alarm has it before the receiver is begun
         if cell:
             parts.modem.cell = tuple(cell)
         if told is not None:
-            ago, still, parts.state.told = told
-            newest = parts.state.alarm
-            newest.stretch = parts.battery.stretch
-            newest.woke(ago + slept * 1000, (0, parts.modem.cell), self._clock.ms(), still)
+            ago, still, state.told = told
+            state.alarm.woke(ago + slept * 1000, (0, parts.modem.cell), self._clock.ms(), still)
+        self._kept = fix, parts.modem.cell, wifi
         self._search = Search(*search)
         self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
         self._offline = offline
-        parts.wifi.resume(wifi)
+
+    def begun(self, name):
+        """A part is there: what it knew before the sleep, and is it on?"""
+        parts = self._parts
+        fix, cell, wifi = self._kept
+        if name == "gnss" and fix:
+            parts.gnss.remember(fix)
+        elif name == "modem" and cell:
+            parts.modem.cell = cell
+        elif name == "wifi":
+            parts.wifi.resume(wifi)
+        if name in ("gnss", "modem"):
+            self._switch(self._clock.ms())
 
     def _remember(self, now):
-        parts = self._parts
+        parts, state = self._parts, self._state
         fix, cell = parts.gnss.fix(), parts.modem.cell
-        newest, told = parts.state.alarm, parts.state.told
+        newest, told = state.alarm, state.told
         ago = newest.told_ago(now)
         boots.keep_others(
             machine.RTC(),
             rest.pack([
-                int(time.time()), parts.state.rest(), list(fix) if fix else None, list(cell) if cell else None,
-                self._search.state(), max(parts.heartbeats.due - now, 0), parts.heartbeats.tries,
+                int(time.time()), state.rest(), list(fix) if fix else None, list(cell) if cell else None,
+                self._search.state(), max(self._heartbeats.due - now, 0), self._heartbeats.tries,
                 self._offline, None if ago is None else [ago, newest.still, list(told) if told else None],
                 parts.wifi.state(),
             ]),
@@ -122,36 +125,37 @@ class Sleep:
             mode = self._power.step(self._facts(now), now)
             if mode not in (before, power.ASLEEP):
                 log.event("power", mode=mode)
-            self._switch(now)
+            if not self._wearer.holding():  # first what she wants is sealed
+                self._switch(now)
             if mode == power.ASLEEP:
                 await self._go_to_sleep()
             await asyncio.sleep_ms(LOOK_MS)
 
     def _facts(self, now):
-        parts = self._parts
+        state = self._state
         facts = power.Facts()
-        facts.touched = parts.touched()
-        facts.raised_ms = parts.state.alarm.age(now)
-        facts.waiting = bool(parts.state.delivery.queue)
+        facts.touched = self._touched()
+        facts.raised_ms = state.alarm.age(now)
+        facts.waiting = bool(state.delivery.queue)
         told = self._quiet if self._power.mode == power.VIGIL else self._told
         facts.done = not (self._searching or self.held) and told(now)
         return facts
 
     def _quiet(self, now):
         """In a vigil: is nothing to be told on this waking, or all of it told?"""
-        heartbeats, ago = self._parts.heartbeats, self._parts.state.alarm.told_ago(now)
+        heartbeats, ago = self._heartbeats, self._state.alarm.told_ago(now)
         if self._due(now) or heartbeats.due <= now or (ago is not None and ago < TOLD_MS):
             return False
         return not heartbeats.owed or self._told(now)
 
     def _due(self, now):
         """Is an Update due on this waking?"""
-        at = self._parts.update_at()
+        at = self._update_at()
         return at is not None and at <= now + alarm.SEARCH_MS
 
     def _told(self, now):
         """Is the heartbeat out, and all taken that waited for us; or is there no way for that now?"""
-        beats, linked = self._parts.heartbeats, self._parts.linked()
+        beats, linked = self._heartbeats, self._linked()
         if beats.told_at is not None:
             return now - beats.told_at >= LINGER_MS
         if beats.sent_at is not None and beats.tries % PATIENT_EVERY != 1 and now - beats.sent_at >= PROMPT_MS:
@@ -168,8 +172,8 @@ class Sleep:
         """Receiver and modem: all on while it matters, else as little as will do."""
         parts, mode = self._parts, self._power.mode
         if mode in (power.SETTLING, power.ATTENTIVE, power.ALARM):
-            parts.gnss.switch(True)
-            parts.modem.switch(True)
+            self._turn_on("gnss")
+            self._turn_on("modem")
             self._searching = mode == power.SETTLING and parts.gnss.count < SETTLED
             if parts.gnss.count and parts.gnss.on:
                 self._search.ended(int(time.time()), True)
@@ -186,13 +190,27 @@ class Sleep:
             self._searching = True
             self._search_until = now + self._search.limit_ms(seconds, parts.gnss.hot) + parts.gnss.start_ms
             self._search.began(seconds)
-            parts.gnss.switch(True)
-        offline = parts.linked() is False
+            self._turn_on("gnss")
+        offline = self._linked() is False
         wanted = offline and self._modem_due()
         if mode == power.VIGIL:  # when something is to be told that Wi-Fi doesn't, or may be: without a fix, the cell
             wanted = offline or now - self._began >= TOLD_MS
-            wanted &= bool(parts.state.delivery.queue) or (self._due(now) and not self._searching)
-        parts.modem.switch(wanted or parts.ppp.up)
+            wanted &= bool(self._state.delivery.queue) or (self._due(now) and not self._searching)
+        if wanted or parts.ppp.up:
+            self._turn_on("modem")
+        else:
+            self._modem_off()
+
+    def _modem_off(self):
+        self._modem_on = False
+        self._parts.modem.switch(False)
+
+    def _turn_on(self, name):
+        """Under its mark: the supply may give way as it comes on."""
+        part = self._parts.gnss if name == "gnss" else self._parts.modem
+        if present(part) and not (part.on if name == "gnss" else self._modem_on):
+            self._modem_on |= name == "modem"
+            self._mark(name, lambda: part.switch(True))
 
     # -- going to sleep -------------------------------------------------------------------------------------------
 
@@ -203,9 +221,9 @@ class Sleep:
             await parts.mqtt.close()
         parts.ppp.stop()
         parts.gnss.switch(False)  # before the modem, which it may be in
-        parts.modem.switch(False)
+        self._modem_off()
         while not parts.modem.resting:
-            if parts.touched():
+            if self._touched():
                 return
             await asyncio.sleep_ms(LOOK_MS)
         parts.battery.look()
@@ -213,18 +231,19 @@ class Sleep:
         parts.wifi.stop()
         # From here on a touch is not lost: a level that is already there wakes the chip at once.
         now = self._clock.ms()
-        self._offline = 0 if parts.heartbeats.told_at is not None else self._offline + 1
-        state = parts.state
+        self._offline = 0 if self._heartbeats.told_at is not None else self._offline + 1
+        state = self._state
         look = state.alarm.next_at(now)
-        if parts.update_at() is None:
+        if self._update_at() is None:
             look = None
         elif look <= now:  # what it would tell now it has told, or it would not go to sleep
             look = now + LOOK_AGAIN_MS
-        due = [parts.heartbeats.due, look, parts.wearer.due()]
+        due = [self._heartbeats.due, look, self._wearer.due()]
         ms = power.sleep_ms(now, due, bool(state.delivery.queue))
         if state.dirty is not None:
             state.persist()
+        self._rested()
         self._remember(now)
         log.event("asleep", ms=ms)
-        parts.wearer.arm_wake()
+        self._wearer.arm_wake()
         machine.deepsleep(ms)

@@ -17,26 +17,50 @@ CHECK_IN, CHECK_OUT, DRILL, REMOVE = 2, 3, gesture.DRILL_TAPS, 5  # taps after a
 
 
 class Wearer:
-    def __init__(self, board, state, clock, haptic, on_want, on_alive):
+    """`starts`: the boots.Boots of this start, which remember a press that a start did not outlive."""
+
+    def __init__(self, board, state, clock, haptic, starts, on_want, on_alive):
+        self._board = board
         self._state = state
         self._clock = clock
-        self._haptic = haptic
+        self.haptic = haptic
+        self._starts = starts
         self._on_want = on_want
+        held, starts.risks.held = starts.risks.held, 0
+        # The chip hung or lost its supply while it was down, at a part's start: from here nobody can tell for how long
+        # she held it. In doubt it calls for help.
+        self._doubt = held > 0 and (starts.risks.blamed is not None or starts.cause == machine.WDT_RESET)
+        self._held = max(held - 1, 0)  # ticks
         self.gestures = gesture.Gestures()
         woken = machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() == machine.PIN_WAKE
         self._early = BOOT_MS if woken else 0  # a press that woke it began so long before this start
         self.button = Button(board["button"], self._on_edge, self._on_button_time, on_alive)
-        self.contact = parts.build("strap", board["strap"], self._on_strap) if "strap" in board else parts.Absent()
-        if parts.present(self.contact):
+        self.contact = parts.Absent()
+        if "strap" in board:
             state.strap = strap.Strap(state.worn)
         self._timer = asyncio.Event()
 
     def start(self, start):
         """Begin with Supervisor.start."""
         start("button", self.button.run, vital=True)
+        start("check_in", self._watch)
+
+    def start_strap(self, start):
+        self.contact = parts.build("strap", self._board["strap"], self._on_strap)
         if parts.present(self.contact):
             start("strap", self.contact.run)
-        start("check_in", self._watch)
+        else:
+            self._state.strap = None
+
+    def looked(self):
+        """The button has been looked at for long enough to know whether it was down at the start."""
+        if self._doubt and not self.gestures.busy(self._clock.ms()):
+            self._on_want("hold")
+        self._doubt = False
+
+    def holding(self):
+        """Is the button down, and not yet for so long that it has been answered?"""
+        return self.button.down() and not self.gestures.ripe
 
     def clock_changed(self):
         """The time is better known than before."""
@@ -68,7 +92,17 @@ class Wearer:
             log.event("pressed")
             if now > FIRST_MS:
                 self._early = 0
+            elif self._doubt:
+                self._early = self.gestures.hold_ms
+            elif self._held:
+                self._early = max(self._early, BOOT_MS + self.gestures.hold_ms * self._held // (gesture.TICKS + 1))
+        self._remember(1 + self._held if down and now <= FIRST_MS else int(down))
         self._on_gestures(self.gestures.edge(down, now - self._early if down else now))
+
+    def _remember(self, held):
+        if held != self._starts.risks.held:
+            self._starts.risks.held = held
+            self._starts.marked()
 
     def _on_button_time(self):
         """Milliseconds until it wants to be asked again, or None."""
@@ -80,32 +114,34 @@ class Wearer:
     def _on_gestures(self, events):
         for event in events:
             if event[0] == "tick":
-                self._haptic.play("tick%d" % event[1])
+                self._remember(1 + event[1])
+                self.haptic.play("tick%d" % event[1])
             elif event[0] == "taps":
                 self._on_taps(event[1])
             elif event[0] in alarm.CAUSES:
+                self._remember(0)
                 self._on_want(event[0])
 
     def _on_taps(self, taps):
         now = self._clock.ms()
         if taps == DRILL:
             log.event("drill", armed=1)
-            self._haptic.play("drill_armed")
+            self.haptic.play("drill_armed")
         elif taps == REMOVE and self._state.strap:
             log.event("strap", state="may_open")
             self._state.strap.allow(now)
-            self._haptic.play("may_open")
+            self.haptic.play("may_open")
         elif taps == CHECK_IN:
             minutes = self._state.settings.get(envelope.CHECK_IN, checkin.MINUTES)
             if not minutes:  # the relay has switched it off: not felt, since nothing will be watched
                 return
             self._state.check_in.start(minutes, now)
             self._check_in_changed("start")
-            self._haptic.play("check_in")
+            self.haptic.play("check_in")
         elif taps == CHECK_OUT and self._state.check_in.minutes:
             self._state.check_in.stop()
             self._check_in_changed("stop")
-            self._haptic.play("check_in_off")
+            self.haptic.play("check_in_off")
 
     # -- the strap --------------------------------------------------------------------------------------------------
 
@@ -119,7 +155,7 @@ class Wearer:
             if event == "cut":
                 self._on_want("strap")
             elif event == "worn":
-                self._haptic.play("worn")
+                self.haptic.play("worn")
         at = self._state.strap.deadline()
         return None if at is None else at - now
 
@@ -138,7 +174,7 @@ class Wearer:
             if event:
                 log.event("check_in", state=event)
             if event == "remind":
-                self._haptic.play("reminder")
+                self.haptic.play("reminder")
             elif event == "missed":
                 self._on_want("check_in")
             at = check_in.deadline()

@@ -30,6 +30,10 @@ class Button:
     def _interrupt(self, pin):
         self._flag.set()
 
+    def down(self):
+        """Is it, at this moment?"""
+        return self._pin.value() == self._pressed
+
     def arm_wake(self):
         """A press ends the next deep sleep. ValueError when its pin is none of the RTC's."""
         wake_on_ext0(self._pin, self._pressed)
@@ -40,7 +44,7 @@ class Button:
             self._on_alive()
             same = other = 0  # samples in a row that say what is known, or the opposite
             while down or same < STABLE:
-                if (self._pin.value() == self._pressed) == down:
+                if self.down() == down:
                     same, other = same + 1, 0
                 else:
                     same, other = 0, other + 1

@@ -36,11 +36,12 @@ class Refused(Exception):
 
 
 class Mqtt:
-    """on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every publish() accepted."""
+    """on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every publish() accepted;
+    under(name, call): a call that may end the start."""
 
     def __init__(
-        self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result
-    ):
+        self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result, under
+    ):  # fmt: skip
         self._host, self._port = settings.host, settings.port
         self._user, self._password = settings.user or "", settings.password or ""
         self._client = identity.name
@@ -53,6 +54,7 @@ class Mqtt:
         self._on_refused = on_refused
         self._on_message = on_message
         self._on_result = on_result
+        self._under = under
         self._stream = None
         self._packet_id = 0
         self._waiting = {}  # packet id -> (token, ms sent); token None: SUBACK
@@ -218,6 +220,7 @@ class Mqtt:
         self._broken.set()
 
     async def _connect(self):
+        raw = self._socket = self._under("mqtt", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         # Asked anew each time: a false address, from a portal's name server say, must not outlive the attempt. Where
         # nobody tells it, the one at which the broker was last found must do; nobody else is asked.
         try:
@@ -227,7 +230,6 @@ class Mqtt:
                 raise
             address = self._found
         where = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # of an address: asks nobody
-        raw = self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         raw.setblocking(False)
         try:
             raw.connect(where)
@@ -241,7 +243,10 @@ class Mqtt:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(cadata=self._ca)
-            self._socket = context.wrap_socket(raw, server_hostname=self._host, do_handshake_on_connect=False)
+            self._socket = self._under(
+                "mqtt",
+                lambda: context.wrap_socket(raw, server_hostname=self._host, do_handshake_on_connect=False),
+            )
             self._socket.setblocking(False)
             self._stream = asyncio.StreamReader(self._socket)
             # The first write does the handshake.

@@ -19,12 +19,14 @@ EALREADY = 114
 
 class Ppp:
     """`apn`: (name, user, key, may it be used abroad). on_state(True) when packets may pass; on_state(False) when a
-    session has ended or could not begin, on_state(False, True) when it only made room."""
+    session has ended or could not begin, on_state(False, True) when it only made room. `under(name, call)`: a call that
+    may end the start."""
 
-    def __init__(self, apn, modem, on_state):
+    def __init__(self, apn, modem, on_state, under):
         self.name, self._user, self._key, self._abroad = apn
         self._modem = modem
         self._on_state = on_state
+        self._under = under
         self._ppp = network.PPP(None)
         self._name_server = None
         self.wanted = False
@@ -103,7 +105,7 @@ class Ppp:
             options = {"security": network.PPP.SEC_PAP, "user": self._user, "key": self._key or ""}
         for left in range(END_MS // LOOK_MS, -1, -1):
             try:
-                self._ppp.connect(**options)
+                self._under("ppp", lambda: self._ppp.connect(**options))
                 return
             except OSError as error:
                 if error.args[0] != EALREADY or not left or not self.wanted or needed():
