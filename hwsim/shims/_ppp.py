@@ -1,7 +1,12 @@
 """`network.PPP` on a UART, as MicroPython has it on the ESP32 since 1.26 (ports/esp32/network_ppp.c).
 
+A session that ends otherwise than by active(False) in its midst keeps its state for some seconds, in which connect()
+raises EALREADY: 6 s after the peer's Terminate-Request, 12 s when it is closed and the peer doesn't answer (lwIP,
+netif/ppp/fsm.c: fsm_rtermreq and terminate_layer; ppp_opts.h: FSM_DEFTIMEOUT 6, FSM_DEFMAXTERMREQS 2; seen on a chip
+in espressif/esp-idf#1666). Only a carrier lost in the running phase ends it at once (ppp.c: ppp_close).
+
 Not modelled: PPP's own frames (some plain ones pass in their place, see world/modem_data.py); that lwIP has one name
-server for both interfaces, the one told last; how long an orderly end takes.
+server for both interfaces, the one told last.
 """
 
 from binascii import hexlify
@@ -17,6 +22,8 @@ _CONNECTING = const(3)
 _CONNECTED = const(4)
 _PEER_GONE = const(6)  # PPPERR_CONNECT of lwIP's ppp.h
 _AUTH_FAILED = const(7)  # PPPERR_AUTHFAIL
+_TERMINATED_US = const(6000000)  # from the peer's Terminate-Request to the end
+_UNANSWERED_US = const(12000000)  # from our own, without an answer
 
 class PPP:
     SEC_NONE = 0
@@ -30,6 +37,7 @@ class PPP:
         self._error = 0
         self._addresses = None
         self._in = b""
+        self._ends = None  # (when, the state that follows): it is being terminated
 
     @staticmethod
     def _check(stream):
@@ -44,6 +52,7 @@ class PPP:
                 self._stream.irq(None)
 
     def active(self, on=None):
+        self._tick()
         if on is None:
             return self._state >= _ACTIVE
         if on and self._state < _ACTIVE:
@@ -51,13 +60,27 @@ class PPP:
             self._listen(True)
         elif not on and self._state >= _ACTIVE:
             self._listen(False)
-            self._end(_INACTIVE)
+            self._close(self._state != _CONNECTING)
         return self._state >= _ACTIVE
+
+    def _close(self, at_once):
+        if self._ends:
+            self._ends = (self._ends[0], _INACTIVE)  # it is under way already
+        elif at_once:
+            self._end(_INACTIVE)
+        else:
+            self._ends = (_hw.clock() + _UNANSWERED_US, _INACTIVE)
+
+    def _tick(self):
+        _hw.tick()
+        if self._ends and _hw.clock() >= self._ends[0]:
+            self._end(self._ends[1])
 
     def _end(self, state):
         self._state = state
         self._addresses = None
         self._in = b""
+        self._ends = None
         _hw.post("ppp", "down")
 
     def connect(self, *, security=SEC_NONE, user=None, key=None):
@@ -76,9 +99,11 @@ class PPP:
         self.poll()
 
     def disconnect(self):
+        self._tick()
         if self._state in (_CONNECTING, _CONNECTED):
-            self._listen(False)
-            self._end(_INACTIVE)
+            if self._stream is not None and not self._ends:
+                self._stream.write(b"~bye~")
+            self._close(False)
 
     def poll(self, source=None):
         if self._state <= _ERROR:
@@ -102,16 +127,24 @@ class PPP:
                 self._addresses = frame.decode().split(" ")[1:]
                 self._state = _CONNECTED
                 _hw.post("ppp", "up")
-            elif frame in (b"nak", b"term"):
+            elif frame == b"nak":
                 self._end(_ERROR)
-                self._error = _AUTH_FAILED if frame == b"nak" else _PEER_GONE
+                self._error = _AUTH_FAILED
+            elif frame == b"gone" and self._ends:
+                self._listen(False)
+                self._end(self._ends[1])
+            elif frame == b"term" and not self._ends:
+                self._error = _PEER_GONE
+                self._ends = (_hw.clock() + _TERMINATED_US, _ERROR)
+                self._addresses = None
+                _hw.post("ppp", "down")
 
     def isconnected(self):
-        _hw.tick()
+        self._tick()
         return self._state == _CONNECTED
 
     def status(self):
-        _hw.tick()
+        self._tick()
         return -self._error if self._state == _ERROR else self._state
 
     def config(self, *args, **settings):
@@ -135,7 +168,7 @@ class PPP:
         raise ValueError("unknown config param")
 
     def ifconfig(self, addresses=None):
-        _hw.tick()
+        self._tick()
         if self._state < _ACTIVE:
             return (None,) * 4
         address, peer, name_server = self._addresses or ("0.0.0.0",) * 3

@@ -37,6 +37,9 @@ def soft_reset():
 
 
 def deepsleep(time_ms=None):
+    # ESP-IDF waits for every UART's FIFO to be empty, without an end (sleep_uart.c; espressif/esp-idf#3620).
+    for uart in UART._opened.values():
+        uart._wait_sent()
     _hw.leave("deepsleep", time_ms)
 
 
@@ -254,6 +257,8 @@ class UART(io.IOBase):
     IRQ_RXIDLE = 4096
 
     _PINS = {0: (1, 3), 1: (33, 32), 2: (17, 16)}  # (tx, rx) unless told otherwise
+    _FIFO = 128  # octets
+    _opened = {}
 
     def __init__(self, id, baudrate=115200, bits=8, parity=None, stop=1, **options):
         if id not in UART._PINS:
@@ -266,6 +271,11 @@ class UART(io.IOBase):
         self._count = 0  # octets in it: it is taken at once, since on the chip it is no part of the heap
         self._busy_until = 0
         self._handler = None
+        self._held = False  # the other end holds CTS off, and this one minds it
+        self._cts = False
+        self._unsent = b""
+        self._txbuf = 256
+        UART._opened[id] = self
         self.init(baudrate, bits, parity, stop, **options)
 
     def init(self, baudrate=115200, bits=8, parity=None, stop=1, *, tx=None, rx=None, rts=-1, cts=-1, txbuf=256,
@@ -284,10 +294,25 @@ class UART(io.IOBase):
         if len(self._in) != self._rxbuf:
             self._in = bytearray(self._rxbuf)
             self._count = 0
+        self._txbuf = txbuf
+        self._cts = bool(flow & UART.CTS) and cts >= 0
         _hw.on(self._device, self._received)
-        _hw.call(self._device, "open", baudrate, self._tx, self._rx)
+        self._clear_to_send(not _hw.call(self._device, "open", baudrate, self._tx, self._rx))
+
+    def _clear_to_send(self, clear):
+        self._held = self._cts and not clear
+        if self._unsent and not self._held:
+            unsent, self._unsent = self._unsent, b""
+            self._transmit(unsent)
+
+    def _wait_sent(self):
+        while self._unsent:
+            _hw.wait(_hw.FOREVER)
 
     def _received(self, event):
+        if event[2] > 1:
+            self._clear_to_send(event[2] == 3)
+            return
         # What doesn't fit the buffer is lost, as on the chip.
         data = event[1].encode() if event[2] else unhexlify(event[1])
         lost = self._count + len(data) - self._rxbuf
@@ -306,6 +331,7 @@ class UART(io.IOBase):
         self._handler = handler if trigger & (UART.IRQ_RX | UART.IRQ_RXIDLE) else None
 
     def deinit(self):
+        self._unsent = b""
         _hw.forget(self._device)
         _hw.call(self._device, "close")
 
@@ -360,17 +386,30 @@ class UART(io.IOBase):
         return self._count
 
     def write(self, data):
+        # What finds no room in the buffer blocks, without an end (uart_write_bytes; espressif/esp-idf#6695).
         data = data.encode() if isinstance(data, str) else bytes(data)
-        now = _hw.clock()
-        self._busy_until = max(now, self._busy_until) + len(data) * 10000000 // self._baud
+        size = len(data)
+        while self._held:
+            room = self._txbuf + UART._FIFO - len(self._unsent)
+            self._unsent += data[:room]
+            data = data[room:]
+            if not data:
+                return size
+            _hw.wait(_hw.FOREVER)
+        if data:
+            self._transmit(data)
+        return size
+
+    def _transmit(self, data):
+        self._busy_until = max(_hw.clock(), self._busy_until) + len(data) * 10000000 // self._baud
         _hw.post(self._device, "tx", hexlify(data).decode())
-        return len(data)
 
     def txdone(self):
         _hw.tick()
-        return _hw.now >= self._busy_until
+        return not self._unsent and _hw.now >= self._busy_until
 
     def flush(self):
+        self._wait_sent()
         _hw.sleep_until(self._busy_until)
 
 

@@ -2,98 +2,128 @@
 
 Sans-I/O: octets come in by `feed`, go out by the given function, and time is the given scheduler's, so that the same
 modem hangs on a bracelet's UART, on a PTY, or on a test. Answers are made of separate lines with time between them; an
-unsolicited line can come between any two of them, as real modems do. Packet data is in modem_data.py. Not modelled:
-text mode, calls, SIM PIN entry, flow control.
+unsolicited line can come between any two of them, as real modems do. How it starts, stops and answers is its model's
+(`habits`, hwsim/modems.py). Registration and time are in modem_network.py, messages in modem_messages.py, packet data
+in modem_data.py. Not modelled: calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hwsim.modems import Habits
+from hwsim.world import modem_message_commands  # noqa: F401 - its commands are known from here on
 from hwsim.world.clock import Timer
-from hwsim.world.modem_at import COMMANDS, AtError
+from hwsim.world.modem_at import COMMANDS, LINE_US, AtError
 from hwsim.world.modem_data import DIAL_US, PacketData
-from hwsim.world.pdu import PduError, Sms, decode_submit, encode_deliver, tpdu_length
-from hwsim.world.sms import CENTRE_NUMBER, SmsCentre
+from hwsim.world.modem_messages import Messages, Store
+from hwsim.world.modem_network import DENIED, HOME, NOT_REGISTERED, ROAMING, SEARCHING, Registration
+from hwsim.world.pdu import Sms
+from hwsim.world.sms import SmsCentre
 
 if TYPE_CHECKING:
     from hwsim.world.modem_gnss import Receiver
 
-BOOT_US = 3_000_000
-LINE_US = 4_000  # between two lines of an answer
-SUBMIT_US = 1_800_000  # until the network has confirmed a message
+__all__ = ["DENIED", "HOME", "NOT_REGISTERED", "ROAMING", "SEARCHING", "Modem"]
+
 BURST_US = 20_000  # on the air for a packet of data: an estimate, no source gives a figure for a packet
-NO_SERVICE_US = 5_000_000
-CAPACITY = 20
-
-NOT_REGISTERED, HOME, SEARCHING, DENIED, ROAMING = 0, 1, 2, 3, 5
+# What decides whether a message could leave by it, beside its registration.
+_SMS_PATH = frozenset(("mute", "stalled", "locked", "denied", "_sim", "_service"))
 
 
-class Modem:
+class Modem(Registration):
+    _noted_path: bool | None = None
+
     def __init__(
         self, number: str, who: str, centre: SmsCentre, send: Callable[[bytes], None],
         after: Callable[[int, Callable[[], object]], Timer], unix_time: Callable[[], int],
-        note: Callable[..., None],
+        note: Callable[..., None], habits: Habits | None = None,
     ) -> None:  # fmt: skip
         self.number, self.who = number, who
+        self._made = habits or Habits()
+        self.habits = replace(self._made)  # this one's own: to be changed one by one
         self._centre = centre
         self._send = send
         self._after = after
         self.unix_time = unix_time
         self._note = note
-        self.register_us = 4_000_000  # from the first cell heard to the registration
         self.mute = False  # hung: takes nothing, says nothing, until its supply is cycled
-        self._sim = True
-        self.locked = False  # the SIM asks for its PIN; there is no way to enter it
         self.announces = True  # says so when it has started
-        self.roaming = False  # the network it finds next is a foreign one
-        self.denied = False  # and does not take this SIM
-        self.nitz = True  # the network tells the time
-        self.nitz_offset_s = 0  # how wrong the time is that the network tells
-        self.zone_quarters = 4  # its zone, in quarters of an hour
-        self.signal = 20  # +CSQ
-        self.cell = (1, 1, 0x1A2B, 0x01C3D4)  # country, network, area, cell: the test network 001 01
-        self._service = True
-        self._data = True
         self.on = False
+        self.leaving = False  # its key has switched it off, and it is not off yet
+        self.on_stall: Callable[[bool], None] = lambda on: None
+        self.stalled = False  # it holds CTS off, and takes nothing (see `stall`)
+        self.starting = False  # switched on, and not registered since
         self.fed = True  # there is a supply that its key can switch on
         self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
-        self.tells = "CREG"  # the command that tells of its registration; CEREG: there is nothing to tell by CREG
+        self.baud = self.usual_baud = 115_200  # of its serial line
+        self.baud_at_start: int | None = None  # the rate whenever it starts, instead of the usual one
+        self.on_baud: Callable[[int], None] = lambda baud: None
         self.receiver: Receiver | None = None  # a GNSS receiver in it
         self.on_power_change: Callable[[], None] = lambda: None
         self.on_spend: Callable[[str], None] = lambda state: None  # what it does to its supply, for a meter
         self._sending = False
         self._timers: list[Timer] = []
-        self.cnmi = (0, 0)
-        self._registration = NOT_REGISTERED
+        self.ready = False
+        self.functional = 1
+        super().__init__()
         self.packet = PacketData(self, after)
-        self.storage: dict[int, tuple[bool, bytes]] = {}  # place: (read, PDU); on the SIM, so kept without supply
+        self.messages = Messages(self, centre)
         self._forget()
         centre.subscribe(number, self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in _SMS_PATH:
+            self.look_at_sms_path()
 
     def _forget(self) -> None:
         """What the modem doesn't keep without its supply."""
         self.echo = True
         self.verbose_errors = 0
-        self.reporting = {"CREG": 0, "CGREG": 0, "CEREG": 0}
-        self.cnmi = (0, 0)
         self.operator_format = 0
         self.character_set = "GSM"
         self.functional = 1
-        self.clock_known = False
         self.ready = False
-        self._registration = NOT_REGISTERED
+        self.leaving = False
         self._busy = False
         self._pending: list[str] = []
         self._line = ""
-        self._submit_length: int | None = None
-        self._reference = 0
         self._sending = False
+        self.forget_network()
+        self.messages.forget()
         self.packet.forget()
         if self.receiver:
             self.receiver.forget()
+
+    @property
+    def storage(self) -> Store:
+        """The messages that its commands read: those in the first memory of +CPMS."""
+        return self.messages.storage
+
+    @storage.setter
+    def storage(self, store: Store) -> None:
+        self.messages.storage = store
+
+    @property
+    def cnmi(self) -> tuple[int, int]:
+        return self.messages.cnmi
+
+    @cnmi.setter
+    def cnmi(self, cnmi: tuple[int, int]) -> None:
+        self.messages.cnmi = cnmi
+
+    def as_made(self) -> None:
+        """No oddities any more, and the habits of its model from its next start on."""
+        self.habits = replace(self._made)
+        self.announces = True
+        self.baud_at_start = None
+        self.usual_forms()
+        self.messages.as_made()
+        self.packet.as_made()
 
     def note(self, what: str, **detail: object) -> None:
         self._note(self.who, what, **detail)
@@ -104,20 +134,56 @@ class Modem:
         """Switch its supply; `warm` skips the start, for a modem that has been on for long."""
         if on == self.on or (on and not self.fed):
             return
-        self.on = on
+        with self._at_once():
+            self._stop()
+            self.on = on
+            self.mute = False
+            self.stall(False)
+            self.starting = on and not warm
+            self._note(self.who, "on" if on else "off")
+            self.on_power_change()
+            self._spend()
+            if on:
+                self.set_baud(self.baud_at_start or self.usual_baud)
+            if on and warm:
+                self.ready = self.messages.up = True
+                self._found()
+            elif on:
+                self.later(round(self.habits.boot_s * 1e6), self._booted)
+
+    def _stop(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         self._forget()
-        self.mute = False
-        self._note(self.who, "on" if on else "off")
-        self.on_power_change()
-        self._spend()
-        if on and warm:
-            self.ready = True
-            self._found()
-        elif on:
-            self.later(BOOT_US, self._booted)
+
+    def switch_off(self) -> None:
+        """As its key or a command does: it leaves the network, and is off after some seconds."""
+        if not self.on or self.leaving:
+            return
+        with self._at_once():
+            if self.ready and self.habits.farewell:
+                self.say(self.habits.farewell)
+            self._stop()
+            self.leaving = True
+            self.later(round(self.habits.off_s * 1e6), lambda: self.power(False))
+            self._spend()
+
+    def restart(self, *, silent: bool = False) -> None:
+        """By itself, in the middle of whatever it does; `silent`: without a word this time."""
+        if not self.on:
+            return
+        announces = self.announces
+        with self._at_once():
+            self.power(False)
+            self.power(True)
+            self.starting = False
+        if silent and announces:
+            self.announces = False
+            self.later(round(max(self.habits.boot_s, self.habits.sms_s) * 1e6) + 1, self._heard_again)
+
+    def _heard_again(self) -> None:
+        self.announces = True
 
     def feed_supply(self, fed: bool) -> None:
         """The supply that its key needs comes or goes."""
@@ -125,124 +191,59 @@ class Modem:
         if not fed:
             self.power(False)
 
+    def set_baud(self, baud: int) -> None:
+        """The rate of its end of the serial line."""
+        self.baud = baud
+        self.on_baud(baud)
+
+    def stall(self, on: bool) -> None:
+        """Hold CTS off, or let it go. It ends at the latest with its supply."""
+        if on != self.stalled:
+            self.stalled = on
+            self.note("cts off" if on else "cts on")
+            self.on_stall(on)
+
     def later(self, us: int, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.pending]
         self._timers.append(self._after(us, call))
 
     def _booted(self) -> None:
+        """It answers AT."""
         self.ready = True
-        if self.announces:
-            self.say("RDY")
-            self.say("+CPIN: READY" if self.sim else "+CPIN: NOT INSERTED")
+        self._announce(self.habits.words)
         self._search()
+        wait = round((self.habits.sms_s - self.habits.boot_s) * 1e6)
+        if wait > 0:
+            self.later(wait, self._messages_up)
+        else:
+            self._messages_up()
+
+    def _messages_up(self) -> None:
+        """It takes commands for messages and for the SIM."""
+        self.messages.up = True
+        words = self.habits.sms_words
+        self._announce(words if self.sim and not self.locked else tuple(word for word in words if word == "+CPIN"))
+        if self.registered:
+            self._centre.reachable(self.number)
+        self.look_at_sms_path()
+
+    def _announce(self, words: tuple[str, ...]) -> None:
+        if self.announces:
+            for word in words:
+                self.say(self.sim_line() if word == "+CPIN" else word)
 
     def transmit(self) -> None:
         """A packet of data leaves."""
-        self._sending = True
-        self._spend()
-        self.later(BURST_US, self._sent)
+        self.sending(True)
+        self.later(BURST_US, lambda: self.sending(False))
 
-    def _sent(self) -> None:
-        self._sending = False
+    def sending(self, on: bool) -> None:
+        self._sending = on
         self._spend()
 
     def _spend(self) -> None:
         radio = "registered" if self.registered else "searching" if self.sim and self.functional else "idle"
         self.on_spend("off" if not self.on else "transmit" if self._sending else radio)
-
-    # -- the network
-
-    @property
-    def service(self) -> bool:
-        """Whether there is a cell for it."""
-        return self._service
-
-    @service.setter
-    def service(self, service: bool) -> None:
-        if service == self._service:
-            return
-        self._service = service
-        self._note(self.who, "service" if service else "no service")
-        if self.ready:
-            self._search()
-
-    @property
-    def sim(self) -> bool:
-        """Whether there is a SIM card in it. Taken out and put back at any time (hot swap), the modem notices."""
-        return self._sim
-
-    @sim.setter
-    def sim(self, sim: bool) -> None:
-        if sim == self._sim:
-            return
-        self._sim = sim
-        self._note(self.who, "sim in" if sim else "sim out")
-        if self.ready:
-            self.say("+CPIN: READY" if sim else "+CPIN: NOT INSERTED")
-            self._search()
-
-    @property
-    def data(self) -> bool:
-        """Whether the network lets it attach to packet data (+CGATT, +CGREG)."""
-        return self._data
-
-    @data.setter
-    def data(self, data: bool) -> None:
-        if data != self._data:
-            self._data = data
-            self._note(self.who, "data" if data else "no data")
-            self._report("CGREG")
-            self._report("CEREG")
-            self.packet.refresh()
-
-    @property
-    def registered(self) -> bool:
-        return self._registration in (HOME, ROAMING)
-
-    def registration(self, name: str) -> int:
-        if name != self.tells and self.registered and (name == "CREG" or not self._data):
-            return NOT_REGISTERED
-        return self._registration
-
-    def _search(self) -> None:
-        if not self.sim or self.locked or not self.functional:
-            self._register(NOT_REGISTERED)
-            return
-        self._register(SEARCHING)
-        if self._service:
-            self.later(self.register_us, self._found)
-
-    def _found(self) -> None:
-        if self._service and self._sim and self.functional and not self.registered:
-            if self.denied:
-                self._register(DENIED)
-                return
-            self.clock_known = self.clock_known or self.nitz
-            self._register(ROAMING if self.roaming else HOME)
-            self._centre.reachable(self.number)
-
-    def _register(self, state: int) -> None:
-        if state == self._registration:
-            return
-        was = self.registered
-        self._registration = state
-        self._spend()
-        if self.registered != was:
-            self._note(self.who, "registered" if self.registered else "not registered")
-        for name in self.reporting:
-            self._report(name)
-        self.packet.refresh()
-
-    def _report(self, name: str) -> None:
-        if self.ready and self.reporting[name]:
-            self.say(f"+{name}: {self.registration_text(name)}")
-
-    def registration_text(self, name: str) -> str:
-        state = self.registration(name)
-        if self.reporting[name] < 2 or state not in (HOME, ROAMING):
-            return str(state)
-        access = ",7" if name == "CEREG" else ""
-        return f'{state},"{self.cell[2]:04X}","{self.cell[3]:08X}"{access}'
 
     def set_functional(self, level: int) -> None:
         if level == self.functional:
@@ -250,28 +251,42 @@ class Modem:
         self.functional = level
         self._search()
 
-    def clock_text(self) -> str:
-        if not self.clock_known:
-            return "80/01/06,00:00:00+00"
-        local = datetime.fromtimestamp(self.unix_time() + self.nitz_offset_s + self.zone_quarters * 900, UTC)
-        return local.strftime("%y/%m/%d,%H:%M:%S") + f"{self.zone_quarters:+03}"
+    # -- messages
 
-    # -- messages from the network
+    @property
+    def sms_path(self) -> bool:
+        """Whether a message could leave by it, if the firmware did everything right: it is powered or could be, the SIM
+        is in, the network takes messages, and nothing has just restarted it."""
+        messages = self.messages
+        if not (self.sim and self.service) or self.mute or self.stalled or self.locked or self.leaving:
+            return False
+        if messages.refused is not None or messages.submit_refused is not None or not messages.centre_number:
+            return False
+        if not self.on or self.starting:
+            return not self.denied
+        return self.registered and messages.up
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Several changes that are one to whoever asks about the way for messages."""
+        noted, self._noted_path = self._noted_path, None
+        yield
+        self._noted_path = noted
+        self.look_at_sms_path()
+
+    def look_at_sms_path(self) -> None:
+        """Note when there begins to be such a way, and when it ends; from `wired` on."""
+        if self._noted_path is not None and self.sms_path != self._noted_path:
+            self._noted_path = self.sms_path
+            self.note("sms path", up=self.sms_path)
+
+    def wired(self) -> None:
+        """Everything that hangs on it is in place."""
+        self._noted_path = not self.sms_path
+        self.look_at_sms_path()
 
     def take(self, sms: Sms) -> bool:
-        place = next((n for n in range(1, CAPACITY + 1) if n not in self.storage), None)
-        if not self.on or not self.registered or self.mute:
-            return False
-        pdu = encode_deliver(sms, self.unix_time(), CENTRE_NUMBER)
-        if self.cnmi[1] == 2 and not self.packet.online:
-            self.say(f"+CMT: ,{tpdu_length(pdu)}\r\n{pdu.hex().upper()}")
-            return True
-        if place is None:
-            return False
-        self.storage[place] = (False, pdu)
-        if self.cnmi[1] == 1:
-            self.say(f'+CMTI: "SM",{place}')
-        return True
+        return self.messages.take(sms)
 
     def deleted(self) -> None:
         """There is room again."""
@@ -292,13 +307,13 @@ class Modem:
 
     def feed(self, data: bytes) -> None:
         """Octets from the other end of the serial line."""
-        if not self.ready or self.mute or not all(self.held.values()):
+        if not self.ready or self.mute or self.stalled or not all(self.held.values()):
             return
         if self.packet.online:
             self.packet.feed(data)
             return
         for octet in data.decode("latin-1"):
-            if self._submit_length is not None and not self._busy:
+            if self.messages.submit_length is not None and not self._busy:
                 self._feed_pdu(octet)
                 continue
             if self.echo:
@@ -328,7 +343,7 @@ class Modem:
                 lines += COMMANDS.run(self, command)
         except AtError as error:
             final = error.text(self.verbose_errors)
-        if self._submit_length is not None and final == "OK":
+        if self.messages.submit_length is not None and final == "OK":
             self.later(LINE_US, self._prompt)
         elif self.packet.wanted is not None and final == "OK":
             self.later(DIAL_US, self._dialled)
@@ -354,52 +369,22 @@ class Modem:
 
     # -- sending
 
-    def begin_submit(self, length: int) -> None:
-        self._submit_length = length
-
     def _prompt(self) -> None:
         self._busy = False
-        self.write(b"\r\n> ")
+        self.write(self.habits.prompt.encode())
 
     def _feed_pdu(self, octet: str) -> None:
         if self.echo:
             self.write(octet.encode("latin-1"))
         if octet == "\x1b":
-            self._line, self._submit_length = "", None
+            self._line, self.messages.submit_length = "", None
             self.say("OK")
         elif octet == "\x1a":
             text, self._line = self._line, ""
-            length, self._submit_length = self._submit_length, None
-            self._submit(text.strip(), length)
+            self._busy = True
+            self.messages.submit(text.strip(), self._finish)
         elif octet not in "\r\n":
             self._line += octet
-
-    def _submit(self, text: str, length: int | None) -> None:
-        self._busy = True
-        try:
-            pdu = bytes.fromhex(text)
-            if not pdu or tpdu_length(pdu) != length:
-                raise PduError("another length than announced")
-            sms = decode_submit(pdu, self.number)
-        except ValueError:
-            self.later(LINE_US, lambda: self._finish([], AtError(304, "CMS").text(self.verbose_errors)))
-            return
-        if not self.registered:
-            self.later(NO_SERVICE_US, lambda: self._finish([], AtError(331, "CMS").text(self.verbose_errors)))
-            return
-        self._sending = True
-        self._spend()
-        self.later(SUBMIT_US, lambda: self._submitted(sms))
-
-    def _submitted(self, sms: Sms) -> None:
-        self._sending = False
-        self._spend()
-        if not self.registered:
-            self._finish([], AtError(331, "CMS").text(self.verbose_errors))
-            return
-        self._reference = (self._reference + 1) % 256
-        self._centre.submit(sms)
-        self._finish([f"+CMGS: {self._reference}"], "OK")
 
 
 def _split(text: str) -> list[str]:

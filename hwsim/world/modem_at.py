@@ -1,4 +1,5 @@
-"""The commands of the simulated modem: what each reads and sets. 3GPP TS 27.007 and 27.005 by clause.
+"""The commands of the simulated modem: what each reads and sets. 3GPP TS 27.007 by clause; those for messages are in
+modem_message_commands.py, those of a receiver in modem_gnss.py.
 
 One table, so that it is plain what is understood; everything else is answered with ERROR.
 """
@@ -9,25 +10,33 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hwsim.world.pdu import tpdu_length
-from hwsim.world.sms import CENTRE_NUMBER
-
 if TYPE_CHECKING:
     from hwsim.world.modem import Modem
 
-_CAPACITY = 20
-_INVALID = 50  # +CME: incorrect parameters
-_NO_SIM = 10
-_INVALID_INDEX = 321  # +CMS
-_NO_SIM_FOR_SMS = 310  # +CMS
+LINE_US = 4_000  # between two lines of an answer
+RATE_US = 3 * LINE_US  # until a new rate holds
+RESTART_US = 100_000  # from a command to restart to the restart
+INVALID = 50  # +CME: incorrect parameters
+_NO_SIM, _PIN_WANTED, _WRONG_PIN = 10, 11, 16  # +CME
 _MEANING = {
     ("CME", 3): "operation not allowed",
     ("CME", 10): "SIM not inserted",
+    ("CME", 11): "SIM PIN required",
+    ("CME", 13): "SIM failure",
+    ("CME", 14): "SIM busy",
+    ("CME", 16): "incorrect password",
     ("CME", 50): "Incorrect parameters",
+    ("CMS", 302): "Operation not allowed",
     ("CMS", 304): "Invalid PDU mode parameter",
+    ("CMS", 305): "Invalid text mode parameter",
     ("CMS", 310): "SIM not inserted",
+    ("CMS", 311): "SIM PIN required",
+    ("CMS", 314): "SIM busy",
     ("CMS", 321): "Invalid memory index",
+    ("CMS", 322): "Memory full",
+    ("CMS", 330): "SMSC address unknown",
     ("CMS", 331): "No network service",
+    ("CMS", 500): "Unknown error",
 }
 
 Handler = Callable[["Modem", str], list[str]]
@@ -45,7 +54,7 @@ class AtError(Exception):
         if self.code is None or (verbose == 0 and self.family == "CME"):
             return "ERROR"
         if verbose == 2:
-            return f"+{self.family} ERROR: {_MEANING[self.family, self.code]}"
+            return f"+{self.family} ERROR: {_MEANING.get((self.family, self.code), self.code)}"
         return f"+{self.family} ERROR: {self.code}"
 
 
@@ -89,17 +98,17 @@ _fixed("+CGMR", "1")
 _fixed("+CGSN", "004999010640000")  # an IMEI of the test range
 for _accepted in ("Z", "&F", "&W", "&D", "&C", "&K", "V", "Q"):
     _fixed(_accepted)
-for _accepted in ("+IPR", "+IFC", "+CSDH", "+CTZU", "+CTZR", "+CLTS", "+CNMA"):
+for _accepted in ("+IFC", "+CSDH", "+CTZR"):
     _fixed(_accepted)
 
 
-def _numbers(rest: str) -> list[int]:
+def numbers(rest: str) -> list[int]:
     if not rest.startswith("="):
-        raise AtError(_INVALID)
+        raise AtError(INVALID)
     try:
         return [int(word) if word.strip() else 0 for word in rest[1:].split(",")]
     except ValueError:
-        raise AtError(_INVALID) from None
+        raise AtError(INVALID) from None
 
 
 @COMMANDS.add("E")
@@ -112,21 +121,32 @@ def _echo(modem: Modem, rest: str) -> list[str]:
 def _errors(modem: Modem, rest: str) -> list[str]:
     if rest == "?":
         return [f"+CMEE: {modem.verbose_errors}"]
-    modem.verbose_errors = _numbers(rest)[0]
+    modem.verbose_errors = numbers(rest)[0]
     return []
 
 
 @COMMANDS.add("+CPIN")
 def _pin(modem: Modem, rest: str) -> list[str]:
+    if not modem.messages.up:
+        raise AtError(modem.habits.sim_not_ready)
     if not modem.sim:
         raise AtError(_NO_SIM)
-    return ["+CPIN: SIM PIN" if modem.locked else "+CPIN: READY"]
+    if rest == "?":
+        return [modem.sim_line()]
+    match = re.fullmatch(r'="?(\d{4,8})"?', rest)
+    if match is None:
+        raise AtError(INVALID)
+    if not modem.enter_pin(match.group(1)):
+        raise AtError(_WRONG_PIN)
+    return []
 
 
 @COMMANDS.add("+CIMI")
 def _identity(modem: Modem, rest: str) -> list[str]:
     if not modem.sim:
         raise AtError(_NO_SIM)
+    if modem.locked:
+        raise AtError(_PIN_WANTED)
     return [f"{modem.cell[0]:03}{modem.cell[1]:02}0000000000"]
 
 
@@ -139,7 +159,7 @@ def _character_set(modem: Modem, rest: str) -> list[str]:
         return ['+CSCS: ("GSM","IRA")']
     chosen = rest.removeprefix("=").strip('"').upper()
     if chosen not in ("GSM", "IRA"):
-        raise AtError(_INVALID)
+        raise AtError(INVALID)
     modem.character_set = chosen
     return []
 
@@ -153,22 +173,64 @@ def _signal(modem: Modem, rest: str) -> list[str]:
 def _functional(modem: Modem, rest: str) -> list[str]:
     if rest == "?":
         return [f"+CFUN: {modem.functional}"]
-    level = _numbers(rest)[0]
+    level, *restart = numbers(rest)
     if level not in (0, 1, 4):
-        raise AtError(_INVALID)
-    modem.set_functional(level)
+        raise AtError(INVALID)
+    if restart == [1]:
+        modem.later(RESTART_US, modem.restart)
+    else:
+        modem.set_functional(level)
     return []
+
+
+@COMMANDS.add("+CRESET")
+def _restart(modem: Modem, rest: str) -> list[str]:
+    """SIM7600 and A76XX: as AT+CFUN=1,1."""
+    modem.later(RESTART_US, modem.restart)
+    return []
+
+
+@COMMANDS.add("+CPOF", "+CPOWD")
+def _switch_off(modem: Modem, rest: str) -> list[str]:
+    """SIM7600 and A76XX; SIM800 and SIM7000, =1."""
+    modem.later(RESTART_US, modem.switch_off)
+    return []
+
+
+@COMMANDS.add("+IPR")
+def _rate(modem: Modem, rest: str) -> list[str]:
+    """V.250, 6.2.10. The new rate holds behind the answer."""
+    if rest == "?":
+        return [f"+IPR: {modem.baud}"]
+    baud = numbers(rest)[0]
+    if baud not in (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600):
+        raise AtError(INVALID)
+    modem.later(RATE_US, lambda: modem.set_baud(baud))
+    return []
+
+
+for _name in ("+CLTS", "+CTZU"):
+
+    def _follow_time(modem: Modem, rest: str, name: str = _name) -> list[str]:
+        if rest == "?":
+            return [f"{name}: {int(modem.follows_time and modem.habits.network_time == name)}"]
+        modem.follow_time(name, bool(numbers(rest)[0]))
+        return []
+
+    COMMANDS.add(_name)(_follow_time)
 
 
 def _registration(name: str) -> Handler:
     def handler(modem: Modem, rest: str) -> list[str]:
+        if not modem.has(name):
+            raise AtError
         if rest == "?":
-            return [f"+{name}: {modem.reporting[name]},{modem.registration_text(name)}"]
+            return [modem.registration_answer(name)]
         if rest == "=?":
             return [f"+{name}: (0-2)"]
-        level = _numbers(rest)[0]
+        level = numbers(rest)[0]
         if level not in (0, 1, 2):
-            raise AtError(_INVALID)
+            raise AtError(INVALID)
         modem.reporting[name] = level
         return []
 
@@ -181,18 +243,22 @@ for _name in ("CREG", "CGREG", "CEREG"):
 
 @COMMANDS.add("+CGATT")
 def _attached(modem: Modem, rest: str) -> list[str]:
-    return [f"+CGATT: {int(modem.registered and modem.data)}"] if rest == "?" else []
+    if not modem.has("CGATT"):
+        raise AtError
+    return [f"+CGATT: {int(modem.attached)}"] if rest == "?" else []
 
 
 @COMMANDS.add("+CGDCONT")
 def _context(modem: Modem, rest: str) -> list[str]:
-    """27.007, 10.1.1: a context and its access point name."""
+    """27.007, 10.1.1: a context, its type and its access point name."""
+    packet = modem.packet
     if rest == "?":
-        return [f'+CGDCONT: {number},"IP","{name}"' for number, name in sorted(modem.packet.contexts.items())]
-    match = re.fullmatch(r'=([1-9]),"(?:IP|IPV4V6)","([\w.-]{1,99})"(,.*)?', rest)
+        return [f'+CGDCONT: {n},"{packet.types.get(n, "IP")}","{name}"' for n, name in sorted(packet.contexts.items())]
+    match = re.fullmatch(r'=([1-9]),"(IP|IPV6|IPV4V6)","([\w.-]{1,99})"(,.*)?', rest)
     if match is None:
-        raise AtError(_INVALID)
-    modem.packet.contexts[int(match.group(1))] = match.group(2)
+        raise AtError(INVALID)
+    number = int(match.group(1))
+    packet.types[number], packet.contexts[number] = match.group(2), match.group(3)
     return []
 
 
@@ -200,12 +266,14 @@ def _context(modem: Modem, rest: str) -> list[str]:
 def _dial(modem: Modem, rest: str) -> list[str]:
     """27.007, 10.2.1.1: *99***1# or *99# asks for packet data by context 1; voice calls are not modelled."""
     match = re.fullmatch(r"\*99(?:\*\*\*([1-9]))?#", rest.strip())
-    name = modem.packet.contexts.get(int(match.group(1) or 1)) if match else None
+    number = int(match.group(1) or 1) if match else 0
+    name = modem.packet.contexts.get(number)
     if name is None:
         raise AtError
     if not modem.sim:
         raise AtError(_NO_SIM)
     modem.packet.wanted = name
+    modem.packet.wanted_type = modem.packet.types.get(number, "IP")
     return []
 
 
@@ -230,7 +298,7 @@ def _operator(modem: Modem, rest: str) -> list[str]:
             return ["+COPS: 0"]
         name = f"{modem.cell[0]:03}{modem.cell[1]:02}" if modem.operator_format == 2 else "Test network"
         return [f'+COPS: 0,{modem.operator_format},"{name}",7']
-    values = _numbers(rest.split('"')[0].rstrip(","))
+    values = numbers(rest.split('"')[0].rstrip(","))
     if values[0] == 3 and len(values) > 1:
         modem.operator_format = values[1]
     return []
@@ -238,103 +306,4 @@ def _operator(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CCLK")
 def _clock(modem: Modem, rest: str) -> list[str]:
-    return [f'+CCLK: "{modem.clock_text()}"'] if rest == "?" else []
-
-
-@COMMANDS.add("+CSMS")
-def _service(modem: Modem, rest: str) -> list[str]:
-    return ["+CSMS: 0,1,1,1"] if rest == "?" else ["+CSMS: 1,1,1"]
-
-
-@COMMANDS.add("+CSCA")
-def _centre(modem: Modem, rest: str) -> list[str]:
-    return [f'+CSCA: "{CENTRE_NUMBER}",145'] if rest == "?" else []
-
-
-@COMMANDS.add("+CMGF")
-def _format(modem: Modem, rest: str) -> list[str]:
-    if rest == "?":
-        return ["+CMGF: 0"]
-    if rest == "=?":
-        return ["+CMGF: (0)"]
-    if _numbers(rest)[0] != 0:  # text mode isn't modelled, and the modem says so
-        raise AtError(_INVALID)
-    return []
-
-
-def _need_sim(modem: Modem) -> None:
-    """Messages live on the card: without one there are none (27.005, 3.2.5)."""
-    if not modem.sim:
-        raise AtError(_NO_SIM_FOR_SMS, "CMS")
-
-
-@COMMANDS.add("+CPMS")
-def _storage(modem: Modem, rest: str) -> list[str]:
-    _need_sim(modem)
-    used = len(modem.storage)
-    if rest == "=?":
-        return ['+CPMS: ("SM"),("SM"),("SM")']
-    if rest == "?":
-        return ["+CPMS: " + ",".join([f'"SM",{used},{_CAPACITY}'] * 3)]
-    if not re.fullmatch(r'="SM"(,"SM"){0,2}', rest):
-        raise AtError(_INVALID)
-    return ["+CPMS: " + ",".join([f"{used},{_CAPACITY}"] * 3)]
-
-
-@COMMANDS.add("+CNMI")
-def _indications(modem: Modem, rest: str) -> list[str]:
-    if rest == "?":
-        return [f"+CNMI: {modem.cnmi[0]},{modem.cnmi[1]},0,0,0"]
-    if rest == "=?":
-        return ["+CNMI: (0-2),(0-2),(0),(0),(0,1)"]
-    values = [*_numbers(rest), 0, 0]
-    if values[0] > 2 or values[1] > 2:
-        raise AtError(_INVALID)
-    modem.cnmi = (values[0], values[1])
-    return []
-
-
-@COMMANDS.add("+CMGS")
-def _send(modem: Modem, rest: str) -> list[str]:
-    _need_sim(modem)
-    modem.begin_submit(_numbers(rest)[0])
-    return []
-
-
-@COMMANDS.add("+CMGR")
-def _read(modem: Modem, rest: str) -> list[str]:
-    _need_sim(modem)
-    place = _numbers(rest)[0]
-    if place not in modem.storage:
-        raise AtError(_INVALID_INDEX, "CMS")
-    read, pdu = modem.storage[place]
-    modem.storage[place] = (True, pdu)
-    return [f"+CMGR: {int(read)},,{tpdu_length(pdu)}\r\n{pdu.hex().upper()}"]
-
-
-@COMMANDS.add("+CMGL")
-def _list(modem: Modem, rest: str) -> list[str]:
-    _need_sim(modem)
-    wanted = _numbers(rest)[0] if rest else 0
-    lines = []
-    for place, (read, pdu) in sorted(modem.storage.items()):
-        if wanted in (4, int(read)):
-            lines.append(f"+CMGL: {place},{int(read)},,{tpdu_length(pdu)}\r\n{pdu.hex().upper()}")
-            modem.storage[place] = (True, pdu)
-    return lines
-
-
-@COMMANDS.add("+CMGD")
-def _delete(modem: Modem, rest: str) -> list[str]:
-    _need_sim(modem)
-    place, *flag = _numbers(rest)
-    if flag and flag[0]:
-        for key, (read, _) in list(modem.storage.items()):
-            if read or flag[0] == 4:
-                del modem.storage[key]
-    elif place not in modem.storage:
-        raise AtError(_INVALID_INDEX, "CMS")
-    else:
-        del modem.storage[place]
-    modem.deleted()
-    return []
+    return [modem.clock_line()] if rest == "?" else []

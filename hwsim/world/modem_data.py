@@ -20,6 +20,9 @@ GUARD_US = 1_000_000  # of silence before and after "+++" (the usual value of S1
 REQUEST_US = 1_000_000  # between two attempts of the modem to begin with PPP
 REQUESTS = 10  # unanswered: it gives up
 ADDRESS, PEER, NAME_SERVER = "10.64.0.2", "10.64.64.64", "10.64.64.53"
+NO_NAME_SERVER = "0.0.0.0"
+PUBLIC_NAME_SERVERS = ("9.9.9.9", "1.1.1.1", "8.8.8.8")  # answer whoever asks, over any path
+CONTEXT_TYPES = ("IP", "IPV6", "IPV4V6")  # 27.007, 10.1.1: PDP_type
 _FLAG = b"~"
 _KEPT = 512  # octets of a frame at most
 
@@ -32,6 +35,8 @@ class PacketData:
         self._after = after
         self.apn = "internet"
         self.login: tuple[str, str] | None = None  # (user, password) asked for by PAP (RFC 1334)
+        self.name_server = NAME_SERVER  # that the peer tells; "0.0.0.0": none
+        self.as_made()
         self._up = True
         self.delay_us = 60_000  # one way
         self.loss = 0.0  # part of the packets that need a second try
@@ -41,11 +46,16 @@ class PacketData:
         self._asking: Timer | None = None
         self.forget()
 
+    def as_made(self) -> None:
+        self.admits = set(CONTEXT_TYPES) - {"IPV6"}  # the types of context that the network lets in
+
     def forget(self) -> None:
         """What it doesn't keep without its supply."""
         self._stop()
         self.contexts: dict[int, str] = {}  # context: access point name
+        self.types: dict[int, str] = {}  # context: IP, IPV6 or IPV4V6
         self.wanted: str | None = None  # the name it dials
+        self.wanted_type = "IP"
         self.open = False  # the network has it
         self.online = False  # the serial line carries data
         self.negotiated = False
@@ -84,7 +94,8 @@ class PacketData:
 
     @property
     def admitted(self) -> bool:
-        return self._modem.registered and self._modem.data and self.wanted == self.apn
+        right = self.wanted == self.apn and self.wanted_type in self.admits
+        return self._modem.registered and self._modem.data and right
 
     def connected(self) -> None:
         """The network let it in: data mode begins."""
@@ -166,12 +177,17 @@ class PacketData:
         for frame in frames:
             if frame.startswith(b"conf"):
                 self._configure(frame.decode("ascii", "replace").split()[1:])
+            elif frame == b"bye":
+                self._say(b"gone")
+                self.lose()
 
     def _configure(self, login: list[str]) -> None:
         if self.login is not None and login != [word.encode().hex() for word in self.login]:
             self._say(b"nak")
             self.lose()
             return
+        if self.wanted_type == "IPV6":
+            return  # no IPV4CP: there is no address for the chip, which has IPv4 only
         self.negotiated = True
-        self._say(f"ack {ADDRESS} {PEER} {NAME_SERVER}".encode())
+        self._say(f"ack {ADDRESS} {PEER} {self.name_server}".encode())
         self._changed()

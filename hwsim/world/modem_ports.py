@@ -28,8 +28,12 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     """A bracelet's modem. Its supply is the bracelet's, so it goes on when only the processor is reset."""
     world = device.world
     line = SerialLine(device, who, wiring, lambda data: modem.feed(data))
-    modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note)
-    modem.tells = MODELS[wiring["model"]].registration.removeprefix("+")
+    model = MODELS[wiring["model"]]
+    modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note, model.habits)
+    modem.tells = model.registration.removeprefix("+")
+    modem.baud = modem.usual_baud = wiring["baud"]
+    modem.on_baud = functools.partial(setattr, line, "baud")
+    modem.on_stall = line.stall
     modem.on_spend = lambda state: device.meter.set("modem", state)
     supply = PowerSwitch(device, who, wiring["supply"], False, modem.feed_supply) if "supply" in wiring else None
     modem.fed = supply is None
@@ -42,8 +46,18 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
             modem.held[pin] = False
             PowerSwitch(device, who, pin, active_low, functools.partial(modem.held.__setitem__, pin))
     if "status" in wiring:
-        modem.on_power_change = Level(device, who, wiring["status"], lambda: modem.on).changed
+        status = Level(device, who, wiring["status"], lambda: modem.on)
+        modem.on_power_change = _both(modem.on_power_change, status.changed)
+    modem.wired()
     return modem, line
+
+
+def _both(one: Callable[[], None], other: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        one()
+        other()
+
+    return call
 
 
 class _Reset:
@@ -72,7 +86,8 @@ class _Reset:
 
 
 class _Key:
-    """Held for long enough, it switches the modem on, or off."""
+    """Held for long enough, it switches the modem on, or off. While that takes its seconds the key does nothing; held
+    until the modem is off, it counts from then on, because the pin's level is what the modem looks at."""
 
     def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
         self._world = device.world
@@ -80,17 +95,34 @@ class _Key:
         self._on_us = wiring.get("power_key_ms", 1000) * 1000
         self._off_us = wiring.get("power_off_ms", wiring.get("power_key_ms", 1000)) * 1000
         self._timer: Timer | None = None
+        self._active = False
+        self._was_leaving = False
         active_low = wiring.get("power_key_active_low", False)
         PowerSwitch(device, who, wiring["power_key"], active_low, self._changed)
+        modem.on_power_change = self._power_changed
 
     def _changed(self, active: bool) -> None:
+        self._active = active
+        self._count()
+
+    def _count(self) -> None:
         if self._timer:
             self._timer.cancel()
         hold_us = self._off_us if self._modem.on else self._on_us
-        self._timer = self._world.after(hold_us, self._held) if active else None
+        wanted = self._active and not self._modem.leaving
+        self._timer = self._world.after(hold_us, self._held) if wanted else None
 
     def _held(self) -> None:
-        self._modem.power(not self._modem.on)
+        if self._modem.on:
+            self._was_leaving = self._modem.habits.off_s > 0
+            self._modem.switch_off()
+        else:
+            self._modem.power(True)
+
+    def _power_changed(self) -> None:
+        if not self._modem.on and self._was_leaving:
+            self._was_leaving = False
+            self._count()
 
 
 class SerialEnd:
@@ -117,9 +149,10 @@ class SerialEnd:
 
 
 class RelayModem:
-    """The relay's modem: always on. In real time on a PTY whose path is `port`, else at `endpoint`."""
+    """The relay's modem: always on, of a model or of none in particular. In real time on a PTY whose path is `port`,
+    else at `endpoint`."""
 
-    def __init__(self, world: World, number: str, pty_wanted: bool) -> None:
+    def __init__(self, world: World, number: str, pty_wanted: bool, model: str | None = None) -> None:
         self._world = world
         self.endpoint: SerialEnd | None = None
         self.port: str | None = None
@@ -133,11 +166,15 @@ class RelayModem:
         else:
             self.endpoint = SerialEnd(lambda data: self.modem.feed(data))
             send = self.endpoint.arrived
-        self.modem = Modem(number, "relay modem", world.sms, send, world.after, lambda: world.unix_time, world.note)
+        habits = MODELS[model].habits if model else None
+        self.modem = Modem(
+            number, "relay modem", world.sms, send, world.after, lambda: world.unix_time, world.note, habits
+        )
         if pty_wanted:
             world.watch(self._master, self._readable)
             world.at_close(self._close)
         self.modem.power(True, warm=True)
+        self.modem.wired()
 
     def _readable(self) -> None:
         try:

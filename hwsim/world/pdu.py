@@ -1,12 +1,12 @@
 """Short messages as a modem in PDU mode passes them: SMS-SUBMIT in, SMS-DELIVER out (3GPP TS 23.040, 9.2.2).
 
-User data stays what it is, octets with their coding scheme: 7-bit text is neither packed nor unpacked. Not here: status
-reports, alphanumeric senders, the division of long messages.
+User data stays what it is, octets with their coding scheme: 7-bit text is neither packed nor unpacked. Status reports
+(SMS-STATUS-REPORT) are made, too. Not here: alphanumeric senders, the division of long messages.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 
@@ -47,6 +47,19 @@ def _address(number: str) -> bytes:
     return bytes([len(digits), 0x91 if number.startswith("+") else 0x81]) + swapped
 
 
+def _centre(number: str) -> bytes:
+    """The service centre's address as a PDU begins with it; without a number a single 0 (27.005, 3.1)."""
+    if not number:
+        return b"\0"
+    address = _address(number)[1:]
+    return bytes([len(address)]) + address
+
+
+def _stamp(unix_time: int) -> bytes:
+    digits = datetime.fromtimestamp(unix_time, UTC).strftime("%y%m%d%H%M%S") + "00"
+    return bytes(int(digits[i + 1] + digits[i], 16) for i in range(0, 14, 2))
+
+
 def decode_submit(pdu: bytes, sender: str) -> Sms:
     """What follows AT+CMGS: the service centre's address, then the SMS-SUBMIT."""
     try:
@@ -71,16 +84,32 @@ def decode_submit(pdu: bytes, sender: str) -> Sms:
     return Sms(sender, recipient, data, coding, protocol, length, bool(first & 0x40))
 
 
-def encode_deliver(sms: Sms, unix_time: int, centre: str) -> bytes:
-    """What +CMGR, +CMGL and +CMT show: the service centre's address, then the SMS-DELIVER."""
-    address = _address(centre)[1:]
+def encode_deliver(sms: Sms, unix_time: int, centre: str, behind: bytes = b"") -> bytes:
+    """What +CMGR, +CMGL and +CMT show: the service centre's address, then the SMS-DELIVER, then what some modems leave
+    `behind` it."""
     first = 0x04 | (0x40 if sms.header else 0)
-    stamp = datetime.fromtimestamp(unix_time, UTC).strftime("%y%m%d%H%M%S") + "00"
-    swapped = bytes(int(stamp[i + 1] + stamp[i], 16) for i in range(0, 14, 2))
     return (
-        bytes([len(address)]) + address + bytes([first]) + _address(sms.sender)
-        + bytes([sms.protocol, sms.coding]) + swapped + bytes([sms.user_data_length]) + sms.data
+        _centre(centre) + bytes([first]) + _address(sms.sender) + bytes([sms.protocol, sms.coding])
+        + _stamp(unix_time) + bytes([sms.user_data_length]) + sms.data + behind
     )  # fmt: skip
+
+
+def with_header(sms: Sms) -> Sms:
+    """The same message as the only part of a long one: an 8-bit reference, 1 of 1 (9.2.3.24.1)."""
+    header = bytes([5, 0, 3, 0x2A, 1, 1])
+    if sms.header or _is_7bit(sms.coding) or len(sms.data) + len(header) > 140:
+        return sms
+    return replace(sms, data=header + sms.data, length=0, header=True)
+
+
+def encode_status_report(recipient: str, reference: int, unix_time: int, centre: str) -> bytes:
+    """That a message was delivered (9.2.2.3)."""
+    stamp = _stamp(unix_time)
+    return _centre(centre) + bytes([0x06, reference]) + _address(recipient) + stamp + stamp + b"\0"
+
+
+def is_status_report(pdu: bytes) -> bool:
+    return pdu[1 + pdu[0]] & 0x03 == 0x02
 
 
 def tpdu_length(pdu: bytes) -> int:

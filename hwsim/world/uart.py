@@ -1,7 +1,8 @@
 """A serial line between the chip and a part: paced by the baud rate in both directions, deaf at the wrong one.
 
-The parts themselves are sans-I/O: they take octets and hand octets to `send`. Not modelled: parity and framing errors,
-RTS/CTS (the chip's buffer overflows as it would without).
+The parts themselves are sans-I/O: they take octets and hand octets to `send`. A part may hold CTS off (`stall`): the
+chip then keeps what it wants to send, if it was told to mind CTS and the board has that wire. Not modelled: parity and
+framing errors, the chip's RTS (its buffer overflows as it would without).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # UART_FULL_THRESH_DEFAULT). MicroPython makes that a single octet for a UART without timeout_char; firmware that reads
 # through a stream can't tell, and a test can set `SerialLine.chunk`.
 _CHUNK = 120
+_CTS_OFF, _CTS_ON = 2, 3  # in the place of what says how octets are written
 # Chunks so long are announced together, ahead of their time; hundreds of shorter ones would take the firmware's heap.
 _ANNOUNCED = 16
 
@@ -28,6 +30,9 @@ class SerialLine:
         self._tx, self._rx = wiring["tx"], wiring["rx"]
         self.baud: int | None = wiring["baud"]  # None: the part takes any rate
         self.chunk = _CHUNK
+        self.noise = False  # at the wrong rate the chip reads garbage instead of nothing
+        self._stalled = False
+        self._wired_for_flow = "cts" in wiring
         self._received = received
         self.on_open: Callable[[], None] = lambda: None  # the firmware has just opened its end
         self._port: str | None = None  # the chip's UART on these pins, while one is open
@@ -48,17 +53,39 @@ class SerialLine:
             self._device.world.note(self._who, "wrong baud rate", port=baud, part=self.baud)
         self.on_open()
 
+    @property
+    def held(self) -> bool:
+        """Whether the chip finds CTS off."""
+        return self._stalled and self._wired_for_flow
+
+    def stall(self, on: bool) -> None:
+        """The part holds its CTS off, or lets it go."""
+        was, self._stalled = self.held, on
+        if self.held != was and self._port is not None:
+            self._device.deliver(self._port, "", _CTS_OFF if on else _CTS_ON)
+
     def closed(self) -> None:
         self._forget_announced()
         self._port = None
         self._life += 1
 
+    @property
+    def _at_its_rate(self) -> bool:
+        return self.baud in (None, self._port_baud)
+
     def _usable(self) -> bool:
-        return self._port is not None and self.baud in (None, self._port_baud)
+        return self._port is not None and (self._at_its_rate or self.noise)
+
+    def _garbage(self, data: bytes) -> bytes:
+        """What octets at another rate look like: about as many as fit in their time, none of them right."""
+        octets = min(max(1, len(data) * self._port_baud // (self.baud or self._port_baud)), 4 * len(data))
+        return bytes(data[n % len(data)] | 0x80 for n in range(octets))
 
     def from_device(self, data: bytes) -> None:
         if not self._usable():
             return
+        if not self._at_its_rate:
+            data = self._garbage(data)
         for at_us, chunk in self._pace(data, max(self._device.world.now_us, self._from_device_us)):
             self._device.world.at(at_us, functools.partial(self._arrive, self._life, chunk))
             self._from_device_us = at_us
@@ -78,6 +105,8 @@ class SerialLine:
         if not self._usable():
             return
         port = str(self._port)
+        if not self._at_its_rate:
+            data = self._garbage(data)
         for at_us, chunk in self._pace(data, max(us, self._to_device_us)):
             if self.announces:
                 self._device.deliver_at(at_us, port, *_payload(chunk))
@@ -168,4 +197,5 @@ class SerialPorts:
             else:
                 self._open[device] = line
                 line.opened(device, baud)
+                return int(line.held)
         return None

@@ -29,8 +29,12 @@ _RESOLVER_GIVES_UP_US = 10_000_000
 class Path:
     """A way of packets into the world. Where there is none at all, this is it."""
 
-    name_server = ""
     wireless_lan = False
+
+    @property
+    def name_server(self) -> str:
+        """The one that the path's peer tells of."""
+        return ""
 
     @property
     def captive(self) -> bool:
@@ -55,11 +59,14 @@ class Path:
 
 
 class WifiPath(Path):
-    name_server = GATEWAY
     wireless_lan = True
 
     def __init__(self, network: Network, wifi: Wifi) -> None:
         self._network, self._wifi = network, wifi
+
+    @property
+    def name_server(self) -> str:
+        return GATEWAY
 
     @property
     def captive(self) -> bool:
@@ -83,11 +90,13 @@ class WifiPath(Path):
 class MobilePath(Path):
     """PPP: needs both ends, the chip's and the modem's."""
 
-    name_server = modem_data.NAME_SERVER
-
     def __init__(self, network: Network, modem: Modem) -> None:
         self._network, self._modem = network, modem
         self.up = False  # as the chip sees it
+
+    @property
+    def name_server(self) -> str:
+        return self._modem.packet.name_server
 
     @property
     def there(self) -> bool:
@@ -146,8 +155,8 @@ class Uplink:
         if args[0].count(".") == 3 and args[0].replace(".", "").isdigit():
             return args[0]  # an address: nobody is asked
         path = self.route
-        if not path.there:
-            return {"oserror": _NO_SERVER}
+        if not path.there or path.name_server == modem_data.NO_NAME_SERVER:
+            return {"oserror": _NO_SERVER}  # lwIP's dns.c asks nobody without a server
         if not path.passes:
             return Later(_RESOLVER_GIVES_UP_US, lambda: {"oserror": _NO_SERVER})
         address = self._network.resolve(args[0], path)
@@ -187,15 +196,16 @@ class Uplink:
 
     def _datagram(self, socket: str, address: str, port: int, data: bytes) -> None:
         path = self._towards(address)
-        if (address, port) != (path.name_server, 53) or not path.passes:
+        served = address in modem_data.PUBLIC_NAME_SERVERS or address == path.name_server != modem_data.NO_NAME_SERVER
+        if not served or port != 53 or not path.passes:
             return
         answer = self._dns_answer(data, path)
         if answer:
-            self._network.world.after(2 * path.one_way_us(), lambda: self._dns_reply(socket, answer, path))
+            self._network.world.after(2 * path.one_way_us(), lambda: self._dns_reply(socket, answer, path, address))
 
-    def _dns_reply(self, socket: str, answer: bytes, path: Path) -> None:
+    def _dns_reply(self, socket: str, answer: bytes, path: Path, address: str) -> None:
         if path.passes:
-            self.deliver(socket, "datagram", answer.hex(), path.name_server, 53)
+            self.deliver(socket, "datagram", answer.hex(), address, 53)
 
     def _dns_answer(self, query: bytes, path: Path) -> bytes | None:
         """RFC 1035: one question for an address, answered or refused with NXDOMAIN."""

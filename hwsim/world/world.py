@@ -239,9 +239,10 @@ class World:
         """The place of a bracelet among those of this world, from 0."""
         return next(place for place, bracelet in enumerate(self.bracelets) if bracelet is device)
 
-    def relay_modem(self, number: str, pty: bool | None = None) -> RelayModem:
-        """The relay's modem: on a PTY (the default in real time), or at its `endpoint`."""
-        return RelayModem(self, number, self.realtime if pty is None else pty)
+    def relay_modem(self, number: str, pty: bool | None = None, model: str | None = None) -> RelayModem:
+        """The relay's modem, of a model or of none in particular: on a PTY (the default in real time), or at its
+        `endpoint`."""
+        return RelayModem(self, number, self.realtime if pty is None else pty, model)
 
     def mqtt_broker(
         self, host: str, port: int, tls: bool | ssl.SSLContext = True, users: dict[str, str] | None = None

@@ -20,7 +20,7 @@ class Typist:
         self.modem.fed = True
         self.modem.held.update(dict.fromkeys(self.modem.held, True))
         self.modem.power(True)
-        world.run(4)
+        world.run(self.modem.habits.sms_s + 1)
         self("ATE0")
 
     def _hear(self, data):
