@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hwsim.modems import MODELS
 from hwsim.world import World
 from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
 
@@ -16,11 +17,11 @@ STEP = 0.01
 class Bench:
     """A driver on the simulated modem's endpoint."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, model: str | None = None) -> None:
         self.world = world
         world.sms.delay_us = 100_000
         self.phone = world.sms.phone(BRACELET)
-        self.far = world.relay_modem(RELAY, pty=False)
+        self.far = world.relay_modem(RELAY, pty=False, model=model)
         self.driver = Modem()
         self.reports: list[Report] = []
         self.driver.opened(self.now)
@@ -124,6 +125,27 @@ def test_a_hung_modem_is_noticed_and_serves_again_after_a_power_cycle(bench: Ben
     bench.far.modem.power(True)
     bench.driver.opened(bench.now)
     assert octets(bench.run(90)) == [b"alarm"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("silent", [False, True])
+def test_each_model_serves_from_its_start_and_after_each_restart(model: str, silent: bool) -> None:
+    """With each maker's start-up words, readiness, memories, notifications, prompt and defaults."""
+    with World(seed=2) as world:
+        bench = Bench(world, model)
+        bench.run(30)
+        bench.phone.send(RELAY, b"before")
+        bench.run(5)
+        bench.far.modem.restart(silent=silent)
+        bench.phone.send(RELAY, b"during")
+        bench.driver.send(Outgoing(BRACELET, b"receipt"), bench.now)
+        bench.run(100)
+        bench.phone.send(RELAY, b"after")
+        bench.run(60)
+        assert list(dict.fromkeys(octets(bench.reports))) == [b"before", b"during", b"after"]
+        assert all(bench.far.modem.messages.store(memory) == {} for memory in ("SM", "ME"))
+        assert [sms.data for sms in bench.phone.received] == [b"receipt"]
+        assert bench.driver.ready
 
 
 def restart(bench: Bench, announces: bool) -> None:
