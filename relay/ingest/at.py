@@ -32,6 +32,7 @@ _SUBMIT = b"\x1a"
 _RESYNC_TRIES = 5
 _RESYNC_LEAST = 2
 _RESYNC_TIMEOUT = 3.0
+_PROMPT = 15.0  # until a modem asks for the data: it does so at once, or was restarted
 _PROGRESS = 5.0  # a long listing may go on for this long after each line of it
 _PROGRESS_MOST = 10  # but for no more than so many times its time
 
@@ -144,7 +145,7 @@ class Engine:
                 events += self._line(line, now)
         if self._input.lstrip(b"\r\n \x00").startswith(b">") and self._at_prompt():
             self._input.clear()
-            self._prompt()
+            self._prompt(now)
         if len(self._input) > MAX_LINE:
             self._input.clear()
             self._skipping = True
@@ -178,6 +179,8 @@ class Engine:
         self._hex_due = False
         self._deadline = now + command.timeout
         self._latest = now + _PROGRESS_MOST * command.timeout
+        if command.data is not None:
+            self._deadline = now + min(command.timeout, _PROMPT)
         self._output += command.line.encode("ascii") + b"\r"
 
     def _end_of_line(self) -> int | None:
@@ -187,10 +190,11 @@ class Engine:
     def _at_prompt(self) -> bool:
         return self._command is not None and self._command.data is not None and not self._data_sent
 
-    def _prompt(self) -> None:
+    def _prompt(self, now: float) -> None:
         assert self._command is not None
         assert self._command.data is not None
         self._data_sent = True
+        self._deadline = now + self._command.timeout
         self._output += self._command.data.encode("ascii") + _SUBMIT
 
     def _line(self, line: str, now: float) -> list[Event]:
@@ -203,7 +207,7 @@ class Engine:
         if line == command.line or (self._data_sent and line.rstrip(_SUBMIT.decode()).endswith(command.data or "\0")):
             return []  # echo
         if line.startswith(">") and self._at_prompt():
-            self._prompt()
+            self._prompt(now)
             return []
         if line == ">":
             return []  # a prompt in two pieces

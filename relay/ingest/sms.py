@@ -78,6 +78,7 @@ class _Held:
     text: str
     released: bool = False
     doubtful: bool = False  # it is of no use, if it reads the same a second time
+    sure: bool = True  # it is in the memory that it was put down for, and not in another after an unnoticed restart
 
 
 class _Read(NamedTuple):
@@ -123,6 +124,7 @@ class Modem:
         self._reading: _Read | None = None
         self._deleting: Ref | None = None
         self._memory: str | None = None  # the one that is read now, None when that is not certain
+        self._sure = True  # it was not restarted since its memory was set
         self._moving_to = ""
         self._heard_at = 0.0  # when it last answered
         self._sweeps = 0
@@ -297,6 +299,7 @@ class Modem:
         self._ready = True
         self._setup.succeeded()
         self._memory = self._setup.memory
+        self._be_sure()
         self._sweep_failures = 0
         self._sweep_at = now + SWEEP_INTERVAL
         self._look_at = None
@@ -342,6 +345,8 @@ class Modem:
             self._start_send(now)
 
     def _do(self, doing: _Doing, command: Command, now: float) -> bool:
+        if now - self._heard_at > _QUIET:
+            self._sure = False
         self._doing = doing
         self._at.submit(command, now)
         return True
@@ -476,7 +481,12 @@ class Modem:
             return reports + self._repair(wrong, now)
         self._looks.extendleft(reversed(more))
         if not self._looks:
-            self._upkeep.looked()
+            if self._upkeep.looked():
+                self._sure = True
+                for held in self._held.values():
+                    held.sure = True
+            else:
+                self._memory = None
             self._heard_at = now  # what it does not answer does not matter: it is as it was set up
             if self._sweeps % 2:
                 self._read_others()
@@ -487,6 +497,8 @@ class Modem:
         memory = self._moving_to
         if not self._ready:
             return []
+        if done.ok:
+            self._be_sure()
         if memory == self._setup.memory:
             if not done.ok:
                 return self._sweep_failed(f"AT+CPMS: {done.error}", now)
@@ -504,6 +516,13 @@ class Modem:
         if memory in self._named and done.error != "timeout":
             return self._upkeep.unreadable(memory, done.error, now)
         return []
+
+    def _be_sure(self) -> None:
+        """The memory was set. What was read before in another, unnoticed, is forgotten and read again: to delete its
+        place here could take an alarm that nobody has read."""
+        if not self._sure:
+            self._held = {key: held for key, held in self._held.items() if held.sure}
+        self._sure = True
 
     def _sweep_failed(self, error: str, now: float) -> list[Report]:
         self._sweep_failures += 1
@@ -561,7 +580,7 @@ class Modem:
             # MT shows what is in SM and ME: once is enough while the modem has it there.
             if any(h.text == text and k[0] != memory for k, h in self._held.items()):
                 return []
-            self._held[key] = _Held(text)
+            self._held[key] = _Held(text, sure=self._sure)
             return self._decoded(ref, length)
         if held.doubtful:
             held.doubtful = False

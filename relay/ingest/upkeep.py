@@ -97,6 +97,7 @@ class Upkeep:
         self._lost = 0  # looks in a row that found the sentinel gone
         self._repaired: dict[str, float] = {}  # what was wrong when it was last set up again, and when
         self._right = True  # nothing was wrong in this look
+        self._proved = False  # and it tells which memory is read
         self._creg_says_no = False
         self._unregistered = 0
         self._empty = 0
@@ -109,6 +110,7 @@ class Upkeep:
     def look(self) -> list[Command]:
         """What to ask now. Each answer goes to `answer`, in this order."""
         self._right = True
+        self._proved = False
         ask = [_SIM, _FORMAT, _INDICATIONS, _STORAGE, _NETWORK]
         if self._kept is not None:
             return [self._kept.read, *ask]
@@ -116,10 +118,12 @@ class Upkeep:
             ask += _SENTINELS[self._candidate][:2]
         return ask
 
-    def looked(self) -> None:
-        """All was asked: when nothing was wrong, what was mended before is mended."""
+    def looked(self) -> bool:
+        """All was asked: when nothing was wrong, what was mended before is mended. Whether the modem proved that it
+        reads the memory that it was set up for; some can't."""
         if self._right:
             self._repaired.clear()
+        return self._right and self._proved
 
     def answer(self, done: Finished, now: float) -> tuple[list[Report], str | None, list[Command]]:
         """(reports, what is wrong so that the modem must be set up again, what to ask next)."""
@@ -129,7 +133,7 @@ class Upkeep:
         if self._kept is not None and command is self._kept.read:
             if not done.ok or answers.numbers(done.lines) != self._kept.wanted:
                 return [], self._sentinel_gone(), []
-            self._lost = 0
+            self._lost, self._proved = 0, True
         elif command is _SIM:
             state = done.lines[-1].partition(":")[2].strip() if done.lines else ""
             if _SIM_ERROR.match(done.error) or (done.ok and state and state != "READY"):
@@ -217,6 +221,7 @@ class Upkeep:
     def _where(self, said: answers.Storage, now: float) -> tuple[list[Report], str | None]:
         reports = self.storage(said, now)
         names = {said.reading, said.receiving} - {None}
+        self._proved = self._proved or said.reading == self._home
         if not names or names == {self._home}:
             return reports + (self.ills.end(ELSEWHERE) if names and not said.apart else []), None
         if (wrong := self._to_repair("it uses another memory", now)) is not None:

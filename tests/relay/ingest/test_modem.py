@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from hwsim.modems import MODELS
 from hwsim.world import World
-from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Report, Sent, Silent
+from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
 
 RELAY, BRACELET = "+10000000009", "+10000000001"
 STEP = 0.01
@@ -16,11 +17,11 @@ STEP = 0.01
 class Bench:
     """A driver on the simulated modem's endpoint."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, model: str | None = None) -> None:
         self.world = world
         world.sms.delay_us = 100_000
         self.phone = world.sms.phone(BRACELET)
-        self.far = world.relay_modem(RELAY, pty=False)
+        self.far = world.relay_modem(RELAY, pty=False, model=model)
         self.driver = Modem()
         self.reports: list[Report] = []
         self.driver.opened(self.now)
@@ -124,3 +125,72 @@ def test_a_hung_modem_is_noticed_and_serves_again_after_a_power_cycle(bench: Ben
     bench.far.modem.power(True)
     bench.driver.opened(bench.now)
     assert octets(bench.run(90)) == [b"alarm"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("silent", [False, True])
+def test_each_model_serves_from_its_start_and_after_each_restart(model: str, silent: bool) -> None:
+    """With each maker's start-up words, readiness, memories, notifications, prompt and defaults."""
+    with World(seed=2) as world:
+        bench = Bench(world, model)
+        bench.run(30)
+        bench.phone.send(RELAY, b"before")
+        bench.run(5)
+        bench.far.modem.restart(silent=silent)
+        bench.phone.send(RELAY, b"during")
+        bench.driver.send(Outgoing(BRACELET, b"receipt"), bench.now)
+        bench.run(100)
+        bench.phone.send(RELAY, b"after")
+        bench.run(60)
+        assert list(dict.fromkeys(octets(bench.reports))) == [b"before", b"during", b"after"]
+        assert all(bench.far.modem.messages.store(memory) == {} for memory in ("SM", "ME"))
+        assert [sms.data for sms in bench.phone.received] == [b"receipt"]
+        assert bench.driver.ready
+
+
+def restart(bench: Bench, announces: bool) -> None:
+    """As by a supply that fails for a moment; its settings are the factory's again."""
+    bench.far.modem.announces = announces
+    bench.far.modem.power(False)
+    bench.far.modem.power(True)
+
+
+@pytest.mark.parametrize("announces", [True, False])
+@pytest.mark.parametrize("after", [0.0, 1.0, 30.0])
+def test_a_modem_that_restarts_by_itself_is_set_up_again(bench: Bench, announces: bool, after: float) -> None:
+    bench.run(60)
+    restart(bench, announces)
+    bench.run(after)
+    bench.phone.send(RELAY, b"alarm")
+    assert octets(bench.run(60)) == [b"alarm"]
+    assert bench.far.modem.cnmi == (2, 1)
+    assert bench.far.modem.storage == {}
+
+
+def test_a_modem_that_another_program_set_up_is_taken_back(bench: Bench) -> None:
+    bench.run(60)
+    bench.far.modem.cnmi = (0, 0)
+    bench.phone.send(RELAY, b"alarm")
+    assert octets(bench.run(60)) == [b"alarm"]
+    assert bench.far.modem.cnmi == (2, 1)
+
+
+def test_a_restart_in_the_middle_of_sending_costs_a_try_and_no_alarm(bench: Bench) -> None:
+    bench.run(30)
+    bench.driver.send(Outgoing(BRACELET, b"receipt"), bench.now)
+    bench.run(0.5)
+    restart(bench, announces=True)
+    bench.phone.send(RELAY, b"alarm")
+    assert octets(bench.run(60)) == [b"alarm"]
+    assert [sms.data for sms in bench.phone.received] == [b"receipt"]
+
+
+def test_no_network_is_told_and_so_is_its_end(bench: Bench) -> None:
+    bench.run(30)
+    bench.far.modem.service = False
+    bench.run(60)
+    told = [report.what for report in bench.reports if isinstance(report, Trouble)]
+    assert told == ["the modem is not registered with a network"]
+    bench.far.modem.service = True
+    bench.run(60)
+    assert bench.reports[-1] == Recovered("the modem is not registered with a network")

@@ -110,6 +110,33 @@ def test_killed_at_a_boundary_the_alarm_by_sms_is_neither_lost_nor_stored_twice(
     assert len(set(documents)) == 1
 
 
+def test_a_modem_that_restarts_under_a_running_relay(field: Field) -> None:
+    relay = field.rig.start()
+    relay.wait_for("sms.ready")
+
+    def restart() -> None:
+        field.modem.power(False)
+        field.modem.power(True)
+
+    field.world.call(restart)
+    relay.wait_for("sms.ready", 2)
+    field.send(field.bracelet.alarm())
+    eventually(lambda: len(field.received()) == 1, "the receipt came by SMS", timeout=60)
+    eventually(lambda: field.stored_in_sim() == 0, "the message was deleted")
+
+
+def test_a_modem_without_network_is_an_error_in_the_log(field: Field) -> None:
+    def lose() -> None:
+        field.modem.service = False
+
+    field.world.call(lose)
+    relay = field.rig.start()
+    eventually(lambda: relay.events("sms.trouble"), "it is told within a minute", timeout=60)
+    (told,) = relay.events("sms.trouble")
+    assert told["level"] == "error"
+    assert "antenna" in told["hint"]
+
+
 def test_strangers_and_repetitions_cost_no_sms(field: Field) -> None:
     relay = field.rig.start()
     octets = field.bracelet.alarm()
