@@ -233,10 +233,15 @@ class Parser:
         if place is None:
             return
         fix = self._begun()
+        time = _of_day(self._instant)
+        day = _date(f[9]) if len(f) > 9 else None
+        if day is not None:
+            time += day * DAY
+        events.append(("time", time))
         if self._rmc == _YES:
-            events.append(("time", fix.time))
             return
         fix.lat, fix.lon = place
+        fix.time = time
         knots = _optional(f[7], 3)
         if knots is not None:
             fix.speed = min((knots * 1852 + 1800000) // 3600000, 255)
@@ -244,10 +249,6 @@ class Parser:
         if course is not None:
             fix.heading = course % 360
         self._rmc = _YES
-        day = _date(f[9]) if len(f) > 9 else None
-        if day is not None:
-            fix.time += day * DAY
-        events.append(("time", fix.time))
         self._pair(events)
 
     def _on_gga(self, talker, f, events):

@@ -190,6 +190,16 @@ def test_a_date_that_lags_at_midnight_is_no_jump():
         } == {0}
 
 
+def test_one_talker_that_does_not_know_the_date_hides_nothing_from_the_other():
+    for dates in (("090180", "181126"), ("181126", "090180")):
+        bracelet = Bracelet()
+        for ms in range(0, 5000, 1000):
+            lines = [say("RMC", talker, ms, 480000000, date) for talker, date in zip(("GP", "GA"), dates, strict=True)]
+            bracelet.hear(ms, b"".join(lines) + say("GGA", "GP", ms, 480000000))
+        assert bracelet.times == [START + n for n in range(5)]
+        assert [fix[7] for _, fix in bracelet.found] == [0] * 5
+
+
 @pytest.mark.parametrize("off", [-18, -3, -2, -1, 1, 2, 3, 18])
 def test_leap_seconds_that_come_later_are_no_jump(off):
     bracelet = Bracelet()
