@@ -310,7 +310,7 @@ def modem_reset(rig: Rig) -> None:
 @_action("modem")
 def modem_off(rig: Rig) -> None:
     """the modem switches itself off and stays off until its key is held"""
-    rig.bracelet.modem.power(False)
+    rig.bracelet.modem.go_off()
 
 
 @_action("clock", "network_time", offset_s=Parameter(int, "added to it", 0, -3660 * DAY_S, 3660 * DAY_S, "s"))

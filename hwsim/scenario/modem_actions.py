@@ -6,6 +6,7 @@ that it happens. `modem_as_made` ends all of it but what has an end of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hwsim.modems import MEMORIES
@@ -26,8 +27,8 @@ BAUDS = (9600, 19200, 57600, 115200)
 ADVERT_NUMBER = "+10000000077"
 
 
-def _form(forms: object, first: int = 0) -> Parameter:
-    names = list(forms)  # type: ignore[call-overload]
+def _form(forms: Iterable[object], first: int = 0) -> Parameter:
+    names = list(forms)
     shown = ", ".join(f"{n} {ascii(name)[1:-1]}" for n, name in enumerate(names))
     return Parameter(int, f"which: {shown}", first, 0, len(names) - 1)
 

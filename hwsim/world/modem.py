@@ -57,6 +57,7 @@ class Modem(Registration):
         self.on_stall: Callable[[bool], None] = lambda on: None
         self.stalled = False  # it holds CTS off, and takes nothing (see `stall`)
         self.starting = False  # switched on, and not registered since
+        self.failed = False  # it restarted, went off or hung by itself, and has not been registered since
         self.fed = True  # there is a supply that its key can switch on
         self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
         self.baud = self.usual_baud = 115_200  # of its serial line
@@ -138,9 +139,10 @@ class Modem(Registration):
         with self._at_once():
             self._stop()
             self.on = on
+            self.failed = self.failed or self.mute or self.stalled
             self.mute = False
             self.stall(False)
-            self.starting = on and not warm
+            self.starting = on and not warm and not self.failed
             self._note(self.who, "on" if on else "off")
             self.on_power_change()
             self._spend()
@@ -170,15 +172,22 @@ class Modem(Registration):
             self.later(round(self.habits.off_s * 1e6), lambda: self.power(False))
             self._spend()
 
+    def go_off(self) -> None:
+        """By itself, at once."""
+        if not self.on:
+            return
+        with self._at_once():
+            self.failed = True
+            self.power(False)
+
     def restart(self, *, silent: bool = False) -> None:
         """By itself, in the middle of whatever it does; `silent`: without a word this time."""
         if not self.on:
             return
         announces = self.announces
         with self._at_once():
-            self.power(False)
+            self.go_off()
             self.power(True)
-            self.starting = False
         if silent and announces:
             self.announces = False
             self.later(round(max(self.habits.boot_s, self.habits.sms_s) * 1e6) + 1, self._heard_again)
@@ -257,14 +266,14 @@ class Modem(Registration):
     @property
     def sms_path(self) -> bool:
         """Whether a message could leave by it, if the firmware did everything right: it is powered or could be, the SIM
-        is in, the network takes messages, and nothing has just restarted it."""
+        is in, the network takes messages, and since it failed by itself it has been registered again."""
         messages = self.messages
         if not (self.sim and self.service) or self.mute or self.stalled or self.locked or self.leaving:
             return False
         if messages.refused is not None or messages.submit_refused is not None or not messages.centre_number:
             return False
         if not self.on or self.starting:
-            return not self.denied
+            return not self.denied and not self.failed
         return self.registered and messages.up
 
     @contextmanager

@@ -44,6 +44,7 @@ class Registration:
     later: Callable[[int, Callable[[], None]], None]
     note: Callable[..., None]
     starting: bool
+    failed: bool
     look_at_sms_path: Callable[[], None]
     _centre: SmsCentre
 
@@ -213,7 +214,7 @@ class Registration:
         if self.registered != was:
             self.note("registered" if self.registered else "not registered")
         if self.registered:
-            self.starting = False
+            self.starting = self.failed = False
         self.look_at_sms_path()
         for name in self.reporting:
             self._report(name)

@@ -320,5 +320,11 @@ def test_the_trace_tells_when_a_message_could_have_left(world):
     modem.power(True)
     world.run(10)
     assert paths(world)[6:] == [True]
+    modem.go_off()  # nobody has seen it yet
+    world.run(20)
+    assert paths(world)[7:] == [False]
+    modem.power(True)
+    world.run(10)
+    assert paths(world)[7:] == [False, True]
     modem.mute = True
-    assert paths(world)[6:] == [True, False]
+    assert paths(world)[9:] == [False]
