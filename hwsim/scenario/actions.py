@@ -3,7 +3,7 @@
 Plain data: a scenario file, a generator of random lives and a shrinker read `ACTIONS` alike, and `do` lets one happen
 at the rig's present time. No action lets time go on; what takes time (a press of three seconds) is scheduled, so
 actions may be called from an event of the world. What the wearer does is in `wearer`, what
-happens to the bracelet itself in `supply`, the rest is here.
+happens to the bracelet itself in `supply`, how its modem differs from a manual in `modem_actions`, the rest is here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hwsim.scenario import supply, wearer
+from hwsim.scenario import modem_actions, supply, wearer
 from hwsim.scenario.vocabulary import ACTIONS, Action, ActionError, Parameter, Value, check, do
 from hwsim.scenario.vocabulary import action as _action
 from hwsim.scenario.vocabulary import seconds as _seconds
@@ -22,7 +22,7 @@ from relay.registry import RegistryError
 if TYPE_CHECKING:
     from hwsim.rig import Rig
 
-__all__ = ["ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "do", "supply", "wearer"]
+__all__ = ["ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "do", "modem_actions", "supply", "wearer"]
 
 DAY_S = 86400
 HOME_CELL, FOREIGN_CELL = (1, 1, 0x1A2B, 0x01C3D4), (1, 2, 0x0C0D, 0x00A0B1)  # in the test networks 001 01 and 001 02
@@ -300,10 +300,7 @@ def modem_garbage(rig: Rig, octets: int) -> None:
 @_action("modem")
 def modem_reset(rig: Rig) -> None:
     """the modem restarts by itself, in the middle of whatever it does"""
-    modem = rig.bracelet.modem
-    if modem.on:
-        modem.power(False)
-        modem.power(True)
+    rig.bracelet.modem.restart()
 
 
 @_action("modem")

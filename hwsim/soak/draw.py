@@ -75,6 +75,32 @@ FAULTS: Mapping[str, Fault] = {
     "modem_garbage": Fault(2, None, lambda draw: {"octets": round(_log(draw, 1, 600))}),
     "modem_reset": Fault(2),
     "modem_off": Fault(1),
+    "modem_restart": Fault(3, None, lambda draw: {"silent": draw.random() < 0.5}),
+    "modem_defaults": Fault(1, _LONG, lambda draw: {
+        "text": draw.random() < 0.5, "told": draw.random() < 0.5, "silent": draw.random() < 0.5,
+    }),
+    "baud_fallback": Fault(1, _LONG, lambda draw: {"rate": draw.randrange(4)}),
+    "silent_boot": Fault(1, _LONG, lambda draw: {"s": round(draw.uniform(3, 12), 1)}),
+    "modem_not_ready": Fault(2, _LONG, lambda draw: {"s": round(draw.uniform(4, 15), 1), "plain": draw.random() < 0.5}),
+    "slow_off": Fault(1, _LONG, lambda draw: {"s": round(draw.uniform(2, 7), 1)}),
+    "cts_off": Fault(1, _SHORT),
+    "sms_refused": Fault(2, _LONG, lambda draw: {
+        "code": draw.choice((0, 38, 310, 314, 330, 500)), "commands": draw.random() < 0.5,
+    }),
+    "sim_locked": Fault(1, _LONG),
+    "sms_memory": Fault(1, _LONG, lambda draw: {"memory": draw.randrange(3), "first": draw.randrange(2)}),
+    "sms_memory_full": Fault(1),
+    "cmti_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(4)}),
+    "prompt_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(3)}),
+    "sms_form": Fault(1, _LONG, lambda draw: {
+        "header": draw.random() < 0.5, "behind": draw.choice((0, 0, 1, 7)), "report": draw.randrange(3),
+    }),
+    "registration_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(5)}),
+    "registration_missing": Fault(1, _LONG, lambda draw: {"command": draw.randrange(4), "denies": draw.random() < 0.5}),
+    "placeholder_cell": Fault(1, _LONG, lambda draw: {"cell": draw.randrange(4)}),
+    "time_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(4)}),
+    "context_type": Fault(1, _LONG, lambda draw: {"only": draw.randrange(3)}),
+    "no_name_server": Fault(1, _LONG),
     "network_time": Fault(1, _LONG, lambda draw: {"offset_s": _either(draw) * round(_log(draw, 60, 30 * 86400))}),
     "network_tells_time": Fault(1, _LONG, lambda draw: {"on": False}),
     "gnss_lost": Fault(2, _LONG),
@@ -122,6 +148,7 @@ ENDS: Mapping[str, Arguments] = {
 NEEDS: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("strap_close", "strap_cut", "strap_chatter", "take_off"), ("strap", "pin")),
     **dict.fromkeys(("receiver_wrong", "receiver_right"), ("gnss", "uart")),
+    **dict.fromkeys(("cts_off", "cts_on"), ("modem", "cts")),
 }
 
 

@@ -61,8 +61,8 @@ class Bracelet(Device):
         self.battery = Battery(self, f"battery{suffix}", board)
         self.wifi = Wifi(self, f"wifi{suffix}")
         ports = SerialPorts(self)
-        self.modem, line = on_uart(self, f"modem{suffix}", board["modem"], self.phone)
-        ports.add(line)
+        self.modem, self.modem_line = on_uart(self, f"modem{suffix}", board["modem"], self.phone)
+        ports.add(self.modem_line)
         self.gnss = self._receiver(f"gnss{suffix}", ports, track)
         Uplink(self, self.world.net, self.wifi, self.modem)
 

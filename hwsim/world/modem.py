@@ -43,7 +43,8 @@ class Modem(Registration):
         note: Callable[..., None], habits: Habits | None = None,
     ) -> None:  # fmt: skip
         self.number, self.who = number, who
-        self.habits = replace(habits or Habits())  # this one's own: to be changed one by one
+        self._made = habits or Habits()
+        self.habits = replace(self._made)  # this one's own: to be changed one by one
         self._centre = centre
         self._send = send
         self._after = after
@@ -58,8 +59,8 @@ class Modem(Registration):
         self.starting = False  # switched on, and not registered since
         self.fed = True  # there is a supply that its key can switch on
         self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
-        self.baud = 115_200  # of its serial line
-        self.baud_at_start: int | None = None  # falls back to this whenever it starts
+        self.baud = self.usual_baud = 115_200  # of its serial line
+        self.baud_at_start: int | None = None  # the rate whenever it starts, instead of the usual one
         self.on_baud: Callable[[int], None] = lambda baud: None
         self.receiver: Receiver | None = None  # a GNSS receiver in it
         self.on_power_change: Callable[[], None] = lambda: None
@@ -116,6 +117,15 @@ class Modem(Registration):
     def cnmi(self, cnmi: tuple[int, int]) -> None:
         self.messages.cnmi = cnmi
 
+    def as_made(self) -> None:
+        """No oddities any more, and the habits of its model from its next start on."""
+        self.habits = replace(self._made)
+        self.announces = True
+        self.baud_at_start = None
+        self.usual_forms()
+        self.messages.as_made()
+        self.packet.as_made()
+
     def note(self, what: str, **detail: object) -> None:
         self._note(self.who, what, **detail)
 
@@ -134,8 +144,8 @@ class Modem(Registration):
             self._note(self.who, "on" if on else "off")
             self.on_power_change()
             self._spend()
-            if on and self.baud_at_start is not None:
-                self.set_baud(self.baud_at_start)
+            if on:
+                self.set_baud(self.baud_at_start or self.usual_baud)
             if on and warm:
                 self.ready = self.messages.up = True
                 self._found()

@@ -35,8 +35,8 @@ class PacketData:
         self._after = after
         self.apn = "internet"
         self.login: tuple[str, str] | None = None  # (user, password) asked for by PAP (RFC 1334)
-        self.admits = set(CONTEXT_TYPES) - {"IPV6"}  # the types of context that the network lets in
         self.name_server = NAME_SERVER  # that the peer tells; "0.0.0.0": none
+        self.as_made()
         self._up = True
         self.delay_us = 60_000  # one way
         self.loss = 0.0  # part of the packets that need a second try
@@ -45,6 +45,9 @@ class PacketData:
         self._silence: Timer | None = None
         self._asking: Timer | None = None
         self.forget()
+
+    def as_made(self) -> None:
+        self.admits = set(CONTEXT_TYPES) - {"IPV6"}  # the types of context that the network lets in
 
     def forget(self) -> None:
         """What it doesn't keep without its supply."""

@@ -57,12 +57,16 @@ class Messages:
         self.refused: int | None = None  # every command for messages is: with this +CMS error; 0: a plain ERROR
         self.submit_refused: int | None = None  # the network takes none, with this +CMS error, though registered
         self.centre_number = CENTRE_NUMBER  # what +CSCA holds; "": none is known, and none in what comes
+        self.full_line = ""  # said when a message finds no room
+        self.as_made()
+        self.forget()
+
+    def as_made(self) -> None:
+        """No oddities of form."""
         self.adds_header = False  # what comes has a header, "part 1 of 1"
         self.behind = b""  # octets behind what comes
         self.reports = "none"
         self.told_memory: str | None = None  # the memory that +CMTI names, whichever it is in
-        self.full_line = ""  # said when a message finds no room
-        self.forget()
 
     def forget(self) -> None:
         """What it doesn't keep without its supply."""
@@ -114,7 +118,7 @@ class Messages:
     def storage(self, store: Store) -> None:
         self._stores[self.parts(self.chosen[0])[0][0]] = store
 
-    def _put(self, pdu: bytes) -> tuple[str, int] | None:
+    def put(self, pdu: bytes) -> tuple[str, int] | None:
         """Into mem3: the name and the index under which it is told, or None when that is full."""
         memory = self.chosen[2]
         first = self._modem.habits.first_index
@@ -155,7 +159,7 @@ class Messages:
         return self._keep(pdu)
 
     def _keep(self, pdu: bytes) -> bool:
-        kept = self._put(pdu)
+        kept = self.put(pdu)
         if kept is None:
             if self.full_line:
                 self._modem.say(self.full_line)

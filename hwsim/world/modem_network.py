@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NOT_REGISTERED, HOME, SEARCHING, DENIED, ROAMING = 0, 1, 2, 3, 5
 
+UNLOCK_US = 50_000  # from the PIN to the word that the SIM is ready: an estimate
+
 # How +CREG, +CGREG and +CEREG lines look. "standard" is 27.007; "padded" shows <n> and <stat> with three digits and the
 # area in small letters (u-blox); "rac" has the routing area between (10.1.22, +CEREG of some LTE-M modems) and blanks;
 # "more" and "blank" have the fields of 27.007 from release 13 on (nRF, sdk-nrf#12927: cause and timers, most empty).
@@ -50,14 +52,9 @@ class Registration:
         self.roaming = False  # the network it finds next is a foreign one
         self.denied = False  # and does not take this SIM
         self.tells = "CREG"  # the command that tells of its registration; CEREG: there is nothing to tell by CREG
-        self.tells_instead: dict[str, int] = {}  # command: the state that it tells, whatever is true
-        self.missing: set[str] = set()  # of CREG, CGREG, CEREG, CGATT: answered with ERROR
-        self.registration_form = "standard"
-        self.placeholder: tuple[str, str] | None = None  # area and cell that it shows instead of its own
         self.nitz = True  # the network tells the time
         self.nitz_offset_s = 0  # how wrong the time is that the network tells
         self.zone_quarters = 4  # its zone, in quarters of an hour
-        self.clock_form = "standard"
         self.clock_at_registration = False  # its command takes effect only when it registers the next time
         self.signal = 20  # +CSQ
         self.cell = (1, 1, 0x1A2B, 0x01C3D4)  # country, network, area, cell: the test network 001 01
@@ -67,7 +64,16 @@ class Registration:
         self.locked = False  # the SIM asks for its PIN
         self.pin: str | None = None  # what it asks for at every start; None: it doesn't
         self.pin_tries = 3
+        self.usual_forms()
         self.forget_network()
+
+    def usual_forms(self) -> None:
+        """No oddities of form."""
+        self.tells_instead: dict[str, int] = {}  # command: the state that it tells, whatever is true
+        self.missing: set[str] = set()  # of CREG, CGREG, CEREG, CGATT: answered with ERROR
+        self.registration_form = "standard"
+        self.placeholder: tuple[str, str] | None = None  # area and cell that it shows instead of its own
+        self.clock_form = "standard"
 
     def forget_network(self) -> None:
         """What it doesn't keep without its supply."""
@@ -112,12 +118,23 @@ class Registration:
         self.pin_tries = 3
         self.locked = False
         self.note("pin entered")
-        self.later(1, self._unlocked)
+        self.later(UNLOCK_US, self._unlocked)
         return True
 
     def _unlocked(self) -> None:
         self.say(self.sim_line())
         self._search()
+
+    def lock(self, on: bool) -> None:
+        """The SIM asks for a PIN from now on, or doesn't any more."""
+        if on == self.locked:
+            return
+        self.locked = on
+        self.note("sim locked" if on else "sim unlocked")
+        if self.ready:
+            self.starting = False
+            self.say(self.sim_line())
+            self._search()
 
     # -- registration
 

@@ -31,7 +31,7 @@ def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tu
     model = MODELS[wiring["model"]]
     modem = Modem(number, who, world.sms, line.send, world.after, lambda: world.unix_time, world.note, model.habits)
     modem.tells = model.registration.removeprefix("+")
-    modem.baud = wiring["baud"]
+    modem.baud = modem.usual_baud = wiring["baud"]
     modem.on_baud = functools.partial(setattr, line, "baud")
     modem.on_stall = line.stall
     modem.on_spend = lambda state: device.meter.set("modem", state)

@@ -123,6 +123,35 @@ def test_the_wrong_password(at):
     assert at.read()[-2:] == ["~nak~", "NO CARRIER"]
 
 
+@pytest.mark.parametrize("only", ["IP", "IPV4V6"])
+def test_a_network_that_admits_one_type_of_context(at, only):
+    """27.007, 10.1.1: PDP_type."""
+    at.modem.modem.packet.admits = {only}
+    other = "IPV4V6" if only == "IP" else "IP"
+    assert at(f'AT+CGDCONT=1,"{other}","internet"') == ["OK"]
+    assert at("ATD*99#", 1.5) == ["NO CARRIER"]
+    assert at(f'AT+CGDCONT=1,"{only}","internet"') == ["OK"]
+    assert at("AT+CGDCONT?")[0] == f'+CGDCONT: 1,"{only}","internet"'
+    assert at("ATD*99#", 1.5)[0] == "CONNECT"
+
+
+def test_ipv6_alone_gives_the_chip_no_address(at):
+    at.modem.modem.packet.admits = {"IPV6"}
+    at('AT+CGDCONT=1,"IPV6","internet"')
+    assert at("ATD*99#", 1.5)[0] == "CONNECT"
+    at.modem.endpoint.write(b"~conf~")
+    at.world.run(0.5)
+    assert b"ack" not in at.modem.endpoint.read()
+    assert not at.modem.modem.packet.passes
+
+
+def test_a_peer_that_tells_of_no_name_server(online):
+    online.modem.modem.packet.name_server = "0.0.0.0"
+    online.modem.endpoint.write(b"~conf~")
+    online.world.run(0.1)
+    assert b"~ack 10.64.0.2 10.64.64.64 0.0.0.0~" in online.modem.endpoint.read()
+
+
 FIRMWARE = """
 import network, time
 from machine import UART
@@ -189,3 +218,96 @@ def test_ppp_as_the_port_has_it(world, tmp_path):
     world.expect("firmware", "down", within=1, active=0, **{"is": 0})
     world.expect("firmware", "back", within=4, ok=1)
     world.expect("firmware", "hung", within=4, ok=1)
+
+
+ENDING = """
+import asyncio, network, time
+from machine import UART
+
+uart = UART(2, baudrate=115200, tx=17, rx=16, rxbuf=1024)
+ppp = network.PPP(uart)
+
+
+def ask(text, ms=1500):
+    uart.write(text + "\\r")
+    time.sleep_ms(ms)
+    return uart.read() or b""
+
+
+def again():
+    try:
+        ppp.connect()
+    except OSError as error:
+        return error.args[0]
+    return 0
+
+
+time.sleep(15)
+ask('AT+CGDCONT=1,"IP","internet"')
+ask("ATD*99***1#")
+ppp.connect()
+time.sleep(2)
+print("@up is=%d" % ppp.isconnected())
+"""
+
+
+def ending(world, tmp_path, rest):
+    (tmp_path / "main.py").write_text(ENDING + rest)
+    bracelet = world.bracelet(firmware=tmp_path)
+    bracelet.modem.power(True)
+    bracelet.boot()
+    world.expect("firmware", "up", within=40, **{"is": 1})
+    return bracelet.modem
+
+
+def test_ppp_that_the_peer_ends_keeps_its_state_for_six_seconds(world, tmp_path):
+    """lwIP, fsm_rtermreq: until FSM_DEFTIMEOUT; and active(False) doesn't shorten it (ppp_close: ERR_INPROGRESS)."""
+    modem = ending(world, tmp_path, """
+while ppp.ifconfig()[0] != "0.0.0.0":
+    time.sleep_ms(50)
+print("@ended status=%d again=%d" % (ppp.status(), again()))
+ppp.active(False)
+time.sleep(5)
+print("@still status=%d again=%d" % (ppp.status(), again()))
+time.sleep(2)
+print("@over status=%d again=%d" % (ppp.status(), again()))
+""")
+    modem.packet.says_goodbye = True
+    world.call(modem.packet.lose)
+    world.expect("firmware", "ended", within=1, status=4, again=114)
+    world.expect("firmware", "still", within=6, status=4, again=114)
+    world.expect("firmware", "over", within=3, status=0, again=0)
+
+
+@pytest.mark.parametrize(("peer", "seconds"), [(True, 0), (False, 12)])
+def test_ppp_that_is_closed_in_order_waits_for_its_peer(world, tmp_path, peer, seconds):
+    """lwIP, terminate_layer: FSM_DEFMAXTERMREQS times FSM_DEFTIMEOUT (espressif/esp-idf#1666: over ten seconds)."""
+    modem = ending(world, tmp_path, """
+time.sleep(1)
+began = time.ticks_ms()
+ppp.disconnect()
+while ppp.status():
+    time.sleep_ms(50)
+print("@closed s=%d" % ((time.ticks_ms() - began + 500) // 1000))
+""")
+    if not peer:
+        world.call(lambda: setattr(modem, "mute", True))
+    world.expect("firmware", "closed", within=20, s=seconds)
+
+
+def test_ppp_that_is_left_while_it_connects_stays_for_twelve_seconds(world, tmp_path):
+    ending(world, tmp_path, """
+ppp.active(False)
+ask("")
+ppp.connect()
+print("@connecting status=%d" % ppp.status())
+ppp.config(stream=None)
+ppp.active(False)
+time.sleep(11)
+print("@still again=%d" % again())
+time.sleep(2)
+print("@over again=%d" % again())
+""")
+    world.expect("firmware", "connecting", within=3, status=3)
+    world.expect("firmware", "still", within=13, again=114)
+    world.expect("firmware", "over", within=3, again=0)
