@@ -58,8 +58,7 @@ class Bracelet:
         self._downlink = Downlink(state, self._on_down)
         self._wifi_up = None
         self._on_ppp_link = False
-        # False: the last who answered in the relay's place was not it; or that Wi-Fi led nowhere; or memory was short
-        self._genuine = True
+        self._genuine = True  # False: somebody else answered in the relay's place, that Wi-Fi led nowhere, or no memory
 
         self._parts = parts.Parts()
         self._final = False  # an Update is wanted that says so
@@ -292,10 +291,7 @@ class Bracelet:
     def _on_refused(self, what, reason):
         log.event("refused", what=what, reason=reason)
         self._genuine = False
-        if what == "tls":
-            self._route.refused()
-        elif what == "memory":
-            self._route.spare(self._clock.ms())
+        self._route.refused(what, self._clock.ms())
         self._on_network()
 
     def _on_modem(self, up):

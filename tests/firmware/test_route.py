@@ -198,6 +198,32 @@ EVENTS = st.lists(
 )
 
 
+def test_a_wifi_on_which_memory_was_short_has_time_for_three_more_tries_and_is_then_as_any_other():
+    way = Route(1)
+    way.joined(True, 0)
+    now = 0
+    for _ in range(route.SPARED):
+        now += route.BARREN_MS - 1
+        way.refused("memory", now)
+        way.step(now + 1, None, False, False)
+        assert not way.leave
+    way.refused("memory", now + 1)
+    way.step(now + route.BARREN_MS, None, False, False)
+    assert way.leave
+
+
+def test_a_connection_ends_the_count_of_these_tries():
+    way = Route(1)
+    way.joined(True, 0)
+    for now in range(0, 10 * route.BARREN_MS, route.BARREN_MS // 2):
+        way.refused("memory", now)
+        way.step(now + 1, None, True, False)
+    now += route.BARREN_MS - 1
+    way.refused("memory", now)
+    way.step(now + 2, None, False, False)
+    assert not way.leave
+
+
 @given(EVENTS)
 def test_whatever_happens_wifi_goes_first_and_no_session_outlives_its_proof(events):
     way, now, waiting, online = Route(1), 0, None, False

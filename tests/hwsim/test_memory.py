@@ -6,13 +6,17 @@ Named are issues of micropython/micropython, and files of it and of ESP-IDF.
 from __future__ import annotations
 
 import random
+import re
+import tomllib
 
 import pytest
 
 from hwsim import bench_memory
 from hwsim.board import CONFIGS, load
+from hwsim.budgets import BUDGETS
 from hwsim.scenario import actions
 from hwsim.world import memory
+from hwsim.world.bracelet import FIRMWARE
 from hwsim.world.memory import ENOBUFS, ENOMEM, KB, OWN, SPIRAM, STOCK, UNTRUSTED, Image, Memory, Pieces, image_of
 
 ALARM = 112 * KB + memory.UNCOUNTED  # of MicroPython's heap: the least in which a whole life works, as bench-heap says
@@ -161,6 +165,32 @@ def test_the_former_image_leaves_tls_none():
     assert connect(found) == ENOMEM
 
 
+def test_the_model_of_our_image_is_what_its_files_say():
+    folder = FIRMWARE / "image" / "TOCSIN_ESP32"
+    header, source = (folder / "mpconfigboard.h").read_text(), (folder / "areas.c").read_text()
+    first = re.search(r"MICROPY_GC_INITIAL_HEAP_SIZE \((\d+) \* 1024\)", header)
+    second = re.search(r"#define SECOND \((\d+) \* 1024\)", source)
+    assert first and second
+    assert OWN.areas == (int(first[1]) * KB, int(second[1]) * KB)
+    config = (folder / "sdkconfig.board").read_text().splitlines()
+    assert f"CONFIG_ESP_WIFI_STATIC_RX_BUFFER_NUM={OWN.rx_buffers}" in config
+    assert "CONFIG_MBEDTLS_SSL_KEEP_PEER_CERTIFICATE=n" in config and not OWN.keeps_certificate
+    used = [line for line in (folder / "mpconfigboard.cmake").read_text().splitlines() if not line.startswith("#")]
+    assert not any("sdkconfig.ble" in line for line in used)
+
+
+def test_the_firmware_knows_what_tls_needs():
+    """With so much free a refused certificate is believed: a connection takes no more, and our image leaves it."""
+    found = chip(OWN)
+    found.uses(ALARM)
+    for part in ("wifi", "station", "join", "socket"):
+        assert found.call("memory", part, [part, 0]) == 0
+    before = found.heap.total
+    assert found.call("memory", "wrap", ["tls", 0]) == found.call("memory", "shake", ["tls", 0]) == 0
+    need = re.search(r"^NEED = (\d+)", (FIRMWARE / "tocsin/links/shortage.py").read_text(), re.MULTILINE)
+    assert need and before - found.heap.total <= int(need[1]) <= before
+
+
 @pytest.mark.parametrize("board", sorted(file.stem for file in CONFIGS.glob("*.toml")))
 def test_each_board_has_room_for_an_alarm_and_its_connection(board):
     found = chip(image_of(load(board), False))
@@ -192,13 +222,13 @@ def test_a_month_of_reconnecting_leaves_the_memory_as_it_was():
     assert (found.heap.total, found.heap.largest) == kept
 
 
-def test_the_table_shows_it(monkeypatch):
+def test_the_table_shows_it():
     """The unmodified firmware on each image: ours works, the former finds no memory for TLS, PSRAM is ample."""
     own, stock, spiram = (bench_memory.measure(image) for image in (OWN, STOCK, SPIRAM))
     assert not any(moment.short for moment in own + spiram)
     assert any("wrap" in moment.short for moment in stock)
     assert all(moment.in_use <= moment.python for moment in own)
-    assert min(moment.free for moment in own) >= 4 * KB
+    assert min(moment.free for moment in own) >= tomllib.loads(BUDGETS.read_text())["heap"]["beside_free"]
     assert min(moment.free for moment in spiram) > 1000 * KB
 
 

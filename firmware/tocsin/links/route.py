@@ -49,13 +49,12 @@ class Route:
         self.wifi = wifi
         self._fed_at = now
 
-    def refused(self):
-        """Somebody else answered in the broker's place."""
-        self._fed_at -= BARREN_MS * self._patience
-
-    def spare(self, now):
-        """A connection failed here, and not by the Wi-Fi's fault: it has time for another try, some times in a row."""
-        if self._spared < SPARED:
+    def refused(self, what="tls", now=0):
+        """Somebody else answered in the broker's place. Or ("memory") it is not the Wi-Fi's fault, which then has time
+        for another try, some times in a row."""
+        if what == "tls":
+            self._fed_at -= BARREN_MS * self._patience
+        elif what == "memory" and self._spared < SPARED:
             self._spared += 1
             self._fed_at = now
 
