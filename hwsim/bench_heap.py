@@ -3,7 +3,7 @@
 Two figures, because one doesn't follow from the other. What is *in use* at a moment is what a collection leaves. The
 *smallest* heap is one in which a whole life still succeeds: provisioned, armed, connected, an alarm with Updates over
 MQTT and one by SMS, with their receipts; it has room also for what is thrown away, in the pieces that are free.
-It measures the heap of MicroPython; what the ESP32's own libraries take beside it, for Wi-Fi and TLS, is not modelled.
+What the ESP32's own libraries take beside it, for Wi-Fi and TLS, is in bench_memory.py.
 """
 
 from __future__ import annotations
@@ -114,10 +114,16 @@ def measure() -> dict[str, int]:
 
 def main(json: bool) -> int:
     """Print the figures, for people or as one JSON object."""
+    from hwsim import bench_memory
+
     found = measure()
     if json:
-        click.echo(dumps(found | {"bits": toolchain.word_bits(tuple(toolchain.micropython()))}))
+        bits = toolchain.word_bits(tuple(toolchain.micropython()))
+        click.echo(dumps(found | {"bits": bits, "images": bench_memory.as_json()}))
     else:
         for name, octets in found.items():
             click.echo(f"{name:10}{octets / 1024:7.1f} KB")
+        click.echo()
+        for line in bench_memory.table():
+            click.echo(line)
     return 0

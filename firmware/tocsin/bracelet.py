@@ -54,7 +54,8 @@ class Bracelet:
         self._downlink = Downlink(state, self._on_down)
         self._wifi_up = None
         self._on_ppp_link = False
-        self._genuine = True  # False: the last who answered in the relay's place was not it; or that Wi-Fi led nowhere
+        # False: the last who answered in the relay's place was not it; or that Wi-Fi led nowhere; or memory was short
+        self._genuine = True
 
         self._battery = parts.build("battery", board.get("battery"), self._on_battery_ending)
         self._final = False  # an Update is wanted that says so
@@ -231,6 +232,8 @@ class Bracelet:
         self._genuine = False
         if what == "tls":
             self._route.refused()
+        elif what == "memory":
+            self._route.spare(self._clock.ms())
         self._on_network()
 
     def _on_modem(self, up):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hwsim.scenario import chip, modem_actions, supply, wearer
+from hwsim.scenario import chip, memory, modem_actions, supply, wearer
 from hwsim.scenario.vocabulary import ACTIONS, Action, ActionError, Parameter, Value, check, do
 from hwsim.scenario.vocabulary import action as _action
 from hwsim.scenario.vocabulary import seconds as _seconds
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from hwsim.rig import Rig
 
 __all__ = [
-    "ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "chip", "do", "modem_actions", "supply",
-    "wearer",
+    "ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "chip", "do", "memory", "modem_actions",
+    "supply", "wearer",
 ]  # fmt: skip
 
 DAY_S = 86400

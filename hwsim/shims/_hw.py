@@ -40,10 +40,12 @@ rtc_us = 0  # what the RTC shows, in us since 2000, minus now, but for what its 
 asleep = False  # lightly: octets that come on a line now are lost
 changes = 0  # counts what may make a stream ready: as long as it stands still, none has become so
 
+RESERVE = 4096  # octets
 FRAME = 16384  # octets; taken at boot, because later the heap of the firmware may have no such stretch
 
 _link = None
 _frame = bytearray(FRAME)
+_reserve = bytearray(RESERVE)
 _out = []
 _queue = []
 _later = []  # events with a time to come, in its order
@@ -106,13 +108,27 @@ def _receive():
         try:
             return ujson.loads(memoryview(_frame)[:size])
         except MemoryError:
-            gc.collect()
-            return ujson.loads(memoryview(_frame)[:size])
+            return _with_reserve(size)
     except MemoryError:
         # A firmware may catch this and go on, but the world thinks that it has the frame.
         sys.stdout.write("hwsim: no memory for a frame of %d octets: use a larger heap\n" % size)
         _link.close()
         raise SystemExit
+
+
+def _with_reserve(size):
+    # The heap of the firmware has no stretch for the texts of a frame: the shims have kept one.
+    global _reserve
+    _reserve = None
+    gc.collect()
+    try:
+        return ujson.loads(memoryview(_frame)[:size])
+    finally:
+        gc.collect()
+        try:
+            _reserve = bytearray(RESERVE)
+        except MemoryError:
+            pass  # the next frame may find room elsewhere
 
 
 def on(device, handler):

@@ -82,8 +82,12 @@ class PPP:
         self._in = b""
         self._ends = None
         _hw.post("ppp", "down")
+        if state == _INACTIVE:
+            _hw.post("memory", "give", "ppp")
 
     def connect(self, *, security=SEC_NONE, user=None, key=None):
+        if self._state < _ACTIVE and _hw.call("memory", "ppp", "ppp", 0):
+            raise OSError("pppos_create failed")
         self.active(True)
         if self._state in (_CONNECTING, _CONNECTED):
             raise OSError(uerrno.EALREADY)

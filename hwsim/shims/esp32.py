@@ -74,7 +74,8 @@ class Partition:
 
 
 def idf_heap_info(capabilities):
-    return [(166000, 110000, 65536, 90000)]
+    # Of each piece: octets, free ones, the longest stretch of these, the fewest that were ever free.
+    return [tuple(piece) for piece in _hw.call("memory", "info")]
 
 
 def _rtc_pin(pin):

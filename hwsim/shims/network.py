@@ -4,6 +4,8 @@ address, also after a connect() and an active().
 Not modelled: access point mode, IPv6, power saving.
 """
 
+import gc
+
 import _hw
 
 STA_IF = 0
@@ -42,6 +44,12 @@ def __getattr__(name):
     return PPP
 
 
+def _need(what, allocated=0):
+    # Memory of the chip's, as the port says that there is none (network_common.c, ESP_ERR_NO_MEM).
+    if _hw.call("memory", what, what, allocated):
+        raise OSError("WiFi Out of Memory")
+
+
 class WLAN:
     IF_STA = STA_IF
     IF_AP = AP_IF
@@ -55,6 +63,7 @@ class WLAN:
         if interface != STA_IF:
             raise OSError("only the station interface is simulated")
         if cls._station is None:
+            _need("wifi", gc.mem_alloc())  # esp_wifi_init
             cls._station = super().__new__(cls)
             cls._station._active = False
             cls._station._connected = cls._station._requested = False
@@ -70,6 +79,8 @@ class WLAN:
     def _event(self, event):
         self._connected = event[1] == STAT_GOT_IP
         self._reason = 0 if self._connected else event[1]
+        # The driver comes back by itself, too.
+        _hw.post("memory", "join" if self._connected else "give", "join")
         self._addresses = tuple(event[2])
 
     def active(self, on=None):
@@ -77,6 +88,11 @@ class WLAN:
         if on is None:
             return self._active
         if bool(on) != self._active:
+            if on:
+                _need("station")
+            else:
+                _hw.post("memory", "give", "station")
+                _hw.post("memory", "give", "join")
             self._active = bool(on)
             _hw.post("wifi", "active", self._active)
         return self._active
@@ -84,6 +100,7 @@ class WLAN:
     def connect(self, ssid=None, key=None, *, bssid=None):
         if not self._active:
             raise OSError("STA must be active")
+        _need("join")
         self._ssid = ssid or self._ssid
         if not _hw.call("wifi", "connect", self._ssid, key):
             raise OSError("Wifi Internal Error")
@@ -93,6 +110,7 @@ class WLAN:
         if not self._active:
             raise OSError("Wifi Not Started")
         self._requested = False
+        _hw.post("memory", "give", "join")
         _hw.post("wifi", "disconnect")
 
     def isconnected(self):

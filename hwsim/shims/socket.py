@@ -90,6 +90,9 @@ class socket(io.IOBase):
     def connect(self, address):
         if self._state != _NEW:
             raise OSError(uerrno.EALREADY if self._state == _CONNECTING else uerrno.EISCONN)
+        code = _hw.call("memory", "socket", self._device, 0)
+        if code:
+            raise OSError(code)
         self._state = _CONNECTING
         _hw.post("net", "connect", self._device, address[0], address[1])
         if not self._block_until(lambda: self._state == _OPEN or self._error):
@@ -230,6 +233,7 @@ class socket(io.IOBase):
         if self._state != _CLOSED:
             if self._state != _NEW or self._udp:
                 _hw.post("net", "close", self._device)
+                _hw.post("memory", "give", self._device)
             self._state = _CLOSED
             _hw.forget(self._device)
 

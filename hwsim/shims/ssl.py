@@ -2,8 +2,10 @@
 
 Certificates are valid or not by the board's RTC, as on the ESP32 (its build checks dates against its own clock). The
 host's library also checks against the host's clock and can't be told otherwise, so a certificate must be valid by both.
+The library's own memory is the host's; what it would take on the chip, and whether that has it, says world/memory.py.
 """
 
+import gc
 import io
 from time import mktime
 
@@ -20,10 +22,15 @@ PROTOCOL_TLS_SERVER = tls.PROTOCOL_TLS_SERVER
 MBEDTLS_VERSION = tls.MBEDTLS_VERSION
 
 
-# A second TLS socket finds no memory on an ESP32: each takes 16 + 4 KB of buffers and some 15 KB for its handshake out
-# of what Wi-Fi leaves (micropython issues 5303 and 8940). The chip says so with ENOMEM.
-_SOCKETS = 1
 _opened = 0
+
+
+def _raise(code):
+    # An error of mbedTLS as the port raises it (extmod/modtls_mbedtls.c, mbedtls_raise_error).
+    if code == 1:
+        raise ValueError("The certificate is not correctly signed by the trusted CA\n")
+    if code:
+        raise OSError(code)
 
 
 def _element(der, at):
@@ -148,25 +155,55 @@ class _Stream(io.IOBase):
 class _SSLSocket(io.IOBase):
     def __init__(self, context, sock, server_side, handshake, hostname):
         global _opened
-        if _opened >= _SOCKETS:
-            raise OSError(uerrno.ENOMEM)
+        _opened += 1
+        self._memory = "tls%d" % _opened  # its name in world/memory.py
+        self._shaking = None
+        gc.collect()
+        _raise(_hw.call("memory", "wrap", self._memory, gc.mem_alloc()))
         self._context = context
         self._sock = sock
         self._closed = False
         self._poll = uselect.poll()
         self._own = None
-        self._own = self._guard(
-            context._own.wrap_socket,
-            _Stream(sock),
-            server_side=server_side,
-            do_handshake_on_connect=handshake,
-            server_hostname=hostname,
-        )
-        _opened += 1
+        try:
+            if handshake:
+                self._begin()
+            self._own = self._guard(
+                context._own.wrap_socket,
+                _Stream(sock),
+                server_side=server_side,
+                do_handshake_on_connect=handshake,
+                server_hostname=hostname,
+            )
+        except BaseException:
+            _hw.post("memory", "give", self._memory)
+            raise
+        if handshake:
+            self._shaken()
         self._poll.register(self._own, 0)
         # The host's poll sleeps for a millisecond of wall time before it looks at what isn't a file descriptor, unless
         # a descriptor is ready: the link always is.
         self._poll.register(_hw.link(), uselect.POLLOUT)
+
+    def _begin(self):
+        # The handshake takes memory of its own, from its first octet on until it is through.
+        self._shaking = True
+        code = _hw.call("memory", "shake", self._memory, 0)
+        if code:
+            self.close()
+            _raise(code)
+
+    def _shaken(self):
+        self._shaking = False
+        _hw.post("memory", "shaken", self._memory)
+
+    def _pass(self, function, *args):
+        if self._shaking is None:
+            self._begin()
+        done = self._guard(function, *args)
+        if self._shaking and done is not None:
+            self._shaken()
+        return done
 
     def _guard(self, function, *args, **kw):
         try:
@@ -199,18 +236,18 @@ class _SSLSocket(io.IOBase):
         self._sock.settimeout(seconds)
 
     def read(self, n=-1):
-        return self._guard(self._own.read, n)
+        return self._pass(self._own.read, n)
 
     recv = read
 
     def readinto(self, *args):
-        return self._guard(self._own.readinto, *args)
+        return self._pass(self._own.readinto, *args)
 
     def readline(self):
-        return self._guard(self._own.readline)
+        return self._pass(self._own.readline)
 
     def write(self, data):
-        return self._guard(self._own.write, data)
+        return self._pass(self._own.write, data)
 
     send = write
 
@@ -221,12 +258,12 @@ class _SSLSocket(io.IOBase):
         return self._own.getpeercert(binary)
 
     def close(self):
-        global _opened
-        if self._own is not None and not self._closed:
+        if not self._closed:
             self._closed = True
-            _opened -= 1
-            self._own.close()
-            self._sock.close()
+            _hw.post("memory", "give", self._memory)
+            if self._own is not None:
+                self._own.close()
+                self._sock.close()
 
 
 def wrap_socket(sock, server_side=False, key=None, cert=None, cert_reqs=CERT_NONE, cadata=None, server_hostname=None,

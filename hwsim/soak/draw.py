@@ -129,6 +129,7 @@ FAULTS: Mapping[str, Fault] = {
     "divider_broken": Fault(1, _LONG, lambda draw: {"percent": draw.choice((0, 2, 60, 130, 200))}),
     "wifi_busy": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 0.5, 60), 1)}),
     "wifi_absent_first": Fault(1, _LONG, lambda draw: {"on": True}),
+    "memory_tight": Fault(1, _LONG, lambda draw: {"free_kb": draw.randint(0, 50)}),
 }  # fmt: skip
 
 # What ends a fault by the same action with another argument, where that is not its default or the action is a setting.

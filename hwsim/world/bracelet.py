@@ -12,6 +12,7 @@ from hwsim.world.chip import ROMFS
 from hwsim.world.device import Device, part_suffix
 from hwsim.world.gnss import Gnss, Track
 from hwsim.world.link import LOADED, as_files
+from hwsim.world.memory import Memory, image_of
 from hwsim.world.modem_gnss import AtLine, Receiver
 from hwsim.world.modem_ports import on_uart
 from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch, Strap
@@ -53,6 +54,7 @@ class Bracelet(Device):
 
     def _wire(self, suffix: str, track: Track | None) -> None:
         board = self.board
+        self.memory = Memory(self, image_of(board, self._loaded))
         self.button = Button(self, f"button{suffix}", board["button"]["pin"], board["button"]["active_low"])
         self.strap: Strap | None = None
         if "strap" in board.sections:

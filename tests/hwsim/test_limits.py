@@ -96,12 +96,12 @@ def test_a_second_tls_socket_finds_no_memory_until_the_first_is_closed(world, fi
             return context.wrap_socket(raw, server_hostname="echo.test")
         first = connect()
         try:
-            connect()
+            second = connect()
         except OSError as error:
             print("@second error=%s" % errno.errorcode[error.errno])
         first.close()
         first.close()
-        connect()
+        third = connect()
         print("@third")
         try:
             connect()

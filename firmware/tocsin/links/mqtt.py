@@ -14,7 +14,7 @@ from asyncio import core
 
 from tocsin import aio, log
 from tocsin.links import mqtt_codec as codec
-from tocsin.links import resolver
+from tocsin.links import resolver, shortage
 
 CONNECT_MS = 20000  # to be connected, proved genuine and greeted
 ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
@@ -153,8 +153,11 @@ class Mqtt:
                 await self._session()
             except Refused as error:
                 self._on_refused(error.args[0], error.args[1])
-            except (OSError, ValueError, EOFError, asyncio.TimeoutError) as error:
-                log.event("failed", path="mqtt", reason=log.reason(error))
+            except (OSError, ValueError, EOFError, MemoryError, asyncio.TimeoutError) as error:
+                if shortage.short(error):
+                    self._on_refused("memory", log.reason(error))
+                else:
+                    log.event("failed", path="mqtt", reason=log.reason(error))
             tries = 0 if self._clock.ms() - started > 60000 else min(tries + 1, 8)
             pause = min(PAUSE_MS << tries, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
             await aio.wait(self._wake, pause - (pause >> 1) * self._random_byte() // 255)
@@ -232,7 +235,8 @@ class Mqtt:
             if error.args[0] not in (115, 119):  # EINPROGRESS on unix and on the ESP32
                 raise
         await _writable(raw)
-        gc.collect()  # TLS needs large pieces
+        gc.collect()  # also what the last connection held of ESP-IDF's memory
+        room = shortage.room()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_mode = ssl.CERT_REQUIRED
         try:
@@ -244,11 +248,13 @@ class Mqtt:
             self._stream.write(codec.connect(self._client, self._user, self._password, KEEPALIVE_S, self.will()))
             await self._stream.drain()
         except OSError as error:
-            if error.args and isinstance(error.args[0], int) and error.args[0] < _TLS_ERROR:
-                raise Refused("tls", str(-error.args[0]))
+            code = error.args[0] if error.args else 0
+            if isinstance(code, int) and code < _TLS_ERROR and not shortage.short(error):
+                raise Refused("tls" if room else "memory", str(-code))
             raise
         except ValueError:  # how MicroPython tells that the certificate is not good; the text names names
-            raise Refused("tls", "certificate")
+            # mbedTLS takes a signature that it had no memory to check for a wrong one.
+            raise Refused("tls" if room else "memory", "certificate")
         await self._greet()
         self._found = address
 
@@ -281,7 +287,7 @@ class Mqtt:
                 if not data:
                     break
                 self._take(self._decoder.feed(data))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             log.event("failed", path="mqtt", reason=log.reason(error))
         self._broken.set()
 
@@ -322,7 +328,7 @@ class Mqtt:
                     await self._stream.drain()
                 self._written.clear()
                 await self._written.wait()
-        except OSError:
+        except (OSError, MemoryError):
             self._broken.set()
 
     async def _mind(self):

@@ -15,6 +15,7 @@ QUIET_MS = 30000  # for a connection to the broker, while nothing does
 AGAIN_MS = 2000  # after a session that was good, or had to make room
 BARREN_MS = 20000  # so long is a Wi-Fi kept that brings no connection: a name, a handshake and one repetition of each
 BARREN_WAITING_MS = 12000  # while something waits
+SPARED = 3  # tries that failed for want of memory; then mobile data gets its turn, which needs less of it than Wi-Fi
 BACKOFF_MS = 30000  # after one that was not: doubled each time
 BACKOFF_MAX_MS = 600000
 BACKOFF_WAITING_MS = 120000  # while something waits
@@ -28,6 +29,7 @@ class Route:
     def __init__(self, patience=0):
         self.wifi = None
         self.leave = False
+        self._spared = 0
         self._patience = patience
         self._fed_at = 0  # of the Wi-Fi that is up: when it last carried a connection to the broker, at first its begin
         self.wanted = False
@@ -50,6 +52,12 @@ class Route:
     def refused(self):
         """Somebody else answered in the broker's place."""
         self._fed_at -= BARREN_MS * self._patience
+
+    def spare(self, now):
+        """A connection failed here, and not by the Wi-Fi's fault: it has time for another try, some times in a row."""
+        if self._spared < SPARED:
+            self._spared += 1
+            self._fed_at = now
 
     def texted(self, now):
         """The network took an SMS: its receipt would come by SMS as well."""
@@ -102,6 +110,7 @@ class Route:
     def _feed(self, now, waiting, connected):
         if connected:
             self._fed_at = now
+            self._spared = 0
         elif self._patience:
             self.at = self._fed_at + BARREN_MS * self._patience
             if waiting is not None:

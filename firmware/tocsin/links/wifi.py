@@ -12,7 +12,8 @@ import time
 
 import network
 
-from tocsin import aio
+from tocsin import aio, log
+from tocsin.links import shortage
 
 JOIN_MS = 15000
 SCAN_MS = 8000  # by then a network in reach is joined: what status() still says is true of this one, too
@@ -89,7 +90,9 @@ class Wifi:
             self._on_state(False)
             while True:
                 await asyncio.sleep_ms(3600000)
-        self._wlan.active(True)
+        while not self._switch_on():
+            self._on_state(False)
+            await asyncio.sleep_ms(PAUSE_MAX_MS)
         pause = PAUSE_MS
         while True:
             networks = self._networks
@@ -113,6 +116,14 @@ class Wifi:
             hurried = await aio.wait(self._hurry, pause)
             pause = PAUSE_MS if hurried else min(pause * 2, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
 
+    def _switch_on(self):
+        try:
+            self._wlan.active(True)
+        except OSError as error:  # no memory
+            log.event("failed", path="net", reason=log.reason(error))
+            return False
+        return True
+
     async def _join(self, ssid, key):
         for _ in range(TRIES):
             self._let_go()
@@ -120,7 +131,9 @@ class Wifi:
             try:
                 self._wlan.connect(ssid, key)
                 break
-            except (OSError, RuntimeError):  # the driver is still busy
+            except (OSError, RuntimeError) as error:  # the driver is still busy
+                if shortage.short(error):
+                    return False
                 await asyncio.sleep_ms(LOOK_MS)
         # Without an address status() may be the last network's: it counts when it is new, or has stood for long.
         now = False
