@@ -94,7 +94,11 @@ _SCHEMA: dict[str, dict[str, Key]] = {
         "hold": Key("pins"),
     },
 }
-_SCHEMA["power"] = {"capacity_mah": Key("int", True, 10, 100_000), "usb_replaces_cell": Key("bool")} | {
+_SCHEMA["power"] = {
+    "capacity_mah": Key("int", True, 10, 100_000),
+    "usb_replaces_cell": Key("bool"),
+    "asleep_ua": Key("int", False, 0, 3_000_000),
+} | {
     f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states
 }
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")
@@ -127,6 +131,12 @@ class Board:
         """Of its cell; None when the board doesn't say."""
         capacity: int | None = self.sections.get("power", {}).get("capacity_mah")
         return capacity
+
+    @property
+    def asleep_ua(self) -> int | None:
+        """Of the whole board, chip and modem asleep, as its maker measured; None when the file doesn't say."""
+        ua: int | None = self.sections.get("power", {}).get("asleep_ua")
+        return ua
 
     @property
     def family(self) -> Family:

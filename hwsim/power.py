@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from hwsim import plot_power
+from hwsim.board import load
 from hwsim.currents import UAS_PER_MAH, Currents, current, estimated
 from hwsim.rig import Rig
 from hwsim.world import Track, World
@@ -59,6 +60,17 @@ def cost(times: Times, currents: Currents) -> Cost:
         lines.append(Line(part, state, us / whole[part], ua / 1000, mah_a_day, estimated(currents, part, state)))
     lines.sort(key=lambda line: (-line.mah_a_day, line.part, line.state))
     return Cost(lines, sum(line.mah_a_day for line in lines), charge // 1_000_000)
+
+
+ASLEEP = {"processor": "deep_sleep", "wifi": "off", "modem": "off", "gnss": "off", "led": "off", "haptic": "off"}
+
+
+def with_makers_sleep(cost: Cost, currents: Currents, asleep_ua: int) -> float:
+    """mAh a day when the board takes `asleep_ua` in deep sleep, as its maker measured with the modem off, in place of
+    the sum of its parts."""
+    asleep = sum(line.share for line in cost.lines if (line.part, line.state) == ("processor", "deep_sleep"))
+    more_ua = asleep_ua - sum(current(currents, part, state) for part, state in ASLEEP.items())
+    return cost.mah_a_day + asleep * 24 * more_ua / 1000
 
 
 def _since(before: Times, after: Times) -> dict[tuple[str, str], int]:
@@ -109,6 +121,9 @@ def main(board: str, hours: float, plot: Path | None, json: bool) -> int:
     """Print what a day costs, for people or as one JSON object."""
     idle, alarm, capacity = measure(board, hours, plot)
     days = capacity / idle.mah_a_day if capacity else None
+    wired = load(board)
+    makers = None if wired.asleep_ua is None else with_makers_sleep(idle, wired.currents, wired.asleep_ua)
+    makers_days = capacity / makers if capacity and makers else None
     alarm_mah = alarm.mah_a_day / 24
     if json:
         report = {
@@ -118,6 +133,11 @@ def main(board: str, hours: float, plot: Path | None, json: bool) -> int:
             "alarm": {"lines": [vars(line) for line in alarm.lines], "mah_an_hour": round(alarm_mah, 2)},
             "capacity_mah": capacity,
             "days_per_charge": None if days is None else round(days, 2),
+            "makers": None if makers is None else {
+                "asleep_ua": wired.asleep_ua,
+                "mah_a_day": round(makers, 2),
+                "days_per_charge": None if makers_days is None else round(makers_days, 2),
+            },
         }
         print(dumps(report))
         return 0
@@ -127,7 +147,11 @@ def main(board: str, hours: float, plot: Path | None, json: bool) -> int:
     print(f"an alarm, its first hour: {alarm_mah:.1f} mAh")
     _table(alarm.lines)
     if days is not None:
-        print(f"\na charge of {capacity} mAh lasts {days:.1f} days without an alarm")
+        print(f"\na charge of {capacity} mAh lasts {days:.1f} days without an alarm, by the data sheets of the parts")
+    if makers_days is not None:
+        sheet = sum(current(wired.currents, part, state) for part, state in ASLEEP.items())
+        print(f"with the {wired.asleep_ua} uA that its maker measured asleep ({sheet} uA by the data sheets): "
+              f"{makers:.1f} mAh a day, {makers_days:.1f} days")  # fmt: skip
     if plot:
         print(f"plot: {plot}")
     return 0

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hwsim.rig import Rig
 
 __all__ = [
-    "ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "chip", "do", "memory", "modem_actions", "receiver",
-    "starts", "supply", "wearer",
+    "ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "chip", "do", "memory", "modem_actions",
+    "receiver", "starts", "supply", "wearer",
 ]  # fmt: skip
 
 DAY_S = 86400

@@ -16,13 +16,13 @@ ABSENT = ["not-here", "some-key"]
 _ON = Parameter(bool, "true: begins, false: ends", True)
 
 
-@action("power", "adc_uncalibrated", on=_ON)
+@action("battery", "adc_uncalibrated", on=_ON)
 def adc_uncalibrated(rig: Rig, on: bool) -> None:
     """the chip's fuses hold no calibration for its converter: the battery can't be measured"""
     rig.bracelet.battery.calibrated = not on
 
 
-@action("power", "divider_broken", percent=Parameter(int, "of the voltage that gets through", 0, 0, 200, "%"))
+@action("battery", "divider_broken", percent=Parameter(int, "of the voltage that gets through", 0, 0, 200, "%"))
 def divider_broken(rig: Rig, percent: int) -> None:
     """a resistor of the battery's divider comes off"""
     rig.bracelet.battery.divider = percent * 10

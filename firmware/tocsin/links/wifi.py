@@ -131,10 +131,9 @@ class Wifi:
             try:
                 self._wlan.connect(ssid, key)
                 break
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError) as error:  # the driver is still busy
                 if shortage.short(error):
                     return False
-                # The driver is still busy.
                 await asyncio.sleep_ms(LOOK_MS)
         # Without an address status() may be the last network's: it counts when it is new, or has stood for long.
         now = False
