@@ -63,6 +63,8 @@ class Choice:
     def failed(self):
         """Its modules can't be loaded: those of the image before it, or at last those flashed by cable, are to be."""
         if not self.number:
+            if machine.reset_cause() == machine.DEEPSLEEP_RESET:  # it was not checked: the next start does that
+                machine.reset()
             return False
         number, self.number = self.number, 0
         if number != self._used:

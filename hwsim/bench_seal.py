@@ -9,6 +9,7 @@ collection, so the ratios and the octets say more than the microseconds.
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 from json import dumps, loads
 from pathlib import Path
@@ -19,7 +20,7 @@ from hwsim.toolchain import micropython
 FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
 VARIANTS = {"native": "native code", "fallback": "big integers", "double_and_add": "double-and-add"}
 
-# Runs in MicroPython.
+# Runs in MicroPython. ALONE: only native code.
 _SCRIPT = """
 import gc, json, sys, time
 from tocsin import envelope
@@ -76,10 +77,10 @@ def measure(base, sha512, runs):
 KID, RELAY, CHAIN_KEY = bytes(4), bytes(8), bytes(32)
 PAYLOAD = envelope.alarm_payload(24, 0, 0, 1767225600, 87, (597700000, -438501234, 12, 3, 34, 14, 87), None, 1000)
 signer = ed25519.Signer(bytes(range(32)))
-found = {
-    "fallback": measure(curve_plain.base, sha512_plain.sha512, 20),
-    "double_and_add": measure(double_and_add, sha512_plain.sha512, 5),
-}
+found = {}
+if not ALONE:
+    found["fallback"] = measure(curve_plain.base, sha512_plain.sha512, 20)
+    found["double_and_add"] = measure(double_and_add, sha512_plain.sha512, 5)
 try:
     from tocsin.crypto import curve_viper, sha512_viper
     found["native"] = measure(curve_viper.base, sha512_viper.sha512, 50)
@@ -89,16 +90,36 @@ print(json.dumps({"variants": found, "word_bits": 64 if sys.maxsize >> 32 else 3
 """
 
 
-def measure() -> dict[str, Any]:
-    """Cost of each variant, and how many times cheaper it is than double-and-add."""
+def _run(firmware: Path, *, alone: bool) -> Any:
     done = subprocess.run(
-        [*micropython(), "-X", "heapsize=64m", "-c", _SCRIPT],
-        env={**os.environ, "MICROPYPATH": f"{FIRMWARE}:.frozen"},
+        [*micropython(), "-X", "heapsize=64m", "-c", f"ALONE = {alone}\n{_SCRIPT}"],
+        env={**os.environ, "MICROPYPATH": f"{firmware}:.frozen"},
         stdout=subprocess.PIPE,
         check=True,
         timeout=120,
     )
-    report: dict[str, Any] = loads(done.stdout)
+    return loads(done.stdout)
+
+
+def against(other: Path, pairs: int) -> dict[str, Any]:
+    """Time of a seal with native code, this firmware's over another's. They run in turn, so that a busy machine slows
+    both; the median of the pairs counts."""
+    ratios, allocated = [], {}
+    for _ in range(pairs):
+        took = {}
+        for place in (FIRMWARE, other):
+            native = _run(place, alone=True)["variants"]["native"]
+            took[place], allocated[place] = native["us"], native["allocated"]
+        ratios.append(took[FIRMWARE] / took[other])
+    return {
+        "ratio": round(statistics.median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
+        "allocated": allocated[FIRMWARE], "other_allocated": allocated[other],
+    }  # fmt: skip
+
+
+def measure() -> dict[str, Any]:
+    """Cost of each variant, and how many times cheaper it is than double-and-add."""
+    report: dict[str, Any] = _run(FIRMWARE, alone=False)
     plain = report["variants"]["double_and_add"]
     for variant in report["variants"].values():
         variant["times_faster"] = round(plain["us"] / variant["us"], 2)
@@ -106,8 +127,17 @@ def measure() -> dict[str, Any]:
     return report
 
 
-def main(json: bool) -> int:
-    """Print the comparison, for people or as one JSON object."""
+def main(json: bool, other: Path | None = None, pairs: int = 15) -> int:
+    """Print the comparison, for people or as one JSON object; with `other` that with another firmware's folder."""
+    if other is not None:
+        found = against(other, pairs)
+        print(
+            dumps(found)
+            if json
+            else "time: {ratio} of the other's (median; {lowest} to {highest}), allocated: "
+            "{allocated} octets, the other {other_allocated}".format(**found)
+        )
+        return 0
     report = measure()
     if json:
         print(dumps(report))

@@ -64,11 +64,19 @@ def show_toolchain(bits: str | None) -> None:
 
 @main.command("bench-seal")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def bench_seal(as_json: bool) -> None:
-    """Measure what sealing one alarm message costs the firmware, against plain double-and-add."""
+@click.option(
+    "--against", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="Compare native code with that of another firmware's folder, in turn, and print the median ratio.",
+)
+@click.option("--pairs", default=15, show_default=True, help="How often, with --against.")
+def bench_seal(as_json: bool, against: Path | None, pairs: int) -> None:
+    """Measure what sealing one alarm message costs the firmware, against plain double-and-add.
+
+    With HWSIM_BITS=32 in the 32-bit interpreter, whose words are those of the chip.
+    """
     from hwsim import bench_seal
 
-    sys.exit(bench_seal.main(as_json))
+    sys.exit(bench_seal.main(as_json, against, pairs))
 
 
 @main.command("soak")

@@ -71,7 +71,7 @@ def _of_order_8() -> Point:
     raise AssertionError
 
 
-TORSION = [times(i, _of_order_8()) for i in range(8)]  # all points of small order; i and 8 - i are each other's negative
+TORSION = [times(i, _of_order_8()) for i in range(8)]  # all points of small order; i and 8 - i: each other's negative
 
 
 def small(p: Point) -> bool:

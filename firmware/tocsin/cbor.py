@@ -41,7 +41,7 @@ def encode(obj):
     if isinstance(obj, int):
         return _head(0, obj) if obj >= 0 else _head(1, -1 - obj)
     if isinstance(obj, (bytes, bytearray)):
-        return _head(2, len(obj)) + bytes(obj)
+        return _head(2, len(obj)) + obj
     if isinstance(obj, str):
         obj = obj.encode()
         return _head(3, len(obj)) + obj

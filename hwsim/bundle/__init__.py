@@ -1,8 +1,9 @@
 """Signed bundles: one file with a version of the firmware, made by whoever releases it, checked by every bracelet.
 
 A bundle is 1024 octets of header and the ROMFS image (hwsim/mpy.py) of one kind of processor, as both lie in a slot of
-the bracelet's flash; on a stock image the first program lies there so, too, but signed by nobody. The header is "TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2)
-with Ed25519 (RFC 9864) over the manifest, in deterministic CBOR (RFC 8949, 4.2.1):
+the bracelet's flash. On a stock image the first program is one, too, but signed by nobody. The header is "TCNB", the
+length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2) with Ed25519 (RFC 9864) over the manifest, in
+deterministic CBOR (RFC 8949, 4.2.1):
 
     [format: 1, version, processor, size of the image in octets, its SHA-256]
 
@@ -89,8 +90,8 @@ def sign(version: int, number: int, image: bytes, key: SigningKey) -> bytes:
 
 
 def unsigned(version: int, number: int, image: bytes) -> bytes:
-    """The same for the first image of a bracelet, which comes by cable and which nothing is asked about but whether it is
-    whole: no key vouches for it, and no bracelet installs it as an update."""
+    """The same for the first image of a bracelet, which comes by cable and of which only matters whether it is whole:
+    no key vouches for it, and no bracelet installs it as an update."""
     return _around(version, number, image, lambda _: bytes(_SIGNATURE))
 
 

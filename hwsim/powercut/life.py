@@ -24,7 +24,7 @@ LIVES = {
     "sms": "by SMS, without Wi-Fi",
     "worn": "by MQTT, with a journal whose flash is worn out, so that NVS has to do",
     "update": "a new version is installed, tried and kept, then an alarm by MQTT",
-    "files": "the same with the firmware in files, on a stock image of MicroPython",
+    "files": "the same with the firmware in bundles, on a stock image of MicroPython",
 }
 # A walk through Tiergarten, drawn: what the receiver says never stands still for long.
 TRACK = Track([(0, 52.5145731, 13.3500937, 34), (900, 52.5162743, 13.3771925, 36)])

@@ -90,7 +90,8 @@ def refuse_small(heap: int, port: str) -> None:
         raise Trouble(
             f"MicroPython at {port} has {heap >> 10} KB of heap, and the firmware in its heap needs "
             f"{_FILES_HEAP >> 10} KB: its PSRAM is missing or not found, or the image was built without it; see "
-            "[image] in the board file, or build firmware/image/TOCSIN_ESP32, which needs none, and run this with --image FILE --from-start"
+            "[image] in the board file, or build firmware/image/TOCSIN_ESP32, which needs none, and run this with "
+            "--image FILE --from-start"
         )
 
 

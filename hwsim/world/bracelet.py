@@ -34,8 +34,8 @@ class Bracelet(Device):
         self, world: World, name: str, board: str | Path, firmware: str | Path | None, flash: str | Path, phone: str,
         track: Track | None, rtc_start: int | None, loaded: Loaded = False,
     ) -> None:  # fmt: skip
-        """`loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS. The firmware is one bundle in its
-        file system; FILES: it is in files there, as flash.sh left it on boards before."""
+        """`loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS. The firmware is one bundle in
+        its file system; FILES: it is in files there, as flash.sh left it on boards before."""
         super().__init__(world, name, Path(firmware or FIRMWARE).resolve(), Path(flash).resolve(), rtc_start)
         self._loaded = loaded
         if not (self.firmware / "main.py").exists():

@@ -21,9 +21,10 @@ from hwsim.world.nvs import Nvs
 SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB; its end is program and journal here
 JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
 _BEGIN = 0x200000  # of an ordinary device's image in its chip
-# What a read command takes. ESP-IDF's threshold for reads of 4 octets, each a command, is 35,200 octets a second, "about
-# 70% of the average test data" (components/idf_test/include/esp32/idf_performance_target.h, ..._RD_4B): 80 us on average.
-# Most of it is stopping the cache; the octets of a longer one, of at most 64, make little of it.
+# What a read command takes. ESP-IDF's threshold for reads of 4 octets, each a command, is 35,200 octets a second,
+# "about 70% of the average test data" (components/idf_test/include/esp32/idf_performance_target.h,
+# IDF_PERFORMANCE_MIN_FLASH_SPEED_BYTE_PER_SEC_RD_4B): 80 us on average. Of reads in one piece that are longer than a
+# command's 64 octets it makes too much (..._RD_2KB: 7 us a command), so littlefs' short ones decide.
 READ_US = 80
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
 

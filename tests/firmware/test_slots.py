@@ -6,7 +6,8 @@ import pytest
 
 from hwsim import bundle
 from hwsim.powercut.release import KEY
-from hwsim.world.bracelet import FILES
+from hwsim.world import link
+from hwsim.world.bracelet import FILES, FIRMWARE
 from tests.firmware.updates import firmware, flip
 
 DAMAGE = {
@@ -65,6 +66,21 @@ def test_where_there_is_no_other_the_damaged_one_runs_as_far_as_it_works(make_be
     bench.bracelet.reset()
     firmware(world, "damaged", within=5)
     world.expect("firmware", "armed", within=10)
+
+
+def test_one_that_was_damaged_in_deep_sleep_is_found_by_another_start(make_bench, release, world):
+    """Its hash is not compared after a sleep: what can't be loaded then leads to a start that does."""
+    bench = make_bench(loaded=True)
+    bracelet = bench.bracelet
+    bracelet.boot()
+    world.run_until(lambda: bracelet.state == "asleep", 600)
+    image = bytearray(bracelet.flash_path.read_bytes())
+    module = (link.compiled(FIRMWARE) / "tocsin/app.mpy").read_bytes()
+    assert image.count(module[:48]) == 1
+    image[image.find(module[:48])] = 0  # "M", by which MicroPython knows a compiled module
+    bracelet.flash_path.write_bytes(image)
+    bracelet.button.press(for_s=0.2)
+    firmware(world, "damaged", within=30)
 
 
 def test_a_board_that_was_flashed_as_files_goes_on(make_bench, world):

@@ -30,7 +30,7 @@ def _mac(key, nonce, aad, text):
         raise ValueError("ccm: length")
     first = bytes(((0x40 if aad else 0) | _FLAGS,)) + nonce + len(text).to_bytes(2, "big")
     head = _pad(len(aad).to_bytes(2, "big") + aad) if aad else b""
-    return aes(key, _CBC, bytes(16)).encrypt(first + head + _pad(text))[-16:][:TAG]
+    return aes(key, _CBC, bytes(16)).encrypt(b"".join((first, head, text, bytes(-len(text) % 16))))[-16 : TAG - 16]
 
 
 def _keystream(key, nonce, n):

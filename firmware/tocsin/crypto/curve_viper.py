@@ -11,19 +11,18 @@ from tocsin.crypto.field_viper import (
     ADD,
     MUL,
     MUL_121665,
+    SQUARE,
     SUB,
     ZERO,
     execute,
     invert,
-    load,
     number,
     program,
     put,
-    select,
     slots,
-    swap,
     wipe,
 )
+from tocsin.crypto.limbs_viper import bits_of, load, select, swap
 
 L = 2**252 + 27742317777372353535851937790883648493
 _HALF = 1 << (TEETH - 1)
@@ -35,19 +34,19 @@ A, B, C, D, E, F, G, H = 11, 12, 13, 14, 15, 16, 17, 18
 
 _PRODUCT = ((MUL, X, E, F), (MUL, Y, G, H), (MUL, Z, F, G), (MUL, T, E, H))
 _DOUBLE = program(
-    (MUL, A, X, X),
-    (MUL, B, Y, Y),
-    (MUL, C, Z, Z),
+    (SQUARE, A, X, 1),
+    (SQUARE, B, Y, 1),
+    (SQUARE, C, Z, 1),
     (ADD, C, C, C),
     (ADD, H, A, B),
     (ADD, E, X, Y),
-    (MUL, E, E, E),
+    (SQUARE, E, E, 1),
     (SUB, E, H, E),
     (SUB, G, A, B),
     (ADD, F, C, G),
     *_PRODUCT,
 )
-_ADD_ENTRY = program(
+_ADD = program(
     (SUB, A, Y, X),
     (MUL, A, A, MINUS),
     (ADD, B, Y, X),
@@ -60,14 +59,15 @@ _ADD_ENTRY = program(
     (ADD, H, B, A),
     *_PRODUCT,
 )
+# Whatever follows the last comb, a doubling or the end, does not use T.
+_ADD_ENTRY = [_ADD] * (COMBS - 1) + [_ADD[:-4]]
 _NEGATE = program((SUB, NEGATED, ZERO, T2))
 
 # Native code reads words, which the bracelet's processor does on word boundaries only. The octets of a module that was
 # loaded start on one, those of a module that is run where it lies need not.
 _TABLE = bytearray(TABLE) if uctypes.addressof(TABLE) & 3 else TABLE
-# The combs of the table; and the three parts of an entry, where `select` leaves it in the product's columns.
+# The combs of the table; `select` leaves the three parts of an entry in the product's columns, in slots 0 and 1.
 _COMBS = [memoryview(_TABLE)[96 * _HALF * comb : 96 * _HALF * (comb + 1)] for comb in range(COMBS)]
-_ENTRY = [memoryview(slots)[32 * part : 32 * part + 32] for part in range(3)]
 
 _ONE = b"\x01" + bytes(31)
 
@@ -83,20 +83,14 @@ def base(k):
     for column in range(SPACING - 1, -1, -1):
         execute(_DOUBLE)
         for comb in range(COMBS):
-            i = column + SPACING * TEETH * comb
-            index = 0
-            for tooth in range(TEETH - 1):
-                index |= (digits[i >> 3] >> (i & 7) & 1) << tooth
-                i += SPACING
-            negative = 1 - (digits[i >> 3] >> (i & 7) & 1)
-            select(slots, _COMBS[comb], _HALF, index ^ (0 - negative & _HALF - 1))
-            load(slots, PLUS, _ENTRY[0])
-            load(slots, MINUS, _ENTRY[1])
-            load(slots, T2, _ENTRY[2])
+            index = bits_of(digits, column + SPACING * TEETH * comb, SPACING, TEETH)
+            negative = 1 - (index >> TEETH - 1)
+            select(slots, _COMBS[comb], _HALF, (index ^ 0 - negative) & _HALF - 1)
+            load(slots, PLUS, slots, 3)  # PLUS, MINUS and T2
             execute(_NEGATE)
             swap(slots, PLUS, MINUS, negative)
             swap(slots, T2, NEGATED, negative)
-            execute(_ADD_ENTRY)
+            execute(_ADD_ENTRY[comb])
     invert(A, Z)
     execute(program((MUL, X, X, A), (MUL, Y, Y, A)))
     encoded = (number(Y) | (number(X) & 1) << 255).to_bytes(32, "little")
@@ -113,13 +107,13 @@ _LADDER = program(
     (SUB, D, X3, Z3),
     (MUL, D, D, A),
     (MUL, C, C, B),
-    (MUL, A, A, A),
-    (MUL, B, B, B),
+    (SQUARE, A, A, 1),
+    (SQUARE, B, B, 1),
     (SUB, E, A, B),
     (ADD, X3, D, C),
-    (MUL, X3, X3, X3),
+    (SQUARE, X3, X3, 1),
     (SUB, Z3, D, C),
-    (MUL, Z3, Z3, Z3),
+    (SQUARE, Z3, Z3, 1),
     (MUL, Z3, Z3, U),
     (MUL, X, A, B),
     (MUL_121665, F, E, E),

@@ -15,10 +15,13 @@ Not reentrant: there is one set of slots. `wipe` it when it held secrets.
 import micropython
 from micropython import const
 
+from tocsin.crypto.limbs_viper import clear, load, store
+
 MUL = const(0)
 ADD = const(1)
 SUB = const(2)
 MUL_121665 = const(3)  # by the ladder's constant (486662 - 2) / 4
+SQUARE = const(4)  # of the left operand, as often in a row as the fourth octet says
 
 P = 2**255 - 19
 ZERO = 2  # a slot that is always zero; 0 and 1 are the product's 40 columns, free between two operations
@@ -30,7 +33,8 @@ def run(t: ptr32, x: uint, program: ptr8, size: int):
     """Execute a program of `size` octets on the slots at `t`.
 
     `x` brings nothing in. The first arguments are the only locals that viper keeps in registers on the bracelet, so the
-    two busiest names of this function have their places: the running pointer to the product, and the carry.
+    two busiest names of this function have their places: the running pointer to the product, and the carry. An index
+    that is a constant costs nothing, any other up to seven instructions: hence the long rows and the moved pointers.
     """
     base = uint(t)
     i = 0
@@ -39,156 +43,193 @@ def run(t: ptr32, x: uint, program: ptr8, size: int):
         r = ptr32(base + 80 * program[i + 1])
         a = ptr32(base + 80 * program[i + 2])
         b = ptr32(base + 80 * program[i + 3])
+        y = uint(0)
         j = 0
-        if op == MUL:
-            # Schoolbook: add limb a[j] times all limbs of b to the columns j .. j + 19; column j + 19 is new in row j.
-            # A column gets at most 20 products of at most 8195^2: below 2^31.
-            t = ptr32(base)
-            while j < 19:
-                t[j] = 0
-                j += 1
-            j = 0
-            while j < 20:
-                x = uint(a[j])
-                t[0] = b[0] * x + t[0]
-                t[1] = b[1] * x + t[1]
-                t[2] = b[2] * x + t[2]
-                t[3] = b[3] * x + t[3]
-                t[4] = b[4] * x + t[4]
-                t[5] = b[5] * x + t[5]
-                t[6] = b[6] * x + t[6]
-                t[7] = b[7] * x + t[7]
-                t[8] = b[8] * x + t[8]
-                t[9] = b[9] * x + t[9]
-                t[10] = b[10] * x + t[10]
-                t[11] = b[11] * x + t[11]
-                t[12] = b[12] * x + t[12]
-                t[13] = b[13] * x + t[13]
-                t[14] = b[14] * x + t[14]
-                t[15] = b[15] * x + t[15]
-                t[16] = b[16] * x + t[16]
-                t[17] = b[17] * x + t[17]
-                t[18] = b[18] * x + t[18]
-                t[19] = b[19] * x
-                t = ptr32(uint(t) + 4)
-                j += 1
-            # The upper 19 columns, and a 20th for their carry, become limbs (t points at column 20 now). The last one
-            # keeps all of its carry.
-            t[19] = 0
-            x = uint(0)
-            j = 0
-            while j < 19:
-                x += uint(t[j])
-                t[j] = x & 8191
-                x >>= 13
-                j += 1
-            t[19] = x
-            # 2^260 = 608 (mod p): fold the upper half onto the lower.
-            t = ptr32(base)
-            x = uint(0)
-            j = 0
-            while j < 20:
-                x += uint(t[j + 20]) * 608 + uint(t[j])
-                r[j] = x & 8191
-                x >>= 13
-                j += 1
-        elif op == ADD:
-            x = uint(0)
-            while j < 20:
-                x += uint(a[j]) + uint(b[j])
-                r[j] = x & 8191
-                x >>= 13
-                j += 1
-        elif op == SUB:
-            # a - b + 2 (2^260 - 608), whose limbs are 15168 and then 16382: no limb gets negative.
-            x = uint(0) - 1214
-            while j < 20:
-                x += uint(a[j]) + 16382 - uint(b[j])
-                r[j] = x & 8191
-                x >>= 13
-                j += 1
+        if not op & 3:  # MUL or SQUARE
+            # A column gets at most 20 products of at most 8195^2, or half as many twice as large: below 2^31.
+            n = int(program[i + 3]) if op else 1
+            while n:
+                t = ptr32(base)
+                while j < 4:
+                    t[0] = 0
+                    t[1] = 0
+                    t[2] = 0
+                    t[3] = 0
+                    t[4] = 0
+                    t[5] = 0
+                    t[6] = 0
+                    t[7] = 0
+                    t[8] = 0
+                    t[9] = 0
+                    t = ptr32(uint(t) + 40)
+                    j += 1
+                j = 0
+                t = ptr32(base)
+                if op:
+                    # Blocks of 4 limbs: each twice with all that follow it, then with itself.
+                    while j < 5:
+                        x = uint(a[0]) << 1
+                        y = uint(a[1]) << 1
+                        z = uint(a[2]) << 1
+                        w = uint(a[3])
+                        t[0] = a[0] * a[0] + t[0]
+                        t[1] = a[1] * x + t[1]
+                        t[2] = a[2] * x + a[1] * a[1] + t[2]
+                        t[3] = w * x + a[2] * y + t[3]
+                        t[4] = w * y + a[2] * a[2] + t[4]
+                        t[5] = w * z + t[5]
+                        t[6] = w * w + t[6]
+                        w <<= 1
+                        b = a
+                        a = ptr32(uint(a) + 16)
+                        k = j
+                        while k < 4:
+                            b = ptr32(uint(b) + 16)
+                            t = ptr32(uint(t) + 16)
+                            t[0] = b[0] * x + t[0]
+                            t[1] = b[1] * x + b[0] * y + t[1]
+                            t[2] = b[2] * x + b[1] * y + b[0] * z + t[2]
+                            t[3] = b[3] * x + b[2] * y + b[1] * z + b[0] * w + t[3]
+                            t[4] = b[3] * y + b[2] * z + b[1] * w + t[4]
+                            t[5] = b[3] * z + b[2] * w + t[5]
+                            t[6] = b[3] * w + t[6]
+                            k += 1
+                        # The next block begins two blocks of columns after this one.
+                        j += 1
+                        t = ptr32(base + 32 * j)
+                else:
+                    # Four rows of the schoolbook at once: a[4 j] to a[4 j + 3] times one half of b, then the other.
+                    while j < 5:
+                        x = uint(a[0])
+                        y = uint(a[1])
+                        z = uint(a[2])
+                        w = uint(a[3])
+                        k = 0
+                        while k < 2:
+                            t[0] = b[0] * x + t[0]
+                            t[1] = b[1] * x + b[0] * y + t[1]
+                            t[2] = b[2] * x + b[1] * y + b[0] * z + t[2]
+                            t[3] = b[3] * x + b[2] * y + b[1] * z + b[0] * w + t[3]
+                            t[4] = b[4] * x + b[3] * y + b[2] * z + b[1] * w + t[4]
+                            t[5] = b[5] * x + b[4] * y + b[3] * z + b[2] * w + t[5]
+                            t[6] = b[6] * x + b[5] * y + b[4] * z + b[3] * w + t[6]
+                            t[7] = b[7] * x + b[6] * y + b[5] * z + b[4] * w + t[7]
+                            t[8] = b[8] * x + b[7] * y + b[6] * z + b[5] * w + t[8]
+                            t[9] = b[9] * x + b[8] * y + b[7] * z + b[6] * w + t[9]
+                            t[10] = b[9] * y + b[8] * z + b[7] * w + t[10]
+                            t[11] = b[9] * z + b[8] * w + t[11]
+                            t[12] = b[9] * w + t[12]
+                            b = ptr32(uint(b) + 40)
+                            t = ptr32(uint(t) + 40)
+                            k += 1
+                        b = ptr32(uint(b) - 80)
+                        t = ptr32(uint(t) - 64)
+                        a = ptr32(uint(a) + 16)
+                        j += 1
+                # 2^260 = 608 (mod p): the upper 20 columns, carried (x), are folded onto the lower ones, carried (y).
+                t = ptr32(base)
+                a = r
+                x = uint(0)
+                y = uint(0)
+                j = 0
+                while j < 4:
+                    x += uint(t[20])
+                    y += (x & 8191) * 608 + uint(t[0])
+                    a[0] = y & 8191
+                    x >>= 13
+                    y >>= 13
+                    x += uint(t[21])
+                    y += (x & 8191) * 608 + uint(t[1])
+                    a[1] = y & 8191
+                    x >>= 13
+                    y >>= 13
+                    x += uint(t[22])
+                    y += (x & 8191) * 608 + uint(t[2])
+                    a[2] = y & 8191
+                    x >>= 13
+                    y >>= 13
+                    x += uint(t[23])
+                    y += (x & 8191) * 608 + uint(t[3])
+                    a[3] = y & 8191
+                    x >>= 13
+                    y >>= 13
+                    x += uint(t[24])
+                    y += (x & 8191) * 608 + uint(t[4])
+                    a[4] = y & 8191
+                    x >>= 13
+                    y >>= 13
+                    t = ptr32(uint(t) + 20)
+                    a = ptr32(uint(a) + 20)
+                    j += 1
+                # What is left of the upper columns, below 2^6, is worth 608^2; of the lower ones, below 2^18, 608.
+                x = x * 369664 + y * 608 + uint(r[0])
+                r[0] = x & 8191
+                x = (x >> 13) + uint(r[1])
+                r[1] = x & 8191
+                r[2] = uint(r[2]) + (x >> 13)
+                a = r
+                j = 0
+                n -= 1
         else:
+            t = r
             x = uint(0)
-            while j < 20:
-                x += uint(a[j]) * 121665
-                r[j] = x & 8191
-                x >>= 13
-                j += 1
-        # What was carried out of the top is below 2^18. It is folded too, and its carry ends in limb 2.
-        x = x * 608 + uint(r[0])
-        r[0] = x & 8191
-        x = (x >> 13) + uint(r[1])
-        r[1] = x & 8191
-        r[2] = uint(r[2]) + (x >> 13)
+            if op == ADD:
+                while j < 4:
+                    x += uint(a[0]) + uint(b[0])
+                    t[0] = x & 8191
+                    x >>= 13
+                    x += uint(a[1]) + uint(b[1])
+                    t[1] = x & 8191
+                    x >>= 13
+                    x += uint(a[2]) + uint(b[2])
+                    t[2] = x & 8191
+                    x >>= 13
+                    x += uint(a[3]) + uint(b[3])
+                    t[3] = x & 8191
+                    x >>= 13
+                    x += uint(a[4]) + uint(b[4])
+                    t[4] = x & 8191
+                    x >>= 13
+                    t = ptr32(uint(t) + 20)
+                    a = ptr32(uint(a) + 20)
+                    b = ptr32(uint(b) + 20)
+                    j += 1
+            elif op == SUB:
+                # a - b + 2 (2^260 - 608), whose limbs are 15168 and then 16382: no limb gets negative.
+                x -= 1214
+                while j < 4:
+                    x += uint(a[0]) + 16382 - uint(b[0])
+                    t[0] = x & 8191
+                    x >>= 13
+                    x += uint(a[1]) + 16382 - uint(b[1])
+                    t[1] = x & 8191
+                    x >>= 13
+                    x += uint(a[2]) + 16382 - uint(b[2])
+                    t[2] = x & 8191
+                    x >>= 13
+                    x += uint(a[3]) + 16382 - uint(b[3])
+                    t[3] = x & 8191
+                    x >>= 13
+                    x += uint(a[4]) + 16382 - uint(b[4])
+                    t[4] = x & 8191
+                    x >>= 13
+                    t = ptr32(uint(t) + 20)
+                    a = ptr32(uint(a) + 20)
+                    b = ptr32(uint(b) + 20)
+                    j += 1
+            else:
+                while j < 20:
+                    x += uint(a[j]) * 121665
+                    r[j] = x & 8191
+                    x >>= 13
+                    j += 1
+            # What was carried out of the top is below 2^18. It is folded too, and its carry ends in limb 2.
+            x = x * 608 + uint(r[0])
+            r[0] = x & 8191
+            x = (x >> 13) + uint(r[1])
+            r[1] = x & 8191
+            r[2] = uint(r[2]) + (x >> 13)
         i += 4
-
-
-@micropython.viper
-def load(memory: ptr32, slot: int, words: ptr32):
-    """A slot from 8 little-endian words."""
-    r = ptr32(uint(memory) + 80 * slot)
-    k = 0
-    while k < 20:
-        i = 13 * k
-        shift = i & 31
-        i >>= 5
-        v = uint(words[i]) >> shift
-        if shift > 19 and i < 7:  # the limb reaches into the next word
-            v |= uint(words[i + 1]) << (32 - shift)
-        r[k] = v & 8191
-        k += 1
-
-
-@micropython.viper
-def store(memory: ptr32, slot: int, octets: ptr8):
-    """33 octets, little-endian, from a slot."""
-    r = ptr32(uint(memory) + 80 * slot)
-    x = uint(0)
-    bits = 0
-    at = 0
-    k = 0
-    while k < 20:
-        x += uint(r[k]) << bits
-        bits += 13
-        while bits >= 8:
-            octets[at] = x
-            at += 1
-            x >>= 8
-            bits -= 8
-        k += 1
-    octets[at] = x
-
-
-@micropython.viper
-def select(out: ptr32, table: ptr32, entries: int, index: int):
-    """out[0:24] = entry `index` of a table whose entries are 24 words; every entry is read."""
-    i = 0
-    while i < 24:
-        out[i] = 0
-        i += 1
-    e = 0
-    while e < entries:
-        keep = ((e ^ index) - 1) >> 31  # all ones for the entry that is wanted (indices are small), else zero
-        i = 0
-        while i < 24:
-            out[i] = out[i] | table[i] & keep
-            i += 1
-        table = ptr32(uint(table) + 96)
-        e += 1
-
-
-@micropython.viper
-def swap(memory: ptr32, one: int, other: int, condition: int):
-    """Exchange two slots when `condition` is 1; touch both in any case."""
-    mask = 0 - condition
-    p = ptr32(uint(memory) + 80 * one)
-    q = ptr32(uint(memory) + 80 * other)
-    i = 0
-    while i < 20:
-        d = (p[i] ^ q[i]) & mask
-        p[i] = p[i] ^ d
-        q[i] = q[i] ^ d
-        i += 1
 
 
 def program(*operations):
@@ -200,21 +241,13 @@ def execute(code):
     run(slots, 0, code, len(code))
 
 
-@micropython.viper
-def _clear(words: ptr32, n: int):
-    i = 0
-    while i < n:
-        words[i] = 0
-        i += 1
-
-
 def wipe():
-    _clear(slots, len(slots) >> 2)
+    clear(slots, len(slots) >> 2)
 
 
 def put(slot, octets):
     """A slot from 32 octets, little-endian."""
-    load(slots, slot, bytearray(octets))  # a bytearray starts on a word boundary
+    load(slots, slot, bytearray(octets), 1)  # a bytearray starts on a word boundary
 
 
 def number(slot):
@@ -224,35 +257,36 @@ def number(slot):
     return int.from_bytes(octets, "little") % P
 
 
+# z^(p - 2) in slot 22 from z in slot 24, by way of z^(2^n - 1); n is noted behind each step.
+_ONES, _POWER, _KEPT, _Z = const(21), const(22), const(23), const(24)
+_INVERT = program(
+    (SQUARE, _KEPT, _Z, 1),
+    (SQUARE, _POWER, _KEPT, 2),
+    (MUL, _POWER, _POWER, _Z),  # z^9
+    (MUL, _Z, _POWER, _KEPT),  # z^11
+    (SQUARE, _ONES, _Z, 1),
+    (MUL, _ONES, _ONES, _POWER),  # z^31: n = 5
+    (SQUARE, _POWER, _ONES, 5),
+    (MUL, _KEPT, _POWER, _ONES),  # 10
+    (SQUARE, _POWER, _KEPT, 10),
+    (MUL, _ONES, _POWER, _KEPT),  # 20
+    (SQUARE, _POWER, _ONES, 20),
+    (MUL, _ONES, _POWER, _ONES),  # 40
+    (SQUARE, _POWER, _ONES, 10),
+    (MUL, _KEPT, _POWER, _KEPT),  # 50
+    (SQUARE, _POWER, _KEPT, 50),
+    (MUL, _ONES, _POWER, _KEPT),  # 100
+    (SQUARE, _POWER, _ONES, 100),
+    (MUL, _ONES, _POWER, _ONES),  # 200
+    (SQUARE, _POWER, _ONES, 50),
+    (MUL, _ONES, _POWER, _KEPT),  # 250
+    (SQUARE, _POWER, _ONES, 5),
+    (MUL, _POWER, _POWER, _Z),  # 2^255 - 32 + 11 = p - 2
+)
+
+
 def invert(result, z):
-    """result = z^(p - 2) = 1 / z. Uses slots 21 to 24."""
-    ones, power, eleven, kept = 21, 22, 23, 24  # `ones` holds z^(2^n - 1); n is noted behind each step
-
-    def raised(n, left):
-        """power = ones^(2^n), then ones = power * left"""
-        execute(program((ADD, power, ones, ZERO)) + bytes((MUL, power, power, power)) * n)
-        execute(program((MUL, ones, power, left)))
-
-    keep = program((ADD, kept, ones, ZERO))
-    execute(
-        program(
-            (MUL, eleven, z, z),  # z^2
-            (MUL, power, eleven, eleven),
-            (MUL, power, power, power),
-            (MUL, power, power, z),  # z^9
-            (MUL, eleven, power, eleven),  # z^11
-            (MUL, ones, eleven, eleven),
-            (MUL, ones, ones, power),  # z^31: n = 5
-        )
-    )
-    raised(5, ones)  # 10
-    execute(keep)
-    raised(10, ones)  # 20
-    raised(20, ones)  # 40
-    raised(10, kept)  # 50
-    execute(keep)
-    raised(50, ones)  # 100
-    raised(100, ones)  # 200
-    raised(50, kept)  # 250
-    raised(5, eleven)  # 2^255 - 32 + 11 = p - 2
-    execute(program((ADD, result, ones, ZERO)))
+    """result = 1 / z. Uses slots 21 to 24."""
+    execute(program((ADD, _Z, z, ZERO)))
+    execute(_INVERT)
+    execute(program((ADD, result, _POWER, ZERO)))

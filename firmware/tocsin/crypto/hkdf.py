@@ -3,14 +3,18 @@
 
 from hashlib import sha256
 
+# As numbers, because one of them costs a third of the list that octets one by one are taken through.
+_INNER = int.from_bytes(b"\x36" * 64, "little")
+_OUTER = int.from_bytes(b"\x5c" * 64, "little")
+
 
 def hmac_sha256(key, msg):
     if len(key) > 64:
         key = sha256(key).digest()
-    key = bytes(key) + bytes(64 - len(key))
-    inner = sha256(bytes([octet ^ 0x36 for octet in key]))
+    key = int.from_bytes(key, "little")  # filled up with zeros at its end
+    inner = sha256((key ^ _INNER).to_bytes(64, "little"))
     inner.update(msg)
-    outer = sha256(bytes([octet ^ 0x5C for octet in key]))
+    outer = sha256((key ^ _OUTER).to_bytes(64, "little"))
     outer.update(inner.digest())
     return outer.digest()
 

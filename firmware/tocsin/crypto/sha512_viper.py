@@ -155,9 +155,8 @@ _load(_work, K, 0, 160)
 
 def sha512(*parts):
     """The digest of the parts, one after another."""
-    msg = b"".join(parts)
-    n = len(msg)
-    msg += b"\x80" + bytes((111 - n) % 128) + (8 * n).to_bytes(16, "big")
+    n = sum([len(part) for part in parts])
+    msg = b"".join(parts + (b"\x80", bytes((111 - n) % 128), (8 * n).to_bytes(16, "big")))
     _load(_state, H, 0, 16)
     for at in range(0, len(msg), 128):
         _load(_schedule, msg, at, 32)
