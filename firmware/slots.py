@@ -24,7 +24,7 @@ import esp32  # noqa: E402
 import machine  # noqa: E402
 import vfs  # noqa: E402
 
-_ROOM = 0x20000  # of an image
+_ROOM = 0x28000  # of an image
 _HEADER = 1024  # of a bundle, before its image
 _DIGEST = 98  # of the COSE_Sign1 in a header the last octets: SHA-256 of the image, then the signature with its head
 _PIECE = 1024

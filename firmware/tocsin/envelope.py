@@ -175,7 +175,7 @@ def open_down(octets, kid, chain):
     value = body[2]
     if kind == "update":
         good = isinstance(value, list) and len(value) == 3 and isinstance(value[2], bytes) and len(value[2]) == 32
-        good = good and _in(value[0], 1, 2147483647) and _in(value[1], 1025, 131072)
+        good = good and _in(value[0], 1, 2147483647) and _in(value[1], 1025, 163840)
     elif kind != "configure":
         good = _in(value, 0, 4294967295)
     else:

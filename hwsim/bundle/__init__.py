@@ -32,7 +32,7 @@ from hwsim import mpy
 from hwsim.toolchain import MPY_VERSION
 
 MAGIC, HEADER = b"TCNB", 1024  # octets
-IMAGE_MAX = 0x20000 - HEADER  # a third of the partition `romfs`
+IMAGE_MAX = 0x28000 - HEADER  # a third of the partition `romfs`
 SIGN_HEADER = b"\xa1\x01\x32"  # << {1: -19} >>, alg: Ed25519
 LABEL = b"TCN1 bundle"
 FORMAT = 1

@@ -50,8 +50,8 @@ PARTITIONS = (
     Partition(b"nvs", DATA, 0x02, 0x9000, 0x6000),
     Partition(b"phy_init", DATA, 0x01, 0xF000, 0x1000),
     Partition(b"factory", APP, 0x00, APPLICATION, 0x1D0000),
-    Partition(b"vfs", DATA, 0x81, 0x200000, 0x190000),
-    Partition(b"romfs", DATA, 0x8F, 0x390000, 0x60000),
+    Partition(b"vfs", DATA, 0x81, 0x200000, 0x180000),
+    Partition(b"romfs", DATA, 0x8F, 0x380000, 0x78000),
     Partition(b"journal", DATA, 0x40, 0x3FA000, 0x6000),
 )
 # MicroPython, ports/esp32/partitions-4MiBplus.csv: every stock image for 4 MB and more.

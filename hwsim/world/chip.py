@@ -40,8 +40,8 @@ class Place(NamedTuple):
     first: int
 
 
-_FILES, _JOURNAL = 0x190000, SIZE - JOURNAL_SECTORS * SECTOR
-ROMFS = Place(1, 0x8F, _BEGIN + _FILES, 0x60000, "romfs", _FILES)  # three images of the program
+_FILES, _JOURNAL = 0x180000, SIZE - JOURNAL_SECTORS * SECTOR
+ROMFS = Place(1, 0x8F, _BEGIN + _FILES, 0x78000, "romfs", _FILES)  # three images of the program
 ORDINARY = (
     Place(1, 0x81, _BEGIN, _FILES, "vfs", 0),
     ROMFS,

@@ -86,7 +86,7 @@ def _is_bundle(items: list[object]) -> bool:
         return False
     version, size, sha256 = items
     assert isinstance(version, int) and isinstance(size, int) and isinstance(sha256, bytes)
-    return 1 <= version < 1 << 31 and 1025 <= size <= 131072 and len(sha256) == 32
+    return 1 <= version < 1 << 31 and 1025 <= size <= 163840 and len(sha256) == 32
 
 
 def parse(octets: bytes) -> Body:

@@ -14,7 +14,7 @@ from hwsim.world.bracelet import FIRMWARE
 from tests import edwards
 from tests.firmware.updates import each, either, firmware, flip, march
 
-SLOTS = [chip.ROMFS.first + number * 0x20000 for number in (1, 2)]  # in the image of the flash
+SLOTS = [chip.ROMFS.first + number * 0x28000 for number in (1, 2)]  # in the image of the flash
 
 
 @pytest.fixture
@@ -273,4 +273,4 @@ def test_both_sides_mean_the_same_bundle():
     assert re.search(rf'^LABEL = b"{bundle.LABEL.decode()}"', text, re.MULTILINE)
     slots = (FIRMWARE / "slots.py").read_text()
     assert re.search(rf"^_HEADER = {bundle.HEADER}\b", slots, re.MULTILINE)
-    assert {re.search(r"^_?ROOM = (\w+)", each, re.MULTILINE)[1] for each in (text, slots)} == {"0x20000"}
+    assert {re.search(r"^_?ROOM = (\w+)", each, re.MULTILINE)[1] for each in (text, slots)} == {"0x28000"}
