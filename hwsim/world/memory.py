@@ -213,13 +213,19 @@ class Memory:
         """Leave only so many free (None: all there is), the first piece last, as it is the one with room for TLS."""
         self.kept_free = octets
         self.give("somebody else")
-        pieces = range(len(self.heap.sizes) - 1, -1, -1)
-        for size in (_PIECE, 100, 4) if octets is not None else ():
-            while self.heap.total - size - _HEADER >= (octets or 0):
-                block = self.heap.take(size, pieces)
-                if block is None:
-                    break
-                self._taken.setdefault("somebody else", []).append(block)
+        self._squeeze()
+
+    def _squeeze(self) -> None:
+        octets = self.kept_free
+        if octets is None:
+            return
+        for piece in range(len(self.heap.sizes) - 1, -1, -1):
+            for size in (_PIECE, 100, 4):
+                while self.heap.total - size - _HEADER >= octets:
+                    block = self.heap.take(size, range(piece, piece + 1))
+                    if block is None:
+                        break
+                    self._taken.setdefault("somebody else", []).append(block)
 
     def wifi(self) -> bool:
         """esp_wifi_init: 28 KB with ten buffers; once, and for good."""
@@ -274,6 +280,7 @@ class Memory:
             self.shaken(key)
         elif key not in self._taken:
             self.join()
+        self._squeeze()
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         if function == "info":

@@ -6,6 +6,7 @@ Named are issues of micropython/micropython, and files of it and of ESP-IDF.
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 
 import pytest
@@ -15,6 +16,7 @@ from hwsim.board import CONFIGS, load
 from hwsim.budgets import BUDGETS
 from hwsim.scenario import actions
 from hwsim.world import memory
+from hwsim.world.bracelet import FIRMWARE
 from hwsim.world.memory import ENOBUFS, ENOMEM, KB, OWN, SPIRAM, STOCK, UNTRUSTED, Image, Memory, Pieces, image_of
 
 ALARM = 112 * KB + memory.UNCOUNTED  # of MicroPython's heap: the least in which a whole life works, as bench-heap says
@@ -161,6 +163,32 @@ def test_the_former_image_leaves_tls_none():
     found = chip(STOCK)
     found.uses(ALARM)
     assert connect(found) == ENOMEM
+
+
+def test_the_model_of_our_image_is_what_its_files_say():
+    folder = FIRMWARE / "image" / "TOCSIN_ESP32"
+    header, source = (folder / "mpconfigboard.h").read_text(), (folder / "areas.c").read_text()
+    first = re.search(r"MICROPY_GC_INITIAL_HEAP_SIZE \((\d+) \* 1024\)", header)
+    second = re.search(r"#define SECOND \((\d+) \* 1024\)", source)
+    assert first and second
+    assert OWN.areas == (int(first[1]) * KB, int(second[1]) * KB)
+    config = (folder / "sdkconfig.board").read_text().splitlines()
+    assert f"CONFIG_ESP_WIFI_STATIC_RX_BUFFER_NUM={OWN.rx_buffers}" in config
+    assert "CONFIG_MBEDTLS_SSL_KEEP_PEER_CERTIFICATE=n" in config and not OWN.keeps_certificate
+    used = [line for line in (folder / "mpconfigboard.cmake").read_text().splitlines() if not line.startswith("#")]
+    assert not any("sdkconfig.ble" in line for line in used)
+
+
+def test_the_firmware_knows_what_tls_needs():
+    """With so much free a refused certificate is believed: a connection takes no more, and our image leaves it."""
+    found = chip(OWN)
+    found.uses(ALARM)
+    for part in ("wifi", "station", "join", "socket"):
+        assert found.call("memory", part, [part, 0]) == 0
+    before = found.heap.total
+    assert found.call("memory", "wrap", ["tls", 0]) == found.call("memory", "shake", ["tls", 0]) == 0
+    need = re.search(r"^NEED = (\d+)", (FIRMWARE / "tocsin/links/shortage.py").read_text(), re.MULTILINE)
+    assert need and before - found.heap.total <= int(need[1]) <= before
 
 
 @pytest.mark.parametrize("board", sorted(file.stem for file in CONFIGS.glob("*.toml")))
