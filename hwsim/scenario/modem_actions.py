@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 PROMPTS = ("\r\n> ", "\r\n>\r\n", ">")
 COMMANDS = ("CREG", "CGREG", "CEREG", "CGATT")
+# What it says when it answers AT, and when it can send: SIM7000, SIM7600, A76XX, SIM800, GM02SP, a Quectel, nothing.
+START_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "RDY, SMS Ready": (("RDY", "+CFUN: 1", "+CPIN"), ("SMS Ready",)),
+    "RDY, SMS DONE, PB DONE": (("RDY", "+CPIN"), ("SMS DONE", "PB DONE")),
+    "*ATREADY: 1": (("*ATREADY: 1",), ("+CPIN", "SMS DONE", "PB DONE")),
+    "Call Ready, SMS Ready": ((), ("Call Ready", "SMS Ready")),
+    "+SYSSTART": (("+SYSSTART",), ()),
+    "APP RDY": (("APP RDY", "+CPIN"), ()),
+    "nothing": ((), ()),
+}
 BAUDS = (9600, 19200, 57600, 115200)
 ADVERT_NUMBER = "+10000000077"
 
@@ -83,6 +93,14 @@ def modem_defaults(rig: Rig, text: bool, told: bool, silent: bool) -> None:
     modem = _modem(rig)
     modem.habits.text_mode, modem.habits.cnmi = text, (2, 1) if told else (0, 0)
     modem.restart(silent=silent)
+
+
+@action("modem", "modem_as_made", words=_form(START_WORDS, 2))
+def start_words(rig: Rig, words: int) -> None:
+    """the modem restarts by itself, and says this when it does, now and at every start"""
+    modem = _modem(rig)
+    modem.habits.words, modem.habits.sms_words = list(START_WORDS.values())[words]
+    modem.restart()
 
 
 @action("modem", "modem_as_made", rate=_form(BAUDS))
@@ -176,11 +194,13 @@ def prompt_form(rig: Rig, form: int) -> None:
 @action(
     "sms", "modem_as_made", header=Parameter(bool, '"part 1 of 1" before the octets?', True),
     behind=Parameter(int, "behind them", 0, 0, 20, "octets"), report=_form(REPORTS),
+    centre=Parameter(bool, "does what comes name its service centre?", True),
 )  # fmt: skip
-def sms_form(rig: Rig, header: bool, behind: int, report: int) -> None:
+def sms_form(rig: Rig, header: bool, behind: int, report: int, centre: bool) -> None:
     """how the network passes messages on, and whether it reports deliveries unasked"""
     messages = _modem(rig).messages
     messages.adds_header, messages.behind, messages.reports = header, b"\xff" * behind, REPORTS[report]
+    messages.hides_centre = not centre
 
 
 # -- registration, time, data

@@ -89,6 +89,7 @@ FAULTS: Mapping[str, Fault] = {
     "modem_defaults": Fault(1, _LONG, lambda draw: {
         "text": draw.random() < 0.5, "told": draw.random() < 0.5, "silent": draw.random() < 0.5,
     }),
+    "start_words": Fault(1, _LONG, lambda draw: {"words": draw.randrange(7)}),
     "baud_fallback": Fault(1, _LONG, lambda draw: {"rate": draw.randrange(4)}),
     "silent_boot": Fault(1, _LONG, lambda draw: {"s": round(draw.uniform(3, 12), 1)}),
     "modem_not_ready": Fault(2, _LONG, lambda draw: {"s": round(draw.uniform(4, 15), 1), "plain": draw.random() < 0.5}),
@@ -104,6 +105,7 @@ FAULTS: Mapping[str, Fault] = {
     "prompt_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(3)}),
     "sms_form": Fault(1, _LONG, lambda draw: {
         "header": draw.random() < 0.5, "behind": draw.choice((0, 0, 1, 7)), "report": draw.randrange(3),
+        "centre": draw.random() < 0.7,
     }),
     "registration_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(5)}),
     "registration_missing": Fault(1, _LONG, lambda draw: {"command": draw.randrange(4), "denies": draw.random() < 0.5}),

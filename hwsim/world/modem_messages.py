@@ -63,6 +63,7 @@ class Messages:
 
     def as_made(self) -> None:
         """No oddities of form."""
+        self.hides_centre = False  # what comes names no service centre
         self.adds_header = False  # what comes has a header, "part 1 of 1"
         self.behind = b""  # octets behind what comes
         self.reports = "none"
@@ -150,9 +151,8 @@ class Messages:
         modem = self._modem
         if not self.up or not modem.registered or modem.mute or self.refused is not None or modem.leaving:
             return False
-        pdu = encode_deliver(
-            with_header(sms) if self.adds_header else sms, modem.unix_time(), self.centre_number, self.behind
-        )
+        centre = "" if self.hides_centre else self.centre_number
+        pdu = encode_deliver(with_header(sms) if self.adds_header else sms, modem.unix_time(), centre, self.behind)
         if self.cnmi[1] == 2 and not modem.packet.online:
             modem.say("+CMT: " + self.shown(pdu, None))
             return True

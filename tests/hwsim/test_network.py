@@ -243,7 +243,9 @@ def test_large_answers_and_blocking_sockets(world, firmware):
     world.expect("firmware", "late", within=6, errno=110)
 
 
-def test_names_can_be_resolved_without_blocking(world, firmware, echo):
+@pytest.mark.parametrize("server", ["w.ifconfig()[3]", '"9.9.9.9"'])
+def test_names_can_be_resolved_without_blocking(world, firmware, echo, server):
+    """By the name server that the network tells of, and by a public one."""
     world.net.listen(HOST, PORT, echo)
     main = firmware(
         """
@@ -253,7 +255,7 @@ def test_names_can_be_resolved_without_blocking(world, firmware, echo):
             s.setblocking(False)
             labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split("."))
             query = b"\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0" + labels + b"\\0\\0\\1\\0\\1"
-            s.sendto(query, (w.ifconfig()[3], 53))
+            s.sendto(query, (SERVER, 53))
             p = select.poll()
             p.register(s, select.POLLIN)
             for _ in range(100):
@@ -273,7 +275,7 @@ def test_names_can_be_resolved_without_blocking(world, firmware, echo):
         w.active(True)
         w.connect("workshop", "hwsim-key")
         asyncio.run(main())
-        """
+        """.replace("SERVER", server)
     )
     world.bracelet(firmware=main).boot()
     world.expect("firmware", "resolved", within=6, code=0, same=1)
