@@ -118,7 +118,7 @@ def _register(modem: Modem, rest: str) -> list[str]:
         return [f"{modem.comma_s:03}"]
     match = re.fullmatch(r"8=(\d{1,3})", rest)
     if match is None or int(match.group(1)) > 255:
-        raise AtError(_INVALID)
+        raise AtError(INVALID)
     modem.comma_s = int(match.group(1))
     return []
 
