@@ -66,7 +66,9 @@ def test_garbage_is_a_value_error_or_data(text):
         assert len(pdu.deliver(text)[1]) <= pdu.DATA_MAX
 
 
-@pytest.mark.parametrize("header", ["0500030A0101", "060804000A0101", "0605040B8423F0", "0B00030A010105040B8423F0", "00"])
+@pytest.mark.parametrize(
+    "header", ["0500030A0101", "060804000A0101", "0605040B8423F0", "0B00030A010105040B8423F0", "00"]
+)
 def test_a_header_of_a_message_with_one_part_is_skipped(header):
     """3GPP TS 23.040, 9.2.3.24: concatenation (00, 08) one of one, ports (05)."""
     octets = bytes.fromhex(header) + b"hello"
