@@ -3,7 +3,20 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin.at import LINE_MAX, LINES_MAX, REGISTERED, Command, Engine, fields, registration, signal, sim
+from tocsin.at import (
+    BARE_MS,
+    LINE_MAX,
+    LINES_MAX,
+    REGISTERED,
+    Command,
+    Engine,
+    fields,
+    memories,
+    network_time,
+    registration,
+    signal,
+    sim,
+)
 
 
 def exchange(command, *parts):
@@ -280,3 +293,129 @@ def test_dialling_ends_with_what_else_comes_unasked(result):
     other = Command("AT+CSQ", "+CSQ:")
     exchange(other, b"\r\nNO CARRIER\r\n")
     assert other.result is None
+
+
+@pytest.mark.parametrize("prompt", [b"\r\n> ", b"\r\n>\r\n", b"\r\n>", b">", b"\r\n>\n"])
+def test_each_form_of_the_prompt(prompt):
+    """3GPP TS 27.005, 3.5.1; gammu#1176 (SIM7670G); u-blox and others (RIOT PR 20016)."""
+    engine = Engine()
+    command = Command("AT+CMGS=18", "+CMGS:", data=b"0001")
+    engine.start(command, 0)
+    engine.output()
+    engine.feed(prompt, 5)
+    assert engine.output() == b"0001\x1a"
+    engine.feed(b" \r\n+CMGS: 7\r\n\r\nOK\r\n", 9)
+    assert (command.ok, command.lines) == (True, ["+CMGS: 7"])
+
+
+def test_a_bare_prompt_of_a_modem_that_echoes_may_still_get_its_space():
+    engine = Engine()
+    engine.start(Command("AT+CMGS=18", "+CMGS:", data=b"0001"), 0)
+    engine.output()
+    engine.feed(b"AT+CMGS=18\r\r\n>", 1)
+    assert (engine.output(), engine.next_at()) == (b"", 1 + BARE_MS)
+    engine.time(1 + BARE_MS)
+    assert engine.output() == b"0001\x1a"
+
+
+def test_who_waits_for_the_network_asks_whether_the_modem_is_still_there():
+    engine = Engine()
+    command = Command("AT+CMGS=18", "+CMGS:", 60000, b"0001", 8000)
+    engine.start(command, 0)
+    engine.feed(b"\r\n> ", 10)
+    engine.output()
+    assert (engine.deadline(), engine.next_at()) == (60010, 8010)
+    engine.time(8010)
+    assert (engine.output(), engine.next_at()) == (b"AT\r", 10010)
+    engine.feed(b"\r\n+CMGS: 7\r\n\r\nOK\r\n\r\nOK\r\n", 9000)  # it was only slow
+    assert (command.ok, command.lines, engine.next_at()) == (True, ["+CMGS: 7"], None)
+
+
+def test_one_that_has_restarted_meanwhile_answers_with_an_echo_and_without_a_reference():
+    engine = Engine()
+    command = Command("AT+CMGS=18", "+CMGS:", 60000, b"0001", 8000)
+    engine.start(command, 0)
+    engine.feed(b"\r\n> ", 10)
+    engine.suspect(500)
+    engine.time(500)
+    assert engine.output().endswith(b"AT\r")
+    engine.feed(b"AT\r\r\nOK\r\n", 510)
+    assert (command.ok, command.lines, engine.echoed) == (True, [], True)
+
+
+@pytest.mark.parametrize(
+    ("line", "asked", "expected"),
+    [
+        ('+CREG: 1,"00C3","0012A3"', False, (1, 0xC3, 0x12A3)),
+        ('+CREG: 1,"00C3","0012A3",7', False, (1, 0xC3, 0x12A3)),
+        ('+CREG: 1,"00C3","0012A3",7', True, (1, 0xC3, 0x12A3)),  # by itself, in the middle of an answer
+        ('+CREG: 2,1,"00C3","0012A3"', False, (1, 0xC3, 0x12A3)),  # an answer that came too late
+        ("+CREG: 2,1,00C3,12", True, (1, 0xC3, 0x12)),
+        ("+CREG: 1,3,12A3,7", True, (3, 0x12A3, 7)),
+        ("+CREG: 1,3,12A3,7", False, (1, None, None)),
+        ("+CREG: 1,3,12A3,7", None, (3, None, None)),
+        ("+CREG:002,005", True, (5, None, None)),
+        ("+CREG: 2, 1 , 00c3 , 12a3 ", True, (1, 0xC3, 0x12A3)),
+        ("+CEREG: 5, 1F00, 20 ,79D903 ,7", False, (5, 0x1F00, 0x79D903)),
+        ('+CEREG: 0,1,""', None, (1, None, None)),
+        ('+CREG: 1,"","",7', False, (1, None, None)),
+        ('+CREG: 1,"FFFF","FFFFFFFF",7', False, (1, None, None)),
+        ('+CREG: 1,"1A2B","FFFFFFFF"', False, (1, None, None)),
+        ('+CREG: 1,"1A2B","0FFFFFFF"', False, (1, None, None)),
+        ('+CREG: 1,"FFFE","01C3D4"', False, (1, None, None)),
+        ('+CREG: 1,"0","0"', False, (1, None, None)),
+        ('+CREG: 1,"1A2B3C","01C3D4"', False, (1, None, None)),  # more than an area has
+        ('+CREG: 1,"1_2B","01C3D4"', False, (1, None, None)),
+    ],
+)
+def test_registration_by_the_number_of_fields_and_by_who_asked(line, asked, expected):
+    """3GPP TS 27.007, 7.2 and 10.1.22; 3GPP TS 23.003, 4.1 for areas that are none."""
+    assert registration(line, asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ('"26/01/01,01:00:00+04"', 1767225600),
+        ("26/01/01,01:00:00+04", 1767225600),
+        ('"25/12/31,19:00:00-20"', 1767225600),
+        ('"26/01/01,01:00:00"', None),
+        ("26/01/01,01:00:00", None),
+        ('"80/01/06,00:00:00+00"', None),
+        ('"04/01/01,00:00:40+12"', None),
+        ('"70/01/01,00:00:00+00"', None),
+        ('"00/01/01,00:00:00+00"', None),
+        ('"26/13/01,00:00:00+00"', None),
+        ('"26/01/01,24:00:00+00"', None),
+        ('""', None),
+        ("", None),
+    ],
+)
+def test_network_time(text, seconds):
+    if seconds is None:
+        with pytest.raises(ValueError):
+            network_time("+CCLK: " + text)
+    else:
+        assert network_time("+CCLK: " + text) == seconds
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30))
+def test_whatever_a_clock_says_is_a_time_of_our_days_or_a_value_error(text):
+    try:
+        assert 1735603200 <= network_time("+CCLK: " + text) < 2871763200
+    except ValueError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ('+CPMS: ("SM"),("SM"),("SM")', ["SM"]),
+        ('+CPMS: ("ME","MT","SM","SR"),("ME","MT","SM"),("ME","SM")', ["ME", "SM", "SR"]),
+        ('+CPMS: ("MT","BM"),("MT"),("MT")', ["MT"]),
+        ("+CPMS: 0,20,0,20,0,20", []),
+        ("+CPMS:", []),
+    ],
+)
+def test_memories(line, names):
+    assert memories(line) == names

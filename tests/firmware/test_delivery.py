@@ -55,6 +55,24 @@ def test_while_the_network_is_not_yet_known_mqtt_gets_its_15_s():
     assert sent(d.poll(3000)) == [("sms", 5)]
 
 
+def test_a_refused_sms_is_tried_at_once_when_its_path_comes_back():
+    """The modem has started anew, say: the pause was for one that refuses."""
+    d = delivery()
+    d.net(False, 0)
+    d.sms(True, 0)
+    d.add(message(5), 0)
+    for now in (0, 60_000, 180_000):
+        assert sent(d.poll(now)) == [("sms", 5)]
+        d.texted(5, False, now)
+    d.sms(False, 181_000)
+    d.sms(True, 182_000)
+    assert sent(d.poll(182_000)) == [("sms", 5)]
+    d.texted(5, True, 183_000)
+    d.sms(False, 184_000)
+    d.sms(True, 185_000)
+    assert d.poll(185_000) == []  # one that was taken waits for its receipt
+
+
 def test_repeats_with_backoff_on_both_paths_until_the_receipt():
     d = delivery()
     d.mqtt(True, 0)

@@ -64,3 +64,31 @@ def test_cut_anywhere_is_refused():
 def test_garbage_is_a_value_error_or_data(text):
     with contextlib.suppress(ValueError):
         assert len(pdu.deliver(text)[1]) <= pdu.DATA_MAX
+
+
+@pytest.mark.parametrize(
+    "header", ["0500030A0101", "060804000A0101", "0605040B8423F0", "0B00030A010105040B8423F0", "00"]
+)
+def test_a_header_of_a_message_with_one_part_is_skipped(header):
+    """3GPP TS 23.040, 9.2.3.24: concatenation (00, 08) one of one, ports (05)."""
+    octets = bytes.fromhex(header) + b"hello"
+    assert pdu.deliver(deliver("6407281553F8", 11, octets, first="44"))[1] == b"hello"
+
+
+@pytest.mark.parametrize(
+    "header", ["0500030A0201", "0500030A0202", "060804000A0201", "0500030A0001", "FF", "0500", "050003", "01000000"]
+)
+def test_parts_and_broken_headers_are_refused(header):
+    with pytest.raises(ValueError):
+        pdu.deliver(deliver("6407281553F8", 11, bytes.fromhex(header) + b"he", first="44"))
+
+
+def test_a_message_without_a_service_centre():
+    whole = deliver("6407281553F8", 11, b"hello")
+    assert pdu.deliver("00" + whole[16:]) == pdu.deliver(whole)
+
+
+@given(st.binary(max_size=140))
+def test_whatever_header_comes(octets):
+    with contextlib.suppress(ValueError):
+        assert len(pdu.deliver(deliver("6407281553F8", 11, octets, first="44"))[1]) < len(octets)

@@ -33,6 +33,20 @@ def test_the_receipt_of_an_sms_is_waited_for_as_long():
     assert way.step(11_000, 1000, False, False)
 
 
+def test_nothing_is_waited_for_once_an_sms_was_refused():
+    way = Route()
+    way.wifi = None
+    way.untexted()
+    assert not way.step(1000, 1000, False, False)  # Wi-Fi may still come
+    way.wifi = False
+    assert way.step(1500, 1000, False, False)
+    way.over(2000)
+    assert not way.step(2500, 1000, False, False)  # its own pauses stay
+    way.texted(40_000)
+    assert not way.step(47_999, 1000, False, False)
+    assert way.step(48_000, 1000, False, False)
+
+
 def test_what_needs_no_session_any_more_before_it_began_is_not_dialled():
     way = Route()
     way.wifi = False

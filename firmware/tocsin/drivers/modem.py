@@ -211,20 +211,22 @@ class Modem:
         """Switch it off, until it is wanted."""
         self._down()
         self._tell(False)
-        power = self._power
-        if power.has_key and not self._off:
-            # One that starts just now would not hear of it, and stay on.
-            if power.on or (power.on is None and await self._line.find(power.on_at + self._boot_ms)):
-                await power.switch_off()
-                log.event("modem", off=1)
-                while not self._wanted and power.switching_off:
-                    await asyncio.sleep_ms(200)
-                self._off = True
+        # One that starts just now would not hear of it, and stay on.
+        if self._power.has_key and not self._off and await self._on():
+            await self._power.switch_off()
+            log.event("modem", off=1)
+            while not self._wanted and self._power.switching_off:
+                await asyncio.sleep_ms(200)
+            self._off = True
         self._line.release()
         self.resting = not self._wanted
         while not self._wanted:
             self._wake.clear()
             await self._wake.wait()
+
+    async def _on(self):
+        power = self._power
+        return power.on if power.on is not None else await self._line.find(power.on_at + self._boot_ms)
 
     def _down(self):
         """Nothing it said counts any more; a message that is to go goes as soon as it can."""
@@ -326,9 +328,7 @@ class Modem:
     async def _check(self):
         """Is it still set up? If it restarted without a word, nobody would hear of a message that comes."""
         self._look = False
-        if self._marked and await self._mark() not in (None, MARK):
-            self._anew = True
-        elif await self._texts.changed():
+        if (self._marked and await self._mark() not in (None, MARK)) or await self._texts.changed():
             self._anew = True
 
     async def _serve(self):
@@ -407,8 +407,7 @@ class Modem:
         return seconds is not None and self._on_time(seconds)
 
     async def _send_one(self):
-        number, octets, on_result = self._outbox
-        ok = await self._texts.send(number, octets)
+        ok = await self._texts.send(*self._outbox[:2])
         now = self._clock.ms()
         if ok:
             self._refused = 0
