@@ -43,6 +43,7 @@ class BraceletSetup(_Strict):
     wifi: bool = True  # does it know the access point?
     apn: bool = False  # does it know the mobile network's access point for data?
     roaming: bool = False  # and may it use that in foreign networks?
+    stock: bool = False  # is its MicroPython a stock image, so that the firmware is a bundle in its file system?
     time: bool = True  # did the offer tell it the time?
     cold_start_s: Annotated[float, Field(ge=1, le=86400)] = 32.0  # until the receiver's first fix
 

@@ -4,12 +4,13 @@ Modelled: erase to ones by sectors of 4096, programming only clears bits, readin
 both operations per sector, and the time they take: 0.7 ms a page of 256, 45 ms a sector, typical for a W25Q32FV
 (Winbond's data sheet, AC electrical characteristics, tPP and tSE). At which operation the supply fails, and what that
 leaves, is the world's to say (world/chip.py): from operation `ask` on it is asked before each.
-Reads are counted as the commands that a chip needs for them, and each is charged (world/chip.py, READ_US). littlefs
+Reads are counted as the commands that a chip needs for them, and from main.py on each is charged (world/chip.py,
+READ_US); what MicroPython itself reads before is within the time that its start takes (world/device.py). littlefs
 reads as on a chip: with MicroPython's own sizes, 32 octets at least and 128 at once (extmod/vfs_lfsx.c). A ROMFS is in
 the address space and costs none.
 Not modelled: wear-out; times of files (on an ESP32 each file has the time it was last written, and opening it reads
-that); that the chip's own modules are looked for in all of sys.path whenever they are imported (py/builtinimport.c),
-where the shims in their place are looked for once.
+that); that some of the chip's own modules are looked for in all of sys.path whenever they are imported
+(py/builtinimport.c), where the shims in their place are there already or are looked for once.
 """
 
 from binascii import hexlify
@@ -111,10 +112,9 @@ class Chip:
             self._wear.write(count.to_bytes(4, "little"))
 
 
-def open_chip(path, wear, ask, places, worn, read_us):
+def open_chip(path, wear, ask, places, worn):
     global chip
     chip = Chip(path, wear, ask)
-    chip.read_us = read_us
     for kind, subtype, address, size, label, first in places:
         flash = Nor(chip, first // SECTOR, size // SECTOR)
         flash.worn = worn and label == "journal"

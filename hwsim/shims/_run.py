@@ -112,6 +112,16 @@ def firmware():
         sys.modules["vfs"] = _romfs
     if not _hw.realtime:
         urandom.seed(_hw.cfg["random"])
+    # Built in on the chip: nothing of the flash is read for them.
+    before = _flash.chip.reads
+    import os  # noqa: F401
+    import time  # noqa: F401
+
+    _flash.chip.reads = before
+
+    import esp32  # noqa: F401
+    import machine  # noqa: F401
+
     _hw.on("heap", _count_heap)
     import _vtask
 
@@ -126,6 +136,8 @@ def firmware():
                 uos.stat(folder + name)
             except OSError:
                 continue
+            if name == "main.py":
+                _flash.chip.read_us = _hw.cfg.get("read_us", 0)  # those before it are within BOOT_US
             try:
                 execfile(folder + name, {"__name__": "__main__"})  # noqa: F821 - MicroPython has it
             except SystemExit:
@@ -164,7 +176,7 @@ def _prompt(uos):
 
 def run():
     get = _hw.cfg.get
-    _flash.open_chip(get("flash"), get("wear"), get("ask"), get("partitions"), get("worn", False), get("read_us", 0))
+    _flash.open_chip(get("flash"), get("wear"), get("ask"), get("partitions"), get("worn", False))
     if not get("console"):
         _flash.mount()
     if get("mode") == "files":

@@ -218,6 +218,12 @@ def draw(seed: int, hours: float = HOURS, board: str = "reference") -> Life:
     return Life(seed, able, track, wifi, round(calm_at, 3), board, apn)
 
 
+def on_stock_image(life: Life) -> bool:
+    """Whether its firmware is a bundle in its file system: of boards with PSRAM, which have the heap for it, half."""
+    dice = random.Random(f"hwsim soak image {life.seed}")
+    return bool(load(life.board)["chip"].get("psram_mb", 0)) and dice.random() < 0.5
+
+
 def _can(board: Board, do: str) -> bool:
     if do not in NEEDS:
         return True

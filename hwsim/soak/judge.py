@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from hwsim import bundle
 from hwsim.soak.facts import Facts, Pulse, Span
 from hwsim.world.gnss import Track
 from relay.verify import Refused, parse
@@ -27,6 +28,7 @@ FELT_US = 10_000_000  # until a pattern is felt: four may wait, none lasts more 
 NAPS, NAPS_S = 6, 600  # more short sleeps than that are a bracelet that can't come to rest
 SLEEP_DRIFT = 0.0105  # the clock of a sleeping chip is 1 % fast (hwsim/world/rtc.py)
 SAVED_S = 3605  # firmware/README.md: the journal has the time of at most an hour ago
+PROGRAM = (bundle.FIRST, *bundle.BESIDE)  # of a stock image
 FILES = ("answer.json", "board.json", "ca.der", "identity", "identity.2", "settings.json", "settings.json.2")
 E7_PER_METRE = 1e7 / 111_319.49  # of latitude: WGS 84's equatorial circumference / 360
 
@@ -346,7 +348,7 @@ def _health(evidence: Evidence, check: Check) -> None:
     why = f"{len(restless)} times it had fallen asleep for seconds {NAPS} times in {NAPS_S} s before"
     check("it rests", not restless, lambda text=why: text, restless[0] if restless else None)
     for name in evidence.files:
-        check("files", name in FILES, lambda n=name: f"an unknown file {n}")
+        check("files", name in FILES or f"/{name}" in PROGRAM, lambda n=name: f"an unknown file {n}")
 
 
 def _silence(evidence: Evidence, check: Check) -> None:

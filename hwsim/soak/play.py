@@ -19,7 +19,7 @@ from hwsim.rig import APN, PHONE, RELAY_NUMBER, WIFI, Rig
 from hwsim.scenario import actions
 from hwsim.soak import facts as trace_facts
 from hwsim.soak import judge
-from hwsim.soak.draw import end
+from hwsim.soak.draw import end, on_stock_image
 from hwsim.soak.judge import Evidence, Failure
 from hwsim.soak.life import Life, Step
 from hwsim.world import Track, World
@@ -66,7 +66,7 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-soak-"))
         rig = Rig(
             world, Path(folder), wifi=life.wifi, apn=APN if life.apn else None, track=track, firmware=firmware,
-            board=life.board,
+            board=life.board, loaded=on_stock_image(life),
         )  # fmt: skip
         stack.callback(rig.close)
         try:

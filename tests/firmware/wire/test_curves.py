@@ -128,6 +128,19 @@ def test_native_field_operations_at_the_limits_of_their_limbs(device: Device) ->
             assert all(limb <= limit for limb, limit in zip(limbs, largest, strict=True))
 
 
+def test_native_squares_at_the_limits_of_their_limbs(device: Device) -> None:
+    """Four in a row: `field` has its right slot's number, 4, where the code takes how often."""
+    rng = random.Random(17)
+    largest = [8195 if i == 2 else 8191 for i in range(20)]
+    cases = [largest, [0] * 20, [8191] * 20, [0] * 19 + [8191], [8191] + [0] * 19]
+    cases += [[limit if i == at else 0 for i, limit in enumerate(largest)] for at in range(20)]
+    cases += [[rng.choice([0, 1, 8190, limit]) for limit in largest] for _ in range(200)]
+    results = device.batch([("field", 4, limbs, [0] * 20) for limbs in cases])
+    for limbs, (number, found) in zip(cases, results, strict=True):
+        assert number == pow(sum(limb << 13 * i for i, limb in enumerate(limbs)), 16, P)
+        assert all(limb <= limit for limb, limit in zip(found, largest, strict=True))
+
+
 def test_x25519_vectors(both: Device, device: Device, vectors: Vectors) -> None:
     found = vectors("x25519")
     for case in found["cases"]:

@@ -9,7 +9,7 @@ import pytest
 from hwsim.board import CONFIGS, load
 from hwsim.scenario import actions
 from hwsim.soak import play
-from hwsim.soak.draw import ANY_BOARD, FAULTS, NEEDS, draw
+from hwsim.soak.draw import ANY_BOARD, FAULTS, NEEDS, draw, on_stock_image
 from hwsim.soak.life import from_toml
 
 LIVES = [draw(seed) for seed in range(400)]
@@ -119,3 +119,9 @@ def test_a_life_written_down_is_the_same_life(seed):
 def test_what_is_no_life_is_refused_in_words(text):
     with pytest.raises(ValueError):
         from_toml(text)
+
+
+def test_half_of_the_boards_with_psram_have_a_stock_image():
+    stock = [on_stock_image(draw(seed, 0.1, "lilygo-t-sim7600")) for seed in range(40)]
+    assert 8 < stock.count(True) < 32
+    assert not any(on_stock_image(draw(seed, 0.1)) for seed in range(40))  # the reference board has no heap for it
