@@ -9,7 +9,7 @@ from hwsim import board as boards
 from hwsim.chips import mask
 from hwsim.world import flash as flash_image
 from hwsim.world.chip import ROMFS
-from hwsim.world.device import Device, part_suffix
+from hwsim.world.device import Device
 from hwsim.world.driver_calls import DriverCalls, calls_of
 from hwsim.world.gnss import Gnss, Track
 from hwsim.world.link import LOADED, as_bundle, as_files
@@ -17,6 +17,7 @@ from hwsim.world.memory import Memory, image_of
 from hwsim.world.modem_gnss import AtLine, Receiver
 from hwsim.world.modem_ports import on_uart
 from hwsim.world.pins import Battery, Button, Haptic, Led, PowerSwitch, Strap
+from hwsim.world.trace import part_suffix
 from hwsim.world.uart import SerialLine, SerialPorts
 from hwsim.world.uplink import Uplink
 from hwsim.world.wifi import Wifi

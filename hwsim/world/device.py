@@ -24,7 +24,7 @@ from hwsim.world.nor import SupplyLost
 from hwsim.world.pads import ASLEEP, OFF, RESET, RUNNING, Pads
 from hwsim.world.peripheral import Halted, Later, Peripheral
 from hwsim.world.rtc import TIMER_WAKE, Rtc
-from hwsim.world.trace import parse_line
+from hwsim.world.trace import parse_line, part_suffix
 
 if TYPE_CHECKING:
     from hwsim.world.world import World
@@ -159,10 +159,14 @@ class Device:
         """The processor stops where it is, as a latch-up stops it. Only its watchdog or its supply helps."""
         if self._interpreter is None:
             return
+        self._stop("stuck")
+        self.note("stuck")
+
+    def _stop(self, state: str) -> None:
+        """The processor goes no further; an armed watchdog does."""
         watchdog = self._watchdog
         deadline = watchdog.at_us if watchdog and watchdog.pending else None
-        self._halt("stuck")
-        self.note("stuck")
+        self._halt(state)
         if deadline is not None:
             self._watchdog = self.world.at(deadline, self._watchdog_bites)
 
@@ -184,15 +188,12 @@ class Device:
         self._end_interpreter()
         if state == "off":
             self.flash.power_off()
-        for peripheral in self._distinct_peripherals():
+        for peripheral in {id(each): each for each in self._peripherals.values()}.values():
             peripheral.reset()
         if state not in ("stuck", "stopped"):  # else the pads stay as they are
             self.pads.enter({"off": OFF, "asleep": ASLEEP}.get(state, RESET))
         self.state = state
         self.meter.set("processor", {"off": "off", "asleep": "deep_sleep"}.get(state, "active"))
-
-    def _distinct_peripherals(self) -> list[Peripheral]:
-        return list({id(peripheral): peripheral for peripheral in self._peripherals.values()}.values())
 
     def _end_interpreter(self) -> None:
         if self._interpreter is not None:
@@ -351,15 +352,11 @@ class Device:
         if device == "flash":
             return self.flash.asked(args[0], None if args[1] is None else bytes.fromhex(args[1]))
         if function == "input":
-            return self._input(int(device.removeprefix("pin")), *args)
+            return self.pads.asked(device, *args)
         if device == "nvs":
             return [*self.flash.nvs.call(function, args), self.flash.ask()]
         peripheral = self._find(device)
         return 0 if peripheral is None else peripheral.call(device, function, args)
-
-    def _input(self, pin: int, pull: int, hold: bool | None) -> int:
-        self.pads.input(pin, pull, hold)
-        return self.pads.level(pin)
 
     def _find(self, device: str) -> Peripheral | None:
         return self._peripherals.get(device)
@@ -374,21 +371,11 @@ class Device:
             self._watchdog = self.world.after(args[0] * 1000, self._watchdog_bites)
         elif device in ("rtc", "wake"):
             self.rtc.output(device, args, self.world.now_us)
-        elif device == "hold":
-            self.pads.hold_asleep = args[0]
         else:
-            if device.startswith("pin"):
-                self._set_pad(int(device.removeprefix("pin")), args)
+            self.pads.told(device, args)
             peripheral = self._find(device)
             if peripheral is not None:
                 peripheral.output(device, args)
-
-    def _set_pad(self, pin: int, args: list[Any]) -> None:
-        """A pin has become an output, has another level, or is held or released."""
-        if args[0] == "output":
-            self.pads.output(pin, *args[1:])
-        elif args[0] == "hold":
-            self.pads.hold(pin, args[1])
 
     def _leave(self, kind: str, argument: Any) -> None:
         if kind == "deepsleep":
@@ -404,12 +391,8 @@ class Device:
             self._halt("starting")
             self._start_after(BOOT_US, argument)
         else:  # main.py ended: on the chip the prompt waits on the console, and the watchdog goes on
-            watchdog = self._watchdog
-            deadline = watchdog.at_us if watchdog and watchdog.pending else None
             self.note("main.py ended", failed=bool(argument))
-            self._halt("stopped")
-            if deadline is not None:
-                self._watchdog = self.world.at(deadline, self._watchdog_bites)
+            self._stop("stopped")
 
     def _watchdog_bites(self) -> None:
         self.note("watchdog")
@@ -431,7 +414,6 @@ class Device:
             self.state = "starting"
 
     def level(self, pin: int) -> int:
-        """The level at a pin that is an input, or could be one."""
         return self.pads.level(pin)
 
     def _light_sleep(self, ms: int | None) -> None:
@@ -470,8 +452,3 @@ class Device:
     def firmware_name(self) -> str:
         """Who speaks in the trace when the firmware reports an event: "firmware", of further bracelets "firmware2"."""
         return f"firmware{part_suffix(self.name)}"
-
-
-def part_suffix(name: str) -> str:
-    """What tells the parts of several bracelets apart in the trace: led, led2, led of spare."""
-    return name.removeprefix("bracelet") if name.startswith("bracelet") else f" of {name}"

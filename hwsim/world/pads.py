@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from hwsim.chips import Family
 
@@ -71,6 +72,21 @@ class Pads:
             self._set.clear()
         self.state = state
         self._changed()
+
+    def told(self, device: str, args: list[Any]) -> None:
+        """What the firmware did to a pin: an output, another level, a hold or its end; or to the hold of all asleep."""
+        if device == "hold":
+            self.hold_asleep = args[0]
+        elif device.startswith("pin") and args[0] == "output":
+            self.output(int(device.removeprefix("pin")), *args[1:])
+        elif device.startswith("pin") and args[0] == "hold":
+            self.hold(int(device.removeprefix("pin")), args[1])
+
+    def asked(self, device: str, pull: int, hold: bool | None) -> int:
+        """A pin has become an input: its level."""
+        pin = int(device.removeprefix("pin"))
+        self.input(pin, pull, hold)
+        return self.level(pin)
 
     def input(self, pin: int, pull: int, hold: bool | None) -> None:
         """Pin(pin, Pin.IN, pull, hold=hold)."""

@@ -96,3 +96,8 @@ def _time(us: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}.{fraction:06}"
+
+
+def part_suffix(name: str) -> str:
+    """What tells the parts of several bracelets apart in the trace: led, led2, led of spare."""
+    return name.removeprefix("bracelet") if name.startswith("bracelet") else f" of {name}"
