@@ -10,8 +10,8 @@ import time
 import machine
 
 from tocsin import alarm, boots, log, power, rest
-from tocsin.parts import present
 from tocsin.heartbeat import PROMPT_MS
+from tocsin.parts import present
 from tocsin.search import SETTLED, Search
 
 LOOK_MS = 500
