@@ -71,7 +71,8 @@ class Bracelet:
             names.append("gnss")
         radios = (["modem"] if "modem" in board and config.sms else []) + (["wifi"] if config.wifi else [])
         self._starter = Starter(
-            self, self._clock, app.starts, watchdog, names, radios, self._wearer, self._delivery, self._parts, self._wanted
+            self, self._clock, app.starts, watchdog, names, radios, self._wearer, self._delivery, self._parts,
+            self._wanted,
         )  # fmt: skip
         self._sleep = None if self._safe or app.trial else self._sleeper()
         self._copy()

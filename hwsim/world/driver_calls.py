@@ -1,7 +1,7 @@
 """Driver calls that end a start: one in which the processor hangs, and one at which the supply gives way.
 
-Seen on MicroPython's own image for the ESP32, emulated: `WLAN.active(True)` never returned. It waits without a time limit
-for an event of the radio's driver (micropython issue 11910: "hangs", and which loop it is; ports/esp32/network_wlan.c),
+Seen on MicroPython's own image for the ESP32, emulated: `WLAN.active(True)` never returned. It waits without a time
+limit for an event of the radio's driver (micropython issue 11910: "hangs", and which loop it is; ports/esp32/network_wlan.c),
 and MicroPython arms no watchdog for a program: whoever wants one makes a machine.WDT (ports/esp32/machine_wdt.c). The
 radio's start draws more current than anything before, and on a weak cell or a thin wire the chip resets right there:
 loboris/MicroPython_ESP32_psRAM_LoBo issue 299 at `active(True)`, micropython-esp32 issue 145 at the making of WLAN,
