@@ -79,15 +79,21 @@ class Bracelet:
 
     def _sleeper(self):
         """None on a board whose button can't wake the chip."""
-        try:
-            self._wearer.arm_wake()
-        except ValueError:
-            log.event("missing", part="wake", reason="pin")
+        if not self._wakes():
             return None
         return Sleep(
             self._clock, self._state, self._wearer, self._parts, self._heartbeats, self._touched, self._linked,
             self._update_at, self._starter.under, self._starter.rested,
         )  # fmt: skip
+
+    def _wakes(self):
+        """Can all that must wake the chip do so?"""
+        try:
+            self._wearer.arm_wake()
+        except ValueError:
+            log.event("missing", part="wake", reason="pin")
+            return False
+        return True
 
     def _dials(self):
         return bool(self._settings.apn) and not self._safe
@@ -141,6 +147,8 @@ class Bracelet:
             return
         if name == "strap":
             self._wearer.start_strap(start)
+            if self._sleep and not self._wakes():
+                self._sleep = None
             return
         if name == "battery":
             there.battery = parts.build(name, section, self._on_battery_ending)
