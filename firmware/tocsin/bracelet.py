@@ -13,16 +13,16 @@ import machine
 from tocsin import aio, alarm, envelope, heartbeat, log, movement, parts, settings, wipe
 from tocsin.clock import GNSS, NAMES, NETWORK
 from tocsin.downlink import Downlink
-from tocsin.heartbeat import NO_LINK, PPP, WIFI, Heartbeats
+from tocsin.heartbeat import Heartbeats
 from tocsin.links.route import Route
 from tocsin.links.sms import Sms
 from tocsin.sleep import Sleep
 from tocsin.starting import Starter
+from tocsin.ways import Ways
 from tocsin.wearer import Wearer
 
 CORE_MS = 5000  # the core looks around this often even when nothing happens
 SAVE_S = 3600  # the time is stored this often
-NO_NETWORK_MS = 15000  # after boot, until the network is taken for absent
 WANTED_MAX = 4
 REVOKED_MS = 3000  # for the last heartbeat to leave, and to be felt
 _RUNS = {"modem_reader": "reader", "gnss_mind": "mind"}  # tasks of a part that are not its run()
@@ -56,10 +56,6 @@ class Bracelet:
         self._wanted = []  # what asks for a message and is not yet carried out, of alarm.CAUSES
         self._retry_at = 0  # nothing could be sealed: not before this is it tried again
         self._downlink = Downlink(state, self._on_down)
-        self._wifi_up = None
-        self._on_ppp_link = False
-        self._genuine = True  # False: somebody else answered in the relay's place, that Wi-Fi led nowhere, or no memory
-
         self._parts = parts.Parts()
         self._final = False  # an Update is wanted that says so
         self._marked = False  # that it will be wiped is on flash
@@ -68,26 +64,36 @@ class Bracelet:
         self._heartbeats = Heartbeats(
             state, self._clock, self._parts, known.topic, app.starts, config.heartbeat_s, random_byte
         )
+        self._ways = Ways(self._clock, self._delivery, self._parts, self._route, self._heartbeats, self._wake.set)
         names = ["haptic", "led", "battery", "modem", "wifi", "mqtt"]
         names += (["strap"] if "strap" in board else []) + (["ppp"] if self._dials() else [])
         if not self._safe:
             names.append("gnss")
         radios = (["modem"] if "modem" in board and config.sms else []) + (["wifi"] if config.wifi else [])
-        self._starter = Starter(self, self._clock, app.starts, watchdog, names, radios)
+        self._starter = Starter(
+            self, self._clock, app.starts, watchdog, names, radios, self._wearer, self._delivery, self._parts,
+            self._wanted,
+        )  # fmt: skip
         self._sleep = None if self._safe or app.trial else self._sleeper()
         self._copy()
 
     def _sleeper(self):
         """None on a board whose button can't wake the chip."""
-        try:
-            self._wearer.arm_wake()
-        except ValueError:
-            log.event("missing", part="wake", reason="pin")
+        if not self._wakes():
             return None
         return Sleep(
             self._clock, self._state, self._wearer, self._parts, self._heartbeats, self._touched, self._linked,
             self._update_at, self._starter.under, self._starter.rested,
         )  # fmt: skip
+
+    def _wakes(self):
+        """Can all that must wake the chip do so?"""
+        try:
+            self._wearer.arm_wake()
+        except ValueError:
+            log.event("missing", part="wake", reason="pin")
+            return False
+        return True
 
     def _dials(self):
         return bool(self._settings.apn) and not self._safe
@@ -96,9 +102,9 @@ class Bracelet:
         return bool(self._wanted) or self._haptic.busy() or self._wearer.busy(self._clock.ms())
 
     def _linked(self):
-        if self._ppp.up or self._wifi_up:
+        if self._ppp.up or self._ways.up:
             return True
-        return None if self._starter.due("wifi") else self._wifi_up
+        return None if self._starter.due("wifi") else self._ways.up
 
     def start(self):
         self._configure()
@@ -117,27 +123,11 @@ class Bracelet:
 
     # -- what the Starter asks for ----------------------------------------------------------------------------------
 
-    def looked(self):
-        """The button has been looked at."""
-        self._wearer.looked()
-
-    def pressed_now(self):
-        """Is the button down and not answered yet, or is there something to be sealed?"""
-        return self._wearer.holding() or bool(self._wanted)
-
-    def waiting(self):
-        """Is an alarm under way?"""
-        return bool(self._delivery.queue)
-
-    def registered(self):
-        """Has the modem found a network?"""
-        return self._modem.registered
-
     def failed(self, name):
         """A part is not begun for now."""
         if name == "wifi" and not self._starter.due(name):
-            self._on_wifi(False)
-        self._on_network()
+            self._ways.wifi(False)
+        self._ways.network()
 
     def begun(self):
         """All is begun, but for what is left out."""
@@ -157,6 +147,8 @@ class Bracelet:
             return
         if name == "strap":
             self._wearer.start_strap(start)
+            if self._sleep and not self._wakes():
+                self._sleep = None
             return
         if name == "battery":
             there.battery = parts.build(name, section, self._on_battery_ending)
@@ -170,14 +162,15 @@ class Bracelet:
             there.gnss = parts.build(name, section, self._clock, self._on_gnss_time, self._on_fix)
             runs = () if there.gnss.commands else (name, "gnss_mind")
         elif name == "wifi":
-            there.wifi = parts.build(name, config.wifi, self._on_wifi)
+            there.wifi = parts.build(name, config.wifi, self._ways.wifi)
         elif name == "ppp":
-            there.ppp = parts.build(name, config.apn, self._modem, self._on_ppp, self._starter.under)
+            there.ppp = parts.build(name, config.apn, self._modem, self._ways.ppp, self._starter.under)
             runs = ()
         else:
             there.mqtt = parts.build(
-                name, config, self._id, settings.read(settings.CA), self._clock, random_byte, self._name_server,
-                self._on_mqtt, self._on_refused, self._on_ack, self._on_puback, self._starter.under,
+                name, config, self._id, settings.read(settings.CA), self._clock, random_byte,
+                self._ways.name_server, self._ways.mqtt, self._ways.refused, self._on_ack, self._on_puback,
+                self._starter.under,
             )  # fmt: skip
         self._copy()
         part = getattr(there, name)
@@ -191,9 +184,9 @@ class Bracelet:
             start(run, getattr(part, _RUNS.get(run, "run")))
         if name == "mqtt":
             self._mqtt.will = self._heartbeats.will
-            self._on_link()
+            self._ways.link()
         elif name == "wifi" and not parts.present(part):
-            self._on_wifi(False)
+            self._ways.wifi(False)
 
     def _copy(self):
         there = self._parts
@@ -228,71 +221,11 @@ class Bracelet:
     def _on_time(self, seconds, quality):
         if self._clock.offer(seconds, quality):
             log.event("clock", quality=NAMES[self._clock.quality])
-            self._genuine = True  # a certificate that seemed not valid yet may be now
             if abs(self._clock.time() - self._state.saved) >= SAVE_S:
                 self._state.dirty = self._clock.ms()
             self._wearer.clock_changed()
-            self._mqtt.kick()
-            self._on_network()
+            self._ways.clock()
         return self._clock.quality >= quality
-
-    def _on_wifi(self, up):
-        if up != self._wifi_up:
-            self._wifi_up = up
-            self._route.joined(up, self._clock.ms())
-            if up and self._wifi.doubtful():
-                self._genuine = False
-            log.event("link", path="net", up=int(up))
-            self._on_link()
-
-    def _on_ppp(self, up, yielded=False):
-        if up:
-            log.event("link", path="ppp", up=1)
-            self._genuine = True
-            self._route.up(self._clock.ms())
-        else:
-            if self._on_ppp_link:
-                log.event("link", path="ppp", up=0)
-            self._route.over(self._clock.ms(), yielded)
-        self._on_ppp_link = up
-        self._on_link()
-
-    def _on_link(self):
-        """Wi-Fi goes first. MQTT turns to another link at once."""
-        if self._wifi_up:
-            link = WIFI
-        else:
-            link = PPP if self._ppp.up else NO_LINK
-        self._heartbeats.link = link
-        self._mqtt.network(link)
-        self._on_network()
-
-    def _name_server(self):
-        return (self._wifi if self._wifi_up else self._ppp).name_server()
-
-    def _on_network(self):
-        """Tell the delivery whether a data network can be hoped for."""
-        if self._wifi_up is not None or self._ppp.up:
-            linked = self._wifi_up or self._ppp.up
-            usable = linked and self._genuine and self._clock.quality > 0 and parts.present(self._mqtt)
-            self._delivery.net(usable, self._clock.ms())
-        self._wake.set()
-
-    def _on_mqtt(self, up):
-        log.event("link", path="mqtt", up=int(up))
-        if up:
-            self._genuine = True
-            self._heartbeats.connected()
-            if self._wifi_up:
-                self._wifi.reached()
-        self._delivery.mqtt(up, self._clock.ms())
-        self._on_network()
-
-    def _on_refused(self, what, reason):
-        log.event("refused", what=what, reason=reason)
-        self._genuine = False
-        self._route.refused(what, self._clock.ms())
-        self._on_network()
 
     def _on_modem(self, up):
         log.event("link", path="sms", up=int(up))
@@ -347,9 +280,6 @@ class Bracelet:
             self._supervisor.report("core")
             self._wake.clear()
             now = self._clock.ms()
-            self._wifi.urgent = self._mqtt.urgent = bool(self._delivery.queue)
-            if self._wifi_up is None and now > NO_NETWORK_MS:
-                self._delivery.net(False, now)
             if now >= self._retry_at:
                 self._carry_out(now)
             at = self._update_at()
@@ -360,24 +290,11 @@ class Bracelet:
                 self._state.persist()
             for path, message in self._delivery.poll(self._clock.ms()):
                 self._transmit(path, message)
-            self._steer()
+            self._ways.step()
             if not self._wake.is_set():
                 await aio.wait(self._wake, self._pause())
             else:
                 await asyncio.sleep_ms(0)
-
-    def _steer(self):
-        """Dial, or hang up, or leave a Wi-Fi that is no way."""
-        queue = self._delivery.queue
-        waiting = queue[0].queued if queue else None
-        # Without the time there is no connection at all, on whatever way.
-        connected = self._mqtt.up or (self._wifi_up and not self._clock.quality)
-        self._ppp.want(self._route.step(self._clock.ms(), waiting, connected, self._heartbeats.owed))
-        if self._route.leave:
-            log.event("failed", path="net", reason="barren")
-            self._wifi.leave()
-        hopeful = self._ppp.wanted or not self._route.tries
-        self._wifi.choosy = parts.present(self._ppp) and hopeful and (self._ppp.possible or not queue)
 
     def _pause(self):
         now = self._clock.ms()

@@ -31,12 +31,9 @@ class Parts:
     """Those that there are; until a part is begun, and while it is left out, it is Absent."""
 
     def __init__(self):
-        self.battery = Absent()
-        self.gnss = Absent()
-        self.modem = Absent()
-        self.wifi = Absent()
-        self.ppp = Absent()
-        self.mqtt = Absent()
+        self.battery = self.gnss = self.modem = self.wifi = self.ppp = self.mqtt = None
+        for name in ("battery", "gnss", "modem", "wifi", "ppp", "mqtt"):
+            setattr(self, name, Absent())
 
 
 def _nothing(*arguments, **named):

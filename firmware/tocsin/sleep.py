@@ -10,8 +10,8 @@ import time
 import machine
 
 from tocsin import alarm, boots, log, power, rest
-from tocsin.parts import present
 from tocsin.heartbeat import PROMPT_MS
+from tocsin.parts import present
 from tocsin.search import SETTLED, Search
 
 LOOK_MS = 500
@@ -27,8 +27,8 @@ _ITEMS = 10
 
 class Sleep:
     """`parts`: what is there (parts.Parts). touched(): does the wearer do something, or feel something; linked(): is
-    there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or None; mark(name,
-    call): starting.Starter.under; rested(): it is about to sleep."""
+    there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or None;
+    mark(name, call): starting.Starter.under; rested(): it is about to sleep."""
 
     def __init__(self, clock, state, wearer, parts, heartbeats, touched, linked, update_at, mark, rested):
         self._clock = clock

@@ -46,11 +46,10 @@ class Watchdog:
 
 
 class Starter:
-    """`bracelet`: build(name), failed(name) and begun() are called; asked are registered() of the modem, waiting(): is
-    an alarm under way, and pressed(): is the button down and not answered yet, or an answer not sealed? `names`: of the
-    parts that it may have; `radios`: of those of "modem", "wifi" that may carry an alarm."""
+    """`bracelet`: its build(name), failed(name) and begun() are called. `names`: of the parts that it may have;
+    `radios`: of those of "modem", "wifi" that may carry an alarm; `wanted`: what is to be sealed."""
 
-    def __init__(self, bracelet, clock, starts, watchdog, names, radios):
+    def __init__(self, bracelet, clock, starts, watchdog, names, radios, wearer, delivery, parts, wanted):
         self._bracelet = bracelet
         self._clock = clock
         self._starts = starts
@@ -58,6 +57,10 @@ class Starter:
         self._watchdog = watchdog
         self._names = names
         self._radios = radios
+        self._wearer = wearer
+        self._delivery = delivery
+        self._parts = parts
+        self._wanted = wanted
         self._patience = PRESS_MS
         self._at = {}  # name -> when it was begun
         self._settled = set()
@@ -67,7 +70,7 @@ class Starter:
     async def run(self):
         """The task. Should it be started anew, it goes on where it was."""
         await asyncio.sleep_ms(LOOK_MS)
-        self._bracelet.looked()
+        self._wearer.looked()
         if self._risks.woken and not self._risks.count("haptic"):
             # It lived until the sleep. From her press on the ticks are felt, by which she does what she means.
             await self.begin("haptic", True)
@@ -89,7 +92,7 @@ class Starter:
             await aio.wait(self._turn, TURN_MS if self._left or self._risks.open else LIVED_MS // 2)
 
     def _pause(self, name):
-        ms = self._risks.pause(name, self._bracelet.waiting(), self._radios)
+        ms = self._risks.pause(name, bool(self._delivery.queue), self._radios)
         if ms == 0 and self._starts.safe and name == "wifi" and "modem" in self._at and "modem" in self._radios:
             return SAFE_MS  # the least that can call for help goes first
         return ms
@@ -132,7 +135,7 @@ class Starter:
 
     async def _clear(self):
         """Until the button is up, or what it means is sealed."""
-        while self._bracelet.pressed_now() and self._patience > 0:
+        while (self._wearer.holding() or self._wanted) and self._patience > 0:
             await asyncio.sleep_ms(STEP_MS)
             self._patience -= STEP_MS
 
@@ -163,7 +166,7 @@ class Starter:
             age = now - self._at[name]
             if name not in self._settled and (
                 age >= (MODEM_MS if name == "modem" and ms == SETTLE_MS else ms)
-                or (name == "modem" and self._bracelet.registered())
+                or (name == "modem" and self._parts.modem.registered)
             ):
                 self._settled.add(name)
                 self._risks.done(name)

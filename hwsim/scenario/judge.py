@@ -67,7 +67,7 @@ def _failed(played: Played) -> str | None:
     hung = False
     for event in played.trace:
         at = f"at {played.seconds(event.t_us):.1f} s"
-        hung = hung or (event.who, event.what) == ("scene", "hang")
+        hung = hung or (event.who, event.what) in (("scene", "hang"), ("bracelet", "driver call"))
         if event.who == "firmware" and event.what in ("restarted", "stuck", "crashed"):
             return f"@{event.what} {_details(event)} {at}"
         if event.who == "bracelet" and event.what in ("main.py ended", "interpreter died", "console"):

@@ -54,8 +54,8 @@ def _enter(part: str) -> None:
     step, undo = _step(part), f"{part}_sound"
     off = seconds("how long the supply is gone, 0: a brownout, which keeps the clock's memory", 0.0, 3600)
     ACTIONS[f"{part}_blocks"] = Action(
-        f"a driver's call that starts the part {part} never returns", blocks, {"step": step, "starts": _STARTS}, "start",
-        undo,
+        f"a driver's call that starts the part {part} never returns", blocks, {"step": step, "starts": _STARTS},
+        "start", undo,
     )  # fmt: skip
     ACTIONS[f"{part}_kills"] = Action(
         f"the supply gives way at a driver's call that starts the part {part}", kills,

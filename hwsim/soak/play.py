@@ -153,7 +153,8 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
         clock_offset_s=max(
             (abs(float(s.arguments["offset_s"])) for s in life.steps if s.do == "network_time"), default=0.0
         ),
-        hangs=sum(step.do == "hang" for step in life.steps),
+        hangs=sum(step.do == "hang" for step in life.steps)
+        + sum(e.what == "driver call" and e.detail["ends"] == "blocks" for e in rig.world.trace),
     )
 
 

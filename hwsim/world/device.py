@@ -330,8 +330,7 @@ class Device:
         try:
             value = self._peripheral_call(device, function, args)
         except SupplyLost:
-            self._lose_supply()
-            return
+            return self._lose_supply()
         except Halted:
             return
         if isinstance(value, Later):

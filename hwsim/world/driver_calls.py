@@ -1,12 +1,12 @@
 """Driver calls that end a start: one in which the processor hangs, and one at which the supply gives way.
 
-Seen on MicroPython's own image for the ESP32, emulated: `WLAN.active(True)` never returned. It waits without a time limit
-for an event of the radio's driver (micropython issue 11910: "hangs", and which loop it is; ports/esp32/network_wlan.c),
-and MicroPython arms no watchdog for a program: whoever wants one makes a machine.WDT (ports/esp32/machine_wdt.c). The
-radio's start draws more current than anything before, and on a weak cell or a thin wire the chip resets right there:
-loboris/MicroPython_ESP32_psRAM_LoBo issue 299 at `active(True)`, micropython-esp32 issue 145 at the making of WLAN,
-lemariva/micropython-camera-driver issue 25 at `connect()`. A brownout keeps the RTC's memory; or the supply is lost,
-and comes back after a while.
+Seen on MicroPython's own image for the ESP32, emulated: `WLAN.active(True)` never returned. It waits without a time
+limit for an event of the radio's driver (micropython issue 11910: "hangs", and which loop it is;
+ports/esp32/network_wlan.c), and MicroPython arms no watchdog for a program: whoever wants one makes a machine.WDT
+(ports/esp32/machine_wdt.c). The radio's start draws more current than anything before, and on a weak cell or a thin
+wire the chip resets right there: loboris/MicroPython_ESP32_psRAM_LoBo issue 299 at `active(True)`, micropython-esp32
+issue 145 at the making of WLAN, lemariva/micropython-camera-driver issue 25 at `connect()`. A brownout keeps the
+RTC's memory; or the supply is lost, and comes back after a while.
 
 The shims name each such call when the firmware reaches it, and ask only about those with a fault. Not modelled: a call
 that comes back late, and what the radio's own task does while the interpreter hangs.

@@ -1,7 +1,6 @@
 """A bracelet at peace sleeps: what wakes it, what it does then, and what it must not lose by it."""
 
 import pytest
-
 from tocsin import boots
 
 from hwsim.scenario import wearer

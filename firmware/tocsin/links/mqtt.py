@@ -40,7 +40,8 @@ class Mqtt:
     under(name, call): a call that may end the start."""
 
     def __init__(
-        self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result, under
+        self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result,
+        under,
     ):  # fmt: skip
         self._host, self._port = settings.host, settings.port
         self._user, self._password = settings.user or "", settings.password or ""

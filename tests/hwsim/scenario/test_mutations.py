@@ -81,13 +81,13 @@ MUTATIONS = {
         "alarm 1 delivered by sms within 30 s", "",
     ),
     "networks are looked for as rarely as without an alarm": (
-        "dragged_past_an_open_cafe", "bracelet.py",
-        "            self._wifi.urgent = self._mqtt.urgent = bool(self._delivery.queue)\n", "",
+        "dragged_past_an_open_cafe", "ways.py",
+        "        parts.wifi.urgent = parts.mqtt.urgent = bool(queue)\n", "",
         "always: every alarm delivered", "never reached the relay",
     ),
     "no watchdog": (
         "processor_hangs_during_the_alarm", "app.py",
-        "        watchdog = machine.WDT(timeout=WATCHDOG_MS)\n",
+        "        watchdog = Watchdog(self.starts.risks)  # before the first call of a driver\n",
         '        watchdog = type("Off", (), {"feed": lambda self: None})()\n',
         "always: every alarm delivered", "never reached",
     ),
