@@ -1,9 +1,9 @@
 """Makes the firmware's modules small in the heap before they are compiled, without changing what they do.
 
 Every name of a function, attribute or argument is a string in the heap of the chip, in a table that doubles when it is
-full: with names as people write them they took 32 KB. So names get short ones: those of a single module from a pool
-that every module uses anew, the others each its own. Integer constants go to where they are used, in other modules too;
-the compiler itself does that with `_NAME = const(...)` in one module only.
+full: with names as people write them they took 32 KB. So names get short ones, and names that no module uses together
+get the same. Integer constants go to where they are used, in other modules too; the compiler itself does that with
+`_NAME = const(...)` in one module only.
 
 What the interpreter or a person must recognise keeps its name: what the chip's modules define (`reserved`), all that
 occurs as a string, exceptions, modules, and what the modules of `kept` use. Lines stay lines, so that a traceback names
@@ -204,35 +204,39 @@ class Shrinker:
         return {path: set(found) - stays for path, found in self.constants.items()}
 
     def _short_names(self) -> dict[str, dict[str, str]]:
+        """Two names may have the same short one when no module uses both: what an object, a module or a function has
+        is all named in the module that defines it."""
         where: dict[str, set[str]] = {}
         for path, module in self.modules.items():
             for use in module.uses:
                 if use.function is None or use.name in self.keywords:
                     where.setdefault(use.name, set()).add(path)
         made = self.keywords.union(*(module.made for module in self.modules.values()))
-        foreign = set().union(*(module.foreign for module in self.modules.values()))
-        bases = set().union(*(module.bases for module in self.modules.values()))
-        names: dict[str, dict[str, str]] = {path: {} for path in self.modules}
-        shared = []
-        for name in sorted(where):
-            users = {path for path in where[name] if name not in self.inlined[path]}
-            if name not in made or name in self.reserved or (name.startswith("__") and name.endswith("__")):
-                continue
-            # Objects of one class may be of another one, too, if it inherits; and what sets an attribute of another
-            # module's object mustn't hit one that this has.
-            if len(users) == 1 and name not in foreign and not bases & made:
-                names[users.pop()][name] = ""
-            elif users:
-                shared.append((name, users))
+        alone = self._alone() | (made if any(module.bases & made for module in self.modules.values()) else set())
         taken = self.reserved.union(*where_used(self.modules.values()))
-        free = (word for word in _words(2) if word not in taken)
-        pool = list(itertools.islice(free, max((len(own) for own in names.values()), default=0)))
-        for own in names.values():
-            own.update(zip(own, pool, strict=False))
-        for name, users in sorted(shared, key=lambda each: (-len(each[1]), each[0])):
-            short = next(free)
+        words = (word for word in _words(2) if word not in taken)
+        pool: list[tuple[str, set[str]]] = []  # short names, and the modules that use each
+        names: dict[str, dict[str, str]] = {path: {} for path in self.modules}
+        for name in sorted(where, key=lambda name: (-len(where[name]), name)):
+            users = {path for path in where[name] if name not in self.inlined[path]}
+            if not users or name not in made or name in self.reserved or re.fullmatch("__.*__", name):
+                continue
+            short, of = next(((short, of) for short, of in pool if not of & users), ("", set()))
+            if name in alone or not short:
+                short, of = next(words), set()
+                if name not in alone:
+                    pool.append((short, of))
+            of |= users
             for path in users:
                 names[path][name] = short
+        return names
+
+    def _alone(self) -> set[str]:
+        """Names that share theirs with no other: what sets an attribute of another module's object mustn't hit one
+        that this has, and an object that answers to any name is asked for some that its module doesn't know."""
+        names: set[str] = set()
+        for module in self.modules.values():
+            names |= module.foreign | (module.made if "__getattr__" in module.made else set())
         return names
 
     def _rewrite(self, module: Module) -> str:
