@@ -328,7 +328,9 @@ class Modem:
     async def _check(self):
         """Is it still set up? If it restarted without a word, nobody would hear of a message that comes."""
         self._look = False
-        if (self._marked and await self._mark() not in (None, MARK)) or await self._texts.changed():
+        if self._marked:
+            self._anew = await self._mark() not in (None, MARK) or self._anew
+        elif await self._texts.changed():
             self._anew = True
 
     async def _serve(self):
@@ -400,7 +402,8 @@ class Modem:
         await self._network.details(self._texts.young)
         if not self._timed:
             await self._follow()
-        self._texts.look()  # what came and was not told
+        if self._network.texts:
+            self._texts.look()  # what came and was not told
 
     async def _ask_time(self):
         seconds = await self._network.time() if self._timed else None

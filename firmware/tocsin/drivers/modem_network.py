@@ -84,7 +84,9 @@ class Network:
                     return False
             elif command.result != "timeout":
                 self._states.pop(kind, None)
-        await self.attached()
+        self._attached = False
+        if not self.data:
+            await self.attached()
         return True
 
     async def attached(self):
