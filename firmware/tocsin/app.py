@@ -10,7 +10,7 @@ import time
 
 import machine
 
-from tocsin import aio, board, boots, cbor, crash, floor, identity, log, parts, provision, settings, wipe
+from tocsin import aio, board, boots, cbor, crash, floor, identity, log, parts, settings, wipe
 from tocsin.bracelet import Bracelet, random_byte
 from tocsin.clock import Clock
 from tocsin.starting import Watchdog
@@ -73,8 +73,8 @@ class App:
         known = identity.load()
         if known is None:
             known = await self._provision()
-        elif provision.offered():
-            provision.forget_offer()
+        elif settings.offered():
+            settings.forget_offer()
         watchdog = Watchdog(self.starts.risks)  # before the first call of a driver
         try:
             state = State(known, self.clock, random_byte, machine.reset_cause() == machine.DEEPSLEEP_RESET)
@@ -134,8 +134,10 @@ class App:
         self.led.show("blank")
         log.event("blank")
         while True:
-            if provision.offered():
+            if settings.offered():
                 try:
+                    from tocsin import provision  # not at the top: only a blank bracelet needs it in its heap
+
                     provision.accept()
                     log.event("provisioned")
                     return identity.load()

@@ -14,21 +14,6 @@ from tocsin import identity, journal, ratchet, settings
 from tocsin.crypto import ed25519, x25519
 from tocsin.drivers import partition
 
-OFFER = "/offer.json"
-ANSWER = "/answer.json"
-
-
-def offered():
-    return settings.read(OFFER, 1) is not None
-
-
-def forget_offer():
-    """The offer holds a password and the Wi-Fi keys that settings.json now has: once is enough."""
-    try:
-        os.remove(OFFER)
-    except OSError:
-        pass
-
 
 def _octets(offer, name, size):
     value = unhexlify(offer[name])
@@ -39,7 +24,7 @@ def _octets(offer, name, size):
 
 def accept():
     """Do it. Raises ValueError or KeyError when the offer makes no sense, OSError when flash can't be written."""
-    offer = settings.load(OFFER)
+    offer = settings.load(settings.OFFER)
     if offer.get("tocsin") != 1:
         raise ValueError
     kid = _octets(offer, "kid", 4)
@@ -65,7 +50,7 @@ def accept():
     _write_json(settings.SETTINGS, kept)
     _write_json(settings.SETTINGS + settings.COPY, kept)
     _write_json(
-        ANSWER,
+        settings.ANSWER,
         {
             "tocsin": 1,
             "kid": offer["kid"],
@@ -77,7 +62,7 @@ def accept():
     book.load()
     book.save(record.encode())
     identity.save(identity.Identity(kid, relay_id, seed))
-    forget_offer()
+    settings.forget_offer()
 
 
 def _write_json(path, value):

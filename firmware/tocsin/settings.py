@@ -10,9 +10,24 @@ from tocsin import log
 
 SETTINGS = "/settings.json"
 CA = "/ca.der"
+OFFER = "/offer.json"  # of the relay to a blank bracelet, and what it answers: provision.py
+ANSWER = "/answer.json"
 COPY = ".2"  # behind the path of what is written twice
 VERSION = 1  # of /settings.json; without one it is from before there were versions, and means the same
 _SIZE_MAX = 8192
+
+
+def offered():
+    """Does an offer wait to be taken?"""
+    return read(OFFER, 1) is not None
+
+
+def forget_offer():
+    """Remove it: it holds a password and the Wi-Fi keys that settings.json now has."""
+    try:
+        os.remove(OFFER)
+    except OSError:
+        pass
 
 
 def load(path):

@@ -11,13 +11,13 @@ import os
 
 import machine
 
-from tocsin import floor, identity, log, provision, settings
+from tocsin import floor, identity, log, settings
 from tocsin.drivers import partition
 
 MARK = "wipe"  # in NVS, or as a file where NVS does not work
 FILES = (
     identity.PATH, identity.PATH + settings.COPY, settings.SETTINGS, settings.SETTINGS + settings.COPY, settings.CA,
-    provision.ANSWER, provision.OFFER,
+    settings.ANSWER, settings.OFFER,
 )  # fmt: skip
 _FILE = "/" + MARK
 _FILLING = "/" + MARK + "ing"

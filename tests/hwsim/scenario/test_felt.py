@@ -45,7 +45,10 @@ def on_the_bracelet():
     source = ast.parse((FIRMWARE / "tocsin/drivers/haptic.py").read_text())
     assignments = [node for node in source.body if isinstance(node, ast.Assign)]
     (table,) = [node.value for node in assignments if node.targets[0].id == "PATTERNS"]
-    patterns = eval(compile(ast.Expression(table), "haptic.py", "eval"))  # "* 6" is no literal
+    patterns = {
+        name: [[int(number) for number in step.split("/")] for step in text.split()]
+        for name, text in ast.literal_eval(table).items()
+    }
     steps = {}
     for name, pattern in patterns.items():
         joined = []
