@@ -59,7 +59,7 @@ class Bracelet(Device):
 
     def _wire(self, suffix: str, track: Track | None) -> None:
         board = self.board
-        self.memory = Memory(self, image_of(board, self._loaded))
+        self.memory = Memory(self, image_of(board, bool(self._loaded)))
         self.button = Button(self, f"button{suffix}", board["button"]["pin"], board["button"]["active_low"])
         self.strap: Strap | None = None
         if "strap" in board.sections:
