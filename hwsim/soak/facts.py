@@ -53,6 +53,7 @@ class Facts:
     receipts: dict[int, int] = field(default_factory=dict)
     sent: dict[tuple[int, str], int] = field(default_factory=dict)  # (counter, path): first handed to it
     links: dict[str, list[Span]] = field(default_factory=dict)  # path: while the bracelet took it for up
+    sms_path: list[Span] = field(default_factory=list)  # while a message could have left, by the modem's own word
     delivered: list[tuple[int, int]] = field(default_factory=list)  # (time, counter)
     dropped: dict[int, int] = field(default_factory=dict)
     reused: list[tuple[int, int]] = field(default_factory=list)  # (time, counter) of a counter seen before
@@ -95,6 +96,8 @@ def read(trace: Iterable[TraceEvent]) -> Facts:
             _button(facts, event)
         elif event.who == "strap":
             _span(facts.strap_open, event.what == "open", event.t_us)
+        elif event.who == "modem" and event.what == "sms path":
+            _span(facts.sms_path, bool(event.detail["up"]), event.t_us)
         elif event.who == "haptic" and event.what == "pulse":
             ms = int(event.detail["ms"])
             facts.pulses.append(Pulse(event.t_us - ms * 1000, event.t_us, ms, int(event.detail["strength"])))

@@ -23,7 +23,7 @@ RIPE_US = 2_900_000  # no hold shorter than that raises
 SURE_US = 3_200_000  # every hold that long does: with the button's debouncing
 SOON_US = 1_500_000  # from ripe to raised: a seal and a write to flash
 AT_ONCE_US = 1_000_000  # from raised to MQTT, while that is connected
-FIRST_SMS_US = 30_000_000  # from raised to the first SMS at the latest, while there is a mobile network
+FIRST_SMS_US = 30_000_000  # from raised to the first SMS at the latest, while there is a way for one
 FELT_US = 10_000_000  # until a pattern is felt: four may wait, none lasts more than two seconds
 NAPS, NAPS_S = 6, 600  # more short sleeps than that are a bracelet that can't come to rest
 SLEEP_DRIFT = 0.0105  # the clock of a sleeping chip is 1 % fast (hwsim/world/rtc.py)
@@ -66,6 +66,8 @@ class Evidence:
     jump_m: float  # the largest offset that a spoofer gave to the positions
     gnss_offset_s: float  # and to the time
     clock_offset_s: float  # the largest that the network gave to the time
+    texted: Mapping[int, int]  # when the mobile network first took each message of an alarm, as SMS
+    modem_starts: bool  # False: at times its start ended the chip's, so that it had to be left out
     hangs: int  # how often a hang was injected
 
     def utc(self, at_us: int) -> float:
@@ -255,6 +257,20 @@ def _promptness(evidence: Evidence, check: Check) -> None:
                 check(f"{path} in time", sent, lambda text=why: text, at)
 
 
+def _texted(evidence: Evidence, check: Check) -> None:
+    """Whenever an SMS could have left for half a minute from the alarm on, one has, or the receipt came first. What
+    could have is the modem's to say, whatever the bracelet takes it for: off, starting and asleep count as a way."""
+    facts = evidence.facts
+    for counter, at in facts.raised.items() if evidence.modem_starts else ():
+        until = at + FIRST_SMS_US
+        alone = all(facts.receipts.get(other, at) < at for other in facts.raised if other < counter)
+        ways = (facts.sms_path, facts.armed)
+        could = all(any(span.covers(at, until) for span in spans) for spans in ways)
+        if alone and could and facts.receipts.get(counter, until) >= until:
+            why = f"{FIRST_SMS_US // 1_000_000} s later no SMS of alarm {counter} had left, although one could have"
+            check("an SMS in 30 s", evidence.texted.get(counter, until + 1) <= until, lambda text=why: text, at)
+
+
 def _wrist(evidence: Evidence, check: Check) -> None:
     """What is felt is true: a long pulse for what was raised, three short ones for what is stored."""
     facts, stored = evidence.facts, set(evidence.stored)
@@ -357,4 +373,6 @@ def _silence(evidence: Evidence, check: Check) -> None:
         check("private", secret not in evidence.trace_text, lambda n=number: f"the trace holds secret number {n}")
 
 
-RULES = (_delivered, _once, _counters, _belongs, _presses, _promptness, _wrist, _time, _place, _health, _silence)
+RULES = (
+    _delivered, _once, _counters, _belongs, _presses, _promptness, _texted, _wrist, _time, _place, _health, _silence,
+)  # fmt: skip

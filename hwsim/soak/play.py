@@ -24,6 +24,7 @@ from hwsim.soak.judge import Evidence, Failure
 from hwsim.soak.life import Life, Step
 from hwsim.world import Track, World
 from relay.store import schema
+from relay.verify import parse
 
 # From the moment when everything works again until everything must be delivered. firmware/README.md, "Delivery": five
 # minutes between two tries at most, twice that while a connection is made anew, and a modem that must be switched on.
@@ -153,9 +154,20 @@ def _evidence(rig: Rig, life: Life, track: Track) -> Evidence:
         clock_offset_s=max(
             (abs(float(s.arguments["offset_s"])) for s in life.steps if s.do == "network_time"), default=0.0
         ),
+        texted=_texted(rig),
+        modem_starts=not any(step.do in ("modem_blocks", "modem_kills") for step in life.steps),
         hangs=sum(step.do == "hang" for step in life.steps)
         + sum(e.what == "driver call" and e.detail["ends"] == "blocks" for e in rig.world.trace),
     )
+
+
+def _texted(rig: Rig) -> dict[int, int]:
+    first: dict[int, int] = {}
+    centre = rig.world.sms
+    for sms, at in zip(centre.submitted, centre.submitted_us, strict=True):
+        if sms.sender == PHONE:
+            first.setdefault(parse(sms.data).counter, at)
+    return first
 
 
 def _journal(rig: Rig) -> list[object]:

@@ -56,6 +56,7 @@ class SmsCentre:
         self.drop: Callable[[Sms], bool] = lambda sms: False
         self.duplicate: Callable[[Sms], int] = lambda sms: 0  # how many copies more
         self.submitted: list[Sms] = []
+        self.submitted_us: list[int] = []  # when each was accepted
         self.delivered: list[Sms] = []
         self._subscribers: dict[str, Subscriber] = {}
         self._waiting: list[Sms] = []
@@ -73,6 +74,7 @@ class SmsCentre:
     def submit(self, sms: Sms) -> None:
         """From a modem or a phone: accepted, to be delivered."""
         self.submitted.append(sms)
+        self.submitted_us.append(self._world.now_us)
         self._note("accepted", sms)
         if self.drop(sms):
             self._note("lost", sms)

@@ -19,7 +19,7 @@ TOP_LEVEL = {
     "firmware", "relay", "hwsim", "board_configs", "tests",
 }  # fmt: skip
 FOLDERS_WITH_README = ["", "firmware", "relay", "hwsim", "board_configs"]
-LONGEST = 450  # lines; a longer file holds two things
+LONGEST = 500  # lines; what is longer is not read in one sitting
 # Numbers and tables, where length says nothing.
 LONG_BY_NATURE = {"firmware/tocsin/crypto/comb_table.py"}
 

@@ -64,6 +64,7 @@ def good():
         stored=[7, 8], refused={}, alarm_octets=[message(b"a", 7), message(b"b", 8), message(b"b", 8)],
         heartbeat_octets=[message(b"h", 0)], files=["identity", "settings.json"], kept_on_flash=[],
         trace_text="pressed raised", secrets=["480000000"], jump_m=0.0, gnss_offset_s=0.0, clock_offset_s=0.0, hangs=0,
+        texted={}, modem_starts=True,
     )  # fmt: skip
 
 
@@ -135,6 +136,13 @@ WRONG = {
     "for nothing": (fact(holds=[Span(100 * S, 104 * S), Span(200 * S, 204 * S)]), "a hold raises"),
     "not at once": (fact(sent={(7, "mqtt"): 105 * S}, receipts={7: 106 * S}), "mqtt in time"),
     "no SMS": (fact(receipts={7: 134 * S}), "sms in time"),
+    "no SMS although one could have left": (
+        lambda e: replace(fact(receipts={7: 134 * S}, links={}, sms_path=[Span(0)])(e), texted={}), "an SMS in 30 s"
+    ),
+    "an SMS that left late": (
+        lambda e: replace(fact(receipts={7: 140 * S}, links={}, sms_path=[Span(0)])(e), texted={7: 134 * S}),
+        "an SMS in 30 s",
+    ),
     "a late SMS": (fact(receipts={7: 140 * S}, sent={(7, "mqtt"): 103 * S, (7, "sms"): 135 * S}), "sms in time"),
     "long pulse": (fact(pulses=pulses(300, 1, 700)), "felt: raised"),
     "three pulses": (fact(pulses=pulses(300, 3, 120)), "felt: the relay has it"),
@@ -175,6 +183,12 @@ def test_one_thing_wrong_breaks_its_rule(name):
             documents=[document(7, 0, 103, flags=DOUBTED), document(8, 1, 123)], jump_m=200.0
         ),
         "a spoofer moved it": evidence(track=Track.still(48.001, 11.0), jump_m=200.0),
+        "no SMS, as the way began too late": lambda e: replace(
+            fact(receipts={7: 134 * S}, links={}, sms_path=[Span(104 * S)])(e), texted={}
+        ),
+        "an SMS in time": lambda e: replace(
+            fact(receipts={7: 134 * S}, links={}, sms_path=[Span(0)])(e), texted={7: 132 * S}
+        ),
         "the watchdog after a hang": lambda e: replace(fact(watchdogs=[5 * S], stuck=[4 * S])(e), hangs=1),
         "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
         "no SMS without a network": fact(receipts={7: 140 * S}, links={"sms": [Span(10 * S, 110 * S)]}),
