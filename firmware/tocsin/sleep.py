@@ -42,6 +42,7 @@ class Sleep:
         self._mark = mark
         self._rested = rested
         self._modem_on = False
+        self._woken_at = self._clock.ms()
         self._kept = (None, None, None)  # after waking: fix, cell, what Wi-Fi knows
         self._offline = 0  # duties in a row without Wi-Fi
         self._search = Search()
@@ -76,8 +77,8 @@ class Sleep:
         parts, state = self._parts, self._state
         state.resume(chains)
         if fix:
-            fix[3] = min(fix[3] + slept, 65535)
-            parts.gnss.fix = lambda: fix  # an alarm has it before the receiver is begun
+            fix[3] += slept
+            parts.gnss.fix = self._fix  # an alarm has it before the receiver is begun
         if cell:
             parts.modem.cell = tuple(cell)
         if told is not None:
@@ -88,12 +89,18 @@ class Sleep:
         self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
         self._offline = offline
 
+    def _fix(self):
+        """What the receiver knew before the sleep, its age told anew."""
+        lat, lon, accuracy, age, altitude, speed, heading, doubt, dated = self._kept[0]
+        age = min(age + (self._clock.ms() - self._woken_at) // 1000, 65535)
+        return lat, lon, accuracy, age, altitude, speed, heading, doubt, dated
+
     def begun(self, name):
         """A part is there: what it knew before the sleep, and is it on?"""
         parts = self._parts
         fix, cell, wifi = self._kept
         if name == "gnss" and fix:
-            parts.gnss.remember(fix)
+            parts.gnss.remember(self._fix())
         elif name == "modem" and cell:
             parts.modem.cell = cell
         elif name == "wifi":
