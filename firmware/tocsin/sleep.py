@@ -21,7 +21,8 @@ LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at o
 PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
-BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
+BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in a duty
+_AWAKE = (power.SETTLING, power.ATTENTIVE, power.ALARM)
 _ITEMS = 10
 
 
@@ -48,6 +49,7 @@ class Sleep:
         self._search = Search()
         self._searching = False
         self.held = False  # something is being finished
+        self._search_by = 0  # nor does a search begin later
         self._search_until = 0
         self._heartbeat = (0, 0)  # after waking: due in so many ms, so many not taken
         mode = power.SETTLING
@@ -99,13 +101,16 @@ class Sleep:
         """A part is there: what it knew before the sleep, and is it on?"""
         parts = self._parts
         fix, cell, wifi = self._kept
-        if name == "gnss" and fix:
-            parts.gnss.remember(self._fix())
+        if name == "gnss":
+            if fix:
+                parts.gnss.remember(self._fix())
+            self._search_by = self._clock.ms() + BEGIN_MS
         elif name == "modem" and cell:
             parts.modem.cell = cell
         elif name == "wifi":
             parts.wifi.resume(wifi)
-        if name in ("gnss", "modem"):
+        # Whether a duty needs the modem shows when the receiver is there, which comes after it.
+        if name == "gnss" or (name == "modem" and self._power.mode in _AWAKE):
             self._switch(self._clock.ms())
 
     def _remember(self, now):
@@ -178,7 +183,7 @@ class Sleep:
     def _switch(self, now):
         """Receiver and modem: all on while it matters, else as little as will do."""
         parts, mode = self._parts, self._power.mode
-        if mode in (power.SETTLING, power.ATTENTIVE, power.ALARM):
+        if mode in _AWAKE:
             self._turn_on("gnss")
             self._turn_on("modem")
             self._searching = mode == power.SETTLING and parts.gnss.count < SETTLED
@@ -191,7 +196,7 @@ class Sleep:
                 self._searching = False
                 self._search.ended(seconds, parts.gnss.count > 0)
                 parts.gnss.switch(False)
-        elif not parts.gnss.on and now - self._began < BEGIN_MS and (
+        elif present(parts.gnss) and not parts.gnss.on and now < self._search_by and (
             mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot)
         ):
             self._searching = True
