@@ -163,6 +163,7 @@ class Bracelet:
             runs = () if there.gnss.commands else (name, "gnss_mind")
         elif name == "wifi":
             there.wifi = parts.build(name, config.wifi, self._ways.wifi)
+            self._ways.choose()
         elif name == "ppp":
             there.ppp = parts.build(name, config.apn, self._modem, self._ways.ppp, self._starter.under)
             runs = ()

@@ -9,7 +9,7 @@ Pure: octets of the clock's memory and a number for NVS in and out (boots.py kee
 (starting.py).
 """
 
-NAMES = ("haptic", "led", "strap", "battery", "modem", "wifi", "gnss", "ppp", "mqtt")
+NAMES = ("haptic", "led", "strap", "battery", "modem", "ppp", "wifi", "gnss", "mqtt")
 SIZE = 8
 FIRST_MS = 20000  # until a part that ended one start is tried again; four times longer with each further one
 LAST_MS = 3600000

@@ -107,5 +107,10 @@ class Ways:
         if self._route.leave:
             log.event("failed", path="net", reason="barren")
             parts.wifi.leave()
+        self.choose()
+
+    def choose(self):
+        """May Wi-Fi keep away from what it has left? From its first round on."""
+        parts, queue = self._parts, self._delivery.queue
         hopeful = parts.ppp.wanted or not self._route.tries
         parts.wifi.choosy = present(parts.ppp) and hopeful and (parts.ppp.possible or not queue)

@@ -40,7 +40,7 @@ rtc_us = 0  # what the RTC shows, in us since 2000, minus now, but for what its 
 asleep = False  # lightly: octets that come on a line now are lost
 changes = 0  # counts what may make a stream ready: as long as it stands still, none has become so
 
-RESERVE = 4096  # octets
+RESERVE = 10240  # octets: of a frame with two segments of TCP, as a flood brings them, and of what takes it apart
 FRAME = 16384  # octets; taken at boot, because later the heap of the firmware may have no such stretch
 
 _link = None

@@ -158,7 +158,7 @@ class Nobody:
     port = 0
 
 async def main():
-    link = mqtt.Mqtt(Nobody, Nobody, b"", clock.Clock(lambda: 0, lambda a, b: a - b), *[None] * 6)
+    link = mqtt.Mqtt(Nobody, Nobody, b"", clock.Clock(lambda: 0, lambda a, b: a - b), *[None] * 7)
     slow = Slow()
     link._stream = asyncio.StreamReader(slow)
     link.up = True
