@@ -21,7 +21,8 @@ LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at o
 PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
-BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
+BEGIN_MS = 2000  # from the receiver's start: a search for a fix begins then, or not at all in this duty
+AWAKE_MS = 15000  # before a reminder: the modem's switching off and the shortest sleep would miss it
 _ITEMS = 10
 
 
@@ -59,7 +60,7 @@ class Sleep:
             mode = power.woken(by_timer, state.alarm.active, bool(state.delivery.queue))
             heartbeats.begin(*self._heartbeat)
         self._power = power.Power(mode, self._clock.ms())
-        self._began = self._linked_at = self._clock.ms()
+        self._began = self._receiver_at = self._linked_at = self._clock.ms()
 
     # -- the clock's memory ---------------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ class Sleep:
         state.resume(chains)
         if fix:
             fix[3] = min(fix[3] + slept, 65535)
-            parts.gnss.fix = lambda: fix  # an alarm has it before the receiver is begun
+            parts.gnss.fix = self._aged  # an alarm has it before the receiver is begun
         if cell:
             parts.modem.cell = tuple(cell)
         if told is not None:
@@ -88,12 +89,19 @@ class Sleep:
         self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
         self._offline = offline
 
+    def _aged(self):
+        """The fix from before the sleep, or None: it grows older while the receiver is not begun."""
+        fix = self._kept[0]
+        return fix and fix[:3] + [min(fix[3] + (self._clock.ms() - self._began) // 1000, 65535)] + fix[4:]
+
     def begun(self, name):
         """A part is there: what it knew before the sleep, and is it on?"""
         parts = self._parts
         fix, cell, wifi = self._kept
-        if name == "gnss" and fix:
-            parts.gnss.remember(fix)
+        if name == "gnss":
+            self._receiver_at = self._clock.ms()
+            if fix:
+                parts.gnss.remember(self._aged())
         elif name == "modem" and cell:
             parts.modem.cell = cell
         elif name == "wifi":
@@ -184,7 +192,7 @@ class Sleep:
                 self._searching = False
                 self._search.ended(seconds, parts.gnss.count > 0)
                 parts.gnss.switch(False)
-        elif not parts.gnss.on and now - self._began < BEGIN_MS and (
+        elif present(parts.gnss) and not parts.gnss.on and now - self._receiver_at < BEGIN_MS and (
             mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot)
         ):
             self._searching = True
@@ -216,7 +224,9 @@ class Sleep:
 
     async def _go_to_sleep(self):
         """Switch everything off and sleep; a touch on the way calls it off while that is still possible."""
-        parts = self._parts
+        parts, soon = self._parts, self._wearer.due()
+        if soon is not None and soon - self._clock.ms() < AWAKE_MS:
+            return
         if parts.ppp.up:  # while there is still a way for the goodbye
             await parts.mqtt.close()
         parts.ppp.stop()
