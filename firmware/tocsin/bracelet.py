@@ -106,6 +106,10 @@ class Bracelet:
             return True
         return None if self._starter.due("wifi") else self._ways.up
 
+    @property
+    def wifi_up(self):
+        return self._ways.up
+
     def start(self):
         self._configure()
         log.event("clock", quality=NAMES[self._clock.quality])

@@ -22,6 +22,7 @@ PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in a duty
+AWAKE_MS = 15000  # before a reminder: the modem's switching off and the shortest sleep would miss it
 _AWAKE = (power.SETTLING, power.ATTENTIVE, power.ALARM)
 _ITEMS = 10
 
@@ -228,7 +229,9 @@ class Sleep:
 
     async def _go_to_sleep(self):
         """Switch everything off and sleep; a touch on the way calls it off while that is still possible."""
-        parts = self._parts
+        parts, soon = self._parts, self._wearer.due()
+        if soon is not None and soon - self._clock.ms() < AWAKE_MS:
+            return
         if parts.ppp.up:  # while there is still a way for the goodbye
             await parts.mqtt.close()
         parts.ppp.stop()

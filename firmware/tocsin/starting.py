@@ -92,7 +92,10 @@ class Starter:
             await aio.wait(self._turn, TURN_MS if self._left or self._risks.open else LIVED_MS // 2)
 
     def _pause(self, name):
-        ms = self._risks.pause(name, bool(self._delivery.queue), self._radios)
+        radios = self._radios
+        if name == "modem" and self._bracelet.wifi_up is False:
+            radios = (name,)  # a network that isn't there carries nothing
+        ms = self._risks.pause(name, bool(self._delivery.queue), radios)
         if ms == 0 and self._starts.safe and name == "wifi" and "modem" in self._at and "modem" in self._radios:
             return SAFE_MS  # the least that can call for help goes first
         return ms
