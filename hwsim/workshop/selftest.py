@@ -150,6 +150,7 @@ async def _radio(wiring):
 
     gnss.feed = feed
     modem = Modem(wiring["modem"], clock, _nothing, _nothing, _nothing, _nothing)
+    told = modem._network
     if gnss.commands:
         modem.gnss = gnss
         gnss.changed = modem.look
@@ -172,19 +173,19 @@ async def _radio(wiring):
         if "gnss" not in found and _sentences(heard[0]):
             found.append("gnss")
             log.event("test", part="gnss", result="ok")
-        if modem._sim != "failed":
+        if told._sim != "failed":
             since[1] = now
         if now - since[2] >= PROGRESS_MS:
             since[2] = now
             log.event("test", part="network", state=network(), seconds=(now - since[0]) // 1000)
-        no_sim = modem._sim in ("missing", "locked") or now - since[1] > SIM_MS
+        no_sim = told._sim in ("missing", "locked") or now - since[1] > SIM_MS
         return "gnss" in found and (modem.registered or no_sim)
 
     await _until(over, RADIO_MS)
     if "gnss" not in found:
         log.event("test", part="gnss", result="garbled" if heard[0] else "silent")
     log.event("test", part="sky", result="ok" if _sky(heard[0]) else "none")
-    log.event("test", part="sim", result="ok" if modem.registered or modem._sim == "ready" else modem._sim)
+    log.event("test", part="sim", result="ok" if modem.registered or told._sim == "ready" else told._sim)
     return network()
 
 

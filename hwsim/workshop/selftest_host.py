@@ -18,7 +18,7 @@ _FULL = 99  # %: so much a charger shows without any cell, too
 # What is told when a part's result is not good: what it is, and what to do.
 WRONG = {
     ("button", "stuck"): "the button is pressed all the time: is it wired as button.pin and button.active_low say?",
-    ("button", "silent"): "no press of the button was seen: is it wired to button.pin?",
+    ("button", "silent"): "no press of the button was seen: is it wired as button.pin and button.active_low say?",
     ("button", "swapped"): "the press was seen at strap.pin: button and strap are wired to each other's pins",
     ("button", "bounces"): "more than one press was seen: press it once, shortly; if you did, its contact is "
     "bad, or a joint",

@@ -80,8 +80,12 @@ def test_a_button_that_nobody_presses_or_that_is_stuck(board, world):
 
 
 def test_a_button_with_the_wrong_level(board, world):
-    board("button", button__active_low=not board.wiring["button"]["active_low"])
-    assert result(world, "button") == "stuck"
+    """The chip then pulls its pad to where the contact does, too: no press changes anything."""
+    button = board("button", button__active_low=not board.wiring["button"]["active_low"]).button
+    wanted(world, "press")
+    world.call(lambda: button.press(0.3))
+    assert result(world, "button") == "silent"
+    assert "active_low" in WRONG["button", "silent"]
 
 
 def swapped(board):
