@@ -21,7 +21,7 @@ LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at o
 PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
-BEGIN_MS = 2000  # a search for a fix begins with a duty or not at all in it
+BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in this waking
 _ITEMS = 10
 
 
@@ -47,7 +47,7 @@ class Sleep:
         self._search = Search()
         self._searching = False
         self.held = False  # something is being finished
-        self._search_until = 0
+        self._search_until = self._search_by = 0
         self._heartbeat = (0, 0)  # after waking: due in so many ms, so many not taken
         mode = power.SETTLING
         items = self._taken()
@@ -92,8 +92,10 @@ class Sleep:
         """A part is there: what it knew before the sleep, and is it on?"""
         parts = self._parts
         fix, cell, wifi = self._kept
-        if name == "gnss" and fix:
-            parts.gnss.remember(fix)
+        if name == "gnss" and present(parts.gnss):
+            self._search_by = self._clock.ms() + BEGIN_MS
+            if fix:
+                parts.gnss.remember(fix)
         elif name == "modem" and cell:
             parts.modem.cell = cell
         elif name == "wifi":
@@ -184,7 +186,7 @@ class Sleep:
                 self._searching = False
                 self._search.ended(seconds, parts.gnss.count > 0)
                 parts.gnss.switch(False)
-        elif not parts.gnss.on and now - self._began < BEGIN_MS and (
+        elif not parts.gnss.on and now < self._search_by and (
             mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot)
         ):
             self._searching = True
