@@ -21,7 +21,8 @@ LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at o
 PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
-BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in this waking
+BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in a duty
+_AWAKE = (power.SETTLING, power.ATTENTIVE, power.ALARM)
 _ITEMS = 10
 
 
@@ -42,12 +43,14 @@ class Sleep:
         self._mark = mark
         self._rested = rested
         self._modem_on = False
+        self._woken_at = self._clock.ms()
         self._kept = (None, None, None)  # after waking: fix, cell, what Wi-Fi knows
         self._offline = 0  # duties in a row without Wi-Fi
         self._search = Search()
         self._searching = False
         self.held = False  # something is being finished
-        self._search_until = self._search_by = 0
+        self._search_by = 0  # nor does a search begin later
+        self._search_until = 0
         self._heartbeat = (0, 0)  # after waking: due in so many ms, so many not taken
         mode = power.SETTLING
         items = self._taken()
@@ -76,8 +79,8 @@ class Sleep:
         parts, state = self._parts, self._state
         state.resume(chains)
         if fix:
-            fix[3] = min(fix[3] + slept, 65535)
-            parts.gnss.fix = lambda: fix  # an alarm has it before the receiver is begun
+            fix[3] += slept
+            parts.gnss.fix = self._fix  # an alarm has it before the receiver is begun
         if cell:
             parts.modem.cell = tuple(cell)
         if told is not None:
@@ -88,19 +91,26 @@ class Sleep:
         self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
         self._offline = offline
 
+    def _fix(self):
+        """What the receiver knew before the sleep, its age told anew."""
+        lat, lon, accuracy, age, altitude, speed, heading, doubt, dated = self._kept[0]
+        age = min(age + (self._clock.ms() - self._woken_at) // 1000, 65535)
+        return lat, lon, accuracy, age, altitude, speed, heading, doubt, dated
+
     def begun(self, name):
         """A part is there: what it knew before the sleep, and is it on?"""
         parts = self._parts
         fix, cell, wifi = self._kept
-        if name == "gnss" and present(parts.gnss):
-            self._search_by = self._clock.ms() + BEGIN_MS
+        if name == "gnss":
             if fix:
-                parts.gnss.remember(fix)
+                parts.gnss.remember(self._fix())
+            self._search_by = self._clock.ms() + BEGIN_MS
         elif name == "modem" and cell:
             parts.modem.cell = cell
         elif name == "wifi":
             parts.wifi.resume(wifi)
-        if name in ("gnss", "modem"):
+        # Whether a duty needs the modem shows when the receiver is there, which comes after it.
+        if name == "gnss" or (name == "modem" and self._power.mode in _AWAKE):
             self._switch(self._clock.ms())
 
     def _remember(self, now):
@@ -173,7 +183,7 @@ class Sleep:
     def _switch(self, now):
         """Receiver and modem: all on while it matters, else as little as will do."""
         parts, mode = self._parts, self._power.mode
-        if mode in (power.SETTLING, power.ATTENTIVE, power.ALARM):
+        if mode in _AWAKE:
             self._turn_on("gnss")
             self._turn_on("modem")
             self._searching = mode == power.SETTLING and parts.gnss.count < SETTLED
@@ -186,7 +196,7 @@ class Sleep:
                 self._searching = False
                 self._search.ended(seconds, parts.gnss.count > 0)
                 parts.gnss.switch(False)
-        elif not parts.gnss.on and now < self._search_by and (
+        elif present(parts.gnss) and not parts.gnss.on and now < self._search_by and (
             mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot)
         ):
             self._searching = True

@@ -62,6 +62,7 @@ class Facts:
     never: list[tuple[int, str]] = field(default_factory=list)  # what no world should bring about
     stuck: list[int] = field(default_factory=list)
     watchdogs: list[int] = field(default_factory=list)
+    hung_or_died: list[int] = field(default_factory=list)  # in a driver's call that starts a part
     naps: list[int] = field(default_factory=list)  # deep sleeps of some seconds
     told_time: list[int] = field(default_factory=list)  # when it was told the time by satellites or the network
 
@@ -163,6 +164,8 @@ def _bracelet(facts: Facts, event: TraceEvent) -> None:
         facts.watchdogs.append(event.t_us)
     elif event.what == "stuck":
         facts.stuck.append(event.t_us)
+    elif event.what == "driver call":
+        facts.hung_or_died.append(event.t_us)
     elif event.what == "deep sleep" and event.detail["ms"] < NAP_MS:
         facts.naps.append(event.t_us)
     elif event.what in ("main.py ended", "interpreter died"):

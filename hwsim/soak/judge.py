@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from hwsim import bundle
-from hwsim.soak.facts import Facts, Pulse, Span
+from hwsim.soak.facts import BOUNCE_US, Facts, Pulse, Span
 from hwsim.world.gnss import Track
 from relay.verify import Refused, parse
 
@@ -226,7 +226,8 @@ def _presses(evidence: Evidence, check: Check) -> None:
         by = facts.by[counter]
         spans = {"strap": facts.strap_open, "check_in": facts.check_in}.get(by)
         if spans is None:
-            check("nobody raised it", _ripe(facts.holds, at), lambda n=counter: f"alarm {n} without a hold", at)
+            held = _ripe(facts.holds, at) or _carried(facts, at)
+            check("nobody raised it", held, lambda n=counter: f"alarm {n} without a hold", at)
         else:
             true = any(span.start < at and (span.end is None or at <= span.end + SOON_US) for span in spans)
             why = f"alarm {counter} by {by}, and nothing of the kind had happened"
@@ -237,6 +238,17 @@ def _ripe(holds: Iterable[Span], at: int) -> bool:
     for hold in holds:
         end = at if hold.end is None else hold.end
         if end - hold.start >= RIPE_US and hold.start + RIPE_US <= at <= max(end, hold.start + SURE_US) + SOON_US:
+            return True
+    return False
+
+
+def _carried(facts: Facts, at: int) -> bool:
+    """Whether the button was down as a part's start ended the chip's, or went down before the next start: then nobody
+    knows for how long, and it counts as held."""
+    for died in facts.hung_or_died:
+        armed = min((span.start for span in facts.armed if span.start > died), default=at)
+        down = any(hold.start < armed and (hold.end is None or died - BOUNCE_US < hold.end) for hold in facts.holds)
+        if down and armed <= at <= armed + SURE_US + SOON_US:
             return True
     return False
 

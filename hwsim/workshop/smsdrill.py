@@ -67,7 +67,9 @@ def main(seconds):
         over.append("number")
     else:
         settings.load_settings = without_data
-        starts = boots.Boots(machine.RTC(), machine.reset_cause(), floor.Floor("starts"), floor.Floor("crash"))
+        starts = boots.Boots(
+            machine.RTC(), machine.reset_cause(), floor.Floor("starts"), floor.Floor("crash"), floor.Floor("risks")
+        )
         starts.lived()  # it ends on purpose: no reason for safe mode
         one = app.App(starts)
         one.trial, one.abandon = True, lambda: why.append("abandoned")
@@ -77,4 +79,5 @@ def main(seconds):
         gc.collect()
         gc.threshold(49152)
         asyncio.run(_life(one, over))
+        starts.lived()  # nor a reason to blame a part that has just been begun for the reset that comes
     log.event("test", part="sms", result=over[0] if over else "failed")

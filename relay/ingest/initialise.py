@@ -7,14 +7,15 @@ seconds before it answers anything about messages, so what fails is tried again,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
 
 from relay.ingest.at import Command, Finished
+from relay.ingest.reports import Report, Trouble
 
-RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)
+_RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)
 LIST = Command("AT+CMGL=4", timeout=20.0, prefix="+CMGL:", followed=True)
-PDU_MODE = Command("AT+CMGF=0")
-SIM = Command("AT+CPIN?", prefix="+CPIN:", required=True)
+_PDU_MODE = Command("AT+CMGF=0")
+_SIM = Command("AT+CPIN?", prefix="+CPIN:", required=True)
 _WAKE = Command("AT", timeout=2.0)
 _ERRORS_IN_NUMBERS = Command("AT+CMEE=1")
 _INDICATIONS = tuple(Command(f"AT+CNMI={how}") for how in ("2,1,0,0,0", "2,1", "1,1,0,0,0", "1,1"))
@@ -23,14 +24,16 @@ _PIN_UNSURE_MOST = 2  # of the three tries that a SIM gives, the last is never u
 # SIM busy: the PIN was not looked at.
 _NOT_JUDGED = ("timeout", "+CME ERROR: 14", "+CMS ERROR: 314", "+CME ERROR: SIM busy")
 _FAILING = 20.0  # for this long a modem may be starting; then its failing is an error
+_SOON = 2.0  # from a start during the set-up to the next attempt
 
-WAIT = "the relay goes on trying; check the modem's supply and SIM, and that no other program uses this port"
-NO_PIN = "put the SIM's PIN into a file, name that in sms.pin_file, and restart the relay; or switch the PIN off"
-PUK = "put the SIM into a telephone and unlock it with its PUK, then correct the PIN file and restart the relay"
-NO_SIM = "check that the SIM is in the modem, the right way round, and works in a telephone"
+_WAIT = "the relay goes on trying; check the modem's supply and SIM, and that no other program uses this port"
+_NO_PIN = "put the SIM's PIN into a file, name that in sms.pin_file, and restart the relay; or switch the PIN off"
+_PUK = "put the SIM into a telephone and unlock it with its PUK, then correct the PIN file and restart the relay"
+_NO_SIM = "check that the SIM is in the modem, the right way round, and works in a telephone"
+_REFUSED = "SIM refused the PIN; correct the file and restart"
 
 
-def set_storage(memory: str) -> Command:
+def _set_storage(memory: str) -> Command:
     """Read, write and receive in this memory."""
     return Command(f'AT+CPMS="{memory}","{memory}","{memory}"', prefix="+CPMS:", timeout=10.0)
 
@@ -78,25 +81,31 @@ class Pin:
 
 
 class Initialise:
-    """What to say at each attempt. `memory` is the configured one; another is taken when the modem refuses that."""
+    """The attempts at one modem. `memory` is the configured one; another is taken when the modem refuses that."""
 
-    def __init__(self, memory: str) -> None:
+    def __init__(self, memory: str, pin: Pin) -> None:
         other = "ME" if memory == "SM" else "SM"
         third = next(m for m in ("MT", "ME") if m not in (memory, other))
         # What fails once or twice may be a SIM that is starting.
         self._forms: tuple[tuple[str, Command | None], ...] = (
-            *((memory, set_storage(memory)),) * 2,
-            (other, set_storage(other)),
-            (third, set_storage(third)),
+            *((memory, _set_storage(memory)),) * 2,
+            (other, _set_storage(other)),
+            (third, _set_storage(third)),
             (memory, read_storage(memory)),
             (memory, None),  # a modem with one memory, that needs no setting
         )
+        self._pin = pin
+        self._script: deque[Command] = deque()
         self._form = 0
         self._indications = 0
         self._failures = 0
         self._failing_since: float | None = None
         self._is_awake = False  # it was set up before on this port: its speed is found
         self.announces = True
+        self.ready = False
+        self.may_send = False  # it is in PDU mode, whatever else it can't do
+        self.again = False  # it started anew while it was set up
+        self.retry_at: float | None = None  # when the next attempt is due, None during one and after it
 
     @property
     def memory(self) -> str:
@@ -107,50 +116,101 @@ class Initialise:
         """The command that makes `memory` the one in use; None when this modem has none."""
         return self._forms[self._form][1]
 
-    def script(self) -> Sequence[Command]:
-        self._indications = 0
-        self.announces = True
-        wake = () if self._is_awake else (_WAKE,)
-        begin = (*wake, Command("ATE0", timeout=2.0), _ERRORS_IN_NUMBERS, SIM, PDU_MODE)
-        storage = (self.storage,) if self.storage else ()
-        return (*begin, *storage, _INDICATIONS[0], LIST)
+    # ---- an attempt ----
 
-    def failed(self, now: float) -> tuple[float, bool]:
-        """(when to try again, whether it has failed for long)."""
+    def begin(self) -> None:
+        self.retry_at = None
+        self.ready = self.may_send = self.again = False
+        self.announces = True
+        self._indications = 0
+        wake = () if self._is_awake else (_WAKE,)
+        begin = (*wake, Command("ATE0", timeout=2.0), _ERRORS_IN_NUMBERS, _SIM, _PDU_MODE)
+        storage = (self.storage,) if self.storage else ()
+        self._script = deque((*begin, *storage, _INDICATIONS[0], LIST))
+
+    def start_over(self, at: float) -> None:
+        """Begin again then, whatever was reached."""
+        self.ready = self.again = False
+        self._script.clear()
+        self.retry_at = at
+
+    @property
+    def is_under_way(self) -> bool:
+        return bool(self._script)
+
+    def next_command(self) -> Command:
+        return self._script.popleft()
+
+    def answer(self, done: Finished, now: float) -> list[Report]:
+        """What follows from the answer to a command of `next_command`. The last of them asks for the messages: when
+        their list comes, call `succeeded` instead, or `fail` if the list is of no use."""
+        command = done.command
+        if command is _SIM and not self._may_go_on(done):
+            return self._pin_state(done, now)
+        if command.line.startswith("AT+CPIN="):
+            if not self._pin.given(done):
+                what = "SIM did not answer to its PIN" if self._pin.known else _REFUSED
+                return self.fail(what, done.error, now)
+            return []
+        if done.ok:
+            self.may_send = self.may_send or command is _PDU_MODE
+            return []
+        if self._may_go_on(done):
+            return []
+        if command in _INDICATIONS and done.error != "timeout":
+            self._indications_refused()
+            return []
+        if command is self.storage and done.error != "timeout":
+            self._form = (self._form + 1) % len(self._forms)
+        return self.fail(f"set-up failed at {command.line}", done.error, now)
+
+    def fail(self, what: str, error: str, now: float, hint: str = _WAIT) -> list[Report]:
+        """End this attempt; after some time there is another."""
+        self._script.clear()
         if self._failing_since is None:
             self._failing_since = now
-        retry = now + RETRY[min(self._failures, len(RETRY) - 1)]
+        self.retry_at = now + (_SOON if self.again else _RETRY[min(self._failures, len(_RETRY) - 1)])
         self._failures += 1
-        return retry, now - self._failing_since >= _FAILING
+        self.again = False
+        return [Trouble(what, error, hint if now - self._failing_since >= _FAILING else "")]
 
-    def storage_refused(self) -> None:
-        self._form = (self._form + 1) % len(self._forms)
+    def succeeded(self) -> None:
+        self.ready = True
+        self._failures = 0
+        self._failing_since = None
+        self._is_awake = True
 
-    def indications_refused(self) -> Command | None:
-        """The next form to ask for notifications in; None when there is no other."""
+    def started(self) -> None:
+        """The modem says that it has started."""
+        self._pin.started()
+        self._failures = 0
+
+    # ---- inside ----
+
+    def _pin_state(self, done: Finished, now: float) -> list[Report]:
+        state = done.lines[-1].partition(":")[2].strip(' "').upper() if done.lines else ""
+        if done.ok and state == "READY":
+            return []
+        if done.ok and state == "SIM PIN":
+            if (command := self._pin.give(now)) is not None:
+                self._script.appendleft(command)
+                return []
+            return self.fail("SIM is not ready", state, now, _WAIT if self._pin.known else _NO_PIN)
+        return self.fail("SIM is not ready", state or done.error, now, _PUK if "PUK" in state else _NO_SIM)
+
+    def _indications_refused(self) -> None:
+        """Ask for notifications in another form, as long as there is one."""
         self._indications += 1
         if self._indications < len(_INDICATIONS):
-            return _INDICATIONS[self._indications]
-        self.announces = False
-        return None
+            self._script.appendleft(_INDICATIONS[self._indications])
+        else:
+            self.announces = False
 
-    def is_indications(self, command: Command) -> bool:
-        return command in _INDICATIONS
-
-    def may_go_on(self, done: Finished) -> bool:
+    def _may_go_on(self, done: Finished) -> bool:
         """Whether a failure of this command does not matter: the modem answers others, its errors come in words, or it
         knows no PIN."""
         if done.command is _WAKE:
             return done.error == "timeout"
         if done.command is _ERRORS_IN_NUMBERS:
             return done.error != "timeout"
-        return done.command is SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT")
-
-    def started(self) -> None:
-        """The modem says that it has started."""
-        self._failures = 0
-
-    def succeeded(self) -> None:
-        self._failures = 0
-        self._failing_since = None
-        self._is_awake = True
+        return done.command is _SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT")

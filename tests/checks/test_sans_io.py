@@ -16,8 +16,8 @@ CORES = [
     )),
     *(f"relay/{name}.py" for name in (
         "verify/*", "cases/*", "rebroadcast", "case_document", "receipt", "downlink", "pipeline", "outbox",
-        "ingest/answers", "ingest/at", "ingest/initialise", "ingest/lanes", "ingest/pdu", "ingest/ratelimit",
-        "ingest/reports", "ingest/upkeep",
+        "ingest/answers", "ingest/at", "ingest/holdings", "ingest/initialise", "ingest/lanes", "ingest/pdu",
+        "ingest/ratelimit", "ingest/reports", "ingest/send_queue", "ingest/sms", "ingest/upkeep",
     )),
 ]  # fmt: skip
 

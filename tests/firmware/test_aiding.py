@@ -71,9 +71,9 @@ def test_an_alarm_from_sleep_finds_itself_as_after_a_warm_start(make_bench, worl
     world.expect("firmware", "asleep", within=300)
     world.run(300)
     bench.press()
-    assert [event.detail for event in world.trace if event.what == "aided"] == [{"true": 1}]
-    on = [event.t_us for event in world.trace if event.who == "gnss" and event.what == "on"][-1]
+    on = world.expect("gnss", "on", within=10).t_us
     world.expect("gnss", "fix", within=60)
+    assert [event.detail for event in world.trace if event.what == "aided"] == [{"true": 1}]
     assert 26_000_000 < world.now_us - on < 30_000_000
 
 

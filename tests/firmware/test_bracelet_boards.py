@@ -114,3 +114,4 @@ def test_at_peace_it_searches_less_often_but_long_enough(make_bench, world):
     ons = [event for event in world.trace if event.who == "gnss" and event.what == "on" and event.t_us > start]
     fixes = [event for event in world.trace if event.who == "gnss" and event.what == "fix" and event.t_us > start]
     assert len(ons) == len(fixes) and len(ons) in (2, 3)
+    assert not bench.bracelet.modem.on and not bench.bracelet.gnss.on  # asleep

@@ -28,7 +28,7 @@ def able(board):
     ],
 )
 def test_what_a_file_no_longer_has_a_board_can_no_longer_do(tmp_path, board, pattern, name):
-    text = (CONFIGS / f"{board}.toml").read_text().replace("hold = [45]", "")
+    text = re.sub(r"(?m)^hold = .*\n", "", (CONFIGS / f"{board}.toml").read_text())
     text = re.sub(r'"(?:strap|modem|power)[.a-z_]*" = .*\n|power_active_low.*\n', "", text)
     changed = tmp_path / "changed.toml"
     changed.write_text(re.sub(pattern, "", text))

@@ -223,6 +223,7 @@ class Modem:
         while not self._wanted:
             self._wake.clear()
             await self._wake.wait()
+        self.resting = False  # the receiver in it may want it, too
 
     async def _on(self):
         power = self._power

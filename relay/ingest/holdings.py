@@ -1,0 +1,196 @@
+"""What the modem holds: the messages known to be in its memories, and which of them are to be read or deleted. Pure:
+the driver in `relay.ingest.sms` says what was read, and asks what is next.
+
+The modem has the only copy of an alarm until the relay has it on disk. So a message is deleted only after it was
+released, only where it was read, and only as long as that place is known to hold it still.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from relay.ingest import pdu
+from relay.ingest.answers import Entry
+from relay.ingest.reports import Incoming, Ref, Report, Trouble
+
+_Key = tuple[str, int | str]  # a memory, and a place in it, or the message where the place has no number
+
+
+class Read(NamedTuple):
+    """A message to be read, or with `place` None all of a memory."""
+
+    memory: str
+    place: int | None = None
+
+
+@dataclass
+class _Held:
+    text: str
+    released: bool = False
+    doubtful: bool = False  # it is of no use, if it reads the same a second time
+    sure: bool = True  # it is in the memory that it was put down for, and not in another after an unnoticed restart
+
+
+class Holdings:
+    """The messages in one modem during one session with it."""
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self._held: dict[_Key, _Held] = {}
+        self._reads: deque[Read] = deque()
+        self._deletes: deque[Ref] = deque()
+        self._sure = True  # the modem was not restarted since its memory was set
+
+    # ---- what became of a message ----
+
+    def release(self, ref: Ref) -> bool:
+        """It is on disk: it may be deleted. False: it is not known here, or no more."""
+        held = self._holding(ref)
+        if held is None:
+            return False
+        held.released = True
+        self._delete_soon(ref)
+        return True
+
+    def reject(self, ref: Ref) -> bool:
+        """It is not an alarm as it was read. A serial line may garble a genuine one: it is read again, and deleted only
+        when it reads the same. False: it is not known here, or no more."""
+        held = self._holding(ref)
+        if held is None:
+            return False
+        held.doubtful = True
+        if ref.index >= 0:
+            self.read_soon(Read(ref.memory, ref.index))
+        return True
+
+    def deleted(self, ref: Ref) -> None:
+        self._held.pop(_key(ref), None)
+
+    # ---- what is next ----
+
+    def read_soon(self, read: Read) -> None:
+        if read not in self._reads:
+            self._reads.append(read)
+
+    def next_read(self, memory: str | None) -> Read | None:
+        """What to read next while `memory` is in use. It stays until `reading` is called."""
+        return next((r for r in self._reads if r.memory == memory), self._reads[0] if self._reads else None)
+
+    def reading(self, read: Read) -> None:
+        self._reads.remove(read)
+
+    def next_deletion(self, memory: str | None) -> Ref | None:
+        """What to delete next while `memory` is in use. It stays until `deleting` is called."""
+        while self._deletes:
+            ref = next((r for r in self._deletes if r.memory == memory), self._deletes[0])
+            held = self._held.get(_key(ref))
+            # The place may hold another message by now; only what was released is deleted.
+            if held is not None and held.released and held.text == ref.text:
+                return ref
+            self._deletes.remove(ref)
+        return None
+
+    def deleting(self, ref: Ref) -> None:
+        self._deletes.remove(ref)
+
+    def has_reads(self, memory: str | None) -> bool:
+        return any(read.memory == memory for read in self._reads)
+
+    def has_deletions(self, memory: str | None) -> bool:
+        return any(ref.memory == memory for ref in self._deletes)
+
+    @property
+    def awaits_deletions(self) -> bool:
+        """Whether there is something to delete in any memory."""
+        return bool(self._deletes)
+
+    def give_up(self, memory: str) -> None:
+        """The modem does not let this memory be used."""
+        self._reads = deque(r for r in self._reads if r.memory != memory)
+        self._deletes = deque(r for r in self._deletes if r.memory != memory)
+
+    # ---- whether it is the memory that it seems to be ----
+
+    def doubt(self) -> None:
+        """The modem may have been restarted, so that it reads another memory."""
+        self._sure = False
+
+    def memory_was_set(self) -> None:
+        """It reads the memory that it was told to. What was read before in another, unnoticed, is forgotten and read
+        again: to delete its place here could take an alarm that nobody has read."""
+        if not self._sure:
+            self._held = {key: held for key, held in self._held.items() if held.sure}
+        self._sure = True
+
+    def memory_was_right(self) -> None:
+        """It has proved that it was not restarted: what was read in doubt is where it was put down for."""
+        self._sure = True
+        for held in self._held.values():
+            held.sure = True
+
+    # ---- what was read ----
+
+    def listed(self, memory: str, entries: Sequence[Entry]) -> list[Report]:
+        """A memory has these, and no others."""
+        places = {_place(memory, entry.place, entry.text) for entry in entries}
+        for key in [k for k in self._held if k[0] == memory and k not in places]:
+            del self._held[key]
+        reports: list[Report] = []
+        for entry in entries:
+            if entry.text is not None:
+                reports += self.seen(memory, entry.place, entry.text, entry.length)
+                continue
+            if entry.place is not None:
+                self.read_soon(Read(memory, entry.place))
+            reports.append(Trouble("a message in the SIM could not be read", "garbled or empty"))
+        return reports
+
+    def seen(self, memory: str, index: int | None, text: str, length: int | None) -> list[Report]:
+        """A memory has this at this place."""
+        key = _place(memory, index, text)
+        held = self._held.get(key)
+        ref = Ref(self._session, -1 if index is None else index, text, memory)
+        if held is None or held.text != text:
+            # MT shows what is in SM and ME: once is enough while the modem has it there.
+            if any(h.text == text and k[0] != memory for k, h in self._held.items()):
+                return []
+            self._held[key] = _Held(text, sure=self._sure)
+            return self._decoded(ref, length)
+        if held.doubtful:
+            held.doubtful = False
+            held.released = True
+        if held.released:  # else an earlier deletion failed
+            self._delete_soon(ref)
+        return []
+
+    def handed_over(self, text: str) -> list[Report]:
+        """The modem gave a message away that is in none of its memories."""
+        return self._decoded(Ref(self._session, -1, text), None)
+
+    def _decoded(self, ref: Ref, length: int | None) -> list[Report]:
+        try:
+            message = pdu.decode_deliver(ref.text, length)
+        except pdu.PduError as error:
+            # A delivery report or noise; it must not fill the memory. Noise is read again before it is deleted.
+            self.reject(ref)
+            return [Trouble("a message in the SIM is no SMS-DELIVER", str(error))]
+        return [Incoming(ref, message.sender, message.octets)]
+
+    def _holding(self, ref: Ref) -> _Held | None:
+        held = self._held.get(_key(ref))
+        return held if ref.session == self._session and held is not None and held.text == ref.text else None
+
+    def _delete_soon(self, ref: Ref) -> None:
+        if ref.index >= 0 and ref not in self._deletes:
+            self._deletes.append(ref)
+
+
+def _place(memory: str, index: int | None, text: str | None) -> _Key:
+    return memory, index if index is not None else text or ""
+
+
+def _key(ref: Ref) -> _Key:
+    return _place(ref.memory, ref.index if ref.index >= 0 else None, ref.text)

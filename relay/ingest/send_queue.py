@@ -1,0 +1,84 @@
+"""The messages that the modem has still to send: which is next, and when one that failed is tried again. Pure: the
+driver in `relay.ingest.sms` gives the commands to the modem. What is here outlives the port, not the process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from relay.ingest import pdu
+from relay.ingest.at import Command, Finished
+from relay.ingest.reports import Outgoing, Report, Sent, Unsent
+
+SEND_RETRY = (2.0, 5.0, 15.0, 60.0, 300.0)
+_TIMEOUT = 60.0  # 27.005 lets the network take its time
+
+
+class SendQueue:
+    """The messages for one modem, `most` of them; one is on its way at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: deque[Outgoing] = deque()
+        self._sending: Outgoing | None = None
+        self.closed()
+
+    def closed(self) -> None:
+        """The port is gone. What was on its way is the first to be sent when it is back."""
+        self._hold_until = 0.0
+        self._timeouts = 0
+        if self._sending is not None:
+            self._waiting.appendleft(self._sending)
+            self._sending = None
+
+    def __len__(self) -> int:
+        return len(self._waiting) + (self._sending is not None)
+
+    def has(self, message: Outgoing) -> bool:
+        """Whether the same is going to the same recipient already."""
+        waiting = [*self._waiting, self._sending] if self._sending else self._waiting
+        return any(m.recipient == message.recipient and m.octets == message.octets for m in waiting)
+
+    def add(self, message: Outgoing) -> bool:
+        """False: it can't be sent, because nobody can be reached at this address, or there is no room for it."""
+        try:
+            pdu.encode_submit(pdu.Submit(message.recipient, message.octets))
+        except pdu.PduError:
+            return False
+        if len(self) >= self._most:
+            return False
+        self._waiting.append(message)
+        return True
+
+    def due(self) -> float | None:
+        """When `start` has something to do at the earliest."""
+        return max(self._hold_until, min(m.not_before for m in self._waiting)) if self._waiting else None
+
+    def start(self, now: float) -> Command | None:
+        """The command that sends the next message. Its outcome goes to `finished`."""
+        if now < self._hold_until:
+            return None
+        for i, message in enumerate(self._waiting):
+            if message.not_before <= now:
+                del self._waiting[i]
+                self._sending = message
+                text, length = pdu.encode_submit(pdu.Submit(message.recipient, message.octets))
+                return Command(f"AT+CMGS={length}", timeout=_TIMEOUT, prefix="+CMGS:", data=text)
+        return None
+
+    def finished(self, done: Finished, now: float) -> list[Report]:
+        message, self._sending = self._sending, None
+        if message is None:
+            return []
+        if done.ok:
+            self._timeouts = 0
+            return [Sent(message)]
+        if done.error == "timeout":  # each such try keeps reading waiting
+            self._hold_until = now + SEND_RETRY[min(self._timeouts, 3)]
+            self._timeouts += 1
+        tries = message.tries + 1
+        if tries > len(SEND_RETRY):
+            return [Unsent(message, done.error, final=True)]
+        self._waiting.append(replace(message, tries=tries, not_before=now + SEND_RETRY[tries - 1]))
+        return [Unsent(message, done.error, final=False)]
