@@ -105,7 +105,7 @@ def test_every_board_of_ours_is_usable_whole(name):
 
 def test_what_the_boards_schema_knows_the_firmware_takes():
     """A new key or section of the schema must be known here, or the firmware would refuse the section."""
-    example = {"bool": True, "table": [[1, 0], [2, 100]], "outputs": [2, 3]}
+    example = {"bool": True, "table": [[1, 0], [2, 100]], "outputs": [2, 3], "pins": [2, 3]}
     for_tools = {"modem": {"model", "supply"}, "gnss": {"modem", "antenna_on", "antenna_off"}}
     for section in boards._FIRMWARE:
         keys = {key: rule for key, rule in boards._SCHEMA[section].items() if key not in for_tools.get(section, ())}
