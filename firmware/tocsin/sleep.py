@@ -197,8 +197,11 @@ class Sleep:
                 self._searching = False
                 self._search.ended(seconds, parts.gnss.count > 0)
                 parts.gnss.switch(False)
-        elif present(parts.gnss) and not parts.gnss.on and now < self._search_by and (
-            mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot)
+        elif (
+            present(parts.gnss)
+            and not parts.gnss.on
+            and now < self._search_by
+            and (mode == power.VIGIL or self._search.due(seconds, parts.gnss.hot))
         ):
             self._searching = True
             self._search_until = now + self._search.limit_ms(seconds, parts.gnss.hot) + parts.gnss.start_ms

@@ -336,7 +336,7 @@ def test_power_cut_at_every_flash_operation_of_provisioning(world, tmp_path):
     bench.registry.complete(json.loads(bracelet.files.get("/answer.json")), now=world.unix_time)
     bench.boot(settle=20)
     bench.press()
-    world.expect("firmware", "receipt", within=2)
+    world.expect("firmware", "receipt", within=30)  # the cuts were blamed on Wi-Fi, too: it goes by SMS
     bench.close()
 
 
