@@ -175,6 +175,10 @@ def main():
     log.event("boot", cause=boots.CAUSES[starts.cause], **what)
     try:
         asyncio.run(App(starts).run())
+    except KeyboardInterrupt:  # somebody at the cable, and no part
+        starts.risks.ended()
+        starts.marked()
+        raise
     except Exception as error:  # it could not start; what it was may be better after a reset
         starts.crashed(crash.number(error))
         starts.risks.ended()  # it was no driver

@@ -78,6 +78,8 @@ def main(seconds):
         )
         gc.collect()
         gc.threshold(49152)
-        asyncio.run(_life(one, over))
-        starts.lived()  # nor a reason to blame a part that has just been begun for the reset that comes
+        try:
+            asyncio.run(_life(one, over))
+        finally:
+            starts.lived()  # nor a reason to blame a part that has just been begun for the reset that comes
     log.event("test", part="sms", result=over[0] if over else "failed")

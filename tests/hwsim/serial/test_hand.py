@@ -42,6 +42,22 @@ def test_a_press_is_felt_and_the_firmware_says_so(usb, control):
     assert json.loads(command(control, "wait", "wearer", "felt", "pattern=raised"))["pattern"] == "raised"
 
 
+def test_whoever_interrupts_a_start_at_the_cable_makes_no_part_a_suspect(usb, line):
+    usb.world.call(usb.power_cut)
+    usb.files.put("/offer.json", json.dumps(offer(usb.world)).encode())
+    usb.world.call(usb.boot)
+    usb.world.expect("firmware", "armed", within=PATIENCE)
+    usb.world.expect("firmware", "modem", within=PATIENCE, ready=1)  # parts are marked by now
+    line.send(b"\x03")
+    line.until(b"KeyboardInterrupt")
+    line.until(b">>> ")
+    line.send(b"import machine; machine.reset()\r")
+    assert "killed_by" not in usb.world.expect("firmware", "boot", within=PATIENCE).detail
+    usb.world.expect("firmware", "armed", within=PATIENCE)
+    kept = bytes.fromhex(usb.rtc.memory)  # firmware/tocsin/boots.py and risks.py
+    assert not kept[10] & 8 and not any(kept[13:18])  # nothing begins more slowly for it, or is left out
+
+
 def test_strap_battery_sim_and_sky(usb, control):
     for name, more in (("strap_close", {}), ("battery", {"percent": 30}), ("sim_out", {}), ("gnss_lost", {})):
         hand.do(control, name, **more)
