@@ -60,10 +60,10 @@ def test_a_name_in_littlefs_costs_more_than_its_content(tmp_path):
 
 
 def test_a_start_from_files_costs_what_it_did_on_the_emulated_chip():
-    """60,500 there, of a firmware some weeks older: the model is of that size. So the former way to flash a stock image
-    fails the budget that a bundle meets."""
+    """60,500 there, of a firmware that loaded all its modules before it was armed, where this one loads its parts later:
+    the model is of that size. So the former way to flash a stock image fails the budget that a bundle meets."""
     reads = budgets.flash_reads(FILES)
-    assert 45_000 < reads < 90_000
+    assert 30_000 < reads < 90_000
     assert reads > LIMIT
 
 
