@@ -60,7 +60,7 @@ def test_a_name_in_littlefs_costs_more_than_its_content(tmp_path):
 
 
 def test_a_start_from_files_costs_what_it_did_on_the_emulated_chip():
-    """60,500 there, of a firmware that loaded all its modules before it was armed, where this one loads its parts later:
+    """60,500 there, of a firmware that loaded all modules before it was armed, where this one loads its parts later:
     the model is of that size. So the former way to flash a stock image fails the budget that a bundle meets."""
     reads = budgets.flash_reads(FILES)
     assert 30_000 < reads < 90_000
