@@ -63,6 +63,7 @@ class Facts:
     stuck: list[int] = field(default_factory=list)
     watchdogs: list[int] = field(default_factory=list)
     hung_or_died: list[int] = field(default_factory=list)  # in a driver's call that starts a part
+    felt_again: list[int] = field(default_factory=list)  # when a motor that was left out was begun after all
     naps: list[int] = field(default_factory=list)  # deep sleeps of some seconds
     told_time: list[int] = field(default_factory=list)  # when it was told the time by satellites or the network
 
@@ -128,6 +129,8 @@ def _firmware(facts: Facts, event: TraceEvent) -> None:
         facts.told_time.append(at)
     elif event.what == "delivered":
         facts.delivered.append((at, counter))
+    elif event.what == "trying" and event.detail["part"] == "haptic":
+        facts.felt_again.append(at)
     elif event.what == "dropped":
         facts.dropped[counter] = at
     elif event.what in ("restarted", "stuck", "crashed") or (event.what == "refused" and _own_fault(event)):

@@ -287,16 +287,22 @@ def _wrist(evidence: Evidence, check: Check) -> None:
     """What is felt is true: a long pulse for what was raised, three short ones for what is stored."""
     facts, stored = evidence.facts, set(evidence.stored)
     for pulse in _patterns(facts, 1, 650, 750):
-        true = any(pulse.start - FELT_US <= at <= pulse.start for at in facts.raised.values())
+        true = any(_felt_since(facts, pulse) <= at <= pulse.start for at in facts.raised.values())
         check("felt: raised", true, lambda: "the long pulse, and no alarm was raised", pulse.start)
     for pulse in _patterns(facts, 3, 110, 130):
-        near = [counter for at, counter in facts.delivered if pulse.start - FELT_US <= at <= pulse.start]
+        near = [counter for at, counter in facts.delivered if _felt_since(facts, pulse) <= at <= pulse.start]
         true = any(counter in stored for counter in near)
         check("felt: the relay has it", true, lambda: "the relay's three pulses, and no receipt", pulse.start)
     for pulse in _patterns(facts, 6, 48, 60):
         check("felt: fault", False, lambda: "the pulses that say: it could not be sealed", pulse.start)
     for counter, at in facts.receipts.items():
         check("receipts for what is stored", counter in stored, lambda n=counter: f"receipt for {n}", at)
+
+
+def _felt_since(facts: Facts, pulse: Pulse) -> int:
+    """How long ago may have happened what a pulse tells of: a motor that was left out tells the last of it later."""
+    late = any(at <= pulse.start <= at + FELT_US for at in facts.felt_again)
+    return 0 if late else pulse.start - FELT_US
 
 
 def _patterns(facts: Facts, count: int, low: int, high: int) -> Iterator[Pulse]:
