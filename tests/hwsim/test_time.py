@@ -85,7 +85,7 @@ def test_deep_sleep_keeps_rtc_memory_and_wakes_by_any_of_two_pins(world, firmwar
         """
 if machine.reset_cause() != machine.DEEPSLEEP_RESET:
     RTC().memory(b"kept")
-    esp32.wake_on_ext1((Pin(27), Pin(33)), esp32.WAKEUP_ALL_LOW)
+    esp32.wake_on_ext1((Pin(27, Pin.IN, Pin.PULL_DOWN), Pin(33)), esp32.WAKEUP_ALL_LOW)
     Pin(33, Pin.IN, Pin.PULL_UP)
     machine.deepsleep(60000)
 """,
@@ -94,7 +94,7 @@ if machine.reset_cause() != machine.DEEPSLEEP_RESET:
     bracelet.boot()
     world.expect("firmware", "up", within=1, cause=1, memory="none")
     world.run(5)
-    bracelet.button.press()  # the other pin is open and reads low: now all of them are
+    bracelet.button.press()  # the other pin is pulled low: now all of them are
     world.expect("firmware", "up", within=1, cause=4, wake=3, memory="kept")
 
 
