@@ -130,12 +130,12 @@ class Engine:
         return None if self.command is None else self._deadline
 
     def next_at(self):
-        """When time() has something to do, at the latest."""
+        """The latest time at which time() must be called, in ms, or None."""
         times = [at for at in (self.deadline(), self._prompt_at, self._ask_at) if at is not None]
         return min(times) if times else None
 
     def suspect(self, now):
-        """It may have started anew: ask at once, if an answer is waited for that would never come."""
+        """Ask the modem at once whether it has started anew, if an answer is waited for that would never come."""
         if self._ask_at is not None:
             self._ask_at = now
 

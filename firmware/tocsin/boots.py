@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""How the bracelet has been starting: is it in a loop of resets, what ended it last, and which part did (risks.py).
+"""The record of starts: is the bracelet in a loop of resets, what ended it last, and which part did (risks.py).
 
 Pure but for the two places that it is given. The clock's memory outlives a reset and is lost with the supply; nothing
 guards it, so it has a checksum. Non-volatile storage (NVS) outlives both and wears, so it is written only when the
@@ -62,14 +62,14 @@ class Boots:
         self._keep_risks(self._careful)
 
     def lived(self):
-        """This start has gone well, or ends on purpose."""
+        """Note that this start has gone well, or ends on purpose."""
         self._forget_starts()
         self.risks.ended()
         self._write()
         self._keep_risks(True)
 
     def marked(self):
-        """What the risks are has changed."""
+        """Keep the risks, which have changed."""
         self._write()
         self._keep_risks(self._careful)
 

@@ -165,7 +165,7 @@ def negate(point):
 
 
 def small(point):
-    """Whether the order is 1, 2, 4 or 8: then eight times the point is the neutral one."""
+    """True for a point of order 1, 2, 4 or 8: eight times it is the neutral one."""
     x, y, z, _ = double(double(double(point)))
     return not x % P and not (y - z) % P
 

@@ -62,12 +62,12 @@ def _key(octets):
 
 
 def good(public_key):
-    """Whether a signature can be genuine for this key at all."""
+    """True for a key for which a signature can be genuine at all."""
     return _key(public_key) is not None
 
 
 def verify(public_key, msg, signature):
-    """Whether `signature` is genuine, by the rule in firmware/README.md, Updates. Slow (the general case needs no
+    """Say whether `signature` is genuine, by the rule in firmware/README.md, Updates. Slow (the general case needs no
     table): not for the alarm path."""
     from tocsin.crypto import curve_plain as plain
 
