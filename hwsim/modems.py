@@ -9,7 +9,7 @@ commands. The last of them decides whether it worked: the others may fail becaus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MEMORIES = ("SM", "ME", "MT", "SR")  # of messages (27.005, 3.1): the SIM, the modem, both, status reports
 
@@ -54,6 +54,18 @@ class Model:
 
 _A76 = ("AT+CGNSSPWR=1", "AT+CGNSSPORTSWITCH=0,1", "AT+CGNSSTST=1"), ("AT+CGNSSTST=0", "AT+CGNSSPWR=0")
 _TIME = "LilyGo-Modem-Series 7d8ce57, lib/TinyGSM/src"  # TinyGsmClient*.h: +CLTS=1 or +CTZU=1, by model
+_SIM7000 = Habits(
+    source="SIM7000 Hardware Design V1.07, table 8 (UART after 4.5 s), V1.04, table 9 (off in 1.8 to 6.9 s); "
+    f"{_TIME} (+CLTS); T-SIM7600X#63 (a SIM7000G says +CMTI: ,-1 of what it can't store)",
+    estimates=("sms_s", "cnmi"),
+    boot_s=4.5,
+    sms_s=8.0,
+    off_s=4.0,
+    sms_words=("SMS Ready",),
+    farewell="NORMAL POWER DOWN",
+    cnmi=(2, 1),
+    network_time="+CLTS",
+)
 
 MODELS = {
     "SIM800L": Model(
@@ -81,18 +93,7 @@ MODELS = {
         "SIM7000 Series AT Command Manual V1.06, 14.2.1 AT+CGNSPWR, 14.2.10 AT+CGNSTST",
         ("AT+CGNSPWR=1", "AT+CGNSTST=1"),
         ("AT+CGNSTST=0", "AT+CGNSPWR=0"),
-        habits=Habits(
-            source="SIM7000 Hardware Design V1.07, table 8 (UART after 4.5 s), V1.04, table 9 (off in 1.8 to 6.9 s); "
-            f"{_TIME} (+CLTS); T-SIM7600X#63 (a SIM7000G says +CMTI: ,-1 of what it can't store)",
-            estimates=("sms_s", "cnmi"),
-            boot_s=4.5,
-            sms_s=8.0,
-            off_s=4.0,
-            sms_words=("SMS Ready",),
-            farewell="NORMAL POWER DOWN",
-            cnmi=(2, 1),
-            network_time="+CLTS",
-        ),
+        habits=_SIM7000,
     ),
     "SIM7600": Model(
         "SIM7500_SIM7600 Series AT Command Manual V3.00, 17.2.1 AT+CGPS, 17.2.16 AT+CGPSINFOCFG (bit 0 GGA, bit 1 RMC)",
@@ -161,16 +162,10 @@ MODELS = {
     "SIM7080G": Model(
         "SIM7070_SIM7080_SIM7090 Series AT Command Manual V1.05, 8.2; LilyGo-Modem-Series, GPS_BuiltIn.ino",
         missing="its receiver works only while the radio is off, and reports no NMEA on the port of the commands",
-        habits=Habits(
+        habits=replace(
+            _SIM7000,
             source=f"{_TIME} (+CLTS); else as the SIM7000",
             estimates=("boot_s", "sms_s", "off_s", "cnmi"),
-            boot_s=4.5,
-            sms_s=8.0,
-            off_s=4.0,
-            sms_words=("SMS Ready",),
-            farewell="NORMAL POWER DOWN",
-            cnmi=(2, 1),
-            network_time="+CLTS",
         ),
     ),
     "GM02SP": Model(

@@ -6,6 +6,7 @@ import queue
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -123,7 +124,14 @@ def make(kind: str, folder: Path, tls: Path, users: list[MqttUser]) -> NatsBroke
 @pytest.fixture(params=["nats", "mosquitto"])
 def broker(request: pytest.FixtureRequest, tmp_path: Path, tls_files: Path) -> Iterator[Broker]:
     """Each kind in turn, ready."""
-    made = make(request.param, tmp_path / "broker", tls_files, everyone())
+    with running(request.param, tmp_path / "broker", tls_files) as made:
+        yield made
+
+
+@contextmanager
+def running(kind: str, folder: Path, tls: Path) -> Iterator[NatsBroker | MosquittoBroker]:
+    """A broker of that kind from here to the end, ready."""
+    made = make(kind, folder, tls, everyone())
     made.start()
     try:
         made.wait_ready()

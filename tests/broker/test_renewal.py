@@ -13,7 +13,7 @@ import pytest
 from relay import pki
 from relay.broker import Broker
 from relay.broker.process import ChildBroker
-from tests.broker.conftest import ANNA, Connect, everyone, make
+from tests.broker.conftest import ANNA, Connect, everyone, make, running
 from tests.broker.test_durability import ALARM, wait_until
 
 
@@ -25,13 +25,8 @@ def own_files(tmp_path: Path, tls_files: Path) -> Path:
 
 @pytest.fixture(params=["nats", "mosquitto"])
 def renewable(request: pytest.FixtureRequest, tmp_path: Path, own_files: Path) -> Iterator[ChildBroker]:
-    made = make(request.param, tmp_path / "broker", own_files, everyone())
-    made.start()
-    try:
-        made.wait_ready()
+    with running(request.param, tmp_path / "broker", own_files) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def shown(broker: Broker) -> str:
