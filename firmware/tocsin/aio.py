@@ -4,6 +4,7 @@ The watchdog is fed here and only here: when every vital task has said lately th
 """
 
 import asyncio
+from asyncio import core
 
 from tocsin import log
 
@@ -13,15 +14,49 @@ RESTART_MS = 1000
 RESTART_MAX_MS = 60000
 
 
-async def wait(event, ms):
-    """Wait for an asyncio.Event or ThreadSafeFlag at most `ms` milliseconds (None: for ever). True when it was set."""
-    if ms is None:
-        await event.wait()
-        return True
-    if ms <= 0:
-        await asyncio.sleep_ms(0)
+_FOREVER_MS = 1 << 28  # three days: what sleeps may not be due later than half of the clock's round
+
+
+class Event:
+    """asyncio.Event for one waiter. A time-out takes no task of its own, as asyncio.wait_for_ms does: of those waits a
+    dozen go on at any time, and each would take half a kilobyte."""
+
+    def __init__(self):
+        self._is_set = False
+        self._waiter = None
+
+    def is_set(self):
+        return self._is_set
+
+    def clear(self):
+        self._is_set = False
+
+    def set(self):
+        self._is_set = True
+        task, self._waiter = self._waiter, None
+        if task is not None and task.data is None:  # else it was cancelled, and runs next anyway
+            core._task_queue.remove(task)  # it sleeps: it is due now, as after Task.cancel() of extmod/asyncio/task.py
+            core._task_queue.push(task)
+
+    async def wait(self, ms=None):
+        """Until it is set, at most `ms` milliseconds (None: for ever). True when it was set."""
+        if ms is not None and ms <= 0:
+            await asyncio.sleep_ms(0)
+        while not self._is_set:
+            self._waiter = core.cur_task
+            try:
+                await asyncio.sleep_ms(_FOREVER_MS if ms is None else max(ms, 1))
+            finally:
+                self._waiter = None
+            if ms is not None:
+                break
+        return self._is_set
+
+
+async def flagged(flag, ms):
+    """Wait for an asyncio.ThreadSafeFlag, which an interrupt sets, at most `ms` milliseconds. True when it was set."""
     try:
-        await asyncio.wait_for_ms(event.wait(), max(ms, 1))
+        await asyncio.wait_for_ms(flag.wait(), max(ms, 1))
         return True
     except asyncio.TimeoutError:
         return False

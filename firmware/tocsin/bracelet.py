@@ -47,7 +47,7 @@ class Bracelet:
         self._state = state
         self._alarm = state.alarm
         self._delivery = state.delivery
-        self._wake = asyncio.Event()
+        self._wake = aio.Event()
         self._safe = app.starts.safe
         self._trial = app.abandon if app.trial else None
         self._offered = app.offered
@@ -297,7 +297,7 @@ class Bracelet:
                 self._transmit(path, message)
             self._ways.step()
             if not self._wake.is_set():
-                await aio.wait(self._wake, self._pause())
+                await self._wake.wait(self._pause())
             else:
                 await asyncio.sleep_ms(0)
 

@@ -5,7 +5,7 @@ Whether it is genuine and new is decided in envelope.py and ratchet.py; what it 
 
 import asyncio
 
-from tocsin import log
+from tocsin import aio, log
 
 WAITING_MAX = 16
 
@@ -17,7 +17,7 @@ class Downlink:
         self._state = state
         self._on_down = on_down
         self._waiting = []  # (octets, path)
-        self._some = asyncio.Event()
+        self._some = aio.Event()
 
     def take(self, octets, path):
         """Something came; it is opened later."""

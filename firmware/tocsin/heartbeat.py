@@ -2,8 +2,6 @@
 sends in its place when a connection ends without a goodbye.
 """
 
-import asyncio
-
 from tocsin import aio, log
 
 SOON_MS = 1000
@@ -29,7 +27,7 @@ class Heartbeats:
         self.owed = False  # its time came without a connection
         self.link = WIFI  # the link that is up
         self._said = None  # what the last one reported of the starts
-        self._hurry = asyncio.Event()
+        self._hurry = aio.Event()
         self.told_at = None
         self.tries = 0
         # The first one soon after boot, but not of all bracelets at once after a power cut.
@@ -69,7 +67,7 @@ class Heartbeats:
                 if not self.owed:
                     self.send(self.seal())
             self._hurry.clear()
-            await aio.wait(self._hurry, self.due - now)
+            await self._hurry.wait(self.due - now)
 
     def seal(self, link=None):
         """(counter, octets), or None. `link`: what it reports as its way, unless that is the one that is up."""

@@ -64,7 +64,7 @@ class Starter:
         self._patience = PRESS_MS
         self._at = {}  # name -> when it was begun
         self._settled = set()
-        self._turn = asyncio.Event()
+        self._turn = aio.Event()
         self._left = []  # names of those that are left out for now
 
     async def run(self):
@@ -89,7 +89,7 @@ class Starter:
                 if await self._try(name):
                     break  # one at a time
             self._turn.clear()
-            await aio.wait(self._turn, TURN_MS if self._left or self._risks.open else LIVED_MS // 2)
+            await self._turn.wait(TURN_MS if self._left or self._risks.open else LIVED_MS // 2)
 
     def _pause(self, name):
         radios = self._radios

@@ -108,7 +108,7 @@ class Updater:
         self._bracelet = bracelet
         self._state = state
         self._clock = app.clock
-        self._came = asyncio.Event()
+        self._came = aio.Event()
         self._ask_at = 0
 
     async def run(self):
@@ -159,7 +159,7 @@ class Updater:
             if self._clock.ms() < self._ask_at or not self._bracelet.fetch(topic + str(at // PIECE), self._take):
                 return  # without a connection there is nothing to stay awake for
             self._got = None
-            await aio.wait(self._came, ANSWER_MS)
+            await self._came.wait(ANSWER_MS)
             self._came.clear()
             if settings.read(OFFERED) != offer:  # another one came meanwhile
                 return

@@ -4,8 +4,6 @@ What they mean is decided in gesture.py, strap.py and checkin.py; this module ru
 hands on what concerns an alarm: on_want(what), with one of alarm.CAUSES.
 """
 
-import asyncio
-
 import machine
 
 from tocsin import aio, alarm, checkin, envelope, gesture, log, parts, strap
@@ -38,7 +36,7 @@ class Wearer:
         self.contact = parts.Absent()
         if "strap" in board:
             state.strap = strap.Strap(state.worn)
-        self._timer = asyncio.Event()
+        self._timer = aio.Event()
 
     def start(self, start):
         """Begin with Supervisor.start."""
@@ -178,4 +176,4 @@ class Wearer:
             elif event == "missed":
                 self._on_want("check_in")
             at = check_in.deadline()
-            await aio.wait(self._timer, None if at is None else at - self._clock.ms())
+            await self._timer.wait(None if at is None else at - self._clock.ms())

@@ -4,8 +4,6 @@
 Same results as `curve_plain`. A secret decides about values only: no branch, no address and no size depends on it.
 """
 
-import uctypes
-
 from tocsin.crypto.comb_table import COMBS, SPACING, TABLE, TEETH
 from tocsin.crypto.field_viper import (
     ADD,
@@ -63,11 +61,8 @@ _ADD = program(
 _ADD_ENTRY = [_ADD] * (COMBS - 1) + [_ADD[:-4]]
 _NEGATE = program((SUB, NEGATED, ZERO, T2))
 
-# Native code reads words, which the bracelet's processor does on word boundaries only. The octets of a module that was
-# loaded start on one, those of a module that is run where it lies need not.
-_TABLE = bytearray(TABLE) if uctypes.addressof(TABLE) & 3 else TABLE
 # The combs of the table; `select` leaves the three parts of an entry in the product's columns, in slots 0 and 1.
-_COMBS = [memoryview(_TABLE)[96 * _HALF * comb : 96 * _HALF * (comb + 1)] for comb in range(COMBS)]
+_COMBS = [memoryview(TABLE)[96 * _HALF * comb : 96 * _HALF * (comb + 1)] for comb in range(COMBS)]
 
 _ONE = b"\x01" + bytes(31)
 

@@ -70,11 +70,16 @@ def store(memory: ptr32, slot: int, octets: ptr8):
 
 @micropython.viper
 def select(out: ptr32, table: ptr32, entries: int, index: int):
-    """out[0:24] = entry `index` of a table whose entries are 24 words; every entry is read."""
+    """out[0:24] = entry `index` of a table whose entries are 24 words; every entry is read. out[24] is lost.
+
+    The table may start anywhere, as a constant of a module does that is run where it lies; the bracelet's processor
+    reads words on word boundaries only. So 25 words that hold an entry are taken, and what was found is moved."""
     i = 0
-    while i < 24:
+    while i < 25:
         out[i] = 0
         i += 1
+    shift = (uint(table) & 3) << 3
+    table = ptr32(uint(table) - (uint(table) & 3))
     e = 0
     while e < entries:
         keep = ((e ^ index) - 1) >> 31  # all ones for the entry that is wanted (indices are small), else zero
@@ -91,8 +96,16 @@ def select(out: ptr32, table: ptr32, entries: int, index: int):
             out = ptr32(uint(out) + 32)
             table = ptr32(uint(table) + 32)
             i += 1
+        if shift:
+            out[0] = out[0] | table[0] & keep
         out = ptr32(uint(out) - 96)
         e += 1
+    if shift:
+        i = 0
+        while i < 24:
+            out[0] = uint(out[0]) >> shift | uint(out[1]) << (32 - shift)
+            out = ptr32(uint(out) + 4)
+            i += 1
 
 
 @micropython.viper

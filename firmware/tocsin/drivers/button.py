@@ -55,4 +55,4 @@ class Button:
                 self._on_alive()
                 await asyncio.sleep_ms(SAMPLE_MS)
             ms = self._on_time()
-            await aio.wait(self._flag, IDLE_MS if ms is None else max(min(ms, IDLE_MS), 1))
+            await aio.flagged(self._flag, IDLE_MS if ms is None else max(min(ms, IDLE_MS), 1))

@@ -40,7 +40,7 @@ class Haptic:
         self._pwm = PWM(Pin(board["pin"]), freq=board.get("frequency_hz", FREQUENCY), duty_u16=0)
         self._waiting = []
         self._current = None  # what plays now
-        self._wake = asyncio.Event()
+        self._wake = aio.Event()
 
     def busy(self):
         """Is something felt, or about to be?"""
@@ -79,7 +79,7 @@ class Haptic:
             self._pwm.duty_u16(65535 * strength // 100)
             if cut_short:
                 self._wake.clear()
-                if await aio.wait(self._wake, ms):
+                if await self._wake.wait(ms):
                     break
             else:
                 await asyncio.sleep_ms(ms)

@@ -6,6 +6,8 @@ import asyncio
 
 from machine import Pin
 
+from tocsin import aio
+
 PATTERNS = {  # (on ms, off ms, times; 0: until another pattern is shown)
     "armed": (60, 140, 3),
     "blank": (60, 1940, 0),  # waits for its offer
@@ -18,7 +20,7 @@ class Led:
         self._on = 0 if board.get("active_low") else 1
         self._pin = Pin(board["pin"], Pin.OUT, value=1 - self._on)
         self._pattern = None
-        self._wake = asyncio.Event()
+        self._wake = aio.Event()
 
     def show(self, name):
         """A pattern's name, or None for dark."""

@@ -63,7 +63,7 @@ class Modem:
         self._time = board.get("time", TIME)
         self._timed = False  # does its clock follow the network?
         self._boot_ms = board.get("boot_ms", BOOT_MS)
-        self._wake = asyncio.Event()
+        self._wake = aio.Event()
         # Deep sleep comes only after it was switched off.
         self._off = self._power.has_key and machine.reset_cause() == machine.DEEPSLEEP_RESET
         self._anew = False  # it has started since it was set up
@@ -383,7 +383,7 @@ class Modem:
                 if self.data and self.data.wanted:
                     times.append(self._started + SETTLE_MS)
                 times = [at_ms for at_ms in times if at_ms is not None and at_ms > now]
-                await aio.wait(self._wake, min(times) - now)
+                await self._wake.wait(min(times) - now)
 
     def _state(self):
         up = self._network.texts and self._texts.ready

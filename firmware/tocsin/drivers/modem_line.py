@@ -31,9 +31,9 @@ class Line:
         self.rate = board.get("baud", 115200)
         self._open(self.rate)
         self._unsent = b""
-        self.done = asyncio.Event()
+        self.done = aio.Event()
         self.engine = at.Engine()
-        self.ours = asyncio.Event()  # the line is not PPP's
+        self.ours = aio.Event()  # the line is not PPP's
         self.ours.set()
         self.silent_at = None  # since when the modem has left questions unanswered
 
@@ -101,7 +101,7 @@ class Line:
         self.flush()
         while command.result is None:
             wait = engine.next_at() - clock.ms()
-            await aio.wait(self.done, min(wait, LOOK_MS) if self._unsent else wait)
+            await self.done.wait(min(wait, LOOK_MS) if self._unsent else wait)
             self._on_events(engine.time(clock.ms()))
             self.flush()
         if engine.asked or command.result in ("timeout", "restarted"):

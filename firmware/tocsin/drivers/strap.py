@@ -33,6 +33,6 @@ class Contact:
     async def run(self):
         while True:
             if self._on_sample(self.pin.value() == self._closed) is None:
-                await aio.wait(self._flag, IDLE_MS)
+                await aio.flagged(self._flag, IDLE_MS)
             else:
                 await asyncio.sleep_ms(SAMPLE_MS)

@@ -61,9 +61,9 @@ class Mqtt:
         self._waiting = {}  # packet id -> (token, ms sent); token None: SUBACK
         self._again = set()  # tokens published in an earlier connection and not acknowledged there
         self._out = []  # packets to be written
-        self._wake = asyncio.Event()  # the network or the clock changed
-        self._written = asyncio.Event()  # there is something in _out
-        self._broken = asyncio.Event()
+        self._wake = aio.Event()  # the network or the clock changed
+        self._written = aio.Event()  # there is something in _out
+        self._broken = aio.Event()
         self._network = None  # the link that is up
         self._fetched = None  # the topic that fetch() waits for
         self._found = None  # the address at which the broker was found
@@ -163,7 +163,7 @@ class Mqtt:
                     log.event("failed", path="mqtt", reason=log.reason(error))
             tries = 0 if self._clock.ms() - started > 60000 else min(tries + 1, 8)
             pause = min(PAUSE_MS << tries, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
-            await aio.wait(self._wake, pause - (pause >> 1) * self._random_byte() // 255)
+            await self._wake.wait(pause - (pause >> 1) * self._random_byte() // 255)
 
     async def _session(self):
         link = self._network
@@ -176,7 +176,7 @@ class Mqtt:
         self._socket = None
         try:
             tasks = [asyncio.create_task(self._attempt())]
-            await aio.wait(self._broken, CONNECT_MS)
+            await self._broken.wait(CONNECT_MS)
             if self._outcome is not True:  # failed, or too late, or on a link that is no more
                 raise self._outcome or OSError(110)  # ETIMEDOUT
             self._broken.clear()
@@ -359,7 +359,7 @@ class Mqtt:
                 self._write(codec.PINGREQ)
             else:
                 due = min(due, self._sent_at + idle)
-            await aio.wait(self._broken, due - now)
+            await self._broken.wait(due - now)
 
 
 def _writable(sock):

