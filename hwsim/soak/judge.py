@@ -269,18 +269,27 @@ def _promptness(evidence: Evidence, check: Check) -> None:
                 check(f"{path} in time", sent, lambda text=why: text, at)
 
 
-def _texted(evidence: Evidence, check: Check) -> None:
-    """Whenever an SMS could have left for half a minute from the alarm on, one has, or the receipt came first. What
-    could have is the modem's to say, whatever the bracelet takes it for: off, starting and asleep count as a way."""
-    facts = evidence.facts
-    for counter, at in facts.raised.items() if evidence.modem_starts else ():
+def sms_ways(evidence: Evidence) -> dict[int, str]:
+    """What became of each Alert for which an SMS could have left for half a minute from the alarm on: "receipt", which
+    came before that was over, "sms" or "late". What could have is the modem's to say, whatever the bracelet takes it
+    for: off, starting and asleep count as a way. With others waiting it may have to wait for its turn."""
+    facts, found = evidence.facts, {}
+    for counter, at in facts.raised.items():
         until = at + FIRST_SMS_US
         alone = all(facts.receipts.get(other, at) < at for other in facts.raised if other < counter)
         ways = (facts.sms_path, facts.armed)
-        could = all(any(span.covers(at, until) for span in spans) for spans in ways)
-        if alone and could and facts.receipts.get(counter, until) >= until:
-            why = f"{FIRST_SMS_US // 1_000_000} s later no SMS of alarm {counter} had left, although one could have"
-            check("an SMS in 30 s", evidence.texted.get(counter, until + 1) <= until, lambda text=why: text, at)
+        if alone and all(any(span.covers(at, until) for span in spans) for spans in ways):
+            texted = evidence.texted.get(counter, until + 1) <= until
+            answered = facts.receipts.get(counter, until) < until
+            found[counter] = "sms" if texted else "receipt" if answered else "late"
+    return found
+
+
+def _texted(evidence: Evidence, check: Check) -> None:
+    """Whenever an SMS could have left for half a minute from the alarm on, one has, or the receipt came first."""
+    for counter, became in sms_ways(evidence).items() if evidence.modem_starts else ():
+        why = f"{FIRST_SMS_US // 1_000_000} s later no SMS of alarm {counter} had left, although one could have"
+        check("an SMS in 30 s", became != "late", lambda text=why: text, evidence.facts.raised[counter])
 
 
 def _wrist(evidence: Evidence, check: Check) -> None:

@@ -48,6 +48,7 @@ class Outcome:
     duplicated: int = 0
     waits: list[float] = field(default_factory=list)  # from the press to the receipt
     paths: Counter[str] = field(default_factory=Counter)  # of Alerts: how they came first
+    sms_ways: Counter[str] = field(default_factory=Counter)  # judge.sms_ways; "excepted": late, and modem_starts False
     refused: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
@@ -74,8 +75,12 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
             rig.provision()
             rig.bracelet.boot()
             _live(rig, life)
-            verdict = judge.judge(_evidence(rig, life, track))
+            evidence = _evidence(rig, life, track)
+            verdict = judge.judge(evidence)
             outcome.checks, outcome.failures = verdict.checks, verdict.failures
+            outcome.sms_ways = Counter(judge.sms_ways(evidence).values())
+            if not evidence.modem_starts:
+                outcome.sms_ways["excepted"] = outcome.sms_ways.pop("late", 0)
         except Exception as error:  # whatever a life can make the relay or the simulator raise is a finding
             first = (str(error).splitlines() or [""])[0]
             where = traceback.extract_tb(error.__traceback__)[-1]

@@ -34,6 +34,9 @@ def figures(outcomes: Sequence[Outcome], wall_s: float, interrupted: bool = Fals
         "lost": sum(outcome.lost for outcome in outcomes),
         "duplicated": sum(outcome.duplicated for outcome in outcomes),
         "first_by_path": dict(sorted(_sum(outcome.paths for outcome in outcomes).items())),
+        "sms_could_leave_for_30_s": {"sms": 0, "receipt": 0, "late": 0, "excepted": 0}
+        | _sum(outcome.sms_ways for outcome in outcomes),
+        "sms_excepted_seeds": [outcome.seed for outcome in outcomes if outcome.sms_ways["excepted"]],
         "refused_by_relay": dict(sorted(_sum(outcome.refused for outcome in outcomes).items())),
         "press_to_receipt_median_s": round(statistics.median(waits), 3) if waits else None,
         "press_to_receipt_worst_s": round(max(waits), 3) if waits else None,
@@ -61,6 +64,8 @@ def text(figures: Mapping[str, Any]) -> str:
     median, worst = figures["press_to_receipt_median_s"], figures["press_to_receipt_worst_s"]
     waits = "no alarm got its receipt" if worst is None else f"median {median:.1f} s, worst {worst:.1f} s"
     paths = ", ".join(f"{count} first by {path}" for path, count in figures["first_by_path"].items())
+    ways = figures["sms_could_leave_for_30_s"]
+    excepted = ", ".join(map(str, figures["sms_excepted_seeds"]))
     lines = [
         f"lives      {figures['seeds']}{' (interrupted)' if figures['interrupted'] else ''}, "
         f"{figures['simulated_s'] / 3600:.1f} h in {figures['wall_s']:.1f} s: "
@@ -68,6 +73,9 @@ def text(figures: Mapping[str, Any]) -> str:
         f"alarms     {figures['alarms_raised']} raised, {figures['called_back']} called back, "
         f"{figures['delivered']} delivered{f' ({paths})' if paths else ''}",
         f"           {figures['lost']} lost, {figures['duplicated']} duplicated",
+        f"SMS        could leave for 30 s from the press in {sum(ways.values())} cases: {ways['sms']} did, "
+        f"{ways['receipt']} had their receipt before, {ways['late']} did not; {ways['excepted']} excepted "
+        f"(the start of their modem ended the chip's{', seeds ' if excepted else ''}{excepted})",
         f"receipt    after the press: {waits}",
         f"invariants {figures['invariants_checked']} checked by {len(figures['invariants'])} rules; "
         f"{sum(figures['actions'].values())} actions",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 from click.testing import CliRunner
@@ -135,12 +136,17 @@ def test_the_report_adds_up():
         Outcome(1, "aa", raised=2, delivered=2, waits=[3.0, 9.0], simulated_s=600),
         Outcome(2, "bb", raised=3, delivered=2, lost=1, duplicated=1, waits=[4.0], simulated_s=400),
     ]
+    outcomes[0].sms_ways = Counter(sms=1, receipt=1)
+    outcomes[1].sms_ways = Counter(late=1, excepted=2)
     outcomes[1].failures = [Failure("nothing is lost", "the relay never got message 3")]
     told = report.figures(outcomes, wall_s=2.0)
     assert (told["alarms_raised"], told["delivered"], told["lost"], told["duplicated"]) == (5, 4, 1, 1)
     assert (told["press_to_receipt_median_s"], told["press_to_receipt_worst_s"]) == (4.0, 9.0)
     assert (told["simulated_s_per_wall_s"], told["seeds_per_s"]) == (500, 1.0)
     assert told["failed_seeds"] == [2]
+    assert told["sms_could_leave_for_30_s"] == {"sms": 1, "receipt": 1, "late": 1, "excepted": 2}
+    assert told["sms_excepted_seeds"] == [2]
+    assert "in 5 cases: 1 did, 1 had their receipt before, 1 did not; 2 excepted" in report.text(told)
     assert told["digest"] != report.figures(outcomes[::-1], wall_s=2.0)["digest"]
     assert "1 lost, 1 duplicated" in report.text(told)
     assert "no alarm got its receipt" in report.text(report.figures([], wall_s=0.0))
