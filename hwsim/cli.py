@@ -65,7 +65,9 @@ def show_toolchain(bits: str | None) -> None:
 @main.command("bench-seal")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option(
-    "--against", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
     help="Compare native code with that of another firmware's folder, in turn, and print the median ratio.",
 )
 @click.option("--pairs", default=15, show_default=True, help="How often, with --against.")
@@ -137,11 +139,7 @@ def run(
     from hwsim.scenario import command, file
 
     named = (*scenarios, *file.names()) if everything else scenarios
-    sys.exit(
-        command.main(
-            named, seed=seed, as_json=as_json, plot_file=plot, trace=trace, quiet=quiet, listing=listing
-        )
-    )
+    sys.exit(command.main(named, seed=seed, as_json=as_json, plot_file=plot, trace=trace, quiet=quiet, listing=listing))
 
 
 @main.command("bench-speed")
@@ -275,6 +273,39 @@ def powercut(
         sys.exit(command.replay(command.Job(life, cut, seed, firmware), as_json))
     lives = [life] if life else list(LIVES)
     sys.exit(command.main(lives, seed=seed, quick=quick, processes=jobs, firmware=firmware, as_json=as_json))
+
+
+@main.command("starts")
+@click.option("--board", "boards", multiple=True, help="Name in board_configs/, or the path of a file; more than once.")
+@click.option("--all", "every", is_flag=True, help="Every board of ours.")
+@click.option("--call", help="Only this driver call, as the table has it.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+@heap_option
+def starts(
+    boards: tuple[str, ...], every: bool, call: str | None, jobs: int | None, as_json: bool, firmware: str | None
+) -> None:
+    """Let each driver call that starts a part hang the chip or take its supply, while the button is held.
+
+    The alarm must be raised at once, and sent within a minute by what is left. By default on the reference board.
+    Exit status: 0 every alarm was, 1 one was not.
+    """
+    import os
+
+    from hwsim import starts
+    from hwsim.board import CONFIGS, BoardError, load
+
+    chosen = sorted(file.stem for file in CONFIGS.glob("*.toml")) if every else list(boards) or ["reference"]
+    for board in chosen:
+        try:
+            load(board)
+        except BoardError as error:
+            raise click.UsageError(f"--board: {error}") from error
+    if call and not any(starts.cases(board, call) for board in chosen):
+        known = dict.fromkeys(case.call for board in chosen for case in starts.cases(board))
+        raise click.BadParameter(f"there are {', '.join(known)}", param_hint="--call")
+    sys.exit(starts.main(chosen, call, jobs or os.cpu_count() or 1, firmware, as_json))
 
 
 @main.command("power")

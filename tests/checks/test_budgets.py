@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hwsim import bench_seal, budgets, mpy
+from hwsim import bench_seal, budgets, bundle, mpy
 from hwsim.serial import image
 from relay.ingest import pdu
 from relay.verify import envelope
@@ -29,9 +29,10 @@ def test_all_code_together(sizes: dict[str, int]) -> None:
     assert total <= BUDGETS["code"]["octets"], f"the firmware has {total} octets"
 
 
-def test_the_image_fits_its_partition() -> None:
+def test_the_image_fits_its_part_of_the_partition() -> None:
+    """Three of them share it; what installs one has a header before it."""
     (size,) = (size for name, *_, size in image.PARTITIONS if name == b"romfs")
-    assert mpy.rom(FIRMWARE, budgets.CHIP).stat().st_size <= size
+    assert mpy.rom(FIRMWARE, budgets.CHIP).stat().st_size <= bundle.IMAGE_MAX < size // 3
 
 
 def test_the_largest_module(sizes: dict[str, int]) -> None:
