@@ -44,8 +44,9 @@ def test_quick_run_of_the_real_firmware(life, played):
 
 
 @pytest.fixture
-def broken(tmp_path):
-    """A copy of the firmware in which one file is changed."""
+def broken(tmp_path, monkeypatch):
+    """A copy of the firmware in which one file is changed. What is wrong with it shows at many cuts: few are enough."""
+    monkeypatch.setattr(command, "QUICK_STEP", 31)
 
     def make(name: str, *changes: tuple[str, str]) -> str:
         folder = tmp_path / "firmware"
