@@ -6,6 +6,7 @@ loop early (an interrupt, say) ends the processes, and their own clean-up runs.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _END_S = 10.0  # a process that was told to end has so long to clean up
 
 
@@ -75,6 +77,8 @@ def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> It
 def _serve(connection: Connection, call: Callable[[Any], Any]) -> None:
     os.setsid()  # an interrupt from the terminal is for the one who started us
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    if sys.platform == "linux":  # whoever started us may be killed, and would leave us at work for minutes
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     while True:
         try:
             task = connection.recv()

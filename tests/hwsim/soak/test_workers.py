@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -63,3 +65,28 @@ def test_an_interrupt_leaves_no_process_behind_and_they_clean_up(tmp_path):
         signal.signal(signal.SIGUSR1, before)
     assert list(tmp_path.iterdir()) == []
     assert multiprocessing.active_children() == []
+
+
+KILLED = """
+import sys
+from hwsim.soak.workers import work
+from tests.hwsim.soak.test_workers import say_who
+
+if __name__ == "__main__":
+    list(work(say_who, [sys.argv[1]] * 2, 2))
+"""
+
+
+def test_they_end_with_whoever_started_them(tmp_path):
+    marks, script = tmp_path / "marks", tmp_path / "script.py"
+    marks.mkdir()
+    script.write_text(KILLED)
+    root = str(Path(__file__).resolve().parents[3])
+    process = subprocess.Popen([sys.executable, str(script), str(marks)], env=os.environ | {"PYTHONPATH": root})
+    while len(list(marks.iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while list(marks.iterdir()):  # the time limit of a test ends this
+        time.sleep(0.05)
