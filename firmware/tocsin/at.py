@@ -85,22 +85,31 @@ class Engine:
     def feed(self, data, now):
         """Octets from the modem. Returns events: ("urc", line), ("urc", line, pdu), ("done", command)."""
         events = []
-        for octet in data:
-            if octet in (10, 13):
+        at = 0
+        while at < len(data):
+            # A receiver in the modem says hundreds of octets a second for ever: the interpreter's own search looks.
+            end = data.find(b"\n", at)
+            if end < 0:
+                end = len(data)
+            again = data.find(b"\r", at, end)
+            if again >= 0:
+                end = again
+            if not self._overlong:
+                self._line.extend(data[at:end])
+                while self._line[:2] == b"> ":  # the prompt has no line end
+                    rest = self._line[2:]
+                    self._on_prompt(now)
+                    self._line = rest
+                if len(self._line) > LINE_MAX:
+                    self.dropped += 1
+                    self._overlong = True
+                    self._line = bytearray()
+            if end < len(data):
                 if self._line == b">":
                     self._on_prompt(now)
                 else:
                     self._end_line(events)
-            elif self._overlong:
-                pass
-            elif len(self._line) >= LINE_MAX:
-                self.dropped += 1
-                self._overlong = True
-                self._line = bytearray()
-            else:
-                self._line.append(octet)
-                if octet == 32 and self._line == b"> ":  # the prompt has no line end
-                    self._on_prompt(now)
+            at = end + 1
         if self._line != b">":
             self._prompt_at = None
         elif self._prompt_at is None:  # one that doesn't echo says nothing between a command and its prompt
@@ -161,11 +170,16 @@ class Engine:
             return
         if not raw:
             return
-        for octet in raw:
-            if octet < 32 or octet > 126:
-                self.dropped += 1
-                return
-        line = raw.decode().strip()
+        if raw[0] != 36:  # "$": a sentence has a checksum of its own
+            for octet in raw:
+                if octet < 32 or octet > 126:
+                    self.dropped += 1
+                    return
+        try:
+            line = raw.decode().strip()
+        except UnicodeError:
+            self.dropped += 1
+            return
         if line:
             self._on_line(line, events)
 
