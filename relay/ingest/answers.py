@@ -142,4 +142,4 @@ def is_registered(lines: Sequence[str]) -> bool | None:
         return None
     state = fields[1] if len(fields) > 1 and not fields[1].startswith('"') else fields[0]
     # 6, 7: for SMS only; 9, 10: where the network would rather not carry calls. All carry SMS.
-    return state in ("1", "5", "6", "7", "9", "10") if state.isdecimal() else None
+    return state.lstrip("0") in ("1", "5", "6", "7", "9", "10") if state.isdecimal() else None

@@ -7,6 +7,7 @@ seconds before it answers anything about messages, so what fails is tried again,
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from relay.ingest.at import Command, Finished
@@ -21,8 +22,10 @@ _ERRORS_IN_NUMBERS = Command("AT+CMEE=1")
 _INDICATIONS = tuple(Command(f"AT+CNMI={how}") for how in ("2,1,0,0,0", "2,1", "1,1,0,0,0", "1,1"))
 _PIN_AGAIN = 10.0  # a SIM that still asks so soon after it took the PIN is busy
 _PIN_UNSURE_MOST = 2  # of the three tries that a SIM gives, the last is never used up
-# SIM busy: the PIN was not looked at.
-_NOT_JUDGED = ("timeout", "+CME ERROR: 14", "+CMS ERROR: 314", "+CME ERROR: SIM busy")
+# No SIM, or a busy one: the PIN was not looked at (27.007, 9.2.1; 27.005, 3.2.5).
+_NOT_JUDGED = re.compile(r"\+CM[ES] ERROR: *(?:3?1[04]|SIM (?:busy|not inserted))\Z", re.IGNORECASE)
+# Nobody said whether it was looked at: no answer, not allowed now, a SIM that failed.
+_UNSURE = re.compile(r"timeout\Z|\+CM[ES] ERROR: *(?:3|303|3?13|operation not allowed|SIM failure)\Z", re.IGNORECASE)
 _FAILING = 20.0  # for this long a modem may be starting; then its failing is an error
 _SOON = 2.0  # from a start during the set-up to the next attempt
 
@@ -71,13 +74,17 @@ class Pin:
         """Whether the SIM may be used now. A refused PIN is forgotten: a second wrong try would bring the SIM nearer to
         its lock."""
         if done.ok:
-            self._unsure = 0
-        elif done.error not in _NOT_JUDGED:
-            self._pin = None
-        elif done.error != "timeout":
+            self.is_right()
+        elif _NOT_JUDGED.match(done.error):
             self._unsure -= 1
             self._given_at = float("-inf")
+        elif not _UNSURE.match(done.error):
+            self._pin = None
         return done.ok
+
+    def is_right(self) -> None:
+        """The SIM may be used: it has taken the PIN, so that all its tries are there again."""
+        self._unsure = 0
 
 
 class Initialise:
@@ -190,6 +197,7 @@ class Initialise:
     def _pin_state(self, done: Finished, now: float) -> list[Report]:
         state = done.lines[-1].partition(":")[2].strip(' "').upper() if done.lines else ""
         if done.ok and state == "READY":
+            self._pin.is_right()
             return []
         if done.ok and state == "SIM PIN":
             if (command := self._pin.give(now)) is not None:
@@ -208,9 +216,9 @@ class Initialise:
 
     def _may_go_on(self, done: Finished) -> bool:
         """Whether a failure of this command does not matter: the modem answers others, its errors come in words, or it
-        knows no PIN."""
+        does not tell whether it wants a PIN. Where it wants one, what follows is refused."""
         if done.command is _WAKE:
             return done.error == "timeout"
         if done.command is _ERRORS_IN_NUMBERS:
             return done.error != "timeout"
-        return done.command is _SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT")
+        return done.command is _SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT", "timeout")

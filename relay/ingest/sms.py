@@ -156,7 +156,9 @@ class Modem:
 
     def deadline(self) -> float | None:
         """When `tick` should be called at the latest."""
-        times = [self._at.deadline(), self._setup.retry_at]
+        times = [self._at.deadline()]
+        if not self._at.busy:
+            times.append(self._setup.retry_at)
         if self.ready:
             times += [self._sweep_at, self._look_at]
         if (self.ready or self._setup.may_send) and not self._at.busy:
@@ -347,7 +349,7 @@ class Modem:
         if doing == "reading":
             return self._read(done, now)
         if doing == "deleting":
-            return self._deleted(done)
+            return self._deleted(done, now)
         if doing == "looking":
             return self._looked(done, now)
         return self._sends.finished(done, now)
@@ -409,6 +411,8 @@ class Modem:
         if not done.ok:
             if read.place is None and home:
                 return self._sweep_failed(done.error, now)
+            if self._holdings.is_without_text(read):
+                return self._upkeep.illegible(done.error, now)
             self._sweep_at = now + _SOON  # the sweep finds it
             return [Trouble("reading a message failed", done.error)]
         if answers.is_text_mode(done.lines):
@@ -417,19 +421,22 @@ class Modem:
             if home:
                 self._sweep_failures = 0
                 self._look_at = now + _LOOK_AFTER
-            return self._holdings.listed(read.memory, answers.listing(done.lines))
+            reports = self._holdings.listed(read.memory, answers.listing(done.lines))
+            return reports + (self._upkeep.legible() if self._holdings.all_have_text else [])
         entry = next(iter(answers.listing(done.lines)), None)
         if entry is None or entry.text is None:
+            if self._holdings.is_without_text(read):
+                return self._upkeep.illegible("it is listed without its text", now)
             # The place is empty: read and deleted by an earlier sweep, or the message is elsewhere.
             self._sweep_at = min(self._sweep_at or now, now) + _SOON
             return []
         return self._holdings.seen(read.memory, read.place, entry.text, entry.length)
 
-    def _deleted(self, done: Finished) -> list[Report]:
+    def _deleted(self, done: Finished, now: float) -> list[Report]:
         assert self._deleting is not None
         if done.ok:
             self._holdings.deleted(self._deleting)
-            return []
+            return self._upkeep.deleted()
         # Whether it is gone is unknown, and its place may be taken by a new message: the next sweep compares before it
         # deletes again.
-        return [Trouble("deleting a message failed", done.error)]
+        return self._upkeep.undeleted(done.error, now)

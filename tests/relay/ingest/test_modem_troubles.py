@@ -78,6 +78,8 @@ def test_what_keeps_new_messages_out_is_told_within_a_minute(said: dict[str, lis
         {"CREG": ["+CREG: 0,3", "OK"], "CEREG": ["+CEREG: 0,5", "OK"]},
         {"CREG": ["+CREG: 0,6", "OK"]},  # for SMS only
         {"CREG": ['+CREG: 1,"1A2B","01C3D4"', "OK"]},
+        {"CREG": ['+CREG:002,001,"18d8","ffff"', "OK"]},  # padded
+        {"CREG": ["+CREG: 2,0", "OK"], "CEREG": ["+CEREG: 2,1, 1F00, 20 ,79D903 ,7", "OK"]},
         {"CREG": ["ERROR"], "CEREG": ["ERROR"]},
         {"CREG": ["OK"]},
     ],
@@ -273,6 +275,41 @@ def test_a_busy_sim_has_not_looked_at_the_pin() -> None:
     assert talk.modem.ready
 
 
+@pytest.mark.parametrize("refusal", ["+CME ERROR: 10", "+CME ERROR: 13", "+CMS ERROR: 310", "+CME ERROR: 3"])
+def test_a_sim_that_was_not_there_has_not_refused_the_pin(refusal: str) -> None:
+    entered, talk = pin_talk([[refusal]])
+    assert len(entered) == 2
+    assert talk.modem.ready
+
+
+def test_a_sim_that_is_in_use_has_all_its_tries_again() -> None:
+    """The answer to the right PIN is lost each time that the modem starts."""
+    talk = Talk(Modem(pin="4711"))
+    locked = [True]
+
+    def answer(command: str) -> list[str]:
+        if command.startswith("AT+CPIN="):
+            locked[0] = False
+            return []
+        return usual(CPIN=["+CPIN: SIM PIN" if locked[0] else "+CPIN: READY", "OK"])(command)
+
+    for _ in range(4):
+        drive(talk, 100, answer)
+        assert talk.modem.ready
+        locked[0] = True
+        talk.hears("RDY")
+
+
+def test_a_modem_that_does_not_tell_whether_it_wants_a_pin_is_used() -> None:
+    talk = Talk()
+    talk.set_up()
+    talk.hears("RDY")
+    reports = drive(
+        talk, 60, lambda c: ["+CMGL: 1,1,,140", ALARM_PDU, "OK"] if c == "AT+CMGL=4" else usual(CPIN=["OK"])(c)
+    )
+    assert any(isinstance(r, Incoming) for r in reports)
+
+
 def test_a_locked_sim_is_told_with_what_to_do() -> None:
     talk = Talk()
     reports = drive(talk, 60, usual(CPIN=["+CPIN: SIM PUK", "OK"]))
@@ -280,6 +317,59 @@ def test_a_locked_sim_is_told_with_what_to_do() -> None:
     talk = Talk()
     reports = drive(talk, 60, usual(CPIN=["+CPIN: SIM PIN", "OK"]))
     assert any("sms.pin_file" in r.hint for r in reports if isinstance(r, Trouble))
+
+
+@pytest.mark.parametrize("refusal", [["+CMGR: 0,,0", "OK"], ["OK"], ["+CMS ERROR: 500"]])
+def test_a_place_without_a_text_costs_nothing_and_is_told(refusal: list[str]) -> None:
+    """Some list a place whose message is gone, at each look; or don't let one be read that is there."""
+    talk = Talk()
+    talk.set_up()
+    asked: list[str] = []
+
+    def answer(command: str) -> list[str]:
+        asked.append(command)
+        if command == "AT+CMGL=4":
+            return ["+CMGL: 5,0,,0", "OK"]
+        return refusal if command.startswith("AT+CMGR") else usual()(command)
+
+    reports = drive(talk, 600, answer)
+    assert errors(reports) == [upkeep.ILLEGIBLE]
+    assert len(reports) <= 4, "of the two other memories too"
+    assert asked.count("AT+CMGL=4") < 70
+    assert asked.count("AT+CPIN?") > 20, "it is still looked after"
+    assert Recovered(upkeep.ILLEGIBLE) in drive(talk, 60, usual())
+
+
+def test_a_message_that_can_not_be_deleted_is_told_once_and_its_end_too() -> None:
+    talk = Talk()
+    (_, message) = talk.set_up("+CMGL: 5,0,,140", ALARM_PDU)
+    assert isinstance(message, Incoming)
+    talk.modem.release(message.ref, talk.now)
+
+    def answer(command: str, refusal: str = "+CMS ERROR: 500") -> list[str]:
+        if command == "AT+CMGL=4":
+            return ["+CMGL: 5,0,,140", ALARM_PDU, "OK"]
+        return [refusal] if command.startswith("AT+CMGD") else usual()(command)
+
+    reports = drive(talk, 600, answer)
+    assert errors(reports) == [upkeep.UNDELETABLE]
+    assert len(reports) == 3
+    assert Recovered(upkeep.UNDELETABLE) in drive(talk, 60, lambda command: answer(command, "OK"))
+
+
+def test_nothing_is_due_while_a_message_is_on_its_way() -> None:
+    """Else the loop would not sleep: sending takes up to a minute, and the next set-up is due meanwhile."""
+    talk = Talk()
+    talk.modem.send(Outgoing(SENDER, RECEIPT), talk.now)
+
+    def answer(command: str) -> list[str]:
+        if command.startswith("AT+CPMS"):
+            return ["+CMS ERROR: 302"]
+        return [] if command.startswith("AT+CMGS=") else usual()(command)
+
+    for _ in range(40):
+        drive(talk, 1, answer)
+        assert (talk.modem.deadline() or talk.now) >= talk.now
 
 
 def test_a_modem_that_can_not_read_still_sends() -> None:
