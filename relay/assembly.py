@@ -119,12 +119,13 @@ class Relay:
         return pki.plausible(self._clock() if self._clock else datetime.now(UTC))
 
     def renew_certificate(self) -> bool:
-        """Make a new server certificate when the old one is not valid now or nears its end, or lacks a name that the
-        configuration has; whether it did. It comes from the same CA, so bracelets take it as they took the old one."""
+        """Make a new server certificate when the old one is not valid now or nears its end, lacks a name that the
+        configuration has, is of another CA, or is not there; whether it did. It comes from the same CA, so bracelets
+        take it as they took the old one."""
         data, now = self.data, self._now()
         names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
         try:
-            if pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), names, now + RENEW_BEFORE, now):
+            if self._has_fit_certificate(names, now):
                 return False
             authority = pki.load_ca(data.ca_cert.read_bytes(), data.ca_key.read_bytes())
             if not pki.is_valid(authority.certificate, now, now + RENEW_BEFORE):
@@ -140,6 +141,16 @@ class Relay:
         write_private(data.server_key, key)
         write_private(data.server_cert, certificate).chmod(0o644)
         return True
+
+    def _has_fit_certificate(self, names: Sequence[str], now: datetime) -> bool:
+        data = self.data
+        if not (data.server_cert.exists() and data.server_key.exists()):
+            return False
+        served = data.server_cert.read_bytes()
+        if not pki.is_fit(served, data.server_key.read_bytes(), names, now + RENEW_BEFORE, now):
+            return False
+        # Who keeps the CA's key elsewhere can't have it mended here.
+        return not data.ca_key.exists() or pki.vouches(data.ca_cert.read_bytes(), served, now)
 
     def sms_link(self, log: Logger) -> SmsLink | None:
         sms = self.config.sms
