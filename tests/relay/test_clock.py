@@ -11,8 +11,9 @@ from threading import Thread
 import pytest
 from cryptography import x509
 
-from relay import initial, pki
+from relay import initial, log, pki
 from relay.assembly import RENEW_BEFORE, Relay
+from relay.broker import BrokerError
 from relay.datadir import DataDir
 from relay.ingest.mqtt import _hint, client_tls
 from relay.verify.ratchet import SKIPPED_AGE_S, ChainState, advance
@@ -229,3 +230,31 @@ def test_a_certificate_that_is_lost_or_damaged_is_made_anew(data: DataDir, file:
         path.write_bytes(content)
     assert Relay(data).renew_certificate()
     assert fit(data, NOW)
+
+
+class Refusing:
+    """A broker that can't take up a new certificate the first time. Of `relay.broker.Broker` what is used here."""
+
+    tries = 0
+
+    def renew(self) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise BrokerError("its port is taken")
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_broker_that_did_not_take_up_a_certificate_is_told_again(data: DataDir) -> None:
+    service = Relay(data).service(log.get())
+    broker = Refusing()
+    service.broker = broker  # type: ignore[assignment]
+    made = iter([True, False, False])
+    service._renew = lambda: next(made)
+    try:
+        for now in (0.0, 60.0, 120.0):
+            service._renew_certificate(now)
+        assert broker.tries == 2
+    finally:
+        service.close()
