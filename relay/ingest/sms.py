@@ -429,6 +429,7 @@ class Modem:
                 return self._upkeep.illegible("it is listed without its text", now)
             # The place is empty: read and deleted by an earlier sweep, or the message is elsewhere.
             self._sweep_at = min(self._sweep_at or now, now) + _SOON
+            self._read_others()
             return []
         return self._holdings.seen(read.memory, read.place, entry.text, entry.length)
 
