@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from relay.ingest import answers
 from relay.ingest.at import Command, Finished
 from relay.ingest.reports import Report, Trouble
 
@@ -18,6 +19,8 @@ LIST = Command("AT+CMGL=4", timeout=20.0, prefix="+CMGL:", followed=True)
 _PDU_MODE = Command("AT+CMGF=0")
 _SIM = Command("AT+CPIN?", prefix="+CPIN:", required=True)
 _WAKE = Command("AT", timeout=2.0)
+_RADIO = Command("AT+CFUN?", prefix="+CFUN:")
+_RADIO_ON = Command("AT+CFUN=1", timeout=15.0)
 _ERRORS_IN_NUMBERS = Command("AT+CMEE=1")
 _INDICATIONS = tuple(Command(f"AT+CNMI={how}") for how in ("2,1,0,0,0", "2,1", "1,1,0,0,0", "1,1"))
 _PIN_AGAIN = 10.0  # a SIM that still asks so soon after it took the PIN is busy
@@ -33,6 +36,7 @@ _WAIT = "the relay goes on trying; check the modem's supply and SIM, and that no
 _NO_PIN = "put the SIM's PIN into a file, name that in sms.pin_file, and restart the relay; or switch the PIN off"
 _PUK = "put the SIM into a telephone and unlock it with its PUK, then correct the PIN file and restart the relay"
 _NO_SIM = "check that the SIM is in the modem, the right way round, and works in a telephone"
+_OFF = "the relay tries AT+CFUN=1; end any other program that uses this modem"
 _REFUSED = "SIM refused the PIN; correct the file and restart"
 
 
@@ -108,6 +112,8 @@ class Initialise:
         self._failures = 0
         self._failing_since: float | None = None
         self._is_awake = False  # it was set up before on this port: its speed is found
+        self._no_sim = ""  # what it said of its SIM, which it may not look at while its radio is off
+        self._radio_is_off = False
         self.announces = True
         self.ready = False
         self.may_send = False  # it is in PDU mode, whatever else it can't do
@@ -131,7 +137,9 @@ class Initialise:
         self.announces = True
         self._indications = 0
         wake = () if self._is_awake else (_WAKE,)
-        begin = (*wake, Command("ATE0", timeout=2.0), _ERRORS_IN_NUMBERS, _SIM, _PDU_MODE)
+        radio = (_RADIO_ON,) if self._radio_is_off else ()
+        self._radio_is_off = False
+        begin = (*wake, Command("ATE0", timeout=2.0), _ERRORS_IN_NUMBERS, *radio, _SIM, _PDU_MODE)
         storage = (self.storage,) if self.storage else ()
         self._script = deque((*begin, *storage, _INDICATIONS[0], LIST))
 
@@ -159,6 +167,8 @@ class Initialise:
                 what = "SIM did not answer to its PIN" if self._pin.known else _REFUSED
                 return self.fail(what, done.error, now)
             return []
+        if command is _RADIO:
+            return self._radio_state(done, now)
         if done.ok:
             self.may_send = self.may_send or command is _PDU_MODE
             return []
@@ -204,7 +214,19 @@ class Initialise:
                 self._script.appendleft(command)
                 return []
             return self.fail("SIM is not ready", state, now, _WAIT if self._pin.known else _NO_PIN)
-        return self.fail("SIM is not ready", state or done.error, now, _PUK if "PUK" in state else _NO_SIM)
+        if "PUK" in state:
+            return self.fail("SIM is not ready", state, now, _PUK)
+        # Others leave a modem with its radio and its SIM switched off (+CFUN: 0), and some start so.
+        self._no_sim = state or done.error
+        self._script = deque((_RADIO,))
+        return []
+
+    def _radio_state(self, done: Finished, now: float) -> list[Report]:
+        said = answers.numbers(done.lines)[:1]
+        if done.ok and said in ([0], [4]):
+            self._radio_is_off = True
+            return self.fail("the modem's radio is switched off", f"+CFUN is {said[0]}", now, _OFF)
+        return self.fail("SIM is not ready", self._no_sim, now, _NO_SIM)
 
     def _indications_refused(self) -> None:
         """Ask for notifications in another form, as long as there is one."""
@@ -221,4 +243,6 @@ class Initialise:
             return done.error == "timeout"
         if done.command is _ERRORS_IN_NUMBERS:
             return done.error != "timeout"
+        if done.command is _RADIO_ON:
+            return True
         return done.command is _SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT", "timeout")

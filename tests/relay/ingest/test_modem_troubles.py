@@ -372,6 +372,25 @@ def test_nothing_is_due_while_a_message_is_on_its_way() -> None:
         assert (talk.modem.deadline() or talk.now) >= talk.now
 
 
+def test_a_modem_whose_radio_was_left_off_is_switched_on() -> None:
+    """As by another program, or at its start (+CFUN: 0): then it says that there is no SIM."""
+    talk = Talk()
+    on = [False]
+
+    def answer(command: str) -> list[str]:
+        if command == "AT+CFUN=1":
+            on[0] = True
+        if on[0] and command == "AT+CMGL=4":
+            return ["+CMGL: 3,0,,140", ALARM_PDU, "OK"]
+        if not on[0] and command.startswith(("AT+CPIN", "AT+CMG", "AT+CPMS", "AT+CNMI")):
+            return ["+CME ERROR: 13"]
+        return usual(CFUN=[f"+CFUN: {int(on[0])}", "OK"])(command)
+
+    reports = drive(talk, 30, answer)
+    assert [r.octets for r in reports if isinstance(r, Incoming)] == [ALARM]
+    assert [r.what for r in reports if isinstance(r, Trouble)] == [upkeep.NO_RADIO]
+
+
 def test_a_modem_that_can_not_read_still_sends() -> None:
     talk = Talk()
     sent: list[str] = []
