@@ -134,6 +134,13 @@ def numbers(lines: Sequence[str]) -> list[int]:
     return [int(number) for number in _NUMBER.findall(text)]
 
 
+def sim_state(lines: Sequence[str]) -> str:
+    """The answer to AT+CPIN? (27.007, 8.3), "READY" also when only the second PIN is asked for, which messages don't
+    need; empty when it does not say."""
+    state = lines[-1].partition(":")[2].strip(' "').upper() if lines else ""
+    return "READY" if state in ("SIM PIN2", "SIM PUK2") else state
+
+
 def is_registered(lines: Sequence[str]) -> bool | None:
     """The answer to AT+CREG? or AT+CEREG?, by the number of its fields (27.007, 7.2): one, or one before a quoted area,
     is the state itself; else the state is the second. None when it does not say."""

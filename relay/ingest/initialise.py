@@ -205,7 +205,7 @@ class Initialise:
     # ---- inside ----
 
     def _pin_state(self, done: Finished, now: float) -> list[Report]:
-        state = done.lines[-1].partition(":")[2].strip(' "').upper() if done.lines else ""
+        state = answers.sim_state(done.lines)
         if done.ok and state == "READY":
             self._pin.is_right()
             return []

@@ -143,7 +143,7 @@ class Upkeep:
                 return [], self._sentinel_gone(), []
             self._lost, self._proved = 0, True
         elif command is _SIM:
-            state = done.lines[-1].partition(":")[2].strip() if done.lines else ""
+            state = answers.sim_state(done.lines)
             if _SIM_ERROR.match(done.error) or (done.ok and state and state != "READY"):
                 return [], self._to_repair("the SIM is not ready", now), []
         elif command is _FORMAT:

@@ -310,6 +310,13 @@ def test_a_modem_that_does_not_tell_whether_it_wants_a_pin_is_used() -> None:
     assert any(isinstance(r, Incoming) for r in reports)
 
 
+@pytest.mark.parametrize("state", ["READY", '"READY"', "ready", "SIM PIN2", "SIM PUK2"])
+def test_a_sim_that_messages_may_use_is_used(state: str) -> None:
+    """The second PIN is for fixed numbers and charges (27.007, 8.3)."""
+    talk = Talk()
+    assert drive(talk, 200, usual(CPIN=[f"+CPIN: {state}", "OK"])) == [Ready(0)]
+
+
 def test_a_locked_sim_is_told_with_what_to_do() -> None:
     talk = Talk()
     reports = drive(talk, 60, usual(CPIN=["+CPIN: SIM PUK", "OK"]))
