@@ -30,6 +30,7 @@ _MEMORY = re.compile(r'\b(SM|ME|MT|SR|BM|TA)\b', re.IGNORECASE)
 _ENTRY = re.compile(r"\+CMG[LR]:(.*)", re.DOTALL)
 _ENTRY_INDEX = re.compile(r" *(\d{1,5}) *(?:,|\Z)")
 _LAST_NUMBER = re.compile(r", *(\d{1,3}) *\Z")
+_TEXT_MODE = re.compile(r'\+CMT: *"(\+?[0-9*#]{1,20})" *,[^,]*,')
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?!\w)")
 
@@ -132,6 +133,13 @@ def numbers(lines: Sequence[str]) -> list[int]:
     """The numbers of an answer's last line."""
     text = lines[-1].rpartition(":")[2] if lines else ""
     return [int(number) for number in _NUMBER.findall(text)]
+
+
+def text_mode_sender(line: str) -> str | None:
+    """Who sent what follows a +CMT in text mode: its first field is a number in quotes. None in PDU mode, whose first
+    field is a name or nothing, and which has one more (27.005, 3.4.1)."""
+    found = _TEXT_MODE.match(line)
+    return found[1] if found else None
 
 
 def sim_state(lines: Sequence[str]) -> str:

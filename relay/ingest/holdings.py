@@ -181,9 +181,13 @@ class Holdings:
             self._delete_soon(ref)
         return []
 
-    def handed_over(self, text: str) -> list[Report]:
-        """The modem gave a message away that is in none of its memories."""
-        return self._decoded(Ref(self._session, -1, text), None)
+    def handed_over(self, text: str, sender: str | None = None) -> list[Report]:
+        """The modem gave a message away that is in none of its memories. `sender`: in text mode, in which 8-bit data
+        are told without anything around them (27.005, 3.1, <data>)."""
+        ref = Ref(self._session, -1, text)
+        if sender is not None:
+            return [Incoming(ref, sender, bytes.fromhex(text)[: pdu.MAX_OCTETS])]
+        return self._decoded(ref, None)
 
     def _decoded(self, ref: Ref, length: int | None) -> list[Report]:
         try:

@@ -91,7 +91,7 @@ class Modem:
         self._heard_at = 0.0  # when it last answered
         self._sweeps = 0
         self._named: set[str] = set()  # memories that it has told of
-        self._direct = False  # the next line is a message that it hands over without storing it
+        self._direct = ""  # the line before a message that it hands over without storing it
 
     # ---- from outside ----
 
@@ -316,10 +316,10 @@ class Modem:
         return reports
 
     def _unsolicited(self, line: str, now: float) -> list[Report]:
-        direct, self._direct = self._direct, line.startswith("+CMT:")
+        direct, self._direct = self._direct, line if line.startswith("+CMT:") else ""
         if direct and answers.is_hex(line):
             self._look_at = now  # it was told to store messages
-            return self._holdings.handed_over(line)
+            return self._holdings.handed_over(line, answers.text_mode_sender(direct))
         if (told := answers.told(line)) is not None:
             memory = told.memory or self._setup.memory
             if told.memory is not None:

@@ -193,6 +193,18 @@ def test_a_message_that_is_handed_over_without_being_stored_is_taken() -> None:
     assert "CMGD" not in talk.says()
 
 
+def test_a_message_that_is_handed_over_in_text_mode_is_taken() -> None:
+    """Restarted without a word, with +CMGF: 1 and +CNMI: 2,2: then this is the only copy."""
+    talk = Talk()
+    talk.set_up()
+    (report,) = talk.hears('+CMT: "+10000000001",,"26/11/29,10:00:00+04"', ALARM.hex().upper())
+    assert isinstance(report, Incoming)
+    assert (report.sender, report.octets) == (SENDER, ALARM)
+    (other,) = talk.hears('+CMT: "Anna",140', ALARM_PDU)
+    assert isinstance(other, Incoming)
+    assert other.octets == ALARM
+
+
 def test_a_sweep_that_fails_twice_leads_to_the_whole_set_up() -> None:
     talk = Talk()
     talk.set_up()
