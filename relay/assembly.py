@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from relay.store.schema import COUNTERS
 from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
+_PIN = re.compile(r"[0-9]{4,8}")
 
 
 class Relay:
@@ -156,7 +158,12 @@ class Relay:
         sms = self.config.sms
         if sms.port is None:
             return None
-        pin = read_secret(self.data.resolve(sms.pin_file)) if sms.pin_file else None
+        pin = None
+        if sms.pin_file:
+            file = self.data.resolve(sms.pin_file)
+            pin = read_secret(file)
+            if not _PIN.fullmatch(pin):  # each wrong try brings the SIM nearer to its lock
+                raise ConfigError(f"{file}: holds no PIN; write its 4 to 8 digits into it, and nothing else")
         modem = Modem(storage=sms.storage, pin=pin, queue=self.config.limits.receipts_by_sms)
         return SmsLink(modem, partial(open_serial, sms.port, sms.baud, sms.rtscts), log, power_cycle=sms.power_cycle)
 
