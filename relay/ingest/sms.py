@@ -277,9 +277,7 @@ class Modem:
             return False
         # After a restart the same place may be one of another memory, with an alarm that nobody has read.
         if now - self._heard_at > _QUIET:
-            if not self._looks:
-                self._look(now)
-            return self._start_look(now)
+            return self._look_first(now)
         if ref.memory != self._memory:
             if self._holdings.has_reads(self._memory):
                 return False
@@ -290,8 +288,17 @@ class Modem:
         return self._do("deleting", Command(f"AT+CMGD={ref.index}", timeout=10.0), now)
 
     def _start_send(self, now: float) -> bool:
+        # After a restart it may be in text mode, and take the length for a telephone number (27.005, 3.5.1).
+        due = self._sends.due() if self.ready else None
+        if due is not None and due <= now and now - self._heard_at > _QUIET:
+            return self._look_first(now)
         command = self._sends.start(now)
         return command is not None and self._do("sending", command, now)
+
+    def _look_first(self, now: float) -> bool:
+        if not self._looks:
+            self._look(now)
+        return self._start_look(now)
 
     def _look(self, now: float) -> None:
         """Ask whether all is as it was set up; at every second time read the other memories too."""

@@ -8,7 +8,7 @@ import pytest
 
 from relay.ingest import upkeep
 from relay.ingest.pdu import encode_deliver
-from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Recovered, Report, Silent, Trouble, Unsent
+from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble, Unsent
 from tests.relay.ingest.test_sms import ALARM, ALARM_PDU, OTHER_PDU, RECEIPT, SENDER, Talk
 
 Answer = Callable[[str], list[str]]
@@ -426,6 +426,26 @@ def test_a_modem_that_can_not_read_still_sends() -> None:
     drive(talk, 60, answer)
     assert sent
     assert talk.modem.unsent == 0
+
+
+def test_nothing_is_sent_in_text_mode() -> None:
+    """Restarted without a word: AT+CMGS=27 would then send the receipt's digits to the number 27, with an OK."""
+    talk = Talk()
+    talk.set_up()
+    text, sent = [True], list[bool]()
+
+    def answer(command: str) -> list[str]:
+        text[0] = text[0] and command != "AT+CMGF=0"
+        if command.startswith("AT+CMGS="):
+            sent.append(text[0])
+            return [">"]
+        return ["+CMGS: 1", "OK"] if command.endswith("\x1a") else usual(CMGF=[f"+CMGF: {int(text[0])}", "OK"])(command)
+
+    talk.wait(10)
+    talk.modem.send(Outgoing(SENDER, RECEIPT), talk.now)
+    reports = drive(talk, 30, answer)
+    assert sent == [False]
+    assert any(isinstance(r, Sent) for r in reports)
 
 
 def test_a_modem_that_does_not_send_still_reads() -> None:
