@@ -26,7 +26,7 @@ def of(board: Board) -> list[Ability]:
     modem, gnss = board["modem"], board["gnss"]
     model = MODELS[modem["model"]]
     untried = "; untried" if "modem.model" in board.unverified else ""
-    memories = model.habits.memories
+    memories = [name for name in model.habits.memories if name != "SR"]  # which holds status reports alone
     data = "CGATT" in model.habits.registration
     return [
         Ability("SMS", bool(memories), f"kept in {', '.join(memories)}{untried}" if memories else "the modem has none"),
@@ -53,9 +53,10 @@ def _receiver(board: Board) -> Ability:
 
 def _wakes(board: Board) -> str:
     """Every file's button and strap are on pins that reach the RTC (board.py checks it)."""
-    who = "button and strap" if "strap" in board.sections else "the button"
-    pulls = "held pulls" if board.family.own_rtc_pulls else "pulls of the RTC"
-    return f"{who} and the timer end it, with {pulls}"
+    pin, family = board["button"]["pin"], board.family
+    pull = "a resistor" if pin in family.input_only else "the chip's pull, held" if family.own_rtc_pulls else "its pull"
+    strap = ", strap (its own resistor)" if "strap" in board.sections else ""
+    return f"button ({pull}){strap} and the timer end it"
 
 
 def _modem_asleep(board: Board) -> Ability:
@@ -69,7 +70,7 @@ def _modem_asleep(board: Board) -> Ability:
 def _receiver_asleep(board: Board) -> str:
     gnss = board["gnss"]
     if gnss.get("modem"):
-        return "with the modem"
+        return "by the modem's command" + (", and with the modem" if "power_key" in board["modem"] else "")
     if "power" in gnss:
         return "by a load switch" + ("; its memory lives on" if gnss.get("backup") else "")
     ma = current(board.currents, "gnss", "tracking") / 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from relay.store.schema import COUNTERS
 from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
+_PIN = re.compile(r"[0-9]{4,8}")
 
 
 class Relay:
@@ -119,12 +121,13 @@ class Relay:
         return pki.plausible(self._clock() if self._clock else datetime.now(UTC))
 
     def renew_certificate(self) -> bool:
-        """Make a new server certificate when the old one is not valid now or nears its end, or lacks a name that the
-        configuration has; whether it did. It comes from the same CA, so bracelets take it as they took the old one."""
+        """Make a new server certificate when the old one is not valid now or nears its end, lacks a name that the
+        configuration has, is of another CA, or is not there; whether it did. It comes from the same CA, so bracelets
+        take it as they took the old one."""
         data, now = self.data, self._now()
         names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
         try:
-            if pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), names, now + RENEW_BEFORE, now):
+            if self._has_fit_certificate(names, now):
                 return False
             authority = pki.load_ca(data.ca_cert.read_bytes(), data.ca_key.read_bytes())
             if not pki.is_valid(authority.certificate, now, now + RENEW_BEFORE):
@@ -141,11 +144,26 @@ class Relay:
         write_private(data.server_cert, certificate).chmod(0o644)
         return True
 
+    def _has_fit_certificate(self, names: Sequence[str], now: datetime) -> bool:
+        data = self.data
+        if not (data.server_cert.exists() and data.server_key.exists()):
+            return False
+        served = data.server_cert.read_bytes()
+        if not pki.is_fit(served, data.server_key.read_bytes(), names, now + RENEW_BEFORE, now):
+            return False
+        # Who keeps the CA's key elsewhere can't have it mended here.
+        return not data.ca_key.exists() or pki.vouches(data.ca_cert.read_bytes(), served, now)
+
     def sms_link(self, log: Logger) -> SmsLink | None:
         sms = self.config.sms
         if sms.port is None:
             return None
-        pin = read_secret(self.data.resolve(sms.pin_file)) if sms.pin_file else None
+        pin = None
+        if sms.pin_file:
+            file = self.data.resolve(sms.pin_file)
+            pin = read_secret(file)
+            if not _PIN.fullmatch(pin):  # each wrong try brings the SIM nearer to its lock
+                raise ConfigError(f"{file}: holds no PIN; write its 4 to 8 digits into it, and nothing else")
         modem = Modem(storage=sms.storage, pin=pin, queue=self.config.limits.receipts_by_sms)
         return SmsLink(modem, partial(open_serial, sms.port, sms.baud, sms.rtscts), log, power_cycle=sms.power_cycle)
 

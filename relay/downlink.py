@@ -190,8 +190,9 @@ class Downlink:
         self.keys = keys
         self._moved = moved
 
-    def due(self, now: float, limit: int = 50) -> list[Outbound]:
-        """Commands to send now, sealed. What isn't reported by `sent` comes again in a few seconds."""
+    def due(self, now: float, limit: int = 50, *, may_expire: bool = True) -> list[Outbound]:
+        """Commands to send now, sealed. What isn't reported by `sent` comes again in a few seconds. `may_expire`: this
+        machine's clock is believed so far that what is too old by it is ended; else that waits."""
         now_ms = int(now * 1000)
         # What is due later than any schedule says was scheduled by a clock that was ahead.
         due = or_(_T.due_ms <= now_ms, _T.due_ms > now_ms + AGAIN_S[-1] * 1000)
@@ -205,7 +206,11 @@ class Downlink:
                 for row in connection.execute(query.with_for_update(skip_locked=True)).all():
                     age_ms, expires_ms = now_ms - row.requested_ms, EXPIRES_MS.get(Kind(row.kind))
                     if expires_ms is not None and expires_ms < age_ms < _IMPLAUSIBLE_MS:
-                        commands.finish(connection, [row.id], "expired", now_ms)
+                        if may_expire:
+                            commands.finish(connection, [row.id], "expired", now_ms)
+                        else:
+                            later = {"due_ms": now_ms + AGAIN_S[0] * 1000}
+                            connection.execute(update(schema.command).where(_T.id == row.id).values(later))
                         continue
                     found = self._sealed(connection, row)
                     if found is None:

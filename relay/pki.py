@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -25,6 +26,8 @@ SERVER_DAYS = 825
 BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 # No relay with these rules ran before; a clock that says so is behind, and what it made would end too early.
 EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+# What is made then must end before the last year that a certificate can name, 9999.
+LATEST = datetime.datetime(9900, 1, 1, tzinfo=datetime.UTC)
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 
 
@@ -68,8 +71,8 @@ def renew_ca(authority: Authority, now: datetime.datetime | None = None) -> Auth
 
 
 def plausible(now: datetime.datetime | None = None) -> datetime.datetime:
-    """`now`, left out: the time by this machine's clock; or the earliest that it can be."""
-    return max(now or datetime.datetime.now(datetime.UTC), EARLIEST)
+    """`now`, left out: the time by this machine's clock; or the earliest or latest that it can be."""
+    return min(max(now or datetime.datetime.now(datetime.UTC), EARLIEST), LATEST)
 
 
 def _authority(
@@ -158,6 +161,16 @@ def is_fit(
 def is_valid(certificate: x509.Certificate, since: datetime.datetime, until: datetime.datetime) -> bool:
     """Whether a certificate is valid at both times, and so between them."""
     return certificate.not_valid_before_utc <= since and until <= certificate.not_valid_after_utc
+
+
+def vouches(authority_pem: bytes, certificate_pem: bytes, now: datetime.datetime) -> bool:
+    """Whether an authority has issued a certificate and is valid now itself."""
+    try:
+        authority = x509.load_pem_x509_certificate(authority_pem)
+        x509.load_pem_x509_certificate(certificate_pem).verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return is_valid(authority, now, now)
 
 
 def is_name(text: str) -> bool:

@@ -113,6 +113,7 @@ class Service:
         self._store_retry_at = 0.0
         self._supervise_at = 0.0
         self._renew_at = time.monotonic() + _RENEW_LOOK
+        self._unshown = False  # there is a new certificate, which the broker has not taken up
         self._worked_at = 0.0
         self._rest_until = 0.0
         self._stopping = False
@@ -402,8 +403,10 @@ class Service:
         if self.broker is None:
             return
         try:
-            if self._renew():
+            self._unshown |= self._renew()
+            if self._unshown:
                 self.broker.renew()
+                self._unshown = False
                 self.log.info("broker.certificate_renewed")
         except Exception as error:  # what is wrong with a certificate must not end the service
             hint = "check this machine's clock, and tls/ in the data folder; bracelets may refuse the broker meanwhile"

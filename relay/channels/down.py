@@ -9,6 +9,7 @@ from relay.downlink import Downlink, Outbound
 from relay.ingest.sms import Outgoing
 
 LOOK_S = 0.5  # how often it is looked whether an operator wants something
+BELIEVE_S = 3600  # after a start a clock may be ahead until the network puts it right: till then nothing expires
 BUSY = 40_000  # messages on their way to the broker; it has 65,535 message ids
 
 
@@ -37,13 +38,15 @@ class Commands:
         self._sms = sms
         self._note = note
         self.look_at = 0.0
+        self._began: float | None = None
 
     def send(self, wall: float, now: float) -> None:
         """Send what is due. Raises what the store raises."""
         if now < self.look_at:
             return
         self.look_at = now + LOOK_S
-        for command in self._downlink.due(wall):
+        self._began = now if self._began is None else self._began
+        for command in self._downlink.due(wall, may_expire=now - self._began >= BELIEVE_S):
             paths = []
             if self._mqtt.outstanding < BUSY and self._mqtt.publish(command.topic, command.octets, now) is not None:
                 paths.append("mqtt")

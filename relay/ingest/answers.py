@@ -30,6 +30,7 @@ _MEMORY = re.compile(r'\b(SM|ME|MT|SR|BM|TA)\b', re.IGNORECASE)
 _ENTRY = re.compile(r"\+CMG[LR]:(.*)", re.DOTALL)
 _ENTRY_INDEX = re.compile(r" *(\d{1,5}) *(?:,|\Z)")
 _LAST_NUMBER = re.compile(r", *(\d{1,3}) *\Z")
+_TEXT_MODE = re.compile(r'\+CMT: *"(\+?[0-9*#]{1,20})" *,[^,]*,')
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?!\w)")
 
@@ -134,6 +135,20 @@ def numbers(lines: Sequence[str]) -> list[int]:
     return [int(number) for number in _NUMBER.findall(text)]
 
 
+def text_mode_sender(line: str) -> str | None:
+    """Who sent what follows a +CMT in text mode: its first field is a number in quotes. None in PDU mode, whose first
+    field is a name or nothing, and which has one more (27.005, 3.4.1)."""
+    found = _TEXT_MODE.match(line)
+    return found[1] if found else None
+
+
+def sim_state(lines: Sequence[str]) -> str:
+    """The answer to AT+CPIN? (27.007, 8.3), "READY" also when only the second PIN is asked for, which messages don't
+    need; empty when it does not say."""
+    state = lines[-1].partition(":")[2].strip(' "').upper() if lines else ""
+    return "READY" if state in ("SIM PIN2", "SIM PUK2") else state
+
+
 def is_registered(lines: Sequence[str]) -> bool | None:
     """The answer to AT+CREG? or AT+CEREG?, by the number of its fields (27.007, 7.2): one, or one before a quoted area,
     is the state itself; else the state is the second. None when it does not say."""
@@ -142,4 +157,4 @@ def is_registered(lines: Sequence[str]) -> bool | None:
         return None
     state = fields[1] if len(fields) > 1 and not fields[1].startswith('"') else fields[0]
     # 6, 7: for SMS only; 9, 10: where the network would rather not carry calls. All carry SMS.
-    return state in ("1", "5", "6", "7", "9", "10") if state.isdecimal() else None
+    return state.lstrip("0") in ("1", "5", "6", "7", "9", "10") if state.isdecimal() else None

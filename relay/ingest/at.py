@@ -24,6 +24,8 @@ _FINAL_ERRORS = (
     "COMMAND NOT SUPPORT",
     "TOO MANY PARAMETERS",
 )
+_RING = ("RING", "+CRING")  # a call comes in (27.007, 6.11); nobody takes it, and its end is one of these:
+_CALL_ENDS = ("NO CARRIER", "BUSY", "NO ANSWER")
 _WITH_PDU = ("+CMT:", "+CDS:", "+CBM:")  # unsolicited, and followed by a line in hexadecimal (27.005, 3.4.1)
 _ESCAPE = b"\x1b"
 _SUBMIT = b"\x1a"
@@ -106,6 +108,7 @@ class Engine:
         self._skipping = False  # in the middle of a line that is too long
         self._hex_unsolicited = False  # the next line belongs to an unsolicited one
         self._latest = 0.0
+        self._rings = False  # somebody calls
         self._dead = False
 
     @property
@@ -138,15 +141,17 @@ class Engine:
             if end is None:
                 break
             line = self._input[:end].decode("latin-1").strip("\r\n\x00 ")
-            skip = self._skipping or end > MAX_LINE
+            skip = self._skipping or (end > MAX_LINE and not self._is_information(line))
             self._skipping = False
             del self._input[: end + 1]
             if line and not skip:
-                events += self._line(line, now)
+                events += self._line(line[:MAX_LINE], now)
         if self._input.lstrip(b"\r\n \x00").startswith(b">") and self._at_prompt():
             self._input.clear()
             self._prompt(now)
         if len(self._input) > MAX_LINE:
+            if not self._skipping and self._is_information(start := self._input[:MAX_LINE].decode("latin-1").lstrip()):
+                events += self._line(start, now)
             self._input.clear()
             self._skipping = True
         return events
@@ -183,6 +188,11 @@ class Engine:
             self._deadline = now + min(command.timeout, _PROMPT)
         self._output += command.line.encode("ascii") + b"\r"
 
+    def _is_information(self, line: str) -> bool:
+        """Whether it begins an information line of the answer: even one that is too long may announce a PDU."""
+        prefix = self._command.prefix if self._command is not None else None
+        return prefix is not None and line.startswith(prefix)
+
     def _end_of_line(self) -> int | None:
         ends = [i for i in (self._input.find(b"\r"), self._input.find(b"\n")) if i >= 0]
         return min(ends) if ends else None
@@ -211,6 +221,9 @@ class Engine:
             return []
         if line == ">":
             return []  # a prompt in two pieces
+        if self._rings and line in _CALL_ENDS:
+            self._rings = False
+            return self._unsolicited(line)
         if self._hex_due and _is_hex(line):
             self._hex_due = False
             self._lines.append(line)
@@ -235,6 +248,7 @@ class Engine:
 
     def _unsolicited(self, line: str) -> list[Event]:
         self._hex_unsolicited = line.startswith(_WITH_PDU)
+        self._rings = self._rings or line.startswith(_RING)
         return [Unsolicited(line)]
 
     def _resynced(self) -> list[Event]:

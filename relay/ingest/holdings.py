@@ -42,6 +42,7 @@ class Holdings:
         self._held: dict[_Key, _Held] = {}
         self._reads: deque[Read] = deque()
         self._deletes: deque[Ref] = deque()
+        self._without_text: set[_Key] = set()  # of the last listings, told of
         self._sure = True  # the modem was not restarted since its memory was set
 
     # ---- what became of a message ----
@@ -81,6 +82,14 @@ class Holdings:
 
     def reading(self, read: Read) -> None:
         self._reads.remove(read)
+
+    def is_without_text(self, read: Read) -> bool:
+        """Whether the last listing had this message, but not its text."""
+        return (read.memory, read.place) in self._without_text
+
+    @property
+    def all_have_text(self) -> bool:
+        return not self._without_text
 
     def next_deletion(self, memory: str | None) -> Ref | None:
         """What to delete next while `memory` is in use. It stays until `deleting` is called."""
@@ -136,6 +145,8 @@ class Holdings:
     def listed(self, memory: str, entries: Sequence[Entry]) -> list[Report]:
         """A memory has these, and no others."""
         places = {_place(memory, entry.place, entry.text) for entry in entries}
+        told = self._without_text
+        self._without_text = {key for key in told if key[0] != memory}
         for key in [k for k in self._held if k[0] == memory and k not in places]:
             del self._held[key]
         reports: list[Report] = []
@@ -145,12 +156,16 @@ class Holdings:
                 continue
             if entry.place is not None:
                 self.read_soon(Read(memory, entry.place))
-            reports.append(Trouble("a message in the SIM could not be read", "garbled or empty"))
+            key = _place(memory, entry.place, entry.text)
+            self._without_text.add(key)
+            if key not in told:
+                reports.append(Trouble("a message in the SIM could not be read", "garbled or empty"))
         return reports
 
     def seen(self, memory: str, index: int | None, text: str, length: int | None) -> list[Report]:
         """A memory has this at this place."""
         key = _place(memory, index, text)
+        self._without_text.discard(key)
         held = self._held.get(key)
         ref = Ref(self._session, -1 if index is None else index, text, memory)
         if held is None or held.text != text:
@@ -166,9 +181,13 @@ class Holdings:
             self._delete_soon(ref)
         return []
 
-    def handed_over(self, text: str) -> list[Report]:
-        """The modem gave a message away that is in none of its memories."""
-        return self._decoded(Ref(self._session, -1, text), None)
+    def handed_over(self, text: str, sender: str | None = None) -> list[Report]:
+        """The modem gave a message away that is in none of its memories. `sender`: in text mode, in which 8-bit data
+        are told without anything around them (27.005, 3.1, <data>)."""
+        ref = Ref(self._session, -1, text)
+        if sender is not None:
+            return [Incoming(ref, sender, bytes.fromhex(text)[: pdu.MAX_OCTETS])]
+        return self._decoded(ref, None)
 
     def _decoded(self, ref: Ref, length: int | None) -> list[Report]:
         try:

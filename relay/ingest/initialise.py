@@ -7,8 +7,10 @@ seconds before it answers anything about messages, so what fails is tried again,
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
+from relay.ingest import answers
 from relay.ingest.at import Command, Finished
 from relay.ingest.reports import Report, Trouble
 
@@ -17,12 +19,16 @@ LIST = Command("AT+CMGL=4", timeout=20.0, prefix="+CMGL:", followed=True)
 _PDU_MODE = Command("AT+CMGF=0")
 _SIM = Command("AT+CPIN?", prefix="+CPIN:", required=True)
 _WAKE = Command("AT", timeout=2.0)
+_RADIO = Command("AT+CFUN?", prefix="+CFUN:")
+_RADIO_ON = Command("AT+CFUN=1", timeout=15.0)
 _ERRORS_IN_NUMBERS = Command("AT+CMEE=1")
 _INDICATIONS = tuple(Command(f"AT+CNMI={how}") for how in ("2,1,0,0,0", "2,1", "1,1,0,0,0", "1,1"))
 _PIN_AGAIN = 10.0  # a SIM that still asks so soon after it took the PIN is busy
 _PIN_UNSURE_MOST = 2  # of the three tries that a SIM gives, the last is never used up
-# SIM busy: the PIN was not looked at.
-_NOT_JUDGED = ("timeout", "+CME ERROR: 14", "+CMS ERROR: 314", "+CME ERROR: SIM busy")
+# No SIM, or a busy one: the PIN was not looked at (27.007, 9.2.1; 27.005, 3.2.5).
+_NOT_JUDGED = re.compile(r"\+CM[ES] ERROR: *(?:3?1[04]|SIM (?:busy|not inserted))\Z", re.IGNORECASE)
+# Nobody said whether it was looked at: no answer, not allowed now, a SIM that failed.
+_UNSURE = re.compile(r"timeout\Z|\+CM[ES] ERROR: *(?:3|303|3?13|operation not allowed|SIM failure)\Z", re.IGNORECASE)
 _FAILING = 20.0  # for this long a modem may be starting; then its failing is an error
 _SOON = 2.0  # from a start during the set-up to the next attempt
 
@@ -30,6 +36,7 @@ _WAIT = "the relay goes on trying; check the modem's supply and SIM, and that no
 _NO_PIN = "put the SIM's PIN into a file, name that in sms.pin_file, and restart the relay; or switch the PIN off"
 _PUK = "put the SIM into a telephone and unlock it with its PUK, then correct the PIN file and restart the relay"
 _NO_SIM = "check that the SIM is in the modem, the right way round, and works in a telephone"
+_OFF = "the relay tries AT+CFUN=1; end any other program that uses this modem"
 _REFUSED = "SIM refused the PIN; correct the file and restart"
 
 
@@ -71,13 +78,17 @@ class Pin:
         """Whether the SIM may be used now. A refused PIN is forgotten: a second wrong try would bring the SIM nearer to
         its lock."""
         if done.ok:
-            self._unsure = 0
-        elif done.error not in _NOT_JUDGED:
-            self._pin = None
-        elif done.error != "timeout":
+            self.is_right()
+        elif _NOT_JUDGED.match(done.error):
             self._unsure -= 1
             self._given_at = float("-inf")
+        elif not _UNSURE.match(done.error):
+            self._pin = None
         return done.ok
+
+    def is_right(self) -> None:
+        """The SIM may be used: it has taken the PIN, so that all its tries are there again."""
+        self._unsure = 0
 
 
 class Initialise:
@@ -101,6 +112,8 @@ class Initialise:
         self._failures = 0
         self._failing_since: float | None = None
         self._is_awake = False  # it was set up before on this port: its speed is found
+        self._no_sim = ""  # what it said of its SIM, which it may not look at while its radio is off
+        self._radio_is_off = False
         self.announces = True
         self.ready = False
         self.may_send = False  # it is in PDU mode, whatever else it can't do
@@ -124,7 +137,9 @@ class Initialise:
         self.announces = True
         self._indications = 0
         wake = () if self._is_awake else (_WAKE,)
-        begin = (*wake, Command("ATE0", timeout=2.0), _ERRORS_IN_NUMBERS, _SIM, _PDU_MODE)
+        radio = (_RADIO_ON,) if self._radio_is_off else ()
+        self._radio_is_off = False
+        begin = (*wake, Command("ATE0", timeout=2.0), _ERRORS_IN_NUMBERS, *radio, _SIM, _PDU_MODE)
         storage = (self.storage,) if self.storage else ()
         self._script = deque((*begin, *storage, _INDICATIONS[0], LIST))
 
@@ -152,6 +167,8 @@ class Initialise:
                 what = "SIM did not answer to its PIN" if self._pin.known else _REFUSED
                 return self.fail(what, done.error, now)
             return []
+        if command is _RADIO:
+            return self._radio_state(done, now)
         if done.ok:
             self.may_send = self.may_send or command is _PDU_MODE
             return []
@@ -188,15 +205,28 @@ class Initialise:
     # ---- inside ----
 
     def _pin_state(self, done: Finished, now: float) -> list[Report]:
-        state = done.lines[-1].partition(":")[2].strip(' "').upper() if done.lines else ""
+        state = answers.sim_state(done.lines)
         if done.ok and state == "READY":
+            self._pin.is_right()
             return []
         if done.ok and state == "SIM PIN":
             if (command := self._pin.give(now)) is not None:
                 self._script.appendleft(command)
                 return []
             return self.fail("SIM is not ready", state, now, _WAIT if self._pin.known else _NO_PIN)
-        return self.fail("SIM is not ready", state or done.error, now, _PUK if "PUK" in state else _NO_SIM)
+        if "PUK" in state:
+            return self.fail("SIM is not ready", state, now, _PUK)
+        # Others leave a modem with its radio and its SIM switched off (+CFUN: 0), and some start so.
+        self._no_sim = state or done.error
+        self._script = deque((_RADIO,))
+        return []
+
+    def _radio_state(self, done: Finished, now: float) -> list[Report]:
+        said = answers.numbers(done.lines)[:1]
+        if done.ok and said in ([0], [4]):
+            self._radio_is_off = True
+            return self.fail("the modem's radio is switched off", f"+CFUN is {said[0]}", now, _OFF)
+        return self.fail("SIM is not ready", self._no_sim, now, _NO_SIM)
 
     def _indications_refused(self) -> None:
         """Ask for notifications in another form, as long as there is one."""
@@ -208,9 +238,11 @@ class Initialise:
 
     def _may_go_on(self, done: Finished) -> bool:
         """Whether a failure of this command does not matter: the modem answers others, its errors come in words, or it
-        knows no PIN."""
+        does not tell whether it wants a PIN. Where it wants one, what follows is refused."""
         if done.command is _WAKE:
             return done.error == "timeout"
         if done.command is _ERRORS_IN_NUMBERS:
             return done.error != "timeout"
-        return done.command is _SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT")
+        if done.command is _RADIO_ON:
+            return True
+        return done.command is _SIM and done.error in ("ERROR", "+CME ERROR: 4", "COMMAND NOT SUPPORT", "timeout")

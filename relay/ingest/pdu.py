@@ -66,11 +66,21 @@ def encode_deliver(sender: str, octets: bytes, *, scts: bytes = bytes(7)) -> tup
 
 def decode_deliver(text: str, length: int | None = None) -> Deliver:
     """Decode a PDU in hexadecimal as +CMGR and +CMGL show it, service centre first. `length` is that of the TPDU as
-    they tell it: a modem that leaves the service centre out altogether is known by it."""
+    they tell it: a modem that leaves the service centre out altogether is known by it, or by making no sense else."""
     octets = _unhex(text)
+    if not octets or octets[0] & 0x03 != 0x00 or octets[0] == 0x00:  # no SMS-DELIVER begins so
+        return _deliver(octets, has_centre=True)
+    likely = length != len(octets)
+    try:
+        return _deliver(octets, has_centre=likely)
+    except PduError:
+        return _deliver(octets, has_centre=not likely)
+
+
+def _deliver(octets: bytes, *, has_centre: bool) -> Deliver:
     reader = _Reader(octets)
-    if not (length == len(octets) and octets and octets[0] & 0x03 == 0x00 != octets[0]):
-        reader.take(reader.octet())  # service centre: its length counts octets
+    if has_centre:
+        reader.take(reader.octet())  # its length counts octets
     first = reader.octet()
     if first & 0x03 != 0x00:
         raise PduError(f"message type {first & 3}: not an SMS-DELIVER")

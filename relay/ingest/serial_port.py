@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import serial
@@ -20,6 +21,7 @@ from relay.log import Logger
 _REOPEN = (1.0, 2.0, 5.0, 15.0, 60.0)
 _POWER_CYCLE_INTERVAL = 300.0
 _POWER_CYCLE_SETTLE = 10.0
+_POWER_CYCLE_MOST = 60.0  # then its command hangs, and the modem may be there nevertheless
 _READ = 4096
 
 
@@ -103,7 +105,7 @@ class SmsLink:
 
     def tick(self, now: float) -> list[Report]:
         if self._port is None:
-            if now >= self._open_at and not self._still_cycling():
+            if now >= self._open_at and not self._still_cycling(now):
                 self._open(now)
             return []
         return self._after(self._modem.tick(now), now)
@@ -125,9 +127,7 @@ class SmsLink:
         if self._port is not None:
             self._port.close()
             self._port = None
-        if self._cycling is not None and self._cycling.poll() is None:
-            self._cycling.kill()
-            self._cycling.wait()
+        self._end_cycling()
 
     # ---- inside ----
 
@@ -181,8 +181,23 @@ class SmsLink:
         except OSError as error:
             self._log.error("sms.power_cycle_failed", command=self._power_cycle[0], error=error)
 
-    def _still_cycling(self) -> bool:
-        if self._cycling is None or self._cycling.poll() is not None:
-            self._cycling = None
+    def _end_cycling(self) -> None:
+        """End the command, but don't wait for one that the system holds fast."""
+        if self._cycling is not None and self._cycling.poll() is None:
+            self._cycling.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._cycling.wait(1.0)
+
+    def _still_cycling(self, now: float) -> bool:
+        if self._cycling is None:
             return False
-        return True
+        status = self._cycling.poll()
+        if status is None:
+            if self._cycled_at is not None and now - self._cycled_at < _POWER_CYCLE_MOST:
+                return True
+            self._end_cycling()
+        self._cycling = None
+        if status != 0:
+            error = f"ended with status {status}" if status is not None else "did not end, and was ended"
+            self._log.error("sms.power_cycle_failed", command=self._power_cycle[0], error=error)
+        return False

@@ -91,7 +91,7 @@ class Modem:
         self._heard_at = 0.0  # when it last answered
         self._sweeps = 0
         self._named: set[str] = set()  # memories that it has told of
-        self._direct = False  # the next line is a message that it hands over without storing it
+        self._direct = ""  # the line before a message that it hands over without storing it
 
     # ---- from outside ----
 
@@ -156,7 +156,9 @@ class Modem:
 
     def deadline(self) -> float | None:
         """When `tick` should be called at the latest."""
-        times = [self._at.deadline(), self._setup.retry_at]
+        times = [self._at.deadline()]
+        if not self._at.busy:
+            times.append(self._setup.retry_at)
         if self.ready:
             times += [self._sweep_at, self._look_at]
         if (self.ready or self._setup.may_send) and not self._at.busy:
@@ -275,9 +277,7 @@ class Modem:
             return False
         # After a restart the same place may be one of another memory, with an alarm that nobody has read.
         if now - self._heard_at > _QUIET:
-            if not self._looks:
-                self._look(now)
-            return self._start_look(now)
+            return self._look_first(now)
         if ref.memory != self._memory:
             if self._holdings.has_reads(self._memory):
                 return False
@@ -288,8 +288,17 @@ class Modem:
         return self._do("deleting", Command(f"AT+CMGD={ref.index}", timeout=10.0), now)
 
     def _start_send(self, now: float) -> bool:
+        # After a restart it may be in text mode, and take the length for a telephone number (27.005, 3.5.1).
+        due = self._sends.due() if self.ready else None
+        if due is not None and due <= now and now - self._heard_at > _QUIET:
+            return self._look_first(now)
         command = self._sends.start(now)
         return command is not None and self._do("sending", command, now)
+
+    def _look_first(self, now: float) -> bool:
+        if not self._looks:
+            self._look(now)
+        return self._start_look(now)
 
     def _look(self, now: float) -> None:
         """Ask whether all is as it was set up; at every second time read the other memories too."""
@@ -314,10 +323,10 @@ class Modem:
         return reports
 
     def _unsolicited(self, line: str, now: float) -> list[Report]:
-        direct, self._direct = self._direct, line.startswith("+CMT:")
+        direct, self._direct = self._direct, line if line.startswith("+CMT:") else ""
         if direct and answers.is_hex(line):
             self._look_at = now  # it was told to store messages
-            return self._holdings.handed_over(line)
+            return self._holdings.handed_over(line, answers.text_mode_sender(direct))
         if (told := answers.told(line)) is not None:
             memory = told.memory or self._setup.memory
             if told.memory is not None:
@@ -347,7 +356,7 @@ class Modem:
         if doing == "reading":
             return self._read(done, now)
         if doing == "deleting":
-            return self._deleted(done)
+            return self._deleted(done, now)
         if doing == "looking":
             return self._looked(done, now)
         return self._sends.finished(done, now)
@@ -409,6 +418,8 @@ class Modem:
         if not done.ok:
             if read.place is None and home:
                 return self._sweep_failed(done.error, now)
+            if self._holdings.is_without_text(read):
+                return self._upkeep.illegible(done.error, now)
             self._sweep_at = now + _SOON  # the sweep finds it
             return [Trouble("reading a message failed", done.error)]
         if answers.is_text_mode(done.lines):
@@ -417,19 +428,23 @@ class Modem:
             if home:
                 self._sweep_failures = 0
                 self._look_at = now + _LOOK_AFTER
-            return self._holdings.listed(read.memory, answers.listing(done.lines))
+            reports = self._holdings.listed(read.memory, answers.listing(done.lines))
+            return reports + (self._upkeep.legible() if self._holdings.all_have_text else [])
         entry = next(iter(answers.listing(done.lines)), None)
         if entry is None or entry.text is None:
+            if self._holdings.is_without_text(read):
+                return self._upkeep.illegible("it is listed without its text", now)
             # The place is empty: read and deleted by an earlier sweep, or the message is elsewhere.
             self._sweep_at = min(self._sweep_at or now, now) + _SOON
+            self._read_others()
             return []
         return self._holdings.seen(read.memory, read.place, entry.text, entry.length)
 
-    def _deleted(self, done: Finished) -> list[Report]:
+    def _deleted(self, done: Finished, now: float) -> list[Report]:
         assert self._deleting is not None
         if done.ok:
             self._holdings.deleted(self._deleting)
-            return []
+            return self._upkeep.deleted()
         # Whether it is gone is unknown, and its place may be taken by a new message: the next sweep compares before it
         # deletes again.
-        return [Trouble("deleting a message failed", done.error)]
+        return self._upkeep.undeleted(done.error, now)

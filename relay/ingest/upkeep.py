@@ -19,6 +19,7 @@ from relay.ingest.reports import Recovered, Report, Trouble
 TELL_AGAIN = 3600.0
 _REPAIR_AGAIN = 120.0  # what setting up did not mend is tried again after this
 _LOST_MOST = 5
+_DELETIONS = 3  # that fail in a row before it is told
 _PATIENCE = 2  # looks in a row that find no network or no memory, before it is told
 
 
@@ -49,6 +50,8 @@ NO_MEMORY = "the modem has no memory for messages"
 ELSEWHERE = "the modem puts new messages into another memory than it was told to"
 UNREADABLE = "the modem tells of a message in a memory that it does not let read"
 UNANNOUNCED = "the modem does not announce new messages"
+UNDELETABLE = "the modem does not delete messages"
+ILLEGIBLE = "the modem does not let a message be read"
 NO_NETWORK = "the modem is not registered with a network"
 NO_RADIO = "the modem's radio is switched off"
 _HINTS = {
@@ -62,6 +65,10 @@ _HINTS = {
     "another modem",
     UNANNOUNCED: "the relay looks for messages three times a minute instead; end any other program that uses this "
     "modem, or use a modem that accepts AT+CNMI=2,1",
+    UNDELETABLE: "its memory fills up, and then no alarm can come in by SMS: stop the relay and delete them by hand, "
+    "or put in another SIM",
+    ILLEGIBLE: "it may be an alarm: stop the relay and look at it with another program, or in a telephone, then delete "
+    "it",
     NO_NETWORK: "no alarm can come in by SMS: check antenna and reception, and that the SIM's contract is valid and "
     "covers SMS",
     NO_RADIO: "no alarm can come in by SMS: the relay tries AT+CFUN=1; end any other program that uses this modem",
@@ -101,6 +108,7 @@ class Upkeep:
         self._creg_says_no = False
         self._unregistered = 0
         self._empty = 0
+        self._undeleted = 0
 
     def set_up(self, home: str) -> None:
         """The modem was set up with `home` as its memory."""
@@ -135,7 +143,7 @@ class Upkeep:
                 return [], self._sentinel_gone(), []
             self._lost, self._proved = 0, True
         elif command is _SIM:
-            state = done.lines[-1].partition(":")[2].strip() if done.lines else ""
+            state = answers.sim_state(done.lines)
             if _SIM_ERROR.match(done.error) or (done.ok and state and state != "READY"):
                 return [], self._to_repair("the SIM is not ready", now), []
         elif command is _FORMAT:
@@ -182,6 +190,26 @@ class Upkeep:
     def unreadable(self, memory: str, error: str, now: float) -> list[Report]:
         """A memory that it named refuses to be read."""
         return self._ill(UNREADABLE, f"{memory}: {error}", now)
+
+    def illegible(self, where: str, now: float) -> list[Report]:
+        """A message that it lists can't be read."""
+        return self._ill(ILLEGIBLE, where, now)
+
+    def legible(self) -> list[Report]:
+        """Each message that it lists can be read."""
+        return self.ills.end(ILLEGIBLE)
+
+    def deleted(self) -> list[Report]:
+        """It deleted a message."""
+        self._undeleted = 0
+        return self.ills.end(UNDELETABLE)
+
+    def undeleted(self, error: str, now: float) -> list[Report]:
+        """It refused to delete a message."""
+        self._undeleted += 1
+        if self._undeleted < _DELETIONS:
+            return [Trouble("deleting a message failed", error)]
+        return self._ill(UNDELETABLE, error, now)
 
     def unannounced(self, error: str, now: float) -> list[Report]:
         """It refuses to tell of new messages."""

@@ -32,3 +32,22 @@ def test_it_is_known_again(bench, world):
     bench.press()
     counter = world.expect("firmware", "delivered", within=10).detail["counter"]
     assert 70 < bench.documents()[counter]["battery"] < 90
+
+
+def test_one_reading_that_says_nothing_does_not_undo_that_it_ends(bench, world):
+    """Else it would say so again, with a message and a heartbeat each time that the divider loses contact."""
+    bench.boot()
+    bench.press()
+    world.expect("firmware", "delivered", within=30)
+    bench.bracelet.battery.percent = 1
+    world.expect("firmware", "battery", within=200)
+    for _ in range(3):
+        bench.bracelet.battery.calibrated = False
+        world.run(15)
+        bench.bracelet.battery.calibrated = True
+        world.run(200)
+    assert len([event for event in world.trace if (event.who, event.what) == ("firmware", "battery")]) == 1
+    bench.bracelet.battery.percent = 60
+    world.run(90)
+    bench.bracelet.battery.percent = 1
+    world.expect("firmware", "battery", within=200)

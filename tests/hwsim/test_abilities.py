@@ -62,3 +62,35 @@ def test_a_day_asleep_costs_what_the_maker_measured():
     assert power.with_makers_sleep(asleep, DEFAULT, 500) == pytest.approx(12)
     awake = power.cost(times | {("processor", "deep_sleep"): 0, ("processor", "active"): 24 * hour}, DEFAULT)
     assert power.with_makers_sleep(awake, DEFAULT, 500) == pytest.approx(awake.mah_a_day)
+
+
+def said(board, name):
+    return next(ability.how for ability in abilities.of(load(board)) if ability.name == name)
+
+
+@pytest.mark.parametrize("board", [file.stem for file in CONFIGS.glob("*.toml")])
+def test_no_message_is_kept_among_status_reports(board):
+    """27.005, 3.1: SR holds status reports; a modem that had nothing else could keep no message."""
+    assert "SR" not in said(board, "SMS")
+
+
+def test_a_modem_with_status_reports_only_keeps_no_message(monkeypatch):
+    monkeypatch.setattr(abilities.MODELS["A7670"].habits, "memories", ("SR",))
+    assert not able("lilygo-t-a7670")["SMS"]
+
+
+def test_the_strap_has_no_pull_of_the_chip(tmp_path):
+    """drivers/strap.py asks for none; drivers/button.py does, which an ESP32's GPIO34 to 39 don't have."""
+    assert "button (its pull), strap (its own resistor)" in said("lilygo-t-a7670", "sleep")
+    assert "strap" not in said("devkit", "sleep")
+    changed = tmp_path / "changed.toml"
+    changed.write_text((CONFIGS / "devkit.toml").read_text().replace("pin = 32 ", "pin = 36 "))
+    assert "button (a resistor)" in said(changed, "sleep")
+
+
+def test_a_receiver_in_a_modem_without_a_key_is_told_to_stop(tmp_path):
+    text = re.sub(r"(?m)^power_(?:key|off).*\n", "", (CONFIGS / "lilygo-t-a7670.toml").read_text())
+    changed = tmp_path / "changed.toml"
+    changed.write_text(re.sub(r'"modem\.power_[a-z_]*" = .*\n', "", text))
+    assert said(changed, "receiver off") == "by the modem's command"
+    assert said("lilygo-t-a7670", "receiver off").endswith("and with the modem")

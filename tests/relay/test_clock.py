@@ -11,8 +11,9 @@ from threading import Thread
 import pytest
 from cryptography import x509
 
-from relay import initial, pki
+from relay import initial, log, pki
 from relay.assembly import RENEW_BEFORE, Relay
+from relay.broker import BrokerError
 from relay.datadir import DataDir
 from relay.ingest.mqtt import _hint, client_tls
 from relay.verify.ratchet import SKIPPED_AGE_S, ChainState, advance
@@ -101,10 +102,7 @@ def test_an_authority_that_was_made_under_a_wrong_clock_is_made_valid(data: Data
     """By name and key the same, so that a certificate of before is still its own."""
     old = pki.create_ca(not_before=start, not_after=start + 20 * YEAR)
     before, key = pki.issue_server(old, ["localhost", "127.0.0.1"])
-    for file, content in (
-        (data.ca_cert, old.cert_pem), (data.ca_key, old.key_pem), (data.server_cert, before), (data.server_key, key),
-    ):  # fmt: skip
-        file.write_bytes(content)
+    replace_tls(data, old, before, key)
     assert Relay(data).renew_certificate()
     new = authority(data)
     assert new.certificate.subject == old.certificate.subject
@@ -178,3 +176,85 @@ def test_a_clock_wrong_by_years_costs_no_skipped_key(years: int) -> None:
         assert key
     _, state = advance(ChainState(0, bytes(32)), 2, now)
     assert state.is_used(0, now + SKIPPED_AGE_S), "with a clock that is right they age as before"
+
+
+EXTREMES = [datetime(1, 1, 1, tzinfo=UTC), datetime(2100, 3, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("wrong", EXTREMES)
+def test_no_clock_is_wrong_enough_to_stop_a_relay(tmp_path: Path, wrong: datetime) -> None:
+    data = DataDir(tmp_path / "wrong")
+    initial.init(data, initial.Options(listen="127.0.0.1", port=8883), wrong)
+    assert fit(data, NOW)
+    clock = Clock(NOW)
+    relay = Relay(data, clock)
+    for clock.now in (wrong, NOW, wrong, NOW):
+        relay.renew_certificate()
+        assert fit(data, NOW)
+
+
+def replace_tls(data: DataDir, ca: pki.Authority, served: bytes, key: bytes) -> None:
+    for file, content in (
+        (data.ca_cert, ca.cert_pem), (data.ca_key, ca.key_pem), (data.server_cert, served), (data.server_key, key),
+    ):  # fmt: skip
+        file.write_bytes(content)
+
+
+def test_a_certificate_is_not_fit_while_its_authority_is_not(data: DataDir) -> None:
+    """The CA was made under a clock that was ahead, the certificate after it was put right."""
+    old = pki.create_ca(not_before=NOW + 9 * YEAR, not_after=NOW + 29 * YEAR)
+    replace_tls(data, old, *pki.issue_server(old, ["localhost", "127.0.0.1"], NOW - YEAR, NOW + YEAR))
+    assert Relay(data).renew_certificate()
+    assert fit(data, NOW)
+    assert authority(data).certificate.public_key() == old.certificate.public_key()
+
+
+def test_a_certificate_of_another_authority_is_replaced(data: DataDir) -> None:
+    replace_tls(data, pki.create_ca(), data.server_cert.read_bytes(), data.server_key.read_bytes())
+    assert Relay(data).renew_certificate()
+    assert not Relay(data).renew_certificate()
+
+
+def test_whose_authority_is_kept_elsewhere_is_left_alone(data: DataDir) -> None:
+    data.ca_key.unlink()
+    assert not Relay(data).renew_certificate()
+
+
+@pytest.mark.parametrize("file", ["server_cert", "server_key"])
+@pytest.mark.parametrize("content", [None, b"", b"noise"])
+def test_a_certificate_that_is_lost_or_damaged_is_made_anew(data: DataDir, file: str, content: bytes | None) -> None:
+    path: Path = getattr(data, file)
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    assert Relay(data).renew_certificate()
+    assert fit(data, NOW)
+
+
+class Refusing:
+    """A broker that can't take up a new certificate the first time. Of `relay.broker.Broker` what is used here."""
+
+    tries = 0
+
+    def renew(self) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise BrokerError("its port is taken")
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_broker_that_did_not_take_up_a_certificate_is_told_again(data: DataDir) -> None:
+    service = Relay(data).service(log.get())
+    broker = Refusing()
+    service.broker = broker  # type: ignore[assignment]
+    made = iter([True, False, False])
+    service._renew = lambda: next(made)
+    try:
+        for now in (0.0, 60.0, 120.0):
+            service._renew_certificate(now)
+        assert broker.tries == 2
+    finally:
+        service.close()

@@ -62,7 +62,7 @@ class Battery:
         if not self.ending and self.percent <= ENDING and before <= ENDING:
             self.ending = True
             self._on_ending()
-        elif self.ending and self.percent > RECOVERED:
+        elif self.ending and self.percent > RECOVERED and before > RECOVERED:  # once may be a bad contact
             self.ending = False
 
     async def run(self):

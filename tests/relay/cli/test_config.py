@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay import config, initial
+from relay import config, initial, log
+from relay.assembly import Relay
 from relay.config import Config, ConfigError
 from relay.datadir import DataDir, DataDirError, read_secret, write_private
 
@@ -87,3 +88,17 @@ def test_a_private_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert write_private(file, b"new").read_bytes() == b"new"
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("pin", ["", "12", "pin 1234", "1234\n5678", "１２３４", "123456789"])
+def test_a_pin_file_without_a_pin_is_refused_and_not_quoted(tmp_path: Path, pin: str) -> None:
+    made = DataDir(tmp_path / "sms")
+    initial.init(made, initial.Options(sms_port="/dev/ttyUSB2"))
+    made.config.write_text(made.config.read_text().replace("# pin_file", "pin_file"))
+    file = made.resolve("secrets/sim-pin")
+    write_private(file, pin.encode())
+    with pytest.raises(ConfigError, match="holds no PIN") as refused:
+        Relay(made).sms_link(log.get())
+    assert pin == "" or pin not in str(refused.value).replace(str(tmp_path), "")
+    write_private(file, b"1234\n")
+    assert Relay(made).sms_link(log.get()) is not None

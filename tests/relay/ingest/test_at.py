@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ingest.at import Command, Dead, Engine, Event, Finished, Unsolicited
+from relay.ingest.at import MAX_LINE, Command, Dead, Engine, Event, Finished, Unsolicited
 
 CMGL = Command("AT+CMGL=4", prefix="+CMGL:", followed=True)
 CMGS = Command("AT+CMGS=16", prefix="+CMGS:", data="0001", timeout=60.0)
@@ -222,3 +222,25 @@ def test_a_modem_that_starts_anew_is_not_waited_for() -> None:
     engine.hurry(105.0)
     assert engine.tick(104.0) == []
     assert engine.tick(105.0) == [Finished(CMGS, (), "timeout")]
+
+
+def test_the_end_of_a_call_that_nobody_took_is_no_answer() -> None:
+    """Somebody rings up the relay while a receipt is on its way: it would be sent again, and the next answer be taken
+    for another's."""
+    engine = started(CMGS)
+    engine.receive(b"\r\n> ", 0.0)
+    assert hear(engine, "RING", "NO CARRIER") == [Unsolicited("RING"), Unsolicited("NO CARRIER")]
+    assert hear(engine, "+CMGS: 1", "OK") == [Finished(CMGS, ("+CMGS: 1",))]
+    engine.submit(CMGL, 0.0)
+    assert hear(engine, "NO CARRIER") == [Finished(CMGL, (), "NO CARRIER")]
+
+
+@pytest.mark.parametrize("piece", [10_000, 1000, 7])
+def test_a_message_after_a_line_that_is_too_long_is_not_lost(piece: int) -> None:
+    engine = started(CMGL)
+    said = b"\r\n+CMGL: " + b"9" * 5000 + b",1,,2\r\n00AA\r\n+CMGL: 2,1,,2\r\n00BB\r\n\r\nOK\r\n"
+    events = [e for i in range(0, len(said), piece) for e in engine.receive(said[i : i + piece], 0.0)]
+    (done,) = events
+    assert isinstance(done, Finished)
+    assert done.lines[1:] == ("00AA", "+CMGL: 2,1,,2", "00BB")
+    assert all(len(line) <= MAX_LINE for line in done.lines)

@@ -8,7 +8,7 @@ import pytest
 
 from relay.ingest import upkeep
 from relay.ingest.pdu import encode_deliver
-from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Recovered, Report, Silent, Trouble, Unsent
+from relay.ingest.sms import Incoming, Modem, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble, Unsent
 from tests.relay.ingest.test_sms import ALARM, ALARM_PDU, OTHER_PDU, RECEIPT, SENDER, Talk
 
 Answer = Callable[[str], list[str]]
@@ -78,6 +78,8 @@ def test_what_keeps_new_messages_out_is_told_within_a_minute(said: dict[str, lis
         {"CREG": ["+CREG: 0,3", "OK"], "CEREG": ["+CEREG: 0,5", "OK"]},
         {"CREG": ["+CREG: 0,6", "OK"]},  # for SMS only
         {"CREG": ['+CREG: 1,"1A2B","01C3D4"', "OK"]},
+        {"CREG": ['+CREG:002,001,"18d8","ffff"', "OK"]},  # padded
+        {"CREG": ["+CREG: 2,0", "OK"], "CEREG": ["+CEREG: 2,1, 1F00, 20 ,79D903 ,7", "OK"]},
         {"CREG": ["ERROR"], "CEREG": ["ERROR"]},
         {"CREG": ["OK"]},
     ],
@@ -191,6 +193,18 @@ def test_a_message_that_is_handed_over_without_being_stored_is_taken() -> None:
     assert "CMGD" not in talk.says()
 
 
+def test_a_message_that_is_handed_over_in_text_mode_is_taken() -> None:
+    """Restarted without a word, with +CMGF: 1 and +CNMI: 2,2: then this is the only copy."""
+    talk = Talk()
+    talk.set_up()
+    (report,) = talk.hears('+CMT: "+10000000001",,"26/11/29,10:00:00+04"', ALARM.hex().upper())
+    assert isinstance(report, Incoming)
+    assert (report.sender, report.octets) == (SENDER, ALARM)
+    (other,) = talk.hears('+CMT: "Anna",140', ALARM_PDU)
+    assert isinstance(other, Incoming)
+    assert other.octets == ALARM
+
+
 def test_a_sweep_that_fails_twice_leads_to_the_whole_set_up() -> None:
     talk = Talk()
     talk.set_up()
@@ -273,6 +287,48 @@ def test_a_busy_sim_has_not_looked_at_the_pin() -> None:
     assert talk.modem.ready
 
 
+@pytest.mark.parametrize("refusal", ["+CME ERROR: 10", "+CME ERROR: 13", "+CMS ERROR: 310", "+CME ERROR: 3"])
+def test_a_sim_that_was_not_there_has_not_refused_the_pin(refusal: str) -> None:
+    entered, talk = pin_talk([[refusal]])
+    assert len(entered) == 2
+    assert talk.modem.ready
+
+
+def test_a_sim_that_is_in_use_has_all_its_tries_again() -> None:
+    """The answer to the right PIN is lost each time that the modem starts."""
+    talk = Talk(Modem(pin="4711"))
+    locked = [True]
+
+    def answer(command: str) -> list[str]:
+        if command.startswith("AT+CPIN="):
+            locked[0] = False
+            return []
+        return usual(CPIN=["+CPIN: SIM PIN" if locked[0] else "+CPIN: READY", "OK"])(command)
+
+    for _ in range(4):
+        drive(talk, 100, answer)
+        assert talk.modem.ready
+        locked[0] = True
+        talk.hears("RDY")
+
+
+def test_a_modem_that_does_not_tell_whether_it_wants_a_pin_is_used() -> None:
+    talk = Talk()
+    talk.set_up()
+    talk.hears("RDY")
+    reports = drive(
+        talk, 60, lambda c: ["+CMGL: 1,1,,140", ALARM_PDU, "OK"] if c == "AT+CMGL=4" else usual(CPIN=["OK"])(c)
+    )
+    assert any(isinstance(r, Incoming) for r in reports)
+
+
+@pytest.mark.parametrize("state", ["READY", '"READY"', "ready", "SIM PIN2", "SIM PUK2"])
+def test_a_sim_that_messages_may_use_is_used(state: str) -> None:
+    """The second PIN is for fixed numbers and charges (27.007, 8.3)."""
+    talk = Talk()
+    assert drive(talk, 200, usual(CPIN=[f"+CPIN: {state}", "OK"])) == [Ready(0)]
+
+
 def test_a_locked_sim_is_told_with_what_to_do() -> None:
     talk = Talk()
     reports = drive(talk, 60, usual(CPIN=["+CPIN: SIM PUK", "OK"]))
@@ -280,6 +336,78 @@ def test_a_locked_sim_is_told_with_what_to_do() -> None:
     talk = Talk()
     reports = drive(talk, 60, usual(CPIN=["+CPIN: SIM PIN", "OK"]))
     assert any("sms.pin_file" in r.hint for r in reports if isinstance(r, Trouble))
+
+
+@pytest.mark.parametrize("refusal", [["+CMGR: 0,,0", "OK"], ["OK"], ["+CMS ERROR: 500"]])
+def test_a_place_without_a_text_costs_nothing_and_is_told(refusal: list[str]) -> None:
+    """Some list a place whose message is gone, at each look; or don't let one be read that is there."""
+    talk = Talk()
+    talk.set_up()
+    asked: list[str] = []
+
+    def answer(command: str) -> list[str]:
+        asked.append(command)
+        if command == "AT+CMGL=4":
+            return ["+CMGL: 5,0,,0", "OK"]
+        return refusal if command.startswith("AT+CMGR") else usual()(command)
+
+    reports = drive(talk, 600, answer)
+    assert errors(reports) == [upkeep.ILLEGIBLE]
+    assert len(reports) <= 4, "of the two other memories too"
+    assert asked.count("AT+CMGL=4") < 70
+    assert asked.count("AT+CPIN?") > 20, "it is still looked after"
+    assert Recovered(upkeep.ILLEGIBLE) in drive(talk, 60, usual())
+
+
+def test_a_message_that_can_not_be_deleted_is_told_once_and_its_end_too() -> None:
+    talk = Talk()
+    (_, message) = talk.set_up("+CMGL: 5,0,,140", ALARM_PDU)
+    assert isinstance(message, Incoming)
+    talk.modem.release(message.ref, talk.now)
+
+    def answer(command: str, refusal: str = "+CMS ERROR: 500") -> list[str]:
+        if command == "AT+CMGL=4":
+            return ["+CMGL: 5,0,,140", ALARM_PDU, "OK"]
+        return [refusal] if command.startswith("AT+CMGD") else usual()(command)
+
+    reports = drive(talk, 600, answer)
+    assert errors(reports) == [upkeep.UNDELETABLE]
+    assert len(reports) == 3
+    assert Recovered(upkeep.UNDELETABLE) in drive(talk, 60, lambda command: answer(command, "OK"))
+
+
+def test_nothing_is_due_while_a_message_is_on_its_way() -> None:
+    """Else the loop would not sleep: sending takes up to a minute, and the next set-up is due meanwhile."""
+    talk = Talk()
+    talk.modem.send(Outgoing(SENDER, RECEIPT), talk.now)
+
+    def answer(command: str) -> list[str]:
+        if command.startswith("AT+CPMS"):
+            return ["+CMS ERROR: 302"]
+        return [] if command.startswith("AT+CMGS=") else usual()(command)
+
+    for _ in range(40):
+        drive(talk, 1, answer)
+        assert (talk.modem.deadline() or talk.now) >= talk.now
+
+
+def test_a_modem_whose_radio_was_left_off_is_switched_on() -> None:
+    """As by another program, or at its start (+CFUN: 0): then it says that there is no SIM."""
+    talk = Talk()
+    on = [False]
+
+    def answer(command: str) -> list[str]:
+        if command == "AT+CFUN=1":
+            on[0] = True
+        if on[0] and command == "AT+CMGL=4":
+            return ["+CMGL: 3,0,,140", ALARM_PDU, "OK"]
+        if not on[0] and command.startswith(("AT+CPIN", "AT+CMG", "AT+CPMS", "AT+CNMI")):
+            return ["+CME ERROR: 13"]
+        return usual(CFUN=[f"+CFUN: {int(on[0])}", "OK"])(command)
+
+    reports = drive(talk, 30, answer)
+    assert [r.octets for r in reports if isinstance(r, Incoming)] == [ALARM]
+    assert [r.what for r in reports if isinstance(r, Trouble)] == [upkeep.NO_RADIO]
 
 
 def test_a_modem_that_can_not_read_still_sends() -> None:
@@ -298,6 +426,26 @@ def test_a_modem_that_can_not_read_still_sends() -> None:
     drive(talk, 60, answer)
     assert sent
     assert talk.modem.unsent == 0
+
+
+def test_nothing_is_sent_in_text_mode() -> None:
+    """Restarted without a word: AT+CMGS=27 would then send the receipt's digits to the number 27, with an OK."""
+    talk = Talk()
+    talk.set_up()
+    text, sent = [True], list[bool]()
+
+    def answer(command: str) -> list[str]:
+        text[0] = text[0] and command != "AT+CMGF=0"
+        if command.startswith("AT+CMGS="):
+            sent.append(text[0])
+            return [">"]
+        return ["+CMGS: 1", "OK"] if command.endswith("\x1a") else usual(CMGF=[f"+CMGF: {int(text[0])}", "OK"])(command)
+
+    talk.wait(10)
+    talk.modem.send(Outgoing(SENDER, RECEIPT), talk.now)
+    reports = drive(talk, 30, answer)
+    assert sent == [False]
+    assert any(isinstance(r, Sent) for r in reports)
 
 
 def test_a_modem_that_does_not_send_still_reads() -> None:

@@ -152,3 +152,20 @@ def test_a_pdu_without_even_the_length_of_a_service_centre_is_known_by_its_lengt
 def test_noise_is_refused_or_decoded_and_never_raises_anything_else(noise: bytes, length: int | None) -> None:
     with contextlib.suppress(PduError):
         decode_deliver(noise.hex(), length)
+
+
+@pytest.mark.parametrize("length", [None, 0, 139, 140, 255])
+@pytest.mark.parametrize("centre", ["00", "07911326040000F0", "0891132604000000F0", "0491132604"])
+def test_a_service_centre_is_known_whatever_length_is_told(centre: str, length: int | None) -> None:
+    """Some count it, some tell no length."""
+    data = bytes(range(120))
+    tpdu = encode_deliver("+10000000001", data)[0][2:]
+    assert decode_deliver(centre + tpdu, length).octets == data
+    assert decode_deliver(centre + tpdu, len(centre + tpdu) // 2).octets == data
+
+
+@pytest.mark.parametrize("length", [None, 131, 255])
+def test_a_service_centre_that_is_left_out_is_known_by_what_makes_no_sense(length: int | None) -> None:
+    data = bytes(range(200, 80, -1))
+    tpdu = encode_deliver("+16431669089", data)[0][2:]
+    assert decode_deliver(tpdu, length).octets == data

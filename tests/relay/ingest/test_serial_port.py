@@ -186,3 +186,25 @@ def test_what_is_to_be_sent_waits_for_the_port(line: Line, log: Recorder) -> Non
     line.hears(b"AT\r")
     assert link.unsent == 1
     link.close()
+
+
+@pytest.mark.parametrize("body", ["exec sleep 600", "exit 3"])
+def test_a_power_cycle_that_hangs_or_fails_is_logged_and_the_port_opened_again(
+    line: Line, log: Recorder, tmp_path: Path, body: str
+) -> None:
+    script = tmp_path / "power-cycle"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    link = link_to(line.path, log, power_cycle=[str(script)])
+    now = 0.0
+    while "sms.power_cycle" not in log.names():
+        link.tick(now)
+        now += 1.0
+    assert link._cycling is not None
+    if body == "exit 3":
+        link._cycling.wait(PATIENCE)
+    line.forget()
+    link.tick(now + 70)
+    assert "sms.power_cycle_failed" in log.names()
+    line.hears(b"AT\r")
+    link.close()

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from relay import case_document
+from relay.channels.down import Commands
 from relay.downlink import AGAIN_S, DAY_MS, SMS_ATTEMPTS, CommandError, Desk, Downlink, Outbound
 from relay.pipeline import Pipeline, Status
 from relay.registry import Registry, RegistryError
@@ -18,6 +19,17 @@ from relay.verify.payload import Health, Network
 from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, one, provision
 
 NUMBER = "+10000000001"
+
+
+class Link:
+    """The MQTT connection of a test."""
+
+    outstanding = 0
+    published = 0
+
+    def publish(self, topic: str, octets: bytes, now: float) -> int | None:
+        self.published += 1
+        return self.published
 
 
 @pytest.fixture
@@ -261,6 +273,23 @@ def test_what_never_arrives_expires_and_a_wipe_never_does(
     late = NOW + 400 * DAY_MS / 1000
     assert [command.kind for command in downlink.due(late)] == [Kind.REVOKE]
     assert results(store) == ["expired", None]
+
+
+@pytest.mark.parametrize("ahead_days", [8, 400, 1700])
+def test_a_clock_that_is_ahead_at_a_start_ends_no_command(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink, ahead_days: int
+) -> None:
+    desk.accept(raised(pipeline, bracelet), now=NOW)
+    wrong = NOW + ahead_days * DAY_MS / 1000
+    link = Link()
+    channel = Commands(downlink, link, None, lambda *_: None)
+    for second in range(120):
+        channel.send(wrong + second, 1000.0 + second)
+    assert results(store) == [None]
+    channel.send(NOW + 200, 1200.0)
+    assert link.published == 2, "the command and its document: sent as soon as the clock is right"
+    channel.send(wrong, 1000.0 + 3601)
+    assert results(store) == ["expired"], "a clock that says so for an hour is believed"
 
 
 def test_while_it_is_being_revoked_only_heartbeats_count_until_one_confirms_the_wipe(
