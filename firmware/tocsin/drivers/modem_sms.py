@@ -116,17 +116,16 @@ class Texts:
         return self._sweep_at if self._sweep and self.ready else None
 
     async def sweep(self):
-        """Empty one memory."""
+        """Empty one memory; where it can't be chosen, the one that there is."""
         name = self._sweep.pop(0)
         if name != self._at:
             self._at = name if (await self._ask('AT+CPMS="%s"' % name)).ok else None
-        if self._at == name:
-            again = await self._empty()
-            if again is None:
-                self._sweep_at = self._clock.ms() + RETRY_MAX_MS // 2
-                self.doubt()
-            elif again:
-                self._sweep.insert(0, name)
+        again = await self._empty()
+        if again is None:
+            self._sweep_at = self._clock.ms() + RETRY_MAX_MS // 2
+            self.doubt()
+        elif again:
+            self._sweep.insert(0, name)
         if not self._sweep and self._home and self._at != self._home:
             await self._choose()
 
