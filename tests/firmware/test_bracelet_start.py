@@ -68,3 +68,20 @@ def test_an_alarm_is_raised_and_goes_out_by_what_is_left(make_bench, world, part
         found = [each for each in bench.alarms() if each.relay_us]
         story = found[0] if found else None
     assert story and story.relay_us - began < 60e6
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("parts", [("wifi_join", "socket"), ("wifi_on", "gnss_on"), ("haptic", "wifi_on")])
+def test_two_parts_at_once(make_bench, world, parts, fault):
+    """Also where the chip ends a data session, in which the modem then still is, and no part is left that has one."""
+    bench = make_bench(apn=APN)
+    for part in parts:
+        spoil(bench, part, fault)
+    world.run(1)
+    bench.bracelet.boot()
+    world.run(AT["while it starts"])
+    world.call(bench.bracelet.button.press)
+    world.expect("firmware", "raised", within=20)
+    world.run(0.5)
+    world.call(bench.bracelet.button.release)
+    world.expect("relay", "new", within=60)

@@ -81,6 +81,7 @@ class Modem:
         self._session_at = 0
         self._receipt_at = None  # then a receipt is overdue
         self.data = None  # the Ppp that may have the line
+        self.dialled = False  # or had it before this start
         self.gnss = None  # the Gnss that is in it
         self._heard_at = -AUDIBLE_MS  # that receiver
         self._asked = False
@@ -256,11 +257,14 @@ class Modem:
             self._look = True
         return command
 
+    async def _answers(self):
+        return await self._line.answers(PROBES) or (self.dialled and await self._line.escape())
+
     async def _alive(self):
         """Does it answer? It may start just now, at another rate, or be in data mode, from before a reset of this chip,
         say."""
         line = self._line
-        if await line.answers(PROBES) or (self.data is not None and await line.escape()):
+        if await self._answers():
             return True
         since = line.silent_at
         return since is not None and await line.find(since + self._boot_ms)
@@ -311,7 +315,7 @@ class Modem:
     async def _alive_or_off(self):
         """As _alive(), but where a press of its key harms nothing that is not waited for."""
         line = self._line
-        if await line.answers(PROBES) or (self.data is not None and await line.escape()):
+        if await self._answers():
             return True
         if self._power.has_key and (self._power.harmless or machine.reset_cause() == machine.PWRON_RESET):
             return False
