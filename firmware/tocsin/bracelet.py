@@ -117,7 +117,7 @@ class Bracelet:
         if self._state.dirty is not None:
             self._state.persist()
         risks = self._app.starts.risks
-        if risks.blamed or risks.slow:  # an SMS that can leave now is not to wait for a network: nor may this start last
+        if risks.blamed or risks.slow:  # nor may this start last: an SMS that can leave now is not to wait
             self._delivery.net(False, self._clock.ms())
         start = self._supervisor.start
         start("core", self._core, vital=True)

@@ -7,6 +7,8 @@ import pytest
 
 from hwsim.world import modem_at
 from hwsim.world.modem_network import Registration
+from hwsim.world.pdu import Sms, encode_deliver
+from hwsim.world.sms import CENTRE_NUMBER
 from tests.firmware.test_bracelet_modem import alone, out_within, told
 
 __all__ = ["alone"]
@@ -156,3 +158,29 @@ def test_a_cell_behind_a_border_has_its_own_country(make_bench, world):
     world.run(300)
     cells = [document["cell"] for document in bench.documents().values() if document["cell"]]
     assert {(cell["mcc"], cell["lac"]) for cell in cells} == {(1, 0x1A2B), (2, 0x2222)}
+
+
+@pytest.mark.parametrize("number", [3, 20])
+def test_one_that_only_says_that_it_has_deleted_them(make_bench, world, monkeypatch, number):
+    """They were read again without an end, and nothing else was done."""
+    from hwsim.rig import APN
+
+    bench = make_bench(wifi=False, apn=APN)
+    modem = bench.bracelet.modem
+    for _ in range(number):
+        modem.messages.put(encode_deliver(Sms("+10000000077", modem.number, b"buy"), world.unix_time, CENTRE_NUMBER))
+    monkeypatch.setitem(modem_at.COMMANDS._handlers, "+CMGD", lambda modem, rest: [])
+    bench.boot(settle=25)
+    modem.messages.submit_refused = 500
+    bench.press()
+    world.expect("firmware", "receipt", within=60, path="mqtt")
+
+
+def test_more_messages_than_one_listing_holds(alone, world):
+    bench = alone()
+    modem = bench.bracelet.modem
+    octets = encode_deliver(Sms("+10000000077", modem.number, b"buy"), world.unix_time, CENTRE_NUMBER)
+    while modem.messages.put(octets):
+        pass
+    bench.boot(settle=15)
+    assert modem.storage == {}

@@ -37,6 +37,7 @@ class Texts:
         self._all = ()  # the memories that can be read
         self._sweep = []  # those that are still to be emptied
         self._sweep_at = 0
+        self._first = None  # how the last full listing began
         self._tries = 0
         self.due = self._began = self._clock.ms()
 
@@ -134,16 +135,17 @@ class Texts:
         command = await self._ask("AT+CMGL=4", "+CMGL:", ms=LIST_MS)
         if not command.ok:
             return None
-        slot, again = None, False
+        slot, gone = None, False
         for line in command.lines:
             if line.startswith("+CMGL:"):
                 slot = at.fields(line)[0]
             elif slot is not None and slot.isdigit() and len(slot) < 6:
                 self.deliver(line)
-                # What can't be deleted would be listed for ever.
-                again = (await self._ask("AT+CMGD=%s" % slot)).ok
+                gone = (await self._ask("AT+CMGD=%s" % slot)).ok
                 slot = None
-        return again
+        # What can't be deleted, or is only said to be, would be listed for ever.
+        first, self._first = self._first, command.lines[0] if len(command.lines) >= at.LINES_MAX else None
+        return gone and self._first not in (None, first)
 
     def deliver(self, text):
         try:
