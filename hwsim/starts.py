@@ -36,7 +36,7 @@ SENT_S = 60.0
 
 @dataclass(frozen=True)
 class Case:
-    call: str
+    call: str  # several with "+" between them
     fault: str
     moment: str
 
@@ -74,11 +74,11 @@ def play(case: Case, board: str = "reference", firmware: str | None = None) -> R
         rig = Rig(world, Path(folder), wifi=wifi, apn=APN, track=Track.still(1, 2), board=board, firmware=firmware)
         try:
             rig.provision()
-            calls = rig.bracelet.driver_calls
-            if case.fault == "hangs":
-                calls.block(case.call)
-            else:
-                calls.kill(case.call, FAULTS[case.fault])
+            for call in case.call.split("+"):
+                if case.fault == "hangs":
+                    rig.bracelet.driver_calls.block(call)
+                else:
+                    rig.bracelet.driver_calls.kill(call, FAULTS[case.fault])
             return _held(rig, world, MOMENTS[case.moment])
         except (SimulationError, AssertionError) as error:
             return Result(None, None, None, str(error).splitlines()[0])

@@ -96,8 +96,8 @@ class Engine:
                 end = again
             if not self._overlong:
                 self._line.extend(data[at:end])
-                while self._line[:2] == b"> ":  # the prompt has no line end
-                    rest = self._line[2:]
+                while self._line[:2] in (b"> ", b">$"):  # the prompt has no line end; the receiver may cut in
+                    rest = self._line[2 if self._line[1] == 32 else 1 :]
                     self._on_prompt(now)
                     self._line = rest
                 if len(self._line) > LINE_MAX:
@@ -255,7 +255,10 @@ def registration(line, asked=None):
     good as "denied". A cell that is a placeholder, or can't be told from something else, is none."""
     raw = [value.strip() for value in line.partition(":")[2].split(",")]
     count = len(raw)
-    answer = count == 2 or (count == 3 and not raw[2].strip('" '))
+    # Three may also be <n>,<stat> and something else: blank, or an access technology.
+    answer = count in (2, 3) and _is_state(raw[1])
+    if count == 3:
+        answer = answer and len(raw[2].strip('" ')) < (3 if asked else 1)
     sure = True
     if count > 3 and _is_state(raw[1]):
         told = len(raw[3]) > 2 or (count > 4 and len(raw[4]) > 3)  # no access technology where a cell would be
@@ -304,7 +307,7 @@ def network_time(line):
     """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour. Without
     a zone it says nothing; before 2025 or after 2060 it is what a clock begins with that nobody has set."""
     text = line.partition(":")[2].strip().strip('"')
-    if len(text) != 20 or text[17] not in "+-" or text[2] != "/" or text[8] != ",":
+    if not 19 <= len(text) <= 20 or text[17] not in "+-" or text[2] != "/" or text[8] != ",":
         raise ValueError
     year, month, day = int(text[0:2]), int(text[3:5]), int(text[6:8])
     hour, minute, second, zone = int(text[9:11]), int(text[12:14]), int(text[15:17]), int(text[18:20])

@@ -116,6 +116,9 @@ class Bracelet:
         # This reserves counters: an alarm can be sealed even if it was the last write that worked.
         if self._state.dirty is not None:
             self._state.persist()
+        risks = self._app.starts.risks
+        if risks.blamed or risks.slow:  # nor may this start last: an SMS that can leave now is not to wait
+            self._delivery.net(False, self._clock.ms())
         start = self._supervisor.start
         start("core", self._core, vital=True)
         self._wearer.start(start)
@@ -129,8 +132,10 @@ class Bracelet:
 
     def failed(self, name):
         """A part is not begun for now."""
-        if name == "wifi" and not self._starter.due(name):
-            self._ways.wifi(False)
+        if name == "wifi":
+            if not self._starter.due(name):
+                self._ways.wifi(False)
+            self._delivery.net(False, self._clock.ms())  # until it is begun
         self._ways.network()
 
     def begun(self):
@@ -161,6 +166,7 @@ class Bracelet:
             there.modem = parts.build(
                 name, section, self._clock, self._on_modem, self._on_sms, self._on_network_time, self._wake.set
             )
+            there.modem.dialled = bool(config.apn)
             runs = "modem_reader", name
         elif name == "gnss":
             there.gnss = parts.build(name, section, self._clock, self._on_gnss_time, self._on_fix)

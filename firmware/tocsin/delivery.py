@@ -20,6 +20,7 @@ MQTT_WINDOW = 4
 MQTT_AGAIN_MS = 15000  # first wait for a receipt after a PUBACK
 SMS_AGAIN_MS = 60000  # first wait for a receipt after an accepted SMS
 SMS_ERROR_MS = 5000  # first wait after the modem or the network refused an SMS
+SOON_TRIES = 10  # so many waits are hardly longer: what refused it may take it by then
 BACKOFF_MAX_MS = 300000
 LIMIT = 32
 ALERTS_MAX = 8  # so many undelivered Alerts at most; see full_of_alerts()
@@ -97,16 +98,20 @@ class Delivery:
         message = self.find(counter)
         if message and message.mqtt.flying:
             message.mqtt.flying = False
-            message.mqtt.at = now + self._backoff(MQTT_AGAIN_MS, message.mqtt)
+            message.mqtt.at = now + self._backoff(MQTT_AGAIN_MS, message.mqtt, message.mqtt.tries)
 
     def texted(self, counter, ok, now):
         """The network took the SMS (ok) or it failed."""
         self._sms_busy = False
         message = self.find(counter)
         if message and message.sms.flying:
-            message.sms.flying = False
-            message.sms.failed = not ok
-            message.sms.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, message.sms)
+            path = message.sms
+            path.flying = False
+            if ok and path.failed:  # those count for no receipt that was waited for
+                path.tries = 0
+            path.failed = not ok
+            steps = path.tries if ok else min(path.tries, max(path.tries - SOON_TRIES, 1))
+            path.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, path, steps)
             if message.kind == UPDATE:
                 self._sms_update_at = now + (SMS_UPDATE_MS * self.stretch if ok else SMS_ERROR_MS)
 
@@ -200,10 +205,10 @@ class Delivery:
     def _sms_from(self, message):
         return message.queued if self._net is False else message.queued + SMS_AFTER_MS
 
-    def _backoff(self, first, path):
-        """Doubling from `first`, at most BACKOFF_MAX_MS, minus up to a quarter so that bracelets don't march in
-        step."""
-        wait = min(first << min(path.tries, 8), BACKOFF_MAX_MS)
+    def _backoff(self, first, path, steps):
+        """`first`, doubled so many times, at most BACKOFF_MAX_MS, minus up to a quarter so that bracelets don't march
+        in step."""
+        wait = min(first << min(steps, 8), BACKOFF_MAX_MS)
         path.tries += 1
         return wait - (wait >> 2) * self._random_byte() // 255
 

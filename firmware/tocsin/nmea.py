@@ -227,7 +227,8 @@ class Parser:
     def _on_rmc(self, f, events):
         # $xxRMC,hhmmss.ss,A,ddmm.mm,N,dddmm.mm,E,knots,course,ddmmyy,declination,E,mode,... (mode: since NMEA 2.3)
         if f[2] != b"A" or (len(f) > 12 and f[12] and not f[12].strip(_UNMEASURED)):
-            self._rmc = self._rmc or _NO
+            if f[2]:  # else it says nothing
+                self._rmc = self._rmc or _NO
             return
         place = _place(f, 3)
         if place is None:

@@ -17,7 +17,7 @@ class Absent:
     percent = 101  # battery.UNKNOWN
     stretch = 1
     signal = 255
-    cell = commands = None
+    cell = commands = found = None
 
     def __getattr__(self, name):
         return _nothing

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from tocsin import cbor
 
-VERSION = 2  # 1: without the place told last, and the doubt
+VERSION = 3  # 2: without the broker's address
 SIZE_MAX = 2048  # the memory's size on an ESP32
 _CHECK = 8
 

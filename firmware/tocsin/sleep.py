@@ -24,7 +24,7 @@ MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in a duty
 AWAKE_MS = 15000  # before a reminder: the modem's switching off and the shortest sleep would miss it
 _AWAKE = (power.SETTLING, power.ATTENTIVE, power.ALARM)
-_ITEMS = 10
+_ITEMS = 11
 
 
 class Sleep:
@@ -45,7 +45,7 @@ class Sleep:
         self._rested = rested
         self._modem_on = False
         self._woken_at = self._clock.ms()
-        self._kept = (None, None, None)  # after waking: fix, cell, what Wi-Fi knows
+        self._kept = (None,) * 4  # after waking: fix, cell, what Wi-Fi knows, where the broker was found
         self._offline = 0  # duties in a row without Wi-Fi
         self._search = Search()
         self._searching = False
@@ -75,7 +75,7 @@ class Sleep:
         return items
 
     def _resume(self, items):
-        slept_at, chains, fix, cell, search, heartbeat_in, tries, offline, told, wifi = items
+        slept_at, chains, fix, cell, search, heartbeat_in, tries, offline, told, wifi, broker = items
         slept = max(int(time.time()) - slept_at, 0)
         parts, state = self._parts, self._state
         state.resume(chains)
@@ -87,7 +87,7 @@ class Sleep:
         if told is not None:
             ago, still, state.told = told
             state.alarm.woke(ago + slept * 1000, (0, parts.modem.cell), self._clock.ms(), still)
-        self._kept = fix, parts.modem.cell, wifi
+        self._kept = fix, parts.modem.cell, wifi, broker
         self._search = Search(*search)
         self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
         self._offline = offline
@@ -101,7 +101,7 @@ class Sleep:
     def begun(self, name):
         """A part is there: what it knew before the sleep, and is it on?"""
         parts = self._parts
-        fix, cell, wifi = self._kept
+        fix, cell, wifi, broker = self._kept
         if name == "gnss":
             if fix:
                 parts.gnss.remember(self._fix())
@@ -110,6 +110,8 @@ class Sleep:
             parts.modem.cell = cell
         elif name == "wifi":
             parts.wifi.resume(wifi)
+        elif name == "mqtt":
+            parts.mqtt.found = broker
         # Whether a duty needs the modem shows when the receiver is there, which comes after it.
         if name == "gnss" or (name == "modem" and self._power.mode in _AWAKE):
             self._switch(self._clock.ms())
@@ -125,7 +127,7 @@ class Sleep:
                 int(time.time()), state.rest(), list(fix) if fix else None, list(cell) if cell else None,
                 self._search.state(), max(self._heartbeats.due - now, 0), self._heartbeats.tries,
                 self._offline, None if ago is None else [ago, newest.still, list(told) if told else None],
-                parts.wifi.state(),
+                parts.wifi.state(), parts.mqtt.found,
             ]),
         )  # fmt: skip
 

@@ -318,6 +318,15 @@ def test_a_bare_prompt_of_a_modem_that_echoes_may_still_get_its_space():
     assert engine.output() == b"0001\x1a"
 
 
+def test_the_receiver_in_it_may_cut_in_behind_a_bare_prompt():
+    engine = Engine()
+    engine.start(Command("AT+CMGS=18", "+CMGS:", data=b"0001"), 0)
+    engine.output()
+    events = engine.feed(b"AT+CMGS=18\r\r\n>$GPRMC,,V,,,,,,,,,,N*53\r\n", 1)
+    assert engine.output() == b"0001\x1a"
+    assert urcs(events) == [("$GPRMC,,V,,,,,,,,,,N*53",)]
+
+
 def test_who_waits_for_the_network_asks_whether_the_modem_is_still_there():
     engine = Engine()
     command = Command("AT+CMGS=18", "+CMGS:", 60000, b"0001", 8000)
@@ -366,6 +375,9 @@ def test_one_that_has_restarted_meanwhile_answers_with_an_echo_and_without_a_ref
         ('+CREG: 1,"0","0"', False, (1, None, None)),
         ('+CREG: 1,"1A2B3C","01C3D4"', False, (1, None, None)),  # more than an area has
         ('+CREG: 1,"1_2B","01C3D4"', False, (1, None, None)),
+        ("+CEREG: 5,,", False, (5, None, None)),
+        ("+CEREG: 5,", False, (5, None, None)),
+        ("+CEREG: 1,5,7", True, (5, None, None)),  # <n>,<stat> and an access technology
     ],
 )
 def test_registration_by_the_number_of_fields_and_by_who_asked(line, asked, expected):
@@ -379,6 +391,7 @@ def test_registration_by_the_number_of_fields_and_by_who_asked(line, asked, expe
         ('"26/01/01,01:00:00+04"', 1767225600),
         ("26/01/01,01:00:00+04", 1767225600),
         ('"25/12/31,19:00:00-20"', 1767225600),
+        ('"26/01/01,01:00:00+4"', 1767225600),
         ('"26/01/01,01:00:00"', None),
         ("26/01/01,01:00:00", None),
         ('"80/01/06,00:00:00+00"', None),

@@ -229,3 +229,17 @@ def test_a_sim_that_fails_is_told_and_keeps_nothing_from_wifi(both, world, fault
     assert len(told(world, "sim")) == 1
     both.press()
     assert world.expect("firmware", "receipt", within=2).detail["path"] == "mqtt"
+
+
+def test_where_the_broker_was_found_outlives_a_sleep(mobile, world):
+    """For a network that names no server of names."""
+    connect(mobile, world)
+    world.run(400)
+    assert mobile.bracelet.state == "asleep"
+    modem = mobile.bracelet.modem
+    modem.packet.name_server = "0.0.0.0"
+    modem.messages.refused = 0
+    world.call(mobile.bracelet.button.press)
+    world.expect("firmware", "raised", within=6)
+    world.call(mobile.bracelet.button.release)
+    world.expect("firmware", "receipt", within=90, path="mqtt")

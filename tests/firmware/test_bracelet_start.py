@@ -20,3 +20,11 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_alarm_is_raised_and_goes_out_by_what_is_left(case):
     assert starts.play(case).failure(case) is None
+
+
+@pytest.mark.parametrize("fault", starts.FAULTS)
+@pytest.mark.parametrize("calls", ["wifi_join+socket", "wifi_on+gnss_on", "haptic+wifi_on"])
+def test_two_at_once(calls, fault):
+    """Also where the chip ends a data session, in which the modem then still is, and no part is left that has one."""
+    case = starts.Case(calls, fault, "while it starts")
+    assert starts.play(case).failure(case) is None

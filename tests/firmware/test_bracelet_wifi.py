@@ -65,3 +65,18 @@ def test_none_in_reach_is_said_soon(make_bench, world):
     bench = make_bench(networks=(ABSENT, FAR))
     bench.boot()
     world.expect("firmware", "link", within=20, path="net", up=0)
+
+
+def test_a_router_that_names_no_server_of_names_may_be_one(make_bench, world, monkeypatch):
+    from hwsim.world import wifi
+
+    show = wifi.Wifi._show
+
+    def nameless(self, status, addresses=None):
+        show(self, status, [*addresses[:3], "0.0.0.0"] if addresses else addresses)
+
+    monkeypatch.setattr(wifi.Wifi, "_show", nameless)
+    bench = make_bench()
+    bench.boot(settle=20)
+    bench.press()
+    world.expect("firmware", "receipt", within=5, path="mqtt")

@@ -1,5 +1,7 @@
 """The delivery policy: transcripts of its rules, and generated histories for what must never happen."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tocsin.alarm import ALERT, CANCEL, UPDATE
@@ -71,6 +73,34 @@ def test_a_refused_sms_is_tried_at_once_when_its_path_comes_back():
     d.sms(False, 184_000)
     d.sms(True, 185_000)
     assert d.poll(185_000) == []  # one that was taken waits for its receipt
+
+
+def test_what_is_refused_is_tried_every_ten_seconds_for_two_minutes_then_more_and_more_seldom():
+    d = delivery()
+    d.net(False, 0)
+    d.sms(True, 0)
+    d.add(message(5), 0)
+    times = [0]
+    for _ in range(18):
+        now = times[-1]
+        assert sent(d.poll(now)) == [("sms", 5)]
+        d.texted(5, False, now)
+        times.append(d.deadline())
+    waits = [b - a for a, b in itertools.pairwise(times)]
+    assert waits == [5000] + [10_000] * 11 + [20_000, 40_000, 80_000, 160_000, 300_000, 300_000]
+
+
+def test_refusals_count_for_no_receipt_that_is_waited_for():
+    d = delivery()
+    d.net(False, 0)
+    d.sms(True, 0)
+    d.add(message(5), 0)
+    for now in (0, 10_000, 30_000):
+        assert sent(d.poll(now)) == [("sms", 5)]
+        d.texted(5, False, now)
+    assert sent(d.poll(50_000)) == [("sms", 5)]
+    d.texted(5, True, 50_000)
+    assert d.deadline() == 110_000
 
 
 def test_repeats_with_backoff_on_both_paths_until_the_receipt():

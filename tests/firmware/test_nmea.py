@@ -99,6 +99,11 @@ def test_satellites_that_are_not_counted_cost_nothing_that_rmc_or_gns_says():
     assert fixes(gga(satellites="00") + gga(time="123520.00", satellites="00")) == []
 
 
+def test_an_rmc_without_a_status_takes_nothing_from_gga():
+    (fix,) = fixes(rmc(state="") + gga() + gga(time="123520.00"))
+    assert fix.lat == 481173017
+
+
 def test_nowhere_is_no_place():
     zeros = {"lat": "0000.00000,N", "lon": "00000.00000,E"}
     assert nmea.Parser().feed(rmc(**zeros) + gga(**zeros) + rmc(time="123520.00", **zeros)) == []

@@ -21,7 +21,7 @@ from tocsin.drivers.modem_power import Power
 from tocsin.drivers.modem_sms import Texts
 
 POLL_MS = 30000
-SOON_MS = 2000  # between two polls of a modem that has just started and is not registered
+SOON_MS = 2000  # between two polls of a modem that has just started and is not registered for messages
 SOON_FOR_MS = 60000
 RECEIPT_MS = 12000  # after a message: its receipt should be here
 TIME_MS = 3600000
@@ -38,7 +38,7 @@ AUDIBLE_MS = 5000  # a receiver in it that was heard so lately works
 SPARED_MAX = 6  # so often a modem that answers nothing is left on for its receiver
 CONTEXTS = ("IP", "IPV4V6", "IPV6")
 TIME = ("AT+CTZU=1",)  # makes the clock follow the network, unless the board says otherwise
-INIT = ("ATE0", "AT+CMEE=1", "AT+COPS=3,2")
+INIT = ("AT+CMEE=1", "AT+COPS=3,2")
 # A register that no modem of ours uses, with a value that no factory gives it: how long a comma in a number to dial is
 # waited for (ITU-T V.250, 6.3.11; 2 s by default). It is our mark: gone, the modem has started anew.
 MARK = "93"
@@ -69,7 +69,7 @@ class Modem:
         self._anew = False  # it has started since it was set up
         self._look = False  # it may have
         self._marked = False  # it keeps MARK
-        self._quiet = False  # it was told not to echo
+        self._quiet = False  # it doesn't echo
         self._answered = False  # since it was switched on
         self._started = 0  # its first answer (ms)
         self._spared = 0
@@ -81,6 +81,7 @@ class Modem:
         self._session_at = 0
         self._receipt_at = None  # then a receipt is overdue
         self.data = None  # the Ppp that may have the line
+        self.dialled = False  # or had it before this start
         self.gnss = None  # the Gnss that is in it
         self._heard_at = -AUDIBLE_MS  # that receiver
         self._asked = False
@@ -175,6 +176,8 @@ class Modem:
         elif line.startswith(at.STARTED) or line in at.ENDED:
             self._anew = True
             self._off = line in at.ENDED and self._power.has_key
+            if self._off:
+                self._power.leaving()
             self._handle(self._line.engine.restarted())
         elif line.startswith(at.READIER):
             self._look = True
@@ -254,11 +257,14 @@ class Modem:
             self._look = True
         return command
 
+    async def _answers(self):
+        return await self._line.answers(PROBES) or (self.dialled and await self._line.escape())
+
     async def _alive(self):
         """Does it answer? It may start just now, at another rate, or be in data mode, from before a reset of this chip,
         say."""
         line = self._line
-        if await line.answers(PROBES) or (self.data is not None and await line.escape()):
+        if await self._answers():
             return True
         since = line.silent_at
         return since is not None and await line.find(since + self._boot_ms)
@@ -296,18 +302,20 @@ class Modem:
         self._texts.started()
         if self.gnss:
             self.gnss.told = None
-        for text in INIT[:2] + tuple(self._init) + INIT[2:]:
-            if (await self.ask(text)).ok and text == INIT[0]:
-                self._quiet = True
+        await self.ask("ATE0")
+        # First of what matters: should it start anew from here on, the mark is gone.
+        self._marked = (await self.ask("ATS8=" + MARK)).ok and await self._mark() == MARK
+        for text in INIT[:1] + tuple(self._init) + INIT[1:]:
+            await self.ask(text)
         self._timed = False
         await self._follow()
-        self._marked = (await self.ask("ATS8=" + MARK)).ok and await self._mark() == MARK
+        self._quiet = not line.engine.echoed  # some say OK and go on
         log.event("modem", ready=1)
 
     async def _alive_or_off(self):
         """As _alive(), but where a press of its key harms nothing that is not waited for."""
         line = self._line
-        if await line.answers(PROBES) or (self.data is not None and await line.escape()):
+        if await self._answers():
             return True
         if self._power.has_key and (self._power.harmless or machine.reset_cause() == machine.PWRON_RESET):
             return False
@@ -344,7 +352,7 @@ class Modem:
             if self.registered and not registered:
                 polled = None  # it has just come into a network: ask for its time and place
             registered = self.registered
-            soon = not registered and now - self._started < SOON_FOR_MS
+            soon = not self._network.texts and now - self._started < SOON_FOR_MS
             poll_at = now if polled is None else polled + (SOON_MS if soon else POLL_MS)
             if self._outbox and not self.sms_up and now - self._out_since > WAIT_MS:
                 self._tell(False)
@@ -464,7 +472,7 @@ class Modem:
             self.data.made_room()
             return
         try:
-            if not await self.data.carry(self._line.uart, self._needed):
+            if not await self.data.carry(self._line.uart, self._needed) and not self._needed():
                 self._context = (self._context + 1) % len(CONTEXTS)
         finally:
             self._line.anew()

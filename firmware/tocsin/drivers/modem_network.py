@@ -28,7 +28,8 @@ class Network:
         self._attached = False
         self._told = set()  # of KINDS: the modem has shown that it tells of these by itself
         self.network = None  # (mcc, mnc)
-        self._area = None  # (lac, cell id)
+        self._areas = {}  # of KINDS: (lac, cell id)
+        self._lac = None  # where `network` was asked for
         self.signal = at.UNKNOWN_DBM
 
     @property
@@ -56,17 +57,28 @@ class Network:
         """A line of one of KINDS."""
         kind = line.partition(":")[0]
         self._states[kind], lac, cid = at.registration(line, asked)
-        if self._in(kind) and lac is not None:
-            self._area = lac, cid
+        if not self._in(kind):
+            self._areas.pop(kind, None)
+        elif lac is not None:
+            self._areas[kind] = lac, cid
         if not self.texts and not self.data:
-            self.network = self._area = None
+            self.network = None
         self._place()
 
     def _place(self):
         """The cell, once both halves of its name are known. Without service the last one stays: it is where one was."""
-        if self.network and self._area and self.cell != self.network + self._area:
-            self.cell = self.network + self._area
+        area = self._area
+        if self.network and area and area[0] == self._lac and self.cell != self.network + area:
+            self.cell = self.network + area
             self._on_cell()
+
+    @property
+    def _area(self):
+        """By one of KINDS as long as it tells: in one and the same cell +CEREG has another area than +CREG."""
+        for kind in (self._first,) + KINDS:
+            if kind in self._areas:
+                return self._areas[kind]
+        return None
 
     async def look(self):
         """Registration, as far as the modem tells. False: it has forgotten that it is to tell of it by itself."""
@@ -84,6 +96,7 @@ class Network:
                     return False
             elif command.result != "timeout":
                 self._states.pop(kind, None)
+                self._areas.pop(kind, None)
         self._attached = False
         if not self.data:
             await self.attached()
@@ -104,11 +117,12 @@ class Network:
                 log.event("sim", state=sim)
         command = await self._ask("AT+CSQ", "+CSQ:")
         self.signal = at.signal(command.lines[0]) if command.ok and command.lines else at.UNKNOWN_DBM
-        if (self.texts or self.data) and self.network is None:
+        lac = (self._area or (None,))[0]
+        if (self.texts or self.data) and (self.network is None or lac != self._lac):  # behind a border, say
             command = await self._ask("AT+COPS?", "+COPS:")
             values = at.fields(command.lines[0]) if command.ok and command.lines else ()
             if len(values) > 2 and len(values[2]) in (5, 6) and values[2].isdigit():
-                self.network = int(values[2][:3]), int(values[2][3:])
+                self.network, self._lac = (int(values[2][:3]), int(values[2][3:])), lac
                 self._place()
 
     async def time(self):

@@ -34,7 +34,7 @@ class Power:
         self._reset = Output(board, board["reset"], 1 - self._reset_on) if "reset" in board else None
         self.has_key = self._key is not None
         self.harmless = not self.has_key or self._key_ms < off_ms  # pressed to switch on, the key can't switch off
-        self._off_at = None  # when it was told to switch off
+        self._off_at = None  # when it began to switch off
         self.on_at = -OFF_MS  # when the key was last pressed to switch it on
 
     @property
@@ -57,11 +57,15 @@ class Power:
         """The key's way; `long`: for one that hangs."""
         if self._key:
             await self._press(self._off_ms * 2 if long else self._off_ms)
-            self._off_at = self._clock.ms()
+            self.leaving()
+
+    def leaving(self):
+        """It switches off, told to or not."""
+        self._off_at = self._clock.ms()
 
     @property
     def switching_off(self):
-        """Was it told to, and may still be about it?"""
+        """May it still be about it?"""
         if self._off_at is not None and (self.on is False or self._clock.ms() - self._off_at >= OFF_MS):
             self._off_at = None
         return self._off_at is not None

@@ -37,6 +37,7 @@ class Texts:
         self._all = ()  # the memories that can be read
         self._sweep = []  # those that are still to be emptied
         self._sweep_at = 0
+        self._first = None  # how the last full listing began
         self._tries = 0
         self.due = self._began = self._clock.ms()
 
@@ -116,17 +117,16 @@ class Texts:
         return self._sweep_at if self._sweep and self.ready else None
 
     async def sweep(self):
-        """Empty one memory."""
+        """Empty one memory; where it can't be chosen, the one that there is."""
         name = self._sweep.pop(0)
         if name != self._at:
             self._at = name if (await self._ask('AT+CPMS="%s"' % name)).ok else None
-        if self._at == name:
-            again = await self._empty()
-            if again is None:
-                self._sweep_at = self._clock.ms() + RETRY_MAX_MS // 2
-                self.doubt()
-            elif again:
-                self._sweep.insert(0, name)
+        again = await self._empty()
+        if again is None:
+            self._sweep_at = self._clock.ms() + RETRY_MAX_MS // 2
+            self.doubt()
+        elif again:
+            self._sweep.insert(0, name)
         if not self._sweep and self._home and self._at != self._home:
             await self._choose()
 
@@ -135,16 +135,17 @@ class Texts:
         command = await self._ask("AT+CMGL=4", "+CMGL:", ms=LIST_MS)
         if not command.ok:
             return None
-        slot, again = None, False
+        slot, gone = None, False
         for line in command.lines:
             if line.startswith("+CMGL:"):
                 slot = at.fields(line)[0]
             elif slot is not None and slot.isdigit() and len(slot) < 6:
                 self.deliver(line)
-                # What can't be deleted would be listed for ever.
-                again = (await self._ask("AT+CMGD=%s" % slot)).ok
+                gone = (await self._ask("AT+CMGD=%s" % slot)).ok
                 slot = None
-        return again
+        # What can't be deleted, or is only said to be, would be listed for ever.
+        first, self._first = self._first, command.lines[0] if len(command.lines) >= at.LINES_MAX else None
+        return gone and self._first not in (None, first)
 
     def deliver(self, text):
         try:

@@ -66,7 +66,7 @@ class Mqtt:
         self._broken = aio.Event()
         self._network = None  # the link that is up
         self._fetched = None  # the topic that fetch() waits for
-        self._found = None  # the address at which the broker was found
+        self.found = None  # the address at which the broker was found
         self._outcome = None  # of the attempt to connect: what it raised
         self._ping_at = None
         self._sent_at = 0
@@ -227,9 +227,9 @@ class Mqtt:
         try:
             address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
         except OSError:
-            if not self._found:
+            if not self.found:
                 raise
-            address = self._found
+            address = self.found
         where = socket.getaddrinfo(address, self._port, 0, socket.SOCK_STREAM)[0][-1]  # of an address: asks nobody
         raw.setblocking(False)
         try:
@@ -262,7 +262,7 @@ class Mqtt:
             # mbedTLS takes a signature that it had no memory to check for a wrong one.
             raise Refused("tls" if room else "memory", "certificate")
         await self._greet()
-        self._found = address
+        self.found = address
 
     async def _greet(self):
         self._decoder = codec.Decoder()

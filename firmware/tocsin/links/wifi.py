@@ -82,8 +82,9 @@ class Wifi:
             pass
 
     def name_server(self):
-        """The address of the network's name server."""
-        return self._wlan.ifconfig()[3]
+        """The address of the network's name server; of one that names none, its router, which may be one."""
+        _, _, router, server = self._wlan.ifconfig()
+        return router if server == "0.0.0.0" else server
 
     async def run(self):
         if not self._networks:
@@ -119,7 +120,7 @@ class Wifi:
     def _switch_on(self):
         try:
             self._wlan.active(True)
-        except OSError as error:  # no memory
+        except (OSError, RuntimeError) as error:  # no memory
             log.event("failed", path="net", reason=log.reason(error))
             return False
         return True
