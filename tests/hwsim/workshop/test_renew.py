@@ -129,8 +129,18 @@ def test_a_dry_run_and_misuse(tmp_path):
     assert CliRunner().invoke(main, [*words, "--from-start"]).exit_code == 2
 
 
+@pytest.fixture
+def default_signal():
+    """Makes a signal act as usual in processes of this test: under nohup they would inherit that it is ignored."""
+    before = {}
+    yield lambda number: before.setdefault(number, signal.signal(number, signal.SIG_DFL))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_whoever_ends_it_gets_the_table(tmp_path, number):
+def test_whoever_ends_it_gets_the_table(tmp_path, number, default_signal):
+    default_signal(number)
     (tmp_path / "good").write_bytes(bundle.sign(2, bundle.processor("xtensawin"), b"image", KEY))
     words = ["--board", "devkit", "--update", str(tmp_path / "good"), "--batch", "--port", f"{tmp_path}/ttyUSB*"]
     with subprocess.Popen(
@@ -138,11 +148,14 @@ def test_whoever_ends_it_gets_the_table(tmp_path, number):
         text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
-        while "plug in the next board" not in (line := process.stdout.readline()):
-            assert line, process.stderr.read()
-        process.send_signal(number)
-        assert json.loads(process.stdout.readline())["table"] == []
-        assert process.stderr.read() == ""
+        try:
+            while "plug in the next board" not in (line := process.stdout.readline()):
+                assert line, process.stderr.read()
+            process.send_signal(number)
+            assert json.loads(process.stdout.readline())["table"] == []
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
     assert process.returncode == 1
 
 
