@@ -34,14 +34,14 @@ MUTATIONS = {
     ),
     "an accepted SMS counts as delivered": (
         "sms_lost_in_the_network", "delivery.py",
-        "            message.sms.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, message.sms)\n",
-        "            message.sms.at = now + self._backoff(SMS_ERROR_MS, message.sms)\n"
+        "            path.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, path, steps)\n",
+        "            path.at = now + self._backoff(SMS_ERROR_MS, path, steps)\n"
         "            if ok:\n                self.queue.remove(message)\n",
         "always: every alarm delivered", "never reached the relay",
     ),
     "a PUBACK counts as delivered": (
         "broker_restored_from_a_backup", "delivery.py",
-        "            message.mqtt.at = now + self._backoff(MQTT_AGAIN_MS, message.mqtt)\n",
+        "            message.mqtt.at = now + self._backoff(MQTT_AGAIN_MS, message.mqtt, message.mqtt.tries)\n",
         "            self.queue.remove(message)\n",
         "always: every alarm delivered", "never reached the relay",
     ),

@@ -91,9 +91,9 @@ def test_an_sms_taken_for_delivered_is_found(planted):
     """A firmware that takes the network's word for the relay's."""
     credulous = planted(
         "tocsin/delivery.py",
-        "        if message and message.sms.flying:\n            message.sms.flying = False\n",
+        "        if message and message.sms.flying:\n            path = message.sms\n",
         "        if message and message.sms.flying and ok:\n            self.queue.remove(message)\n"
-        "        elif message and message.sms.flying:\n            message.sms.flying = False\n",
+        "        elif message and message.sms.flying:\n            path = message.sms\n",
     )
     dropped = life((30, "sms_drop", {"percent": 100}), (50, "press", {"for_s": 3.3}), wifi=False, calm_at=100.0)
     assert play(dropped).failures == []
