@@ -61,6 +61,7 @@ def test_sealing_a_message() -> None:
     assert variants["native"]["times_faster"] >= budget["native_times_faster"]
 
 
+@pytest.mark.long
 def test_the_command_compares_all_of_them() -> None:
     items = list(budgets.measure())
     assert [item for item in items if not item.met] == []

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from relay.demo.stack import BrokerFactory, Stack
 from tests.end_to_end.scene import PATIENCE_S
 from tests.relay.service.crashing import BOUNDARIES
@@ -39,6 +41,7 @@ def stored(stack: Stack) -> tuple[list[int], int, int]:
     return list(alarms), deliveries, open_ones
 
 
+@pytest.mark.long
 def test_killed_at_every_boundary_with_a_real_bracelet(broker: BrokerFactory, tmp_path: Path) -> None:
     boundary = tmp_path / "boundary"
     command = (sys.executable, str(DRIVER), str(boundary))

@@ -340,6 +340,7 @@ def test_power_cut_at_every_flash_operation_of_provisioning(world, tmp_path):
     bench.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(6))
 def test_power_cut_at_every_flash_operation_of_a_whole_life(bench, world, part):
     """Boot, two alarms, one called back, receipts late: cut at every sixth operation, until there are no more."""

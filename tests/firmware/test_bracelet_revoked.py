@@ -158,6 +158,7 @@ def operations(tmp_path_factory):
 
 
 # Mostly in the first part, in which the keys go; some in the rest, which only fills.
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["clean", "torn"])
 @pytest.mark.parametrize("part", range(2))
 def test_the_supply_is_lost_at_any_moment_of_the_wipe(operations, tmp_path, part, how):

@@ -94,6 +94,7 @@ def test_an_alarm_keeps_it_awake_and_then_wakes_it_for_each_update(asleep, world
     assert not any(event.what == "refused" for event in world.trace)
 
 
+@pytest.mark.long
 def test_without_any_network_it_tries_again_and_again_for_hours(asleep, world):
     asleep.broker.down()
     asleep.bracelet.wifi.up = False
@@ -132,6 +133,7 @@ def test_the_supply_lost_in_sleep_costs_a_reserve_and_nothing_else(asleep, world
     assert not any(event.what == "refused" for event in world.trace)
 
 
+@pytest.mark.long
 def test_pressed_at_any_moment_around_falling_asleep_it_raises(make_bench, world):
     bench = make_bench(track=Track.still(48.0, 11.0))
     bench.boot()

@@ -17,6 +17,7 @@ CASES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_alarm_is_raised_and_goes_out_by_what_is_left(case):
     assert starts.play(case).failure(case) is None

@@ -31,6 +31,7 @@ def powercut_by_two(*args: str) -> tuple[int, dict[str, Any]]:
 
 
 # By MQTT the broken ones below are played; `hwsim powercut` plays every cut of all lives.
+@pytest.mark.long
 @pytest.mark.parametrize(("life", "played"), [("sms", powercut_by_two), ("worn", powercut)])
 def test_quick_run_of_the_real_firmware(life, played):
     status, report = played("--quick", "--life", life)
@@ -66,6 +67,7 @@ def reasons(report: dict[str, Any]) -> str:
     return "\n".join(reason for failure in report["failures"] for reason in failure["failures"])
 
 
+@pytest.mark.long
 def test_a_journal_that_confirms_before_it_has_written_is_found(broken):
     folder = broken(
         "journal.py",
@@ -82,6 +84,7 @@ def test_a_journal_that_confirms_before_it_has_written_is_found(broken):
     assert "was confirmed and never reached the relay" in reasons(report)
 
 
+@pytest.mark.long
 def test_a_journal_that_takes_a_counter_twice_is_found(broken):
     folder = broken(
         "journal.py",

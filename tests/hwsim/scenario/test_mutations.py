@@ -170,6 +170,7 @@ MUTATIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_without_it_the_scenario_fails(name, tmp_path):
     scenario, place, text, instead, wanted, found = MUTATIONS[name]

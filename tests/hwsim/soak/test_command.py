@@ -48,6 +48,7 @@ def test_twelve_lives_lose_nothing(twelve):
     assert not twelve["interrupted"]
 
 
+@pytest.mark.long
 def test_the_digest_repeats_with_one_process_or_two(twelve):
     by_one, by_two = (
         json.loads(soak("--seeds", "3", "--hours", "0.15", "--json", "--jobs", jobs)) for jobs in ("1", "2")
@@ -63,6 +64,7 @@ def test_for_people():
     assert "digest" in text
 
 
+@pytest.mark.long
 def test_a_failure_is_told_with_its_shortest_form_and_a_way_to_see_it_again(tmp_path):
     firmware = tmp_path / "firmware"
     shutil.copytree(FIRMWARE, firmware)

@@ -65,6 +65,7 @@ def test_the_same_life_is_the_same_trace():
     assert first.digest == second.digest
 
 
+@pytest.mark.long
 def test_an_alarm_forgotten_in_a_reset_is_found_and_shrunk(planted):
     """A firmware that doesn't take up undelivered messages after a reset loses one only when nothing could take it
     before: three things must come together, and the rest goes."""

@@ -175,6 +175,7 @@ def in_a_batch(folder: Path, kind: str, number: int, relay: Relay) -> dict[str, 
     return records[-1]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
 def test_three_kinds_of_board_from_start_to_receipt(reached_by_sms, tmp_path):
     """One of them interrupted in every step, one an ESP32-S3 with a drill by SMS, one a batch."""

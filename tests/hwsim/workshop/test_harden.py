@@ -81,6 +81,7 @@ def there(keys, chip):
     return words
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("board", "chip"), [("reference", "esp32"), ("walter", "esp32s3")])
 def test_everything_is_burnt_on_a_virtual_chip(tmp_path, keys, board, chip):
     file = tmp_path / "efuses"

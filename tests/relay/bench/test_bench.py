@@ -19,6 +19,7 @@ from relay.verify.keys import KEY_OCTETS
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(170)
 def test_a_short_run_end_to_end(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
