@@ -55,6 +55,7 @@ def test_a_bracelet_reset_between_press_and_receipt_resumes(scene: Scene) -> Non
     assert scene.wait_documents(1)[0]["counter"] == alert
 
 
+@pytest.mark.long
 def test_a_relay_killed_again_and_again_loses_and_repeats_nothing(scene: Scene) -> None:
     stack = scene.stack
     first = scene.press()

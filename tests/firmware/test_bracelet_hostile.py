@@ -281,6 +281,7 @@ app.main()
 """
 
 
+@pytest.mark.long
 def test_resets_without_an_answer_use_up_no_counters_and_leave_them_for_presses(make_bench, world, tmp_path):
     bench = make_bench(firmware=own_firmware(tmp_path, FEW))
     bench.answers = False
@@ -302,6 +303,7 @@ def test_resets_without_an_answer_use_up_no_counters_and_leave_them_for_presses(
     assert update.detail["counter"] > alerts[1]
 
 
+@pytest.mark.long
 def test_power_cut_at_every_flash_operation_of_provisioning(world, tmp_path):
     from hwsim.rig import Rig
 

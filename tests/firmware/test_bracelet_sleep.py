@@ -36,6 +36,7 @@ def test_at_peace_it_wakes_for_heartbeats_only(asleep, world):
     assert awake_us < 0.06 * 6 * HOUR * 1e6 + 300e6
 
 
+@pytest.mark.long
 def test_sleeping_uses_up_no_counters_and_hardly_any_flash(asleep, world):
     world.run(HOUR)
     erased = sum(asleep.bracelet.flash.erases.values())

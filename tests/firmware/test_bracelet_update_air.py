@@ -104,6 +104,7 @@ def awake_s(world, since_us):
     return found
 
 
+@pytest.mark.long
 def test_an_alarm_that_goes_on_sleeps_as_if_no_bundle_waited(make_bench, release, world):
     bench = keyed(make_bench)
     bench.update(release(2))
@@ -118,6 +119,7 @@ def test_an_alarm_that_goes_on_sleeps_as_if_no_bundle_waited(make_bench, release
     firmware(world, "kept", within=3600)
 
 
+@pytest.mark.long
 def test_without_a_network_nothing_stays_awake_for_a_bundle(make_bench, release, world):
     bench = keyed(make_bench)
     bench.update(release(2))
@@ -131,6 +133,7 @@ def test_without_a_network_nothing_stays_awake_for_a_bundle(make_bench, release,
     firmware(world, "kept", within=3600)
 
 
+@pytest.mark.long
 def test_pieces_that_never_come_are_given_up_for_good(make_bench, world, release):
     bench = keyed(make_bench)
     bench.update(release(2))
@@ -203,6 +206,7 @@ def test_the_same_bundle_ordered_again_goes_on_where_it_was(make_bench, world, r
     assert pieces_asked(world) <= -(-len(octets) // 448) + 3
 
 
+@pytest.mark.long
 def test_an_order_in_safe_mode_is_carried_out_after_it(make_bench, world, release):
     bench = keyed(make_bench)
     for _ in range(4):

@@ -34,6 +34,7 @@ def a_bad_evening(seed, folder):
             bench.close()
 
 
+@pytest.mark.long
 def test_ten_times_the_same(tmp_path):
     folders = [tmp_path / str(number) for number in range(10)]
     for folder in folders:

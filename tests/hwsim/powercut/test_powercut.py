@@ -103,6 +103,7 @@ def test_a_journal_that_takes_a_counter_twice_is_found(broken):
     assert again["failures"] == failure["failures"]
 
 
+@pytest.mark.long
 def test_a_journal_that_keeps_what_was_before_is_found(broken):
     kept = "        self._next = 1 - self._next\n"
     folder = broken("journal.py", (kept + "        self._erase(self._next)\n", kept))

@@ -12,7 +12,11 @@ def scenario(name):
     return file.load(file.find(name))
 
 
-@pytest.mark.parametrize("name", file.names())
+# Every fourth with each test command, the others with the long ones.
+NAMES = [pytest.param(name, marks=[pytest.mark.long] if place % 4 else []) for place, name in enumerate(file.names())]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_everything_holds(name):
     played = play(scenario(name))
     failed = [verdict for verdict in judge(played) if not verdict.held]

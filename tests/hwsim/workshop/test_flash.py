@@ -322,6 +322,7 @@ with open('/full', 'wb') as file:
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
 def test_no_sim_a_full_file_system_and_an_unplugged_cable(relay, tmp_path):
     kind = KINDS[0]  # whose firmware is in files

@@ -12,6 +12,7 @@ from hwsim.workshop.rehearse import SimBoard, flash
 pytestmark = pytest.mark.xdist_group("cable")  # with others it begins early: it mostly waits
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # whole lives in real time, on a machine that has much else to do
 def test_a_relay_that_ends_before_the_drill(tmp_path):
     """No receipt, so no bracelet; when the relay runs again, the same command goes on with the drill. And an acceptance
