@@ -3,6 +3,8 @@ others meanwhile."""
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from hwsim.rig import Rig
 from hwsim.world import Track, World
 
