@@ -33,6 +33,8 @@ _opened = 0
 
 def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
     # Blocks the caller, as on the chip.
+    if not isinstance(host, str):  # mp_obj_str_get_str in ports/esp32/modsocket.c
+        raise TypeError("can't convert object to str implicitly")
     address = _hw.call("net", "resolve", host)
     return [(AF_INET, type or SOCK_STREAM, proto, "", (address, port))]
 

@@ -282,6 +282,20 @@ def test_names_can_be_resolved_without_blocking(world, firmware, echo, server):
     world.expect("firmware", "unknown", within=1, code=3)
 
 
+def test_a_host_that_is_no_text_is_refused_as_on_the_chip(world, firmware):
+    main = firmware(
+        """
+        import socket
+        try:
+            socket.getaddrinfo(None, 53)
+        except TypeError:
+            print("@refused")
+        """
+    )
+    world.bracelet(firmware=main).boot()
+    world.expect("firmware", "refused", within=1)
+
+
 def test_real_servers_are_for_real_time(world):
     with pytest.raises(RuntimeError, match="virtual time"):
         world.net.route(HOST, PORT, "127.0.0.1", 1)

@@ -16,9 +16,11 @@ SIZE_MAX = 512
 
 
 async def resolve(host, server, random_byte):
-    """The address as text. OSError when there is none or nobody answers."""
+    """The address as text. `server`: an address, or None. OSError when there is none or nobody answers."""
     if dns.is_address(host):
         return host
+    if not server:  # the link has just gone
+        raise OSError(-2)  # EAI_NONAME
     where = socket.getaddrinfo(server, 53)[0][-1]  # of an address: no question is asked
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:

@@ -59,6 +59,13 @@ def test_a_bad_evening_on_another_board(board):
     assert (outcome.raised, outcome.delivered) == (1, 1)
 
 
+def test_a_link_that_goes_as_the_broker_is_looked_for():
+    """Seed 88: nobody could be asked for the broker's address, and the connection's task ended by that."""
+    steps = life((1645.467, "data_down", {}), (1645.967, "press", {"for_s": 3.3}), calm_at=1705.967).steps
+    outcome = play(Life(88, steps, ((0.0, 30.6738683, 95.618223, 1459),), True, 1705.967, "lilygo-t-pcie", True))
+    assert outcome.failures == []
+
+
 def test_the_same_life_is_the_same_trace():
     first, second = play(BAD_EVENING, keep_trace=True), play(BAD_EVENING, keep_trace=True)
     assert first.trace == second.trace
