@@ -57,8 +57,8 @@ class Wearer:
         self._doubt = False
 
     def holding(self):
-        """Is the button down, and not yet for so long that it has been answered?"""
-        return self.button.down() and not self.gestures.ripe
+        """Is the button down, or was it until just now, and not yet for so long that it has been answered?"""
+        return (self.button.down() or self._starts.risks.held > 0) and not self.gestures.ripe
 
     def clock_changed(self):
         """The time is better known than before."""

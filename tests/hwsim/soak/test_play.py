@@ -66,6 +66,13 @@ def test_a_link_that_goes_as_the_broker_is_looked_for():
     assert outcome.failures == []
 
 
+def test_a_part_that_is_begun_as_the_button_is_let_go():
+    """Seed 188: the chip hung before the release was taken for one, and the press counted as held."""
+    steps = life((30, "modem_blocks", {"step": 0, "starts": 0}), (71.878, "press", {"for_s": 3.3})).steps
+    outcome = play(Life(188, steps, ((0.0, 18.5804036, 122.6874867, 1577),), True, 131.878, "lilygo-t-sim7000g"))
+    assert outcome.failures == []
+
+
 def test_the_same_life_is_the_same_trace():
     first, second = play(BAD_EVENING, keep_trace=True), play(BAD_EVENING, keep_trace=True)
     assert first.trace == second.trace
