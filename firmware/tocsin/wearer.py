@@ -10,7 +10,7 @@ from tocsin import aio, alarm, checkin, envelope, gesture, log, parts, strap
 from tocsin.drivers.button import Button
 
 BOOT_MS = 300  # at least, from a press that ends deep sleep to this firmware's start
-FIRST_MS = 500  # a button that is down by then was down before
+FIRST_MS = 500  # a button that was down at the start, and is by then, was down before
 CHECK_IN, CHECK_OUT, DRILL, REMOVE = 2, 3, gesture.DRILL_TAPS, 5  # taps after a half hold
 
 
@@ -33,6 +33,7 @@ class Wearer:
         woken = machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() == machine.PIN_WAKE
         self._early = BOOT_MS if woken else 0  # a press that woke it began so long before this start
         self.button = Button(board["button"], self._on_edge, self._on_button_time, on_alive)
+        self._was_down = self.button.down()
         self.contact = parts.Absent()
         if "strap" in board:
             state.strap = strap.Strap(state.worn)
@@ -86,15 +87,16 @@ class Wearer:
 
     def _on_edge(self, down):
         now = self._clock.ms()
+        first = down and self._was_down and now <= FIRST_MS
         if down:
             log.event("pressed")
-            if now > FIRST_MS:
+            if not first:
                 self._early = 0
             elif self._doubt:
                 self._early = self.gestures.hold_ms
             elif self._held:
                 self._early = max(self._early, BOOT_MS + self.gestures.hold_ms * self._held // (gesture.TICKS + 1))
-        self._remember(1 + self._held if down and now <= FIRST_MS else int(down))
+        self._remember(1 + self._held if first else int(down))
         self._on_gestures(self.gestures.edge(down, now - self._early if down else now))
 
     def _remember(self, held):

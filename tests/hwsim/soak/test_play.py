@@ -73,6 +73,13 @@ def test_a_part_that_is_begun_as_the_button_is_let_go():
     assert outcome.failures == []
 
 
+def test_a_hold_that_begins_just_after_a_tap_woke_it_counts_from_its_own_start():
+    """Seed 275: it was taken for the press that woke the bracelet, and raised a third of a second early."""
+    steps = life((120, "call_back", {})).steps
+    outcome = play(Life(275, steps, ((0.0, 68.52861, 146.1905518, 579),), True, 180.0, "makerfabs-s3-sim7670g"))
+    assert outcome.failures == []
+
+
 def test_the_same_life_is_the_same_trace():
     first, second = play(BAD_EVENING, keep_trace=True), play(BAD_EVENING, keep_trace=True)
     assert first.trace == second.trace
