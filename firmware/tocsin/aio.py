@@ -12,8 +12,6 @@ FEED_MS = 5000  # an eighth of the watchdog's patience
 SILENT_MS = 20000  # a vital task silent for so long is taken for stuck
 RESTART_MS = 1000
 RESTART_MAX_MS = 60000
-
-
 _FOREVER_MS = 1 << 28  # three days: what sleeps may not be due later than half of the clock's round
 
 

@@ -270,8 +270,8 @@ def _promptness(evidence: Evidence, check: Check) -> None:
 
 
 def sms_ways(evidence: Evidence) -> dict[int, str]:
-    """What became of each Alert for which an SMS could have left for half a minute from the alarm on: "receipt", which
-    came before that was over, "sms" or "late". What could have is the modem's to say, whatever the bracelet takes it
+    """Sort the Alerts for which an SMS could have left for half a minute from the alarm on: "receipt", which came
+    before that was over, "sms" or "late". What could have is the modem's to say, whatever the bracelet takes it
     for: off, starting and asleep count as a way. With others waiting it may have to wait for its turn."""
     facts, found = evidence.facts, {}
     for counter, at in facts.raised.items():
@@ -309,7 +309,7 @@ def _wrist(evidence: Evidence, check: Check) -> None:
 
 
 def _felt_since(facts: Facts, pulse: Pulse) -> int:
-    """How long ago may have happened what a pulse tells of: a motor that was left out tells the last of it later."""
+    """Since when may a pulse tell of something? A motor that was left out tells the last of it later."""
     late = any(at <= pulse.start <= at + FELT_US for at in facts.felt_again)
     return 0 if late else pulse.start - FELT_US
 

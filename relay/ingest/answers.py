@@ -136,7 +136,7 @@ def numbers(lines: Sequence[str]) -> list[int]:
 
 
 def text_mode_sender(line: str) -> str | None:
-    """Who sent what follows a +CMT in text mode: its first field is a number in quotes. None in PDU mode, whose first
+    """The sender of what follows a +CMT in text mode: the number in its first field. None in PDU mode, whose first
     field is a name or nothing, and which has one more (27.005, 3.4.1)."""
     found = _TEXT_MODE.match(line)
     return found[1] if found else None

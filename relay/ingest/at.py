@@ -189,7 +189,7 @@ class Engine:
         self._output += command.line.encode("ascii") + b"\r"
 
     def _is_information(self, line: str) -> bool:
-        """Whether it begins an information line of the answer: even one that is too long may announce a PDU."""
+        """Tell whether it begins an information line of the answer: even one that is too long may announce a PDU."""
         prefix = self._command.prefix if self._command is not None else None
         return prefix is not None and line.startswith(prefix)
 

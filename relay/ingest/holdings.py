@@ -84,7 +84,7 @@ class Holdings:
         self._reads.remove(read)
 
     def is_without_text(self, read: Read) -> bool:
-        """Whether the last listing had this message, but not its text."""
+        """Tell whether the last listing had this message, but not its text."""
         return (read.memory, read.place) in self._without_text
 
     @property

@@ -192,27 +192,27 @@ class Upkeep:
         return self._ill(UNREADABLE, f"{memory}: {error}", now)
 
     def illegible(self, where: str, now: float) -> list[Report]:
-        """A message that it lists can't be read."""
+        """Tell of a message that the modem lists and does not let read."""
         return self._ill(ILLEGIBLE, where, now)
 
     def legible(self) -> list[Report]:
-        """Each message that it lists can be read."""
+        """End that: each message that the modem lists can be read."""
         return self.ills.end(ILLEGIBLE)
 
     def deleted(self) -> list[Report]:
-        """It deleted a message."""
+        """Count on it again: the modem deleted a message."""
         self._undeleted = 0
         return self.ills.end(UNDELETABLE)
 
     def undeleted(self, error: str, now: float) -> list[Report]:
-        """It refused to delete a message."""
+        """Tell of a modem that refuses to delete, once it has done so several times."""
         self._undeleted += 1
         if self._undeleted < _DELETIONS:
             return [Trouble("deleting a message failed", error)]
         return self._ill(UNDELETABLE, error, now)
 
     def unannounced(self, error: str, now: float) -> list[Report]:
-        """It refuses to tell of new messages."""
+        """Tell of a modem that refuses to tell of new messages."""
         return self._ill(UNANNOUNCED, error, now)
 
     # ---- inside ----

@@ -40,3 +40,13 @@ def release(tmp_path):
     from tests.firmware.updates import releases
 
     return releases(tmp_path)
+
+
+def fill_with_advertising(modem, world):
+    """The modem's memory for messages, to the last place."""
+    from hwsim.world.pdu import Sms, encode_deliver
+    from hwsim.world.sms import CENTRE_NUMBER
+
+    octets = encode_deliver(Sms("+10000000077", modem.number, b"buy"), world.unix_time, CENTRE_NUMBER)
+    while modem.messages.put(octets):
+        pass

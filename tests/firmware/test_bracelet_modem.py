@@ -8,6 +8,7 @@ import pytest
 
 from hwsim.rig import APN
 from hwsim.world import Track
+from tests.firmware.conftest import fill_with_advertising
 
 BOARDS = [
     "reference", "devkit", "lilygo-t-sim7000g", "lilygo-t-sim7600", "lilygo-t-a7670", "lilygo-t-sim7670g-s3", "walter",
@@ -197,14 +198,9 @@ def test_a_modem_that_holds_cts_off_blocks_nothing(make_bench, world):
 
 
 def test_a_memory_full_of_advertising_is_emptied(alone, world):
-    from hwsim.world.pdu import Sms, encode_deliver
-    from hwsim.world.sms import CENTRE_NUMBER
-
     bench = alone()
     modem = bench.bracelet.modem
-    octets = encode_deliver(Sms("+10000000077", modem.number, b"buy"), world.unix_time, CENTRE_NUMBER)
-    while modem.messages.put(octets):
-        pass
+    fill_with_advertising(modem, world)
     bench.boot(settle=30)
     assert modem.storage == {}
     bench.press()

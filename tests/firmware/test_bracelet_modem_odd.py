@@ -9,6 +9,7 @@ from hwsim.world import modem_at
 from hwsim.world.modem_network import Registration
 from hwsim.world.pdu import Sms, encode_deliver
 from hwsim.world.sms import CENTRE_NUMBER
+from tests.firmware.conftest import fill_with_advertising
 from tests.firmware.test_bracelet_modem import alone, out_within, told
 
 __all__ = ["alone"]
@@ -179,8 +180,6 @@ def test_one_that_only_says_that_it_has_deleted_them(make_bench, world, monkeypa
 def test_more_messages_than_one_listing_holds(alone, world):
     bench = alone()
     modem = bench.bracelet.modem
-    octets = encode_deliver(Sms("+10000000077", modem.number, b"buy"), world.unix_time, CENTRE_NUMBER)
-    while modem.messages.put(octets):
-        pass
+    fill_with_advertising(modem, world)
     bench.boot(settle=15)
     assert modem.storage == {}

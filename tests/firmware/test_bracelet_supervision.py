@@ -35,6 +35,44 @@ asyncio.run(main())
 """
 
 
+EVENT = """
+import asyncio, time
+from tocsin import aio
+
+event = aio.Event()
+
+async def timed(ms):
+    began = time.ticks_ms()
+    was_set = await event.wait(ms)
+    return int(was_set), time.ticks_diff(time.ticks_ms(), began)
+
+async def cancelled():
+    try:
+        await event.wait()
+        print("@cancelled no=1")
+    except asyncio.CancelledError:
+        print("@cancelled yes=1")
+        raise
+
+async def main():
+    print("@late set=%d after=%d" % await timed(700))
+    waiting = asyncio.create_task(timed(5000))
+    await asyncio.sleep_ms(200)
+    event.set()
+    print("@soon set=%d after=%d" % await waiting)
+    print("@there set=%d after=%d" % await timed(0))
+    event.clear()
+    waiting = asyncio.create_task(cancelled())
+    await asyncio.sleep_ms(10)
+    waiting.cancel()
+    event.set()  # before the cancelled one has run: it must not be taken back
+    await asyncio.sleep_ms(10)
+    print("@over done=%d" % waiting.done())
+
+asyncio.run(main())
+"""
+
+
 def own_firmware(folder, main):
     os.symlink(FIRMWARE / "tocsin", folder / "tocsin")
     start = (FIRMWARE / "main.py").read_text().partition("import slots")[0]  # how it treats the heap
@@ -52,6 +90,17 @@ def test_a_stuck_vital_task_resets_the_chip_a_failing_one_is_restarted(world, tm
         "bracelet", "boot", within=20, cause=lambda cause: "watchdog" in cause.lower() or "wdt" in cause.lower()
     )
     assert "private" not in "\n".join(bracelet.console)
+
+
+def test_an_event_ends_a_wait_at_once_or_the_time_does_and_a_cancelled_one_stays_so(world, tmp_path):
+    world.bracelet(firmware=own_firmware(tmp_path, EVENT)).boot()
+    late = world.expect("firmware", "late", within=3, set=0)
+    soon = world.expect("firmware", "soon", within=3, set=1)
+    assert 700 <= int(late.detail["after"]) < 720
+    assert 200 <= int(soon.detail["after"]) < 220
+    world.expect("firmware", "there", within=1, set=1)
+    world.expect("firmware", "cancelled", within=1, yes=1)
+    world.expect("firmware", "over", within=1, done=1)
 
 
 def test_a_loop_that_never_yields_is_ended_by_the_watchdog(world, tmp_path):

@@ -57,15 +57,20 @@ def test_while_the_network_is_not_yet_known_mqtt_gets_its_15_s():
     assert sent(d.poll(3000)) == [("sms", 5)]
 
 
+def refused_at(d, *times):
+    """A message that is tried at each of these times, and refused."""
+    d.add(message(5), 0)
+    for now in times:
+        assert sent(d.poll(now)) == [("sms", 5)]
+        d.texted(5, False, now)
+
+
 def test_a_refused_sms_is_tried_at_once_when_its_path_comes_back():
     """The modem has started anew, say: the pause was for one that refuses."""
     d = delivery()
     d.net(False, 0)
     d.sms(True, 0)
-    d.add(message(5), 0)
-    for now in (0, 60_000, 180_000):
-        assert sent(d.poll(now)) == [("sms", 5)]
-        d.texted(5, False, now)
+    refused_at(d, 0, 60_000, 180_000)
     d.sms(False, 181_000)
     d.sms(True, 182_000)
     assert sent(d.poll(182_000)) == [("sms", 5)]
@@ -94,10 +99,7 @@ def test_refusals_count_for_no_receipt_that_is_waited_for():
     d = delivery()
     d.net(False, 0)
     d.sms(True, 0)
-    d.add(message(5), 0)
-    for now in (0, 10_000, 30_000):
-        assert sent(d.poll(now)) == [("sms", 5)]
-        d.texted(5, False, now)
+    refused_at(d, 0, 10_000, 30_000)
     assert sent(d.poll(50_000)) == [("sms", 5)]
     d.texted(5, True, 50_000)
     assert d.deadline() == 110_000

@@ -60,7 +60,7 @@ class Power:
             self.leaving()
 
     def leaving(self):
-        """It switches off, told to or not."""
+        """Note that the modem begins to switch off, told to or not."""
         self._off_at = self._clock.ms()
 
     @property
