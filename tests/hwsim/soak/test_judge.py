@@ -190,6 +190,12 @@ def test_one_thing_wrong_breaks_its_rule(name):
             fact(receipts={7: 134 * S}, links={}, sms_path=[Span(0)])(e), texted={7: 132 * S}
         ),
         "the watchdog after a hang": lambda e: replace(fact(watchdogs=[5 * S], stuck=[4 * S])(e), hangs=1),
+        "down as it hung, for nobody knows how long": lambda e: replace(
+            fact(
+                holds=[Span(89 * S, 90 * S)], stuck=[90 * S - 500_000], watchdogs=[101 * S],
+                armed=[Span(1 * S, 90 * S - 500_000), Span(102 * S)], links={},
+            )(e), hangs=1,
+        ),
         "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
         "no SMS without a network": fact(receipts={7: 140 * S}, links={"sms": [Span(10 * S, 110 * S)]}),
         "no SMS from a bracelet that was reset": fact(
