@@ -279,6 +279,17 @@ def test_facts_are_read_from_the_trace():
     assert read.pulses == [Pulse(7 * S - 700_000, 7 * S, 700, 100)]
 
 
+def test_a_start_that_died_as_a_part_was_started_is_one_whatever_ended_it():
+    """The bracelet can't tell a reset in that moment from a driver that took the supply."""
+    trace = [
+        TraceEvent(1 * S, "firmware", "armed", {}),
+        TraceEvent(2 * S, "bracelet", "reset", {"by": "pin"}),
+        TraceEvent(3 * S, "firmware", "boot", {"cause": "power_on", "killed_by": "modem"}),
+    ]
+    assert facts.read(trace).hung_or_died == [2 * S]
+    assert facts.read([*trace[:2], replace(trace[2], detail={"cause": "power_on"})]).hung_or_died == []
+
+
 def test_a_release_too_short_to_be_seen_is_none():
     def held(gap_ms):
         again = TraceEvent(4 * S + gap_ms * 1000, "button", "pressed", {})
