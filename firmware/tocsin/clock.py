@@ -47,8 +47,8 @@ class Clock:
         return self._base + (self.ms() + self._phase) // 1000 if self.quality else 0
 
     def offer(self, seconds, quality, ms=0):
-        """A source says it is `seconds` and `ms` now. Returns True when this changed how well the time is known, or by seconds
-        what it is."""
+        """A source says it is `seconds` and `ms` now. Returns True when this changed how well the time is known, or by
+        seconds what it is."""
         if not EARLIEST <= seconds < LATEST:
             return False
         now = self.ms()

@@ -112,7 +112,7 @@ def test_it_runs_from_the_moment_it_was_told_and_is_never_ahead():
 def test_a_start_loses_no_part_of_a_second():
     """machine_rtc.c of the ESP32 port: the last item of datetime() is microseconds."""
     rtc = Rtc(2026)
-    rtc.value = rtc.value[:7] + (700_999,)
+    rtc.value = (*rtc.value[:7], 700_999)
     c, ticks = clock(rtc)
     assert c.start(0)
     assert rtc.value[7] == 700_000
