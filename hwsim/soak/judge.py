@@ -219,8 +219,11 @@ def _presses(evidence: Evidence, check: Check) -> None:
             start = max(hold.start, armed.start)
             until = start + SURE_US
             if hold.covers(start, until) and armed.covers(start, until + SOON_US):
-                # a press that woke it counts from before it was armed
-                answered = any(hold.start + RIPE_US <= at <= until + SOON_US for at in answers)
+                # a press that woke it counts from before it was armed, and one that a start did not outlive at once
+                answered = any(
+                    start <= at <= until + SOON_US and (at >= hold.start + RIPE_US or _carried(facts, at))
+                    for at in answers
+                )
                 check("a hold raises", answered, lambda: "held, and nothing was sealed", start)
     for counter, at in facts.raised.items():
         by = facts.by[counter]
