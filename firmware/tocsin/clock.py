@@ -67,14 +67,15 @@ class Clock:
         return changed
 
     def start(self, saved):
-        """At boot: the real-time clock if it kept running through the reset, else the time saved on flash."""
+        """At boot: the real-time clock if it kept running through the reset, else the time saved on flash. What was
+        saved may be ahead of it: a wrong source was believed for a while."""
         seconds = us = 0
         if self._rtc is not None:
             year, month, day, _, hour, minute, second, us = self._rtc.datetime()
             seconds = _seconds(year, month, day, hour, minute, second)
-        if seconds < saved:
+        if seconds < EARLIEST:  # it lost its supply
             return self.offer(saved, SAVED)
-        return self.offer(seconds, SAVED, us // 1000)  # else each sleep would cost it half a second
+        return self.offer(seconds, SAVED, us // 1000)  # without the ms each sleep would cost it half a second
 
     def _set_rtc(self, seconds, ms):
         if self._rtc is not None:

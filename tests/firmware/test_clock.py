@@ -121,10 +121,13 @@ def test_a_start_loses_no_part_of_a_second():
     assert c.time() == T + 1
 
 
-def test_start_prefers_the_later_of_rtc_and_flash():
+def test_start_prefers_the_rtc_while_it_has_its_supply():
     c, _ = clock(Rtc(2026))
     assert c.start(T - 1000)
     assert (c.time(), c.quality) == (T, SAVED)
+    c, _ = clock(Rtc(2026))
+    assert c.start(T + 1900)  # saved while a wrong source was believed
+    assert c.time() == T
     c, _ = clock(Rtc())
     assert c.start(T)
     assert c.time() == T
