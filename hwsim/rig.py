@@ -25,6 +25,7 @@ from hwsim.world.pdu import Sms
 from relay import bundles, pki, store
 from relay.downlink import Asked, Desk, Downlink, Outbound
 from relay.pipeline import Inbound, Item, Pipeline, Status
+from relay.receipt import topic as receipt_topic
 from relay.registry import Registry
 from relay.store import commands
 from relay.verify import parse
@@ -134,7 +135,7 @@ class Rig:
         )  # fmt: skip
         self.kid: str = self.offer["kid"]
         # The relay drew the key id, and the relay is real: the one thing here that no seed rules.
-        self.broker.names = {f"{self.kid[:2]}/{self.kid}": "kid", self.kid: "kid"}
+        self.broker.names = {f"{self.kid[0]}/{self.kid}": "kid", self.kid: "kid"}
         if not sends_time:
             self.offer["time"] = 0
 
@@ -310,8 +311,8 @@ class Rig:
             return
         if inbound.path == "sms":
             self.phone.send(sender, item.receipt)
-        else:
-            self.broker.publish(f"b/{item.kid[:2]}/{item.kid}/ack" if item.kid else "", item.receipt)
+        elif item.kid is not None:
+            self.broker.publish(receipt_topic(item.kid), item.receipt)
 
     # -- what came of it
 

@@ -17,4 +17,4 @@ def make(kid: bytes, down: ChainState, alarm_counter: int) -> tuple[bytes, Chain
 
 def topic(kid: str) -> str:
     """Where a bracelet listens for its receipts. `kid` is 8 hexadecimal digits."""
-    return f"b/{kid[:2]}/{kid}/ack"
+    return f"b/{kid[0]}/{kid}/ack"

@@ -469,6 +469,6 @@ def parse_topic(topic: str) -> tuple[str, str]:
     """(kind, kid) of `b/<shard>/<kid>/<kind>`. The broker's rules bind a bracelet to its topic; a shard that isn't its
     own is no topic of its."""
     parts = topic.split("/")
-    if len(parts) != 4 or parts[2][:2] != parts[1]:
+    if len(parts) != 4 or parts[2][:1] != parts[1]:
         return "alarm", ""
     return parts[3], parts[2]

@@ -25,7 +25,7 @@ class Identity:
 
     @property
     def topic(self):
-        return "b/%s/%s/" % (self.name[:2], self.name)
+        return "b/%s/%s/" % (self.name[0], self.name)
 
 
 def load():

@@ -67,7 +67,7 @@ class Fleet:
                 else:
                     kind, message = HEARTBEAT, sealer.heartbeat(self._heartbeat(self._answered[at]))
                 kid = sealer.kid.hex().encode()
-                topic = b"b/%b/%b/%b" % (kid[:2], kid, kind)
+                topic = b"b/%b/%b/%b" % (kid[:1], kid, kind)
                 out.write(_RECORD.pack(len(topic), len(message)) + topic + message)
                 octets += len(message)
         return Sent(messages, alarms, octets / messages)

@@ -79,7 +79,7 @@ PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
 
 def bracelet_user(kid: str, password: str) -> MqttUser:
     """A bracelet reaches its own three topics and no one else's; and reads the programs that are there for all."""
-    base = f"b/{kid[:2]}/{kid}"
+    base = f"b/{kid[0]}/{kid}"
     return MqttUser(kid, password, publish=(f"{base}/alarm", f"{base}/hb"), subscribe=(f"{base}/ack", PROGRAMS))
 
 

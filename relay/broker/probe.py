@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from relay.broker import BrokerError
 
 # A bracelet that can't exist: its kid has nine digits.
-NOBODY = "b/00/000000000"
+NOBODY = "b/0/000000000"
 QUIET = 0.5  # seconds without an answer that count as none
 
 

@@ -20,7 +20,7 @@ from relay.ingest.mqtt import Endpoint, client_tls
 
 from .conftest import ANNA, BORIS, PASSWORDS, Client, Connect, everyone
 
-ALARM = f"b/0a/{ANNA}/alarm"
+ALARM = f"b/0/{ANNA}/alarm"
 REFUSED = {4, 5, 0x86, 0x87}  # bad user name or password, not authorised; paho shows MQTT 5's numbers for them
 
 
@@ -29,17 +29,17 @@ def test_an_alarm_reaches_the_relay_and_the_receipt_its_bracelet(broker: Broker,
     relay.subscribe("b/+/+/alarm")
     relay.subscribe("b/+/+/hb")
     anna = connect(broker, ANNA)
-    anna.subscribe(f"b/0a/{ANNA}/ack")
+    anna.subscribe(f"b/0/{ANNA}/ack")
     boris = connect(broker, BORIS)
-    boris.subscribe(f"b/0a/{BORIS}/ack")
+    boris.subscribe(f"b/0/{BORIS}/ack")
 
     anna.publish(ALARM, b"alarm")
     alarm = relay.receive()
     assert (alarm.topic, alarm.payload, alarm.qos, alarm.retain) == (ALARM, b"alarm", 1, False)
     relay.ack(alarm)
-    anna.publish(f"b/0a/{ANNA}/hb", b"heartbeat")
+    anna.publish(f"b/0/{ANNA}/hb", b"heartbeat")
     assert relay.receive().payload == b"heartbeat"
-    relay.publish(f"b/0a/{ANNA}/ack", b"receipt")
+    relay.publish(f"b/0/{ANNA}/ack", b"receipt")
     assert anna.receive().payload == b"receipt"
     assert boris.received.empty()
 
@@ -106,8 +106,8 @@ def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect:
     ("user", "topic"),
     [
         (BORIS, ALARM),
-        (BORIS, f"b/0a/{ANNA}/hb"),
-        (BORIS, f"b/0a/{BORIS}/ack"),
+        (BORIS, f"b/0/{ANNA}/hb"),
+        (BORIS, f"b/0/{BORIS}/ack"),
         (BORIS, f"r/{ANNA}/alarm"),
         (BORIS, "fw/0123456789abcdef/0"),
         ("subscriber", ALARM),
@@ -119,7 +119,7 @@ def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect:
 def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
     readers = [connect(broker, "relay", client_id="reader"), connect(broker, "subscriber", client_id="partner")]
     readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
-    mine = [[f"b/0a/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
+    mine = [[f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
     for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], ["r/#"], *mine), strict=True):
         for each in filters:
             reader.subscribe(each)
@@ -133,19 +133,19 @@ def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: s
     assert all(reader.received.empty() for reader in readers)
 
 
-FORBIDDEN = [f"b/0a/{ANNA}/ack", ALARM, "b/+/+/ack", "b/#", "r/#", f"r/{ANNA}/alarm", "#", "+/+/+/+"]
+FORBIDDEN = [f"b/0/{ANNA}/ack", ALARM, "b/+/+/ack", "b/#", "r/#", f"r/{ANNA}/alarm", "#", "+/+/+/+"]
 
 
 @pytest.mark.parametrize("topic", FORBIDDEN)
 def test_a_bracelet_reads_nothing_but_its_receipts(broker: Broker, connect: Connect, topic: str) -> None:
     boris = connect(broker, BORIS, clean=False)
     boris.subscribe(topic)
-    boris.subscribe(f"b/0a/{BORIS}/ack")
+    boris.subscribe(f"b/0/{BORIS}/ack")
     relay = connect(broker, "relay")
-    relay.publish(f"b/0a/{ANNA}/ack", b"not his")
+    relay.publish(f"b/0/{ANNA}/ack", b"not his")
     relay.publish(f"r/{ANNA}/alarm", b"not his")
     connect(broker, ANNA).publish(ALARM, b"not his")
-    relay.publish(f"b/0a/{BORIS}/ack", b"his")
+    relay.publish(f"b/0/{BORIS}/ack", b"his")
     assert boris.receive().payload == b"his"
     with pytest.raises(queue.Empty):
         boris.receive(0.2)
@@ -179,10 +179,10 @@ def test_added_users_come_in_and_removed_ones_go_while_others_stay(broker: Broke
     broker.reload([user for user in everyone() if user.name != BORIS] + [bracelet_user("0a000003", password)])
     newcomer = connect(broker, "0a000003", password=password)
     assert newcomer.code == 0
-    newcomer.publish("b/0a/0a000003/alarm", b"newcomer")
+    newcomer.publish("b/0/0a000003/alarm", b"newcomer")
     assert relay.receive().payload == b"newcomer", "the relay's connection did not survive the reload"
     assert connect(broker, BORIS, client_id="again").code in REFUSED
-    boris.paho.publish(f"b/0a/{BORIS}/alarm", b"revoked", qos=1)
+    boris.paho.publish(f"b/0/{BORIS}/alarm", b"revoked", qos=1)
     with pytest.raises(queue.Empty):
         relay.receive(0.5)
 

@@ -13,7 +13,7 @@ from relay.broker.nats import NatsBroker
 
 from .conftest import ANNA, Connect
 
-ALARM = f"b/0a/{ANNA}/alarm"
+ALARM = f"b/0/{ANNA}/alarm"
 
 
 def test_what_comes_while_the_relay_is_away_waits_for_it_in_order(broker: Broker, connect: Connect) -> None:

@@ -24,7 +24,7 @@ def publish(scene: Scene, messages: list[bytes]) -> None:
     client.loop_start()
     try:
         for octets in messages:
-            client.publish(f"b/{stack.kid[:2]}/{stack.kid}/alarm", octets, qos=1).wait_for_publish(30)
+            client.publish(f"b/{stack.kid[0]}/{stack.kid}/alarm", octets, qos=1).wait_for_publish(30)
     finally:
         client.disconnect()
         client.loop_stop()

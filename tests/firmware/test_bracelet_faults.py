@@ -100,7 +100,7 @@ def test_both_slots_damaged_is_shown_and_felt(bench, world, content):
 
 def test_forged_replayed_and_foreign_receipts_are_refused_and_the_real_one_is_felt(bench, world):
     bench.boot(settle=20)
-    topic = f"b/{bench.kid[:2]}/{bench.kid}/ack"
+    topic = f"b/{bench.kid[0]}/{bench.kid}/ack"
     bench.press()
     world.expect("firmware", "receipt", within=2)
     first = bench.items[0].receipt

@@ -124,7 +124,7 @@ def play_codecs(dice):
         )
         print(attempt(pdu.deliver, hexadecimal(data)))
         decoder = mqtt_codec.Decoder()
-        packet = mqtt_codec.publish("b/0a/0a1b2c3d/ack", data, 1 + n) + mqtt_codec.puback(n + 1)
+        packet = mqtt_codec.publish("b/0/0a1b2c3d/ack", data, 1 + n) + mqtt_codec.puback(n + 1)
         print(attempt(decoder.feed, packet), attempt(mqtt_codec.Decoder().feed, data))
         print(attempt(dns.answer, dns.query("relay.test", n)[:2] + data, "relay.test", n), dns.query("a.b", n))
         print(clock.datetime(1700000000 + dice(1 << 30)), nmea.days(2000 + dice(60), 1 + dice(12), 1 + dice(28)))

@@ -1,5 +1,7 @@
-"""MQTT 3.1.1 over TLS as a path: QoS 1, persistent session, and never a connection to somebody who isn't the relay's
-broker.
+"""MQTT 3.1.1 over TLS as a path: QoS 1 up, QoS 0 down, and never a connection to somebody who isn't the relay's broker.
+
+The broker keeps nothing for us between two connections: we send again what it has not acknowledged, and the relay sends
+again what we have not answered.
 
 The broker's certificate must come from our own CA, name the host, and be valid now; without knowing the time there is
 no connection at all (until then there is SMS). Everything has a time-out. What stalls the loop on an ESP32, and can't
@@ -25,7 +27,6 @@ PAUSE_MAX_MS = 300000
 PAUSE_URGENT_MS = 30000
 BYE_MS = 300  # for the DISCONNECT to get away
 OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
-AGAIN_MAX = 64
 _UNHURRIED = -1  # a token of which nobody waits for the result: see publish()
 _FETCH = -2  # in place of a token: not a message, but a subscription that only fetch() waits for
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
@@ -45,7 +46,6 @@ class Mqtt:
     ):  # fmt: skip
         self._host, self._port = settings.host, settings.port
         self._user, self._password = settings.user or "", settings.password or ""
-        self._client = identity.name
         self._topic = identity.topic + "ack"
         self._ca = ca
         self._clock = clock
@@ -59,7 +59,6 @@ class Mqtt:
         self._stream = None
         self._packet_id = 0
         self._waiting = {}  # packet id -> (token, ms sent); token None: SUBACK
-        self._again = set()  # tokens published in an earlier connection and not acknowledged there
         self._out = []  # packets to be written
         self._wake = aio.Event()  # the network or the clock changed
         self._written = aio.Event()  # there is something in _out
@@ -95,17 +94,12 @@ class Mqtt:
 
     def publish(self, token, topic, octets):
         """Hand over a message. False when there is no connection; else on_result(token, ...) follows. -1 is the token
-        of what can wait: while the broker answers pings, its PUBACK may be late, and the connection is kept.
-
-        A token >= 0 stands for one message for ever, so it also chooses the packet id: a message that a lost connection
-        left unacknowledged is sent again with the same id and marked as a duplicate (MQTT 3.1.1, 4.4)."""
+        of what can wait: while the broker answers pings, its PUBACK may be late, and the connection is kept."""
         if not self.up:
             return False
-        packet_id = token % 0x8000 + 1
-        if token < 0 or packet_id in self._waiting:
-            packet_id = self._next_id()
+        packet_id = self._next_id()
         self._waiting[packet_id] = (token, self._clock.ms())
-        self._write(codec.publish(topic, octets, packet_id, token in self._again))
+        self._write(codec.publish(topic, octets, packet_id))
         return not self._broken.is_set()
 
     def fetch(self, topic, take):
@@ -117,7 +111,7 @@ class Mqtt:
         self._fetched, self._take_fetched = topic, take
         packet_id = self._next_id()
         self._waiting[packet_id] = (_FETCH, self._clock.ms())
-        self._write(codec.subscribe(topic, packet_id, 0))
+        self._write(codec.subscribe(topic, packet_id))
         return True
 
     def _end_fetch(self):
@@ -128,11 +122,11 @@ class Mqtt:
             self._fetched = None
 
     def _next_id(self):
-        """A free packet id out of the upper half, which no message's own id is in."""
+        """A packet id that is free."""
         while True:
-            self._packet_id = self._packet_id % 0x7FFF + 1
-            if self._packet_id + 0x8000 not in self._waiting:
-                return self._packet_id + 0x8000
+            self._packet_id = self._packet_id % 0xFFFF + 1
+            if self._packet_id not in self._waiting:
+                return self._packet_id
 
     def _write(self, packet):
         if len(self._out) >= OUT_MAX:  # it sends and doesn't read
@@ -195,12 +189,8 @@ class Mqtt:
                 self._on_state(False)
             waiting = self._waiting
             self._waiting = {}
-            if len(self._again) > AGAIN_MAX:
-                self._again = set()
             for token, _ in waiting.values():
                 if token is not None and token != _FETCH:
-                    if token >= 0:
-                        self._again.add(token)
                     self._on_result(token, False)
 
     def _close(self):
@@ -251,7 +241,7 @@ class Mqtt:
             self._socket.setblocking(False)
             self._stream = asyncio.StreamReader(self._socket)
             # The first write does the handshake.
-            self._stream.write(codec.connect(self._client, self._user, self._password, KEEPALIVE_S, self.will()))
+            self._stream.write(codec.connect(self._user, self._user, self._password, KEEPALIVE_S, self.will()))
             await self._stream.drain()
         except OSError as error:
             code = error.args[0] if error.args else 0
@@ -277,8 +267,6 @@ class Mqtt:
             raise OSError(71)  # EPROTO
         if first[2]:
             raise Refused("mqtt", str(first[2]))
-        if not first[1]:  # the broker remembers nothing: nothing is a duplicate
-            self._again = set()
         packet_id = self._next_id()
         self._waiting[packet_id] = (None, self._clock.ms())
         self._write(codec.subscribe(self._topic, packet_id))
@@ -312,7 +300,6 @@ class Mqtt:
                 token = self._waiting.get(packet[1], (None, 0))[0]
                 if token is not None:
                     del self._waiting[packet[1]]
-                    self._again.discard(token)
                     self._on_result(token, True)
             elif kind in (codec.SUBACK, codec.UNSUBACK):
                 token = self._waiting.get(packet[1], (0, 0))[0]

@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""MQTT 3.1.1 (OASIS) control packets to and from octets: the subset of a client with QoS 1.
+"""MQTT 3.1.1 (OASIS) control packets to and from octets: the subset of a client that sends with QoS 1.
 
 Pure. Refuses with ValueError what a broker must not send us, and whatever is longer than any packet of ours could be.
 """
@@ -27,23 +27,24 @@ def _packet(first, body):
 
 
 def connect(client, user, password, keepalive, will=None):
-    """A persistent session (clean session 0). `will`: (topic, payload), to be published with QoS 1, not retained."""
-    flags = b"\xcc" if will else b"\xc0"
+    """A session that ends with its connection. `will`: (topic, payload), to be published with QoS 1, not retained."""
+    flags = b"\xce" if will else b"\xc2"
     left = _text(will[0]) + _text(will[1]) if will else b""
     body = b"\x00\x04MQTT\x04" + flags + keepalive.to_bytes(2, "big")
     return _packet(0x10, body + _text(client) + left + _text(user) + _text(password))
 
 
-def publish(topic, payload, packet_id, again=False):
-    return _packet(0x3A if again else 0x32, _text(topic) + packet_id.to_bytes(2, "big") + payload)
+def publish(topic, payload, packet_id):
+    return _packet(0x32, _text(topic) + packet_id.to_bytes(2, "big") + payload)
 
 
 def puback(packet_id):
     return _packet(0x40, packet_id.to_bytes(2, "big"))
 
 
-def subscribe(topic, packet_id, qos=1):
-    return _packet(0x82, packet_id.to_bytes(2, "big") + _text(topic) + bytes((qos,)))
+def subscribe(topic, packet_id):
+    """With QoS 0: the relay repeats what must arrive, and the broker has nothing to keep for us."""
+    return _packet(0x82, packet_id.to_bytes(2, "big") + _text(topic) + b"\x00")
 
 
 def unsubscribe(topic, packet_id):

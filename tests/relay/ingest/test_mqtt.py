@@ -18,7 +18,7 @@ from relay.broker.nats import NatsBroker
 from relay.ingest.mqtt import Endpoint, Message, MqttLink, client_tls
 
 KID, PASSWORD = "0a1b2c3d", "a-password-for-everybody"
-TOPIC = f"b/0a/{KID}/alarm"
+TOPIC = f"b/0/{KID}/alarm"
 PUBACK, PINGREQ = 4, 12
 
 
@@ -86,7 +86,7 @@ def until(condition: Callable[[], object], *parties: Party, timeout: float = 15.
 @pytest.fixture
 def pair(broker: NatsBroker, request: pytest.FixtureRequest) -> Iterator[tuple[Party, Party]]:
     relay = Party(broker, "relay", ("b/+/+/alarm",), f"relay-{abs(hash(request.node.name)) % 10**9}")
-    device = Party(broker, KID, (f"b/0a/{KID}/ack",), KID)
+    device = Party(broker, KID, (f"b/0/{KID}/ack",), KID)
     until(lambda: relay.link.connected and device.link.connected, relay, device)
     yield relay, device
     for party in (relay, device):
@@ -164,7 +164,7 @@ def test_without_room_nothing_more_is_taken(pair: tuple[Party, Party]) -> None:
 def test_what_is_published_without_a_connection_goes_out_later(broker: NatsBroker) -> None:
     relay = Party(broker, "relay", ("b/+/+/alarm",), "relay-later")
     until(lambda: relay.link.connected, relay)
-    device = Party(broker, KID, (f"b/0a/{KID}/ack",), KID)
+    device = Party(broker, KID, (f"b/0/{KID}/ack",), KID)
     send(device, b"early")
     assert device.link.outstanding == 1
     until(lambda: relay.messages and device.link.outstanding == 0, relay, device)

@@ -129,7 +129,7 @@ def test_an_acceptance_from_the_desk_to_the_wrist(
     assert downlink.due(NOW) == []
     desk.accept(alarm, now=NOW)
     (command,) = downlink.due(NOW)
-    assert command.topic == f"b/{bracelet.kid[:2]}/{bracelet.kid}/ack"
+    assert command.topic == f"b/{bracelet.kid[0]}/{bracelet.kid}/ack"
     assert command.number is None
     assert read(bracelet, command) == (Kind.ACCEPT, 0)
     assert command.document is not None

@@ -117,7 +117,7 @@ class Bracelet:
             now=NOW,
         )
         self._rig = rig
-        self.base = f"b/{self.kid[:2]}/{self.kid}"
+        self.base = f"b/{self.kid[0]}/{self.kid}"
 
     def connect(self) -> Client:
         client = Client(self._rig, self.kid, self.password, self.kid, [f"{self.base}/ack"], clean=False)
