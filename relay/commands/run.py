@@ -54,7 +54,7 @@ def _examine_broker(relay: Relay) -> None:
     from relay.broker import BrokerError
     from relay.broker.probe import probe
 
-    own, subscriber = relay.endpoint(), relay.subscriber("probe")
+    own, subscriber = relay.endpoint(), relay.temporary(relay.local_subscriber())
     accounts = (own.user, own.password), (subscriber.user, subscriber.password)
     try:
         for warning in probe(own.host, own.port, own.tls, *accounts):
