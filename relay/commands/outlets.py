@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from relay.subscribers.reader import Heard
+
+T = TypeVar("T")
 
 MOST = 200  # documents on their way at once
 COMMANDS = 4  # at once
@@ -156,7 +158,7 @@ class Command:
         return None if child.returncode == 0 else f"ended with status {child.returncode}"
 
 
-def _drain[T](queue: SimpleQueue[T]) -> list[T]:
+def _drain(queue: SimpleQueue[T]) -> list[T]:
     found = []
     try:
         while True:

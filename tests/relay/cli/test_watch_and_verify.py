@@ -86,10 +86,11 @@ def test_watch_shows_what_is_not_genuine_as_refused(on_broker: Rig) -> None:
 
     forger = Client(on_broker, relay.user, relay.password, "forger", ["b/+/+/ack"], clean=True)
     on_broker.clients.append(forger)
-    forger.publish("r/0a1b2c3d/alarm", b'{"tocsin": 1}')
+    topic = f"s/{on_broker.relay.local_subscriber().audience}/0a1b2c3d/alarm"
+    forger.publish(topic, b'{"tocsin": 1}')
     assert watch.stderr is not None
     line = watch.stderr.readline()
-    assert "REFUSED  r/0a1b2c3d/alarm: " in line
+    assert f"REFUSED  {topic}: " in line
     watch.terminate()
     out, _ = watch.communicate(timeout=TIMEOUT)
     assert out == ""
