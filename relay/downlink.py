@@ -252,7 +252,8 @@ class Downlink:
         return number, octets
 
     def _outbound(self, connection: Connection, row: Row[Any], counter: int, octets: bytes) -> Outbound:
-        number, documents = None, ()
+        number = None
+        documents: tuple[tuple[str, bytes], ...] = ()
         if row.attempts < SMS_ATTEMPTS:
             number = commands.sms_number(self.store, connection, row.kid, row.case_id)
         if row.case_id is not None and row.sent_ms is None:

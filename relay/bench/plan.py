@@ -352,7 +352,8 @@ def ratios(results: dict[str, Any]) -> dict[str, float]:
 def targets(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The figures that were promised, and whether this run reached them."""
     pipeline, slow = results["pipeline"], results["slow_disk"]
-    phases = [*pipeline.values(), results["sealing"]["before"], results["sealing"]["after"], results["naive"]["unbounded"], slow["pipeline"], slow["naive"]]
+    sealing = results["sealing"]
+    phases = [*pipeline.values(), sealing["before"], sealing["after"], results["naive"]["unbounded"], slow["pipeline"], slow["naive"]]
     values = {
         "cpu_us_per_message": max(pipeline[load]["cpu_us_per_message"] for load in ("paced", "unbounded")),
         "sealing_us_per_message_and_audience": results["sealing"]["cpu_us"],

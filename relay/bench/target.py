@@ -1,8 +1,8 @@
 """The relay's process in a benchmark: the service as it is, the same without sealing, or the naive loop, in each case
 on a disk that may be slow.
 
-    python -m relay.bench.target DATA batch|clear|naive SYNC_MS MESSAGES      -> JSON lines on standard output: how far it is,
-    at what cost
+    python -m relay.bench.target DATA batch|clear|naive SYNC_MS MESSAGES      -> JSON lines on standard output: how far
+    it is, at what cost
 
 Ends on SIGTERM.
 """
@@ -173,7 +173,7 @@ def main() -> None:
     relay.sync_s = sync_ms / 1000
     meter = Meter(int(sys.argv[4]))
     if variant == "clear":
-        audiences.Epoch = _Clear  # type: ignore[misc]
+        vars(audiences)["Epoch"] = _Clear
     if variant == "naive":
         Naive(relay, meter).run()
     else:

@@ -60,7 +60,8 @@ def subscribe(
 
     Opens what the broker has, checks the relay's signature and the bracelet's, and shows it. What came while this was
     away waits at the broker, for some days. With --mqtt or --exec a document is done when your broker has it or your
-    command has ended well (or failed three times, which is said). Ends on Ctrl-C. Exit status 1 when FILE can't be used.
+    command has ended well (or has failed three times, which is said). Ends on Ctrl-C. Exit status 1 when FILE can't be
+    used.
     """  # fmt: skip
     if new_key is not None:
         if path is not None:
@@ -90,9 +91,9 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
     endpoint = Endpoint(own.host, own.port, client_id, own.account, own.password, tls, _KEEPALIVE, clean=temporary)
     reader = Reader(own.audience, own.account, own.relay_key, private)
     with Listener(endpoint, reader, lambda: outlet.busy < MOST) as listener:
-        while not display.finished:
+        while not display.finished():
             for heard in listener.turn():
-                if display.finished:
+                if display.finished():
                     break  # it comes again, next time
                 display.show(heard)
                 if heard.document is None:

@@ -23,7 +23,7 @@ _KID = re.compile(r"[0-9a-f]{8}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
-class _Kid(click.ParamType):
+class _Kid(click.ParamType[str]):
     name = "KID"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -32,7 +32,7 @@ class _Kid(click.ParamType):
         return str(value)
 
 
-class _PublicKey(click.ParamType):
+class _PublicKey(click.ParamType[bytes]):
     name = "HEX"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
@@ -65,7 +65,7 @@ def subscriber() -> None:
 
 @subscriber.command()
 @click.argument("name")
-@click.option("--only", multiple=True, type=_Kid(), help="Only this bracelet; repeatable. Left out: all, later ones too.")
+@click.option("--only", multiple=True, type=_Kid(), help="Only this bracelet; repeatable. Left out: all, later too.")
 @click.option("--coarse", metavar="KM", type=click.IntRange(*KM), help="Positions only to a square of so many km.")
 @_key_option
 @_file_option
@@ -174,8 +174,8 @@ def _hand_over(
     own = "" if private is not None else " --key KEY_FILE"
     click.echo(
         f"{entry.name}: {done}, {_permission(entry)}.\n"
-        f"{path} holds its password{'' if private is None else ' and private key'}: hand it over safely, then delete it "
-        f"here. It reads with `relay subscribe {path.name}{own}`.{_unless(running)}"
+        f"{path} holds its password{'' if private is None else ' and private key'}: hand it over safely, then delete "
+        f"it here. It reads with `relay subscribe {path.name}{own}`.{_unless(running)}"
     )
 
 

@@ -39,7 +39,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
     reader = Reader(own.audience, own.account, own.relay_key, own.private)
     display = Display(as_json, count)
     with Listener(relay.temporary(own), reader) as listener:
-        while not display.finished:
+        while not display.finished():
             for heard in listener.turn():
                 display.show(heard)
                 listener.acknowledge(heard)
@@ -52,13 +52,12 @@ class Display:
         self._as_json = as_json
         self._left = count
 
-    @property
     def finished(self) -> bool:
         return self._left is not None and self._left <= 0
 
     def show(self, heard: Heard) -> None:
         """Keys that came are not shown; nothing is once it is finished."""
-        if self.finished or (heard.ok and heard.document is None):
+        if self.finished() or (heard.ok and heard.document is None):
             return
         if self._as_json:
             click.echo(as_line(heard))

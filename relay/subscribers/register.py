@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from relay import registry
 from relay.store import roster, schema
@@ -236,7 +236,7 @@ def _due(connection: Connection, now_ms: int | None) -> Sequence[int]:
     return list(connection.execute(query).scalars())
 
 
-def _unused(connection: Connection, table: schema.Table, bits: int) -> int:
+def _unused(connection: Connection, table: Table, bits: int) -> int:
     while True:
         number = secrets.randbits(bits)
         if number and connection.execute(select(table.c.id).where(table.c.id == number)).first() is None:

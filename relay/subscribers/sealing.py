@@ -8,6 +8,7 @@ Grammar: `sealed.cddl`.
 from __future__ import annotations
 
 import os
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

@@ -119,13 +119,14 @@ def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect:
         (PARTNER, f"s/{AUDIENCE}/key/{PARTNER}"),
         ("relay", ALARM),
     ],
-    ids=["other's alarm", "other's heartbeat", "own receipt", "rebroadcast", "program", "alarm", "as relay", "key", "other"],
+    ids="other's-alarm other's-heartbeat own-receipt rebroadcast program alarm as-relay key other".split(),
 )
 def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
     readers = [connect(broker, "relay", client_id="reader"), connect(broker, PARTNER, client_id="partner")]
     readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
     mine = [[f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
-    for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], [HEARD, f"s/{AUDIENCE}/key/{PARTNER}"], *mine), strict=True):
+    partners = [HEARD, f"s/{AUDIENCE}/key/{PARTNER}"]
+    for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], partners, *mine), strict=True):
         for each in filters:
             reader.subscribe(each)
     intruder = connect(broker, user, client_id="intruder")
@@ -226,5 +227,6 @@ def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, 
 
 
 def test_users_for_lists_everyone_once() -> None:
-    names = [user.name for user in users_for([(ANNA, "p" * 16), (BORIS, "q" * 16)], "r" * 16, [(PARTNER, "s" * 16, AUDIENCE)])]
+    bracelets, partners = [(ANNA, "p" * 16), (BORIS, "q" * 16)], [(PARTNER, "s" * 16, AUDIENCE)]
+    names = [user.name for user in users_for(bracelets, "r" * 16, partners)]
     assert names == ["relay", PARTNER, ANNA, BORIS]

@@ -13,7 +13,6 @@ from relay.pipeline import Pipeline
 from relay.store import Store, schema
 from tests.relay.support import KEYS, NOW, Bracelet, audience, contents, provision
 
-
 Found = Callable[[list[Delivery]], list[tuple[OutboxId, bytes]]]
 
 
@@ -83,7 +82,9 @@ def test_oldest_first_and_not_more_than_asked_for(
     assert found(outbox.lease(NOW + 6, limit=3)) == [later[1]]
 
 
-def test_a_failed_attempt_is_repeated(store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found) -> None:
+def test_a_failed_attempt_is_repeated(
+    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found
+) -> None:
     promised = raise_alarms(pipeline, bracelet, 1)
     key = promised[0][0]
     outbox.mark_failed(key, NOW + 1, NOW + 20, "refused")
