@@ -106,9 +106,11 @@ class Subscriber(Client):
         assert own.private is not None
         self.reader = Reader(own.audience, own.account, own.relay_key, own.private)
         self.refused: list[Heard] = []
+        self.lengths: dict[str, set[int]] = {}  # of what came sealed, by kind
         super().__init__(rig, own.account, own.password, own.account, [*self.reader.filters], clean)
 
     def _take(self, topic: str, octets: bytes) -> None:
+        self.lengths.setdefault(topic.rpartition("/")[2], set()).add(len(octets))
         for heard in self.reader.take(topic, octets, None, time.monotonic()):
             if heard.document is not None:
                 self.received.put((heard.topic, heard.octets))
@@ -223,9 +225,11 @@ class Rig:
         self.broker.wait_ready()
         return self.broker
 
-    def start(self, *, crash_at: str | None = None, full_disk: bool = False, wait: bool = True) -> Process:
+    def start(
+        self, *, crash_at: str | None = None, full_disk: bool = False, wait: bool = True, verbose: bool = False
+    ) -> Process:
         """A relay that is subscribed. Before its first subscription a broker has nothing to keep for it."""
-        arguments: tuple[str, ...] = ("relay", "run", "--log-json", "--data")
+        arguments: tuple[str, ...] = ("relay", "run", "--log-json", *(["--verbose"] if verbose else []), "--data")
         if crash_at is not None:
             arguments = ("tests.relay.service.crashing", crash_at)
         elif full_disk:
