@@ -279,7 +279,8 @@ class Link:
 
 def test_keys_are_left_at_each_connection_and_change_and_taken_away_with_the_member(store: Store) -> None:
     link = Link()
-    channel, subscribers, clock = EpochKeys(Subscribers(store), KEYS, link), Subscribers(store), iter(range(0, 9000, 10))
+    subscribers, clock = Subscribers(store), iter(range(0, 9000, 10))
+    channel = EpochKeys(subscribers, KEYS, link)
 
     def topics() -> list[str]:
         link.left.clear()

@@ -69,7 +69,9 @@ def test_no_octet_of_it_can_be_changed() -> None:
     assert code(EPOCH, TOPIC, sealed + bytes(MAX_OCTETS)) == "too_large"
 
 
-@pytest.mark.parametrize("header", [{1: 1, 4: b"epoch..1"}, {1: 3}, {1: 3, 4: b"epoch..1", 5: 0}, {4: b"epoch..1", 1: 3}])
+@pytest.mark.parametrize(
+    "header", [{1: 1, 4: b"epoch..1"}, {1: 3}, {1: 3, 4: b"epoch..1", 5: 0}, {4: b"epoch..1", 1: 3}], ids=str
+)
 def test_another_header_is_refused(header: dict[int, object]) -> None:
     octets = cbor2.dumps([cbor2.dumps(header), {5: bytes(12)}, bytes(528)])
     assert code(EPOCH, TOPIC, octets) == "not_sealed"
