@@ -132,7 +132,9 @@ def test_what_makes_no_sense_is_refused_in_words(
     assert words in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"tocsin_subscriber": 2}', '{"tocsin_subscriber": 1, "name": "x"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"tocsin_subscriber": 2}', '{"tocsin_subscriber": 1, "name": "x"}']
+)
 def test_a_damaged_file_is_said_so(folder: Path, content: str) -> None:
     Path("x.json").write_text(content)
     Path("x.json").chmod(0o600)
