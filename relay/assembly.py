@@ -107,10 +107,11 @@ class Relay:
         """This machine's own subscriber; made, if this folder had none."""
         return local(self.subscribers, self.data.watch, self.home(), self._now().timestamp())[0]
 
-    def temporary(self, subscriber: SubscriberFile) -> Endpoint:
-        """For a look as this subscriber: a clean session, of which nothing stays at the broker."""
+    def temporary(self, subscriber: SubscriberFile, number: int = 0) -> Endpoint:
+        """For a look as this subscriber: a clean session, of which nothing stays at the broker. `number`: which of its
+        temporary clients."""
         mqtt = self.config.mqtt
-        name = temporary_id(subscriber.account)
+        name = temporary_id(subscriber.account, number)
         account = (subscriber.account, subscriber.password)
         return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, clean=True)
 

@@ -7,7 +7,6 @@ broker's PUBACK means that an alarm is delivered: only the relay's receipt does.
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -99,9 +98,9 @@ def subscriber_account(name: str, password: str, audience: str) -> MqttUser:
 TEMPORARY = 10  # clients at once under one account beside its own
 
 
-def temporary_id(account: str) -> str:
+def temporary_id(account: str, number: int) -> str:
     """The client id of a temporary client: one of a few, so that not even a broker that crashes keeps many sessions."""
-    return f"tmp-{account}-{random.randrange(TEMPORARY)}"
+    return f"tmp-{account}-{number % TEMPORARY}"
 
 
 def users_for(

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 import click
 
 from relay import log
+from relay.broker import TEMPORARY
+from relay.commands.common import Failure
 from relay.ingest.mqtt import Endpoint, Message, MqttLink
 from relay.subscribers.reader import Heard, Reader
 
 _PATIENCE = 0.25  # seconds
+
+
+@contextmanager
+def seat(path: Path) -> Iterator[int]:
+    """The number of a temporary client that nobody else on this machine is, for as long as this lasts. Two with one
+    client id would throw each other off the broker. `path`: the subscriber's file, which is locked for it."""
+    with path.open("r+b") as file:
+        for number in range(TEMPORARY):
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            except OSError:
+                continue
+            yield number
+            return
+    raise Failure(f"{path}: {TEMPORARY} temporary clients read as this subscriber already; end one of them first")
 
 
 class Listener:

@@ -6,6 +6,7 @@ import ipaddress
 import shlex
 import ssl
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import click
 from relay import log
 from relay.broker import temporary_id
 from relay.commands.common import Failure, errors_in_words
-from relay.commands.listening import Listener
+from relay.commands.listening import Listener, seat
 from relay.commands.outlets import MOST, Command, LocalBroker, Outlet
 from relay.commands.outlets import Display as Shown
 from relay.commands.watch import Display, as_line
@@ -87,10 +88,11 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
         tls = client_tls(None, pem=own.ca)
     except (ssl.SSLError, ValueError):
         raise Failure(f"{path}: its certificate is damaged; have the relay's operator write the file anew") from None
-    client_id = temporary_id(own.account) if temporary else own.account
-    endpoint = Endpoint(own.host, own.port, client_id, own.account, own.password, tls, _KEEPALIVE, clean=temporary)
     reader = Reader(own.audience, own.account, own.relay_key, private)
-    with Listener(endpoint, reader, lambda: outlet.busy < MOST) as listener:
+    with ExitStack() as stack:
+        client_id = temporary_id(own.account, stack.enter_context(seat(path))) if temporary else own.account
+        endpoint = Endpoint(own.host, own.port, client_id, own.account, own.password, tls, _KEEPALIVE, clean=temporary)
+        listener = stack.enter_context(Listener(endpoint, reader, lambda: outlet.busy < MOST))
         while not display.finished():
             for heard in listener.turn():
                 if display.finished():

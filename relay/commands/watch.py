@@ -13,7 +13,7 @@ import click
 from relay import log
 from relay.assembly import Relay
 from relay.commands.common import data_option, errors_in_words
-from relay.commands.listening import Listener
+from relay.commands.listening import Listener, seat
 from relay.datadir import DataDir
 from relay.subscribers.reader import Heard, Reader
 
@@ -38,7 +38,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
     assert own.private is not None
     reader = Reader(own.audience, own.account, own.relay_key, own.private)
     display = Display(as_json, count)
-    with Listener(relay.temporary(own), reader) as listener:
+    with seat(relay.data.watch) as number, Listener(relay.temporary(own, number), reader) as listener:
         while not display.finished():
             for heard in listener.turn():
                 display.show(heard)

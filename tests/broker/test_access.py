@@ -18,7 +18,7 @@ from relay import bundles
 from relay.broker import Broker, MqttUser, bracelet_user, users_for
 from relay.ingest.mqtt import Endpoint, client_tls
 
-from .conftest import ANNA, AUDIENCE, BORIS, PARTNER, PASSWORDS, Client, Connect, everyone
+from .conftest import ANNA, AUDIENCE, BORIS, PARTNER, PASSWORDS, TIMEOUT, Client, Connect, everyone
 
 ALARM = f"b/0/{ANNA}/alarm"
 HEARD = f"s/{AUDIENCE}/+/alarm"  # what a subscriber may ask for
@@ -104,6 +104,22 @@ def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect:
     assert subscriber.receive().payload == b"rebroadcast"
     with pytest.raises(queue.Empty):
         subscriber.receive(0.3)
+
+
+def test_keys_are_kept_for_a_subscriber_that_comes_later_until_they_are_taken_away(
+    broker: Broker, connect: Connect
+) -> None:
+    relay, topic = connect(broker, "relay"), f"s/{AUDIENCE}/key/{PARTNER}"
+    relay.paho.publish(topic, b"keys", qos=1, retain=True).wait_for_publish(TIMEOUT)
+    partner = connect(broker, PARTNER, client_id="partner-1")
+    partner.subscribe(topic)
+    assert partner.receive().payload == b"keys"
+    relay.paho.publish(topic, b"", qos=1, retain=True).wait_for_publish(TIMEOUT)
+    assert partner.receive().payload == b""
+    other = connect(broker, PARTNER, client_id="partner-2")
+    other.subscribe(topic)
+    with pytest.raises(queue.Empty):
+        other.receive(0.3)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""relay/subscribers/sealed.cddl, read by a CDDL library, accepts what the relay seals and refuses what readers refuse."""
+"""relay/subscribers/sealed.cddl, read by a CDDL library, takes what the relay seals and refuses what readers refuse."""
 
 from __future__ import annotations
 
