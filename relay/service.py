@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relay.broker import Broker, BrokerError, MqttUser
 from relay.channels.down import Commands, whose
+from relay.channels.epoch_keys import EpochKeys
 from relay.channels.mqtt import Rebroadcast
 from relay.config import Limits
 from relay.downlink import Downlink, Outbound
@@ -37,6 +38,7 @@ from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
 from relay.store import StaleState, StoreError
 from relay.store.schema import COUNTERS
+from relay.subscribers.register import Subscribers
 from relay.verify.envelope import MAX_OCTETS
 
 MQTT, SMS = "mqtt", "sms"
@@ -106,6 +108,7 @@ class Service:
         self.rebroadcast = Rebroadcast(outbox, self.mqtt)
         downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop)
         self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
+        self.epoch_keys = EpochKeys(Subscribers(pipeline.store, pipeline.worker), pipeline.keys, self.mqtt)
         self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)
         self._repeat_mqtt = RateLimit(_DUPLICATES_PER_HOUR_MQTT, _DUPLICATE_BURST_MQTT)
         self._batch = self.limits.batch
@@ -205,12 +208,11 @@ class Service:
             raise
 
     def publish(self, outcome: Outcome, now: float) -> None:
-        """Hand the new alarms to the broker, for the subscribers."""
+        """Hand the new alarms to the broker, sealed for each audience."""
         for item in outcome.items:
-            if item.rebroadcast is not None and item.outbox_id is not None:
-                topic, document = item.rebroadcast
-                if self.rebroadcast.publish(item.outbox_id, topic, document, now):
-                    self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
+            sent = [self.rebroadcast.publish(*delivery, now) for delivery in item.deliveries]
+            if any(sent):
+                self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
 
     def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
@@ -267,6 +269,7 @@ class Service:
         self._lanes.put(inbound, alarm=kind != "hb")
 
     def _published(self, mid: int) -> None:
+        self.epoch_keys.published(mid)
         key = self.rebroadcast.published(mid)
         if key is not None:
             kid, counter = divmod(key.alarm_id, COUNTERS)
@@ -310,6 +313,7 @@ class Service:
                 self._worked_at = now
             self.rebroadcast.refill(wall_clock(), now, self._note_refilled)
             self.commands.send(wall_clock(), now)
+            self.epoch_keys.send(wall_clock(), now)
         except STORE_ERRORS as error:
             self._store_failed(error, now)
 
@@ -414,6 +418,7 @@ class Service:
 
     def _reload(self, now: float) -> None:
         self._reload_at = None
+        self.epoch_keys.look_at = now
         try:
             users = list(self._users())
             if self.broker is not None:

@@ -63,12 +63,13 @@ class _Client(paho.Client):
         return BufferedSocket(sock)
 
 
-def client_tls(ca: Path, *, check_time: bool = True) -> ssl.SSLContext:
-    """TLS that checks the broker's certificate against this CA alone, and its name; and its times, unless
-    `check_time` is False because this machine's clock says nothing about a certificate that it made itself."""
+def client_tls(ca: Path | None, *, pem: str | None = None, check_time: bool = True) -> ssl.SSLContext:
+    """TLS that checks the broker's certificate against this CA (a file, or its text) alone, and its name; and its
+    times, unless `check_time` is False because this machine's clock says nothing about a certificate that it made
+    itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=os.fspath(ca))
+    context.load_verify_locations(cafile=None if ca is None else os.fspath(ca), cadata=pem)
     if not check_time:
         context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     return context
@@ -298,11 +299,11 @@ class MqttLink:
             return self._connect_at
         return now + 1.0  # paho's keepalive is kept in whole seconds
 
-    def publish(self, topic: str, octets: bytes, now: float) -> int | None:
+    def publish(self, topic: str, octets: bytes, now: float, *, retain: bool = False) -> int | None:
         """Hand a message to the connection (it is kept while there is none). Returns its id for `on_published`, None
-        when there is no room."""
+        when there is no room. `retain`: the broker is to keep it for who subscribes later."""
         sock = self._socket() if self._resumed else None
-        added = self._outgoing.add(topic, octets, now, send=sock is not None)
+        added = self._outgoing.add(topic, octets, now, send=sock is not None, retain=retain)
         if added is None:
             return None
         mid, packet = added

@@ -72,10 +72,10 @@ def read_puback(data: bytes, packet: Head) -> int:
     return data[packet.start] << 8 | data[packet.start + 1]
 
 
-def publish(topic: bytes, mid: int, octets: bytes) -> bytes:
-    """A PUBLISH with QoS 1, not retained."""
+def publish(topic: bytes, mid: int, octets: bytes, *, retain: bool = False) -> bytes:
+    """A PUBLISH with QoS 1."""
     length = 2 + len(topic) + 2 + len(octets)
-    packet = bytearray((PUBLISH << 4 | 0b0010,))
+    packet = bytearray((PUBLISH << 4 | 0b0010 | retain,))
     while length > 127:
         packet.append(length & 127 | 128)
         length >>= 7
@@ -106,7 +106,9 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, topic: str, octets: bytes, now: float, *, send: bool) -> tuple[int, bytes] | None:
+    def add(
+        self, topic: str, octets: bytes, now: float, *, send: bool, retain: bool = False
+    ) -> tuple[int, bytes] | None:
         """A new message's id and packet; None when every id is in use. `send` says whether the packet goes out now or
         with `resume`."""
         if len(self._waiting) >= _IDS:
@@ -117,7 +119,7 @@ class Outgoing:
             if mid not in self._waiting:
                 break
         self._last = mid
-        packet = publish(topic.encode(), mid, octets)
+        packet = publish(topic.encode(), mid, octets, retain=retain)
         self._waiting[mid] = _Waiting(packet, now, send)
         return mid, packet
 
