@@ -148,7 +148,7 @@ def test_messages_that_are_allowed_again_go(alone, world):
 
 @pytest.mark.parametrize("before_s", [3, 14])
 def test_a_modem_that_fell_back_to_another_rate_before_the_press(make_bench, world, before_s):
-    """The press asks it, and the SMS that is due 15 s later finds it set up anew. The broker is slow, so the SMS waits."""
+    """The press asks it, and the SMS that is due 15 s later, for the broker is slow, finds it set up anew."""
     bench = make_bench(board="walter")
     bench.boot(settle=40)
     bench.press()
