@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
@@ -12,7 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay import config, pki, store
-from relay.broker import MqttUser, users_for
+from relay import log as relay_log
+from relay.broker import PROGRAMMER, MqttUser, own_users, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
 from relay.datadir import SECRET_RELAY, SECRET_SUBSCRIBER, DataDir, read_secret, write_private
@@ -50,19 +52,21 @@ class Relay:
 
     @cached_property
     def store(self) -> Store:
-        return store.open(self.config.store.url or self.data.db_url, self.data.store_key())
+        return store.open(self.store_url, self.data.store_key())
 
     @cached_property
     def registry(self) -> Registry:
         return Registry(self.store, self.keys)
 
     def users(self) -> Sequence[MqttUser]:
-        """Everyone who may connect to the broker now."""
-        return users_for(
-            [(account.kid, account.password) for account in self.registry.accounts()],
-            self.data.secret(SECRET_RELAY),
-            self.data.secret(SECRET_SUBSCRIBER),
-        )
+        """Everyone who may connect to the broker now: for a broker that needs a list."""
+        secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
+        return users_for(self.registry.accounts(), *secrets, [self.config.mqtt.client_id])
+
+    def own_users(self) -> Sequence[MqttUser]:
+        """Those of them who are no bracelet. The embedded broker's gate finds the bracelets in the store."""
+        secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
+        return own_users(*secrets, [self.config.mqtt.client_id])
 
     def ca_der(self) -> bytes:
         """The CA as bracelets are given it."""
@@ -103,13 +107,23 @@ class Relay:
             mqtt.keepalive,
         )
 
+    def programmer(self) -> Endpoint:
+        """The account that leaves bundles with the broker. Under the relay's own, a broker that makes the client id of
+        the account's name would end the relay's session."""
+        return replace(self.endpoint(), user=PROGRAMMER, client_id=PROGRAMMER)
+
+    @property
+    def store_url(self) -> str:
+        return self.config.store.url or self.data.db_url
+
     def broker(self) -> NatsBroker | None:
         """The embedded broker, unless the configuration says that somebody else runs one."""
         if not self.config.broker.embedded:
             return None
         data, listen = self.data, self.config.broker.listen
         self.renew_certificate()
-        return NatsBroker(data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key, self.users())
+        where = data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key
+        return NatsBroker(*where, self.own_users(), store=self.store_url, tell=True, log_json=relay_log.is_json())
 
     def vouches_for(self, host: str) -> bool:
         """Whether bracelets that know the embedded broker by this name will trust its certificate."""
@@ -170,7 +184,8 @@ class Relay:
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
         """The service, not started. `make` lets a subclass with other steps take its place."""
         worker = self.config.mqtt.client_id
-        self.users()  # a store key that does not fit shows here, and not as alarms refused one by one
+        # A store key that does not fit shows here, and not as alarms refused one by one.
+        self.registry.prepare_accounts()
         return make(
             Pipeline(self.store, self.keys, worker),
             Outbox(self.store, self.keys, worker, partial(_unreadable, log)),
@@ -179,7 +194,7 @@ class Relay:
             limits=self.config.limits,
             sms=self.sms_link(log),
             broker=self.broker(),
-            users=self.users,
+            users=self.own_users,
             renew=self.renew_certificate,
         )
 

@@ -23,10 +23,10 @@ from relay import initial
 from relay.assembly import Relay
 from relay.bench.fleet import Fleet, Sent
 from relay.bench.load import Spec
-from relay.broker import MqttUser, users_for
+from relay.broker import MqttUser
 from relay.broker.nats import NatsBroker
 from relay.broker.process import free_port
-from relay.datadir import SECRET_RELAY, SECRET_SUBSCRIBER, DataDir
+from relay.datadir import DataDir
 
 ALARM_SHARE = 0.23  # of the design's load; the rest are heartbeats
 SLOW_SYNC_MS = 5.0
@@ -125,10 +125,11 @@ class Bench:
     # ---- parts ----
 
     def _start_broker(self) -> None:
-        accounts = [(a.kid, a.password) for a in self._relay.registry.accounts()]
-        users = users_for(accounts, self._data.secret(SECRET_RELAY), self._data.secret(SECRET_SUBSCRIBER))
+        users = list(self._relay.own_users())
         up, down = ("b/+/+/alarm", "b/+/+/hb"), ("r/+/alarm", "b/+/+/ack")
-        users.append(MqttUser(_LOAD_USER, self._data.new_password("mqtt-load"), publish=up, subscribe=up + down))
+        password, ids = self._data.new_password("mqtt-load"), ("load-publisher", "load-subscriber")
+        rights = {"publish": up, "subscribe": up + down}
+        users.append(MqttUser(name=_LOAD_USER, password=password, ids=ids, subscriptions=16, **rights))
         data, port = self._data, self._relay.config.mqtt.port
         self._broker = NatsBroker(data.broker, "127.0.0.1", port, data.server_cert, data.server_key, users)
         self._broker.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import select
 import sys
 import time
@@ -37,7 +36,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
     watcher = _Watcher(relay.keys.public, as_json, count)
-    endpoint = relay.subscriber(f"watch-{secrets.token_hex(6)}")
+    endpoint = relay.subscriber("subscriber-0")
     link = MqttLink(endpoint, log.get(), filters=FILTERS, on_message=watcher.show, on_published=lambda _: None)
     try:
         while not watcher.finished:

@@ -254,7 +254,7 @@ class Stack:
     # -- the subscriber
 
     def _subscribe(self, port: int) -> None:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="demo-subscriber", clean_session=False)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False)
         client.username_pw_set("subscriber", self.data.secret(SECRET_SUBSCRIBER))
         client.tls_set_context(ssl.create_default_context(cafile=str(self.data.ca_cert)))
         client.reconnect_delay_set(1, 2)

@@ -14,15 +14,14 @@ import pytest
 
 from hwsim import toolchain
 from relay import pki
-from relay.broker import Broker, MqttUser, users_for
+from relay.broker import INTAKES, Broker, MqttUser, users_for
 from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.nats import NatsBroker
 
 ANNA, BORIS = "0a1b2c3d", "0a99ffee"
-PASSWORDS = {
+PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs"), "the-relay-has-one-too") | {
     ANNA: "anna-has-her-own-password",
     BORIS: "boris-has-one-as-well",
-    "relay": "the-relay-has-one-too",
     "subscriber": "partners-share-this-one",
 }
 TIMEOUT = 10
@@ -113,7 +112,7 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everyone() -> list[MqttUser]:
-    return users_for([(kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)], PASSWORDS["relay"], PASSWORDS["subscriber"])
+    return users_for([(kid, kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)], PASSWORDS["relay"], PASSWORDS["subscriber"])
 
 
 def make(kind: str, folder: Path, tls: Path, users: list[MqttUser]) -> NatsBroker | MosquittoBroker:
