@@ -16,22 +16,20 @@ import sys
 from pathlib import Path
 
 MOST, OLDER = 10 << 20, 2  # octets of a file, and how many earlier ones are kept
-_WHO = re.compile(r"(?:\S+:\d+ - )?\b[mwclrg]id:\d+(?: - (?:\"(?:[^\"\\]|\\.)*\"))*")
-_NAMED = re.compile(
-    r"(?i)\b(client(?: id)?|session|user(?:name)?|consumer|subject|topic|filter|subscription|on)( |: ?|=)\"(?:[^\"\\]|\\.)*\""
-)
-_TOPIC = re.compile(r"\b[brs][./][^\s\"',]*[0-9a-f]{8}[^\s\"',]*")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|\\\"(?:[^\"\\]|\\.)*?\\\"")
+_WHO = re.compile(r"(?:\S+:\d+ - )?\b[mwclrg]id:\d+\b")
+_NAME = re.compile(r"\b[brs][./][^\s\"',]*|\b[0-9a-f]{8,}\b")  # topics; key ids and accounts
 _ADDRESS = re.compile(r"(?:\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F.%]*:[0-9a-fA-F:.%]+\])(?::\d+)?")
-_OURS = re.compile(r"Listening for |Version: |Using configuration file|Store Directory")
+_OURS = re.compile(r"\[INF\] +(?:Listening for |Version: |Git: |Using configuration file|Store Directory)")
 
 
 def cleaned(line: str) -> str:
-    """A line of the broker's without addresses, client ids, names of accounts and topics of bracelets."""
+    """A line of the broker's without addresses, client ids, names of accounts and topics: whatever is quoted goes."""
     if _OURS.search(line):
         return line
-    line = _WHO.sub("a client", line)
-    line = _NAMED.sub(r"\1 (left out)", line)
-    return _ADDRESS.sub("(left out)", _TOPIC.sub("(left out)", line))
+    for pattern, instead in ((_QUOTED, "…"), (_WHO, "a client"), (_NAME, "…"), (_ADDRESS, "…")):
+        line = pattern.sub(instead, line)
+    return line
 
 
 class Log:

@@ -23,6 +23,7 @@ PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs"), "the-relay-has-one-to
     ANNA: "anna-has-her-own-password",
     BORIS: "boris-has-one-as-well",
     "subscriber": "partners-share-this-one",
+    "partner": "one-has-its-own-password",
 }
 TIMEOUT = 10
 
@@ -112,7 +113,9 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everyone() -> list[MqttUser]:
-    return users_for([(kid, kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)], PASSWORDS["relay"], PASSWORDS["subscriber"])
+    bracelets = [(kid, kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)]
+    users = users_for(bracelets, PASSWORDS["relay"], PASSWORDS["subscriber"])
+    return [*users, MqttUser(name="partner", password=PASSWORDS["partner"], subscribe=("r/#",))]
 
 
 def make(kind: str, folder: Path, tls: Path, users: list[MqttUser]) -> NatsBroker | MosquittoBroker:

@@ -120,10 +120,10 @@ def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: s
     filters = {
         INTAKES[0]: ["b/+/+/alarm"],
         INTAKES[1]: ["b/+/+/hb"],
-        "subscriber": ["r/#"],
+        "partner": ["r/#"],
         **{kid: [f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)},
     }
-    clients = {name: connect(broker, name) for name in (*filters, "relay")}
+    clients = {name: connect(broker, name) for name in (*filters, "relay", "subscriber")}
     for name, topics in filters.items():
         for each in topics:
             clients[name].subscribe(each)
@@ -131,7 +131,7 @@ def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: s
     # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
     after = connect(broker, "relay") if user == "relay" else clients["relay"]
     after.publish(f"r/{BORIS}/alarm", b"after")
-    assert clients["subscriber"].receive().payload == b"after"
+    assert clients["partner"].receive().payload == b"after"
     with pytest.raises(queue.Empty):
         clients[INTAKES[0]].receive(0.2)
     assert all(client.received.empty() for client in clients.values())

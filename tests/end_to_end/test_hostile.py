@@ -16,9 +16,9 @@ from tests.end_to_end.scene import Scene
 
 def publish(scene: Scene, messages: list[bytes]) -> None:
     stack = scene.stack
-    password = next(account.password for account in stack.relay_parts.registry.accounts() if account.kid == stack.kid)
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="thief")
-    client.username_pw_set(stack.kid, password)
+    account = next(account for account in stack.relay_parts.registry.accounts() if account.kid == stack.kid)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=account.name)
+    client.username_pw_set(account.name, account.password)
     client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
     client.connect(HOST, stack.broker.port)
     client.loop_start()
