@@ -128,8 +128,10 @@ class Bench:
         users = list(self._relay.own_users())
         up, down = ("b/+/+/alarm", "b/+/+/hb"), ("r/+/alarm", "b/+/+/ack")
         password, ids = self._data.new_password("mqtt-load"), ("load-publisher", "load-subscriber")
-        rights = {"publish": up, "subscribe": up + down}
-        users.append(MqttUser(name=_LOAD_USER, password=password, ids=ids, subscriptions=16, **rights))
+        heard = up + down
+        users.append(
+            MqttUser(name=_LOAD_USER, password=password, ids=ids, subscriptions=16, publish=up, subscribe=heard)
+        )
         data, port = self._data, self._relay.config.mqtt.port
         self._broker = NatsBroker(data.broker, "127.0.0.1", port, data.server_cert, data.server_key, users)
         self._broker.start()

@@ -129,7 +129,7 @@ def relay_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
     """The relay hears every bracelet, answers each, and rebroadcasts. Alarms and heartbeats have a session each, so
     that many of one don't delay the other; bundles are left by an account of its own, because a broker that makes the
     client id of the name would otherwise end the relay's session. `ids`: client ids under which it has a session."""
-    whole = {"publish": (*_OUT, PROGRAMS), "password": password, "subscriptions": 64}
+    whole: dict[str, Any] = {"publish": (*_OUT, PROGRAMS), "password": password, "subscriptions": 64}
     return [
         MqttUser(name=RELAY, subscribe=_UP, any_id=True, ids=tuple(ids), **whole),
         *(MqttUser(name=name, subscribe=(topic,), **whole) for name, topic in zip(INTAKES, _UP, strict=True)),

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import nkeys
+import nkeys  # type: ignore[import-untyped]
 
 from relay.broker import Rules
 from relay.broker.accounts import AccountRules

@@ -24,11 +24,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-import nkeys
+import nkeys  # type: ignore[import-untyped]
 
 from relay.broker import BrokerError, MqttUser
 from relay.broker.accounts import rules_of
-from relay.broker.callout import ACCOUNT, Issuer, subjects
+from relay.broker.callout import ACCOUNT, Issuer
 from relay.broker.process import Child, ChildBroker, write_private
 from relay.broker.settings import GATE, SYSTEM, Settings, as_json
 

@@ -36,13 +36,12 @@ class Settings:
 
     def listed(self) -> ListedAccounts:
         tuples = ("publish", "subscribe", "ids")
-        return ListedAccounts(
-            AccountRules(
-                **{k: tuple(v) if k in tuples else v for k, v in a.items() if k != "verifier"},
-                verifier=bytes.fromhex(a["verifier"]),
-            )
-            for a in self.accounts
-        )
+
+        def rules(fields: dict[str, Any]) -> AccountRules:
+            read = {name: tuple(value) if name in tuples else value for name, value in fields.items()}
+            return AccountRules(**{**read, "verifier": bytes.fromhex(fields["verifier"])})
+
+        return ListedAccounts(map(rules, self.accounts))
 
 
 def as_json(account: AccountRules) -> dict[str, Any]:

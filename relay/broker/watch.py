@@ -85,14 +85,15 @@ def plan(seen: Seen, away_since: dict[str, float], now: float) -> Plan:
         most = seen.kept[owner]
         if most is None:
             if count >= QUEUE_WARN:
-                made.warnings["broker.queue"] = {"waiting": count, "hint": "the relay does not keep up: see store.failed"}
+                hint = "the relay does not keep up: see store.failed"
+                made.warnings["broker.queue"] = {"waiting": count, "hint": hint}
         elif count > most or now - away_since.get(session, now) > AWAY_MOST_S:
             made.overfull[session] = owner
         elif 2 * count > most > 0:
             hint = "a subscriber is away or too slow; beyond that its session is ended, and it misses what waited"
             made.warnings["broker.queue_of_subscriber"] = {"waiting": count, "most": most, "hint": hint}
     if 2 * seen.stored >= seen.most:
-        hint = "beyond 100 % the broker takes no more and bracelets go on to SMS: see which queue grows, is the relay up?"
+        hint = "beyond 100 % the broker takes no more and bracelets go on to SMS: see which queue grows"
         made.warnings["broker.fill"] = {"percent": 100 * seen.stored // seen.most, "hint": hint}
     if len(seen.sessions - made.orphans) > len(seen.kept) + SESSIONS_SPARE:
         hint = "more sessions than accounts are connected: look for what opens them with the relay's password"

@@ -1,4 +1,4 @@
-"""The gate: who is let in under which client id, what happens when the store or a process is away, and who is put out."""
+"""The gate: who is let in under which client id, what happens when the store is away, who is put out."""
 
 from __future__ import annotations
 
