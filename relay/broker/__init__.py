@@ -105,6 +105,7 @@ class Broker(Protocol):
 
 PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
 RELAY, INTAKES, PROGRAMMER, SUBSCRIBER = "relay", ("intake-1-a", "intake-1-h"), "programs", "subscriber"
+SUBSCRIBER_IDS = 512  # sessions of those who share that account, and no more
 _UP = ("b/+/+/alarm", "b/+/+/hb")
 _OUT = ("b/+/+/ack", "r/+/alarm", "r/+/case")
 
@@ -139,7 +140,7 @@ def relay_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
 
 def subscriber_user(password: str) -> MqttUser:
     """Partners read the rebroadcasts and write nothing."""
-    ids = tuple(f"{SUBSCRIBER}-{number}" for number in range(8))
+    ids = tuple(f"{SUBSCRIBER}-{number}" for number in range(SUBSCRIBER_IDS))
     return MqttUser(name=SUBSCRIBER, password=password, subscribe=("r/#",), ids=ids, waiting_most=20_000)
 
 

@@ -101,12 +101,14 @@ class Issuer:
 
     def _answer(self, request: Request, now: int, said: dict[str, str]) -> bytes:
         nats = {"type": "authorization_response", "version": 2, **said}
-        return self._sign({"iss": self.public, "iat": now, "sub": request.user_key, "aud": request.server, "nats": nats})
+        whom = {"sub": request.user_key, "aud": request.server}
+        return self._sign({"iss": self.public, "iat": now, **whom, "nats": nats})
 
     def _sign(self, claims: dict[str, Any]) -> bytes:
         body = json.dumps(claims).encode()
         identity = base64.b32encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
-        signed = _base64(json.dumps(_HEADER).encode()) + b"." + _base64(json.dumps({**claims, "jti": identity}).encode())
+        claims = {**claims, "jti": identity}
+        signed = _base64(json.dumps(_HEADER).encode()) + b"." + _base64(json.dumps(claims).encode())
         return signed + b"." + _base64(self._pair.sign(signed))
 
 

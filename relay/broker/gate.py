@@ -43,7 +43,6 @@ _OPENING_PATIENCE_S = 20.0
 _STORE_REST_S = 3.0  # after the store did not answer in time, what is known serves for so long without asking again
 _REMEMBERED = 1_000_000  # answers
 _ASKED_AT_ONCE = 5000  # connections; beyond that the broker lets them wait, and they come again
-_LOST_LOOK_S = 0.1
 _SWEEP_S = 60.0
 _WATCH_S = 10.0
 T = TypeVar("T")
@@ -152,9 +151,13 @@ class Gate:
 
     async def _serve(self) -> None:
         url = f"nats://127.0.0.1:{self._port()}"
+        closed = asyncio.Event()
 
         async def on_error(_error: Exception) -> None:
             pass  # nats-py would print it
+
+        async def on_lost() -> None:
+            closed.set()
 
         common: dict[str, Any] = {
             "servers": [url],
@@ -164,6 +167,7 @@ class Gate:
             "reconnect_time_wait": 0.1,
             "connect_timeout": 5,
             "error_cb": on_error,
+            "closed_cb": on_lost,
         }
         async with AsyncExitStack() as stack:
             broker = await nats.connect(user=GATE, **common)
@@ -178,8 +182,7 @@ class Gate:
                 asyncio.create_task(self._watching(broker, system)),
             ]
             try:
-                while broker.is_connected and system.is_connected:
-                    await asyncio.sleep(_LOST_LOOK_S)
+                await closed.wait()
             finally:
                 (self._folder / "gate.done").unlink(missing_ok=True)
                 for worker in workers:

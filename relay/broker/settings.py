@@ -38,8 +38,9 @@ class Settings:
         tuples = ("publish", "subscribe", "ids")
 
         def rules(fields: dict[str, Any]) -> AccountRules:
-            read = {name: tuple(value) if name in tuples else value for name, value in fields.items()}
-            return AccountRules(**{**read, "verifier": bytes.fromhex(fields["verifier"])})
+            read: dict[str, Any] = {name: tuple(value) if name in tuples else value for name, value in fields.items()}
+            read["verifier"] = bytes.fromhex(fields["verifier"])
+            return AccountRules(**read)
 
         return ListedAccounts(map(rules, self.accounts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import time
@@ -13,6 +14,7 @@ import click
 
 from relay import case_document, log, rebroadcast
 from relay.assembly import Relay
+from relay.broker import SUBSCRIBER, SUBSCRIBER_IDS
 from relay.commands.common import data_option, errors_in_words
 from relay.datadir import DataDir
 from relay.ingest.mqtt import Message, MqttLink
@@ -36,7 +38,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
     watcher = _Watcher(relay.keys.public, as_json, count)
-    endpoint = relay.subscriber("subscriber-0")
+    endpoint = relay.subscriber(f"{SUBSCRIBER}-{os.getpid() % SUBSCRIBER_IDS}")
     link = MqttLink(endpoint, log.get(), filters=FILTERS, on_message=watcher.show, on_published=lambda _: None)
     try:
         while not watcher.finished:
