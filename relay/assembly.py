@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -67,6 +68,28 @@ class Relay:
         """Those of them who are no bracelet. The embedded broker's gate finds the bracelets in the store."""
         secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
         return own_users(*secrets, [self.config.mqtt.client_id])
+
+    def note_exported(self) -> None:
+        """Remember which accounts a broker of one's own was given."""
+        write_private(self.data.exported, self._accounts_hash().encode())
+
+    def lacks_accounts(self) -> bool:
+        """Whether accounts came or went since a broker of one's own was given them."""
+        try:
+            return self.data.exported.read_text() != self._accounts_hash()
+        except FileNotFoundError:
+            return True
+
+    def _accounts_hash(self) -> str:
+        names = [*(user.name for user in self.own_users()), *self.registry.account_names()]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+    def _known_users(self, log: Logger) -> Sequence[MqttUser]:
+        """Those whom the broker is told of by the running service; a broker of one's own is told by its operator."""
+        if not self.config.broker.embedded and self.lacks_accounts():
+            hint = "run `relay broker accounts`, give the broker the files, and have it read them again"
+            log.warning("broker.lacks_accounts", hint=hint)
+        return self.own_users()
 
     def ca_der(self) -> bytes:
         """The CA as bracelets are given it."""
@@ -186,6 +209,7 @@ class Relay:
         worker = self.config.mqtt.client_id
         # A store key that does not fit shows here, and not as alarms refused one by one.
         self.registry.prepare_accounts()
+        self._known_users(log)
         return make(
             Pipeline(self.store, self.keys, worker),
             Outbox(self.store, self.keys, worker, partial(_unreadable, log)),
@@ -194,7 +218,7 @@ class Relay:
             limits=self.config.limits,
             sms=self.sms_link(log),
             broker=self.broker(),
-            users=self.own_users,
+            users=partial(self._known_users, log),
             renew=self.renew_certificate,
         )
 

@@ -218,6 +218,13 @@ class Registry:
                 for name, kid, sealed in connection.execute(query.order_by(table.kid))
             ]
 
+    def account_names(self) -> Sequence[str]:
+        """Their names alone; opens nothing."""
+        table = schema.bracelet.c
+        with self.store.read() as connection:
+            query = select(table.account).where(table.state != "revoked").order_by(table.account)
+            return connection.execute(query).scalars().all()
+
     def account_name(self, kid: str) -> str | None:
         """The account with which this bracelet connects to the broker."""
         query = select(schema.bracelet.c.account).where(schema.bracelet.c.kid == _parse_kid(kid))
