@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-import nkeys  # type: ignore[import-untyped]
+import nkeys  # type: ignore[import-untyped]  # it has no annotations
 
 from relay.broker import BrokerError, MqttUser
 from relay.broker.accounts import rules_of
