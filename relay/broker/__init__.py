@@ -105,6 +105,7 @@ class Broker(Protocol):
 
 PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
 RELAY, INTAKES, PROGRAMMER, SUBSCRIBER = "relay", ("intake-1-a", "intake-1-h"), "programs", "subscriber"
+PROBE = "probe"  # looks at a broker of one's own: as the relay, it would end the relay's session there
 SUBSCRIBER_IDS = 512  # sessions of those who share that account, and no more
 _UP = ("b/+/+/alarm", "b/+/+/hb")
 _OUT = ("b/+/+/ack", "r/+/alarm", "r/+/case")
@@ -135,6 +136,7 @@ def relay_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
         MqttUser(name=RELAY, subscribe=_UP, any_id=True, ids=tuple(ids), **whole),
         *(MqttUser(name=name, subscribe=(topic,), **whole) for name, topic in zip(INTAKES, _UP, strict=True)),
         MqttUser(name=PROGRAMMER, password=password, publish=(PROGRAMS,), waiting_most=0),
+        MqttUser(name=PROBE, password=password, publish=("b/+/+/ack",), subscribe=_UP[:1], waiting_most=500),
     ]
 
 

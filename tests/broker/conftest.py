@@ -19,7 +19,7 @@ from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.nats import NatsBroker
 
 ANNA, BORIS = "0a1b2c3d", "0a99ffee"
-PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs"), "the-relay-has-one-too") | {
+PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs", "probe"), "the-relay-has-one-too") | {
     ANNA: "anna-has-her-own-password",
     BORIS: "boris-has-one-as-well",
     "subscriber": "partners-share-this-one",

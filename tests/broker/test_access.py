@@ -226,4 +226,4 @@ def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, 
 
 def test_users_for_lists_everyone_once() -> None:
     names = [user.name for user in users_for([("a", ANNA, "p" * 16), ("b", BORIS, "q" * 16)], "r" * 16, "s" * 16)]
-    assert names == ["relay", *INTAKES, "programs", "subscriber", "a", "b"]
+    assert names == ["relay", *INTAKES, "programs", "probe", "subscriber", "a", "b"]

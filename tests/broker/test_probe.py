@@ -13,9 +13,9 @@ from relay.broker import Broker, BrokerError
 from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.probe import probe
 
-from .conftest import PASSWORDS, everyone
+from .conftest import ANNA, PASSWORDS, Connect, everyone
 
-RELAY = ("relay", PASSWORDS["relay"])
+RELAY = ("probe", PASSWORDS["relay"])
 SUBSCRIBER = ("subscriber", PASSWORDS["subscriber"])
 
 
@@ -30,6 +30,20 @@ def test_a_broker_as_we_configure_it_gives_no_warning(broker: Broker, tls_files:
 
 def test_the_probe_leaves_no_session_behind(broker: Broker, tls_files: Path) -> None:
     assert look(broker, tls_files) == look(broker, tls_files)
+
+
+def test_the_probe_ends_nobodys_session(broker: Broker, tls_files: Path, connect: Connect) -> None:
+    for user, topic in (("relay", "b/+/+/alarm"), ("subscriber", "r/#")):
+        away = connect(broker, user, clean=False)
+        away.subscribe(topic)
+        away.close()
+    connect(broker, ANNA).publish(f"b/0/{ANNA}/alarm", b"waits")
+    connect(broker, "intake-1-a").publish(f"r/{ANNA}/alarm", b"waits too")
+    look(broker, tls_files)
+    for user, waiting in (("relay", b"waits"), ("subscriber", b"waits too")):
+        back = connect(broker, user, clean=False)
+        assert back.session_present
+        assert back.receive().payload == waiting
 
 
 def test_a_broker_that_refuses_the_relay_is_an_error(broker: Broker, tls_files: Path) -> None:
@@ -61,7 +75,7 @@ class CarelessMosquitto(MosquittoBroker):
     def write_configuration(self) -> None:
         super().write_configuration()
         file = self.folder / "mosquitto.conf"
-        careful = ("allow_anonymous", "password_file", "acl_file", "sys_interval")
+        careful = ("allow_anonymous", "password_file", "acl_file", "sys_interval", "use_username_as_clientid")
         lines = [line for line in file.read_text().splitlines() if not line.startswith(careful)]
         file.write_text("\n".join([*lines, "allow_anonymous true", self.extra, ""]))
 
