@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
@@ -12,7 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay import config, pki, store
+<<<<<<< HEAD
 from relay.broker import MqttUser, temporary_id, users_for
+=======
+from relay import log as relay_log
+from relay.broker import PROGRAMMER, MqttUser, own_users, users_for
+>>>>>>> gate
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
 from relay.datadir import SECRET_RELAY, DataDir, read_secret, write_private
@@ -53,7 +60,7 @@ class Relay:
 
     @cached_property
     def store(self) -> Store:
-        return store.open(self.config.store.url or self.data.db_url, self.data.store_key())
+        return store.open(self.store_url, self.data.store_key())
 
     @cached_property
     def registry(self) -> Registry:
@@ -64,12 +71,45 @@ class Relay:
         return Subscribers(self.store)
 
     def users(self) -> Sequence[MqttUser]:
+<<<<<<< HEAD
         """Everyone who may connect to the broker now."""
         return users_for(
             [(account.kid, account.password) for account in self.registry.accounts()],
             self.data.secret(SECRET_RELAY),
             [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()],
         )
+=======
+        """Everyone who may connect to the broker now: for a broker that needs a list."""
+        secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
+        return users_for(self.registry.accounts(), *secrets, [self.config.mqtt.client_id])
+
+    def own_users(self) -> Sequence[MqttUser]:
+        """Those of them who are no bracelet. The embedded broker's gate finds the bracelets in the store."""
+        secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
+        return own_users(*secrets, [self.config.mqtt.client_id])
+
+    def note_exported(self) -> None:
+        """Remember which accounts a broker of one's own was given."""
+        write_private(self.data.exported, self._accounts_hash().encode())
+
+    def lacks_accounts(self) -> bool:
+        """Whether accounts came or went since a broker of one's own was given them."""
+        try:
+            return self.data.exported.read_text() != self._accounts_hash()
+        except FileNotFoundError:
+            return True
+
+    def _accounts_hash(self) -> str:
+        names = [*(user.name for user in self.own_users()), *self.registry.account_names()]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+    def _known_users(self, log: Logger) -> Sequence[MqttUser]:
+        """Those whom the broker is told of by the running service; a broker of one's own is told by its operator."""
+        if not self.config.broker.embedded and self.lacks_accounts():
+            hint = "run `relay broker accounts`, give the broker the files, and have it read them again"
+            log.warning("broker.lacks_accounts", hint=hint)
+        return self.own_users()
+>>>>>>> gate
 
     def ca_der(self) -> bytes:
         """The CA as bracelets are given it."""
@@ -115,13 +155,23 @@ class Relay:
         account = (subscriber.account, subscriber.password)
         return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, clean=True)
 
+    def programmer(self) -> Endpoint:
+        """The account that leaves bundles with the broker. Under the relay's own, a broker that makes the client id of
+        the account's name would end the relay's session."""
+        return replace(self.endpoint(), user=PROGRAMMER, client_id=PROGRAMMER)
+
+    @property
+    def store_url(self) -> str:
+        return self.config.store.url or self.data.db_url
+
     def broker(self) -> NatsBroker | None:
         """The embedded broker, unless the configuration says that somebody else runs one."""
         if not self.config.broker.embedded:
             return None
         data, listen = self.data, self.config.broker.listen
         self.renew_certificate()
-        return NatsBroker(data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key, self.users())
+        where = data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key
+        return NatsBroker(*where, self.own_users(), store=self.store_url, tell=True, log_json=relay_log.is_json())
 
     def vouches_for(self, host: str) -> bool:
         """Whether bracelets that know the embedded broker by this name will trust its certificate."""
@@ -182,8 +232,14 @@ class Relay:
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
         """The service, not started. `make` lets a subclass with other steps take its place."""
         worker = self.config.mqtt.client_id
+<<<<<<< HEAD
         self.local_subscriber()
         self.users()  # a store key that does not fit shows here, and not as alarms refused one by one
+=======
+        # A store key that does not fit shows here, and not as alarms refused one by one.
+        self.registry.prepare_accounts()
+        self._known_users(log)
+>>>>>>> gate
         return make(
             Pipeline(self.store, self.keys, worker),
             Outbox(self.store, self.keys, worker, partial(_unreadable, log)),
@@ -192,7 +248,7 @@ class Relay:
             limits=self.config.limits,
             sms=self.sms_link(log),
             broker=self.broker(),
-            users=self.users,
+            users=partial(self._known_users, log),
             renew=self.renew_certificate,
         )
 

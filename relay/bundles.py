@@ -10,7 +10,6 @@ with the next order, or when a bundle is withdrawn.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterable, Iterator
 from queue import Empty, SimpleQueue
 
@@ -69,7 +68,7 @@ def remove(unwanted: Iterable[Bundle], endpoint: Endpoint) -> None:
 def _keep(messages: Iterable[tuple[str, bytes]], endpoint: Endpoint) -> None:
     """Publish them to be kept; an empty one ends that (MQTT 3.1.1, 3.3.1.3)."""
     answers: SimpleQueue[ReasonCode] = SimpleQueue()
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, f"relay-programs-{secrets.token_hex(4)}", protocol=mqtt.MQTTv311)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=mqtt.MQTTv311)
     client.username_pw_set(endpoint.user, endpoint.password)
     if endpoint.tls is not None:
         client.tls_set_context(endpoint.tls)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "accept": Entry("relay.commands.case", "accept", "Tell the wearer that a person has accepted the alarm."),
     "close": Entry("relay.commands.case", "close", "Tell the bracelet that the alarm is over."),
     "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list, configure and revoke bracelets."),
+    "broker": Entry("relay.commands.broker", "broker", "Write the accounts for a broker of your own."),
     "verify": Entry("relay.commands.verify", "verify", "Check an alarm that somebody sent you, offline."),
     "bench": Entry("relay.bench.command", "bench", "Measure the pipeline under load on this machine."),
 }

@@ -36,6 +36,7 @@ class DataDir:
         self.secrets = self.path / "secrets"
         self.broker = self.path / "broker"
         self.database = self.path / "relay.sqlite3"
+        self.exported = self.path / "broker-accounts"  # a hash of what a broker of one's own was last given
         self.pid_file = self.path / "relay.pid"
         self.ca_cert = self.tls / "ca.pem"
         self.ca_key = self.tls / "ca.key"

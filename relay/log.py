@@ -236,8 +236,18 @@ class EventLog:
         self._log.info(event, at=at, **fields)
 
 
+_json = False
+
+
+def is_json() -> bool:
+    """Whether this process logs JSON, for those that it starts."""
+    return _json
+
+
 def configure(*, json: bool, stream: TextIO | None = None, verbose: bool = False) -> None:
     """Set up logging for this process."""
+    global _json
+    _json = json
     target = stream if stream is not None else sys.stderr
     renderer: Any = structlog.processors.JSONRenderer() if json else _Human(colour=target.isatty())
     structlog.configure(

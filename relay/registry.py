@@ -18,6 +18,7 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from relay.broker.passwords import verifier
 from relay.store import chains, commands, records, schema
 from relay.store.database import Store
 from relay.store.roster import version
@@ -29,6 +30,7 @@ BATCH = "tocsin_batch"  # marks a file of several offers or answers, and is its 
 PROFILE = "bracelet.profile"
 OFFER_KEY = "bracelet.offer_key"
 PASSWORD_OCTETS = 24
+ACCOUNT_OCTETS = 8  # 16 characters: every broker takes client ids of up to 23
 CODE_NAME_MAX = 64
 _HEX8 = re.compile(r"[0-9a-f]{8}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -77,8 +79,10 @@ class Entry(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A bracelet's account at the broker."""
+    """A bracelet's account at the broker. Its name is random, so that nobody learns from a topic with which client id
+    the bracelet connects."""
 
+    name: str
     kid: str
     password: str
 
@@ -117,7 +121,7 @@ class Registry:
         code_name = code_name.strip()
         if not 1 <= len(code_name) <= CODE_NAME_MAX or not code_name.isprintable():
             raise RegistryError(f"a code name has 1 to {CODE_NAME_MAX} printable characters")
-        password = secrets.token_urlsafe(PASSWORD_OCTETS)
+        account, password = secrets.token_hex(ACCOUNT_OCTETS), secrets.token_urlsafe(PASSWORD_OCTETS)
         profile = json.dumps({"code_name": code_name, "password": password}).encode()
         private = X25519PrivateKey.generate()
         box, now_ms = self.store.box, int(now * 1000)
@@ -129,6 +133,8 @@ class Registry:
                 "offered_ms": now_ms,
                 "profile_sealed": box.seal(PROFILE, kid, profile),
                 "offer_key_sealed": box.seal(OFFER_KEY, kid, private.private_bytes_raw()),
+                "account": account,
+                "account_hash": verifier(password),
             }
             connection.execute(insert(schema.bracelet).values(row))
             self._changed(connection, "bracelet.offered", kid, now_ms)
@@ -139,7 +145,7 @@ class Registry:
             "relay_id": self.keys.id.hex(),
             "relay_x25519": private.public_key().public_bytes_raw().hex(),
             "time": int(now),
-            "mqtt": {"host": host, "port": port, "user": name, "password": password},
+            "mqtt": {"host": host, "port": port, "user": account, "password": password},
             "sms": sms,
             "ca": base64.b64encode(ca_der).decode(),
             "wifi": [[ssid, key] for ssid, key in wifi],
@@ -202,14 +208,44 @@ class Registry:
         return self._entries()
 
     def accounts(self) -> Accounts:
-        """The broker accounts of active bracelets, and of offered ones, which may connect before they are completed."""
+        """The broker accounts of active bracelets, and of offered ones, which may connect before they are completed.
+        Opens each password: only for brokers that need a list."""
         table = schema.bracelet.c
-        query = select(table.kid, table.profile_sealed).where(table.state != "revoked").order_by(table.kid)
+        query = select(table.account, table.kid, table.profile_sealed).where(table.state != "revoked")
         with self.store.read() as connection:
             return [
-                Account(f"{kid:08x}", self._profile(kid, sealed)["password"])
-                for kid, sealed in connection.execute(query)
+                Account(name, f"{kid:08x}", self._profile(kid, sealed)["password"])
+                for name, kid, sealed in connection.execute(query.order_by(table.kid))
             ]
+
+    def account_names(self) -> Sequence[str]:
+        """Their names alone; opens nothing."""
+        table = schema.bracelet.c
+        with self.store.read() as connection:
+            query = select(table.account).where(table.state != "revoked").order_by(table.account)
+            return connection.execute(query).scalars().all()
+
+    def account_name(self, kid: str) -> str | None:
+        """The account with which this bracelet connects to the broker."""
+        query = select(schema.bracelet.c.account).where(schema.bracelet.c.kid == _parse_kid(kid))
+        with self.store.read() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def prepare_accounts(self) -> None:
+        """Before the broker starts: see that the store's key fits, and hash the passwords of bracelets from before
+        there were hashes."""
+        table = schema.bracelet
+        profiles = select(table.c.kid, table.c.profile_sealed).where(table.c.state != "revoked")
+        with self.store.read() as connection:
+            for row in connection.execute(profiles.limit(1)):
+                self._profile(*row)
+            unhashed = connection.execute(profiles.where(table.c.account_hash.is_(None))).all()
+        if not unhashed:
+            return
+        with self.store.write() as connection:
+            for kid, sealed in unhashed:
+                kept = verifier(self._profile(kid, sealed)["password"])
+                connection.execute(update(table).where(table.c.kid == kid).values(account_hash=kept))
 
     def version(self) -> int:
         """A number that rises with every change."""

@@ -427,7 +427,7 @@ class Service:
             self._reload_at = now + _RELOAD_RETRY
             self.log.error("registry.not_reloaded", error=error, retry_s=_RELOAD_RETRY)
         else:
-            self.log.info("registry.reloaded", accounts=len(users))
+            self.log.info("registry.reloaded")
 
     def _drain(self) -> None:
         """Before the end: give the broker a moment to confirm what is on its way, so that it isn't sent again at the

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PASSWORD = re.compile(r"[A-Za-z0-9_-]{16,128}")
@@ -21,21 +21,50 @@ class BrokerError(RuntimeError):
     """The broker can't be run; the message says why in one sentence."""
 
 
-@dataclass(frozen=True)
-class MqttUser:
-    """One account on the broker, with the topic filters it may publish and subscribe; nothing else is allowed it."""
+SUBSCRIPTIONS = 8  # at once, of an account that needs no more
+PAYLOAD = 64 << 10
+BRACELET_WAITING = 500  # it subscribes with QoS 0 in a clean session, so nothing should wait
+BRACELET_PAYLOAD = 1 << 10  # a message has at most 140 octets; the rest is what a packet adds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What one account on the broker may do: the topic filters it may publish to and subscribe, and nothing else.
+
+    An account connects with the client id that is its name, so that it has one session and can take nobody else's.
+    `ids` are further ones whose sessions are kept; `any_id` is for accounts whose password never leaves the relay."""
 
     name: str
-    password: str
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    any_id: bool = False
+    subscriptions: int = SUBSCRIPTIONS
+    payload: int = PAYLOAD
+    waiting_most: int | None = None  # messages that may wait for it; None: as many as there are
 
     def __post_init__(self) -> None:
         # Plain characters only, so that no broker's configuration language can read them as anything else.
-        if not NAME.fullmatch(self.name) or not PASSWORD.fullmatch(self.password):
+        if not NAME.fullmatch(self.name):
             raise ValueError("a broker user's name or password has characters that are not allowed")
         if not all(TOPIC.fullmatch(topic) for topic in (*self.publish, *self.subscribe)):
             raise ValueError("a broker user's topic filter is malformed")
+
+    def allows_id(self, client_id: str) -> bool:
+        """Whether the account may connect with this client id."""
+        return client_id == self.name or self.any_id or client_id in self.ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class MqttUser(Rules):
+    """An account with its password."""
+
+    password: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not PASSWORD.fullmatch(self.password):
+            raise ValueError("a broker user's name or password has characters that are not allowed")
 
     def __repr__(self) -> str:  # a password must not reach a log or a traceback
         return f"MqttUser({self.name!r})"
@@ -75,14 +104,26 @@ class Broker(Protocol):
 
 
 PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
+RELAY, INTAKES, PROGRAMMER, SUBSCRIBER = "relay", ("intake-1-a", "intake-1-h"), "programs", "subscriber"
+PROBE = "probe"  # looks at a broker of one's own: as the relay, it would end the relay's session there
+SUBSCRIBER_IDS = 512  # sessions of those who share that account, and no more
+_UP = ("b/+/+/alarm", "b/+/+/hb")
+_OUT = ("b/+/+/ack", "r/+/alarm", "r/+/case")
 
 
-def bracelet_user(kid: str, password: str) -> MqttUser:
+def bracelet_rules(account: str, kid: str) -> dict[str, Any]:
     """A bracelet reaches its own three topics and no one else's; and reads the programs that are there for all."""
     base = f"b/{kid[0]}/{kid}"
-    return MqttUser(kid, password, publish=(f"{base}/alarm", f"{base}/hb"), subscribe=(f"{base}/ack", PROGRAMS))
+    return {
+        "name": account,
+        "publish": (f"{base}/alarm", f"{base}/hb"),
+        "subscribe": (f"{base}/ack", PROGRAMS),
+        "payload": BRACELET_PAYLOAD,
+        "waiting_most": BRACELET_WAITING,
+    }
 
 
+<<<<<<< HEAD
 def relay_user(password: str) -> MqttUser:
     """The relay hears every bracelet, answers each, rebroadcasts, and brings subscribers their keys."""
     publish = ("b/+/+/ack", "s/+/+/alarm", "s/+/+/case", "s/+/key/+", PROGRAMS)
@@ -110,3 +151,40 @@ def users_for(
     password) of each bracelet."""
     people = [relay_user(relay_password), *(subscriber_account(*each) for each in subscribers)]
     return people + [bracelet_user(kid, password) for kid, password in bracelets]
+=======
+def bracelet_user(account: str, kid: str, password: str) -> MqttUser:
+    return MqttUser(password=password, **bracelet_rules(account, kid))
+
+
+def relay_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
+    """The relay hears every bracelet, answers each, and rebroadcasts. Alarms and heartbeats have a session each, so
+    that many of one don't delay the other; bundles are left by an account of its own, because a broker that makes the
+    client id of the name would otherwise end the relay's session. `ids`: client ids under which it has a session."""
+    whole: dict[str, Any] = {"publish": (*_OUT, PROGRAMS), "password": password, "subscriptions": 64}
+    return [
+        MqttUser(name=RELAY, subscribe=_UP, any_id=True, ids=tuple(ids), **whole),
+        *(MqttUser(name=name, subscribe=(topic,), **whole) for name, topic in zip(INTAKES, _UP, strict=True)),
+        MqttUser(name=PROGRAMMER, password=password, publish=(PROGRAMS,), waiting_most=0),
+        MqttUser(name=PROBE, password=password, publish=("b/+/+/ack",), subscribe=_UP[:1], waiting_most=500),
+    ]
+
+
+def subscriber_user(password: str) -> MqttUser:
+    """Partners read the rebroadcasts and write nothing."""
+    ids = tuple(f"{SUBSCRIBER}-{number}" for number in range(SUBSCRIBER_IDS))
+    return MqttUser(name=SUBSCRIBER, password=password, subscribe=("r/#",), ids=ids, waiting_most=20_000)
+
+
+def own_users(relay_password: str, subscriber_password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
+    """Everyone on the broker who is no bracelet; the relay first."""
+    return [*relay_users(relay_password, ids), subscriber_user(subscriber_password)]
+
+
+def users_for(
+    bracelets: Iterable[tuple[str, str, str]], relay_password: str, subscriber_password: str, ids: Iterable[str] = ()
+) -> list[MqttUser]:
+    """Everyone on the broker: the relay first, then the subscribers' account, then (account, kid, password) of each
+    bracelet."""
+    people = own_users(relay_password, subscriber_password, ids)
+    return people + [bracelet_user(*bracelet) for bracelet in bracelets]
+>>>>>>> gate

@@ -12,6 +12,8 @@ import base64
 import hashlib
 import os
 import pwd
+import secrets
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +21,18 @@ from pathlib import Path
 from relay.broker import BrokerError, MqttUser
 from relay.broker.process import ChildBroker, write_private
 
+# What keeps one account from harming the others; part of the rules for a mosquitto of one's own (mosquitto.conf(5)).
+BOUNDS: dict[str, object] = {
+    # An account has one session, under its own name, and can't take another's.
+    "use_username_as_clientid": "true",
+    "persistent_client_expiration": "7d",  # a partner that stays away keeps no queue for ever
+    "max_keepalive": 1200,
+    # No limit in messages (the default drops all beyond 1,000 after acknowledging them), and one in octets a client.
+    "max_queued_messages": 0,
+    "max_queued_bytes": 256 << 20,
+    "max_inflight_messages": 1000,
+    "message_size_limit": 65536,  # else one bracelet's account could fill the relay's memory
+}
 HASH_ROUNDS = 101  # mosquitto's own default; the passwords are random, so that slowness would buy nothing
 
 
@@ -38,13 +52,15 @@ class MosquittoBroker(ChildBroker):
     ) -> None:
         super().__init__(folder, host, port, cert, key, users)
         self.program = tuple(program)
+        self._ready = _ready()
 
     def command(self) -> Sequence[str]:
         return [*self.program, "-c", str(self.folder / "mosquitto.conf")]
 
     def write_configuration(self) -> None:
-        write_private(self.folder / "passwords", "".join(f"{u.name}:{hashed(u.password)}\n" for u in self.users))
-        write_private(self.folder / "acl", "\n".join(_acl(user) for user in self.users))
+        users = [*self.users, self._ready]
+        write_private(self.folder / "passwords", passwords(users))
+        write_private(self.folder / "acl", access(users))
         settings = {
             # Started by root it would become another user, who can't read these files.
             "user": pwd.getpwuid(os.geteuid()).pw_name,
@@ -55,14 +71,12 @@ class MosquittoBroker(ChildBroker):
             "allow_anonymous": "false",
             "password_file": self.folder / "passwords",
             "acl_file": self.folder / "acl",
+            **BOUNDS,
             "persistence": "true",
             "persistence_location": f"{self.folder}/",
             "autosave_on_changes": "true",
             # Changes: without its session, a relay that comes back after the broker would miss what came before.
             "autosave_interval": 1,
-            "max_queued_messages": 0,  # no limit; the default drops all beyond 1,000 after acknowledging them
-            "max_inflight_messages": 1000,
-            "message_size_limit": 65536,  # else one bracelet's account could fill the relay's memory
             "set_tcp_nodelay": "true",
             "sys_interval": 0,
             "log_dest": "stderr",
@@ -70,17 +84,48 @@ class MosquittoBroker(ChildBroker):
         }
         write_private(self.folder / "mosquitto.conf", "".join(f"{name} {value}\n" for name, value in settings.items()))
 
-    def wait_reloaded(self) -> None:
-        """Until the last user of the new list is let in: mosquitto's log says nothing of it."""
+    @property
+    def ready_user(self) -> MqttUser:
+        return self._ready
+
+    def reload(self, users: Iterable[MqttUser]) -> None:
+        self.users = list(users)
+        self.take_certificate()
+
+    def take_certificate(self) -> None:
+        self._ready = _ready()
+        self.write_configuration()
+        if self._child and self.poll() is None:
+            self._child.send_signal(signal.SIGHUP)
+            self._wait_reloaded()
+
+    def _wait_reloaded(self) -> None:
+        """Until the new password of the account for this is known: mosquitto's log says nothing of it."""
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             try:
-                if self._accepts(self.users[-1]):
+                if self._accepts(self._ready):
                     return
             except (OSError, ValueError):
                 pass  # busy with it
             time.sleep(0.02)
         raise BrokerError("the broker did not take up its new users")
+
+
+def _ready() -> MqttUser:
+    """An account that may do nothing. With anybody else's, looking whether the broker serves would end that account's
+    session, because the client id is made of the name."""
+    return MqttUser(name="ready", password=secrets.token_urlsafe(24))
+
+
+def passwords(users: Iterable[MqttUser]) -> str:
+    """The content of a password_file."""
+    return "".join(f"{user.name}:{hashed(user.password)}\n" for user in users)
+
+
+def access(users: Iterable[MqttUser]) -> str:
+    """The content of an acl_file."""
+    return "\n".join(_acl(user) for user in users)
 
 
 def _acl(user: MqttUser) -> str:

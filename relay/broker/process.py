@@ -13,10 +13,10 @@ import ssl
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from relay.broker import BrokerError, MqttUser
 
@@ -63,8 +63,7 @@ class ChildBroker(ABC):
         self._check_port()
         self.write_configuration()
         try:
-            with self.log_file.open("ab") as log:
-                os.chmod(self.log_file, 0o600)
+            with self.log_stream() as log:
                 self._child, self._lifeline = spawn(self.command(), stdout=log, stderr=log)
         except OSError as error:
             raise BrokerError(f"the broker can't be started: {error}") from error
@@ -79,7 +78,7 @@ class ChildBroker(ABC):
             if status is not None or self._child is None:
                 raise BrokerError(f"the broker ended with status {status}: {self._last_words()}")
             try:
-                if self._accepts(self.users[0]):
+                if self._accepts(self.ready_user):
                     return
                 reason = "it refuses its own user"
             except (OSError, ValueError) as error:
@@ -101,19 +100,12 @@ class ChildBroker(ABC):
         self.start()
         return True
 
-    def reload(self, users: Iterable[MqttUser]) -> None:
-        self.users = list(users)
-        self.write_configuration()
-        if self._child and self.poll() is None:
-            self._child.send_signal(signal.SIGHUP)
-            self.wait_reloaded()
-
     def renew(self) -> None:
         if self._child is None or self.poll() is not None:
             return  # it takes the new one when it is started
         with suppress(BrokerError, OSError, ValueError):
-            self.reload(self.users)
-            if self._accepts(self.users[0]):
+            self.take_certificate()
+            if self._accepts(self.ready_user):
                 return  # some take up a new certificate with their users
         self._halt()
         self.start()  # should that fail, `ensure_running` makes up for it
@@ -145,9 +137,28 @@ class ChildBroker(ABC):
     def write_configuration(self) -> None:
         """Write everything the program reads at its start and on SIGHUP."""
 
+    @property
+    def ready_user(self) -> MqttUser:
+        """The account that is tried to see whether the broker serves."""
+        return self.users[0]
+
     @abstractmethod
-    def wait_reloaded(self) -> None:
-        """Return when a SIGHUP has taken effect."""
+    def reload(self, users: Iterable[MqttUser]) -> None:
+        """See relay.broker.Broker."""
+
+    @abstractmethod
+    def take_certificate(self) -> None:
+        """Have the running program read its certificate again, if it can."""
+
+    @contextmanager
+    def log_stream(self) -> Iterator[int | IO[bytes]]:
+        """Where the program's log goes while it is started."""
+        with self.log_file.open("ab") as log:
+            os.chmod(self.log_file, 0o600)
+            yield log
+
+    def ended(self) -> None:  # noqa: B027  # most have nothing to do
+        """The program has ended."""
 
     # -- inside
 
@@ -203,6 +214,7 @@ class ChildBroker(ABC):
         if self._lifeline is not None:
             let_go(self._lifeline)
             self._lifeline = None
+            self.ended()
 
     def _last_words(self) -> str:
         try:
@@ -228,6 +240,38 @@ class ChildBroker(ABC):
                     return False
                 answer += octets
             return answer[0] == 0x20 and answer[3] == 0
+
+
+class Child:
+    """A helper program beside the broker: ends when this process does, and is started again by whoever owns it."""
+
+    def __init__(self, command: Sequence[str], **streams: Any) -> None:
+        self._process, self._lifeline = spawn(command, **streams)
+        self._started = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def has_ended(self, after: float) -> bool:
+        """Whether it has ended by itself, and was started long enough ago to be started again."""
+        return self._process.poll() is not None and time.monotonic() - self._started >= after
+
+    def send(self, number: int) -> bool:
+        """Send it a signal; False when it has ended."""
+        if self._process.poll() is not None:
+            return False
+        self._process.send_signal(number)
+        return True
+
+    def stop(self) -> None:
+        if self.send(signal.SIGTERM):
+            try:
+                self._process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        let_go(self._lifeline)
 
 
 def spawn(command: Sequence[str], **streams: Any) -> tuple[subprocess.Popen[Any], int]:

@@ -216,7 +216,7 @@ def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None
         found = bundles.describe(octets)
         for kid in kids:
             relay.registry.get(kid)
-        bundles.leave(octets, relay.endpoint())
+        bundles.leave(octets, relay.programmer())
     except bundles.BundleError as error:
         raise Failure(f"{file}: {error}") from None
     desk = Desk(relay.store, relay.registry)
@@ -236,7 +236,7 @@ def _remove(relay: Relay, unwanted: Collection[Bundle]) -> list[str]:
     """Have the broker keep no pieces of these; their SHA-256."""
     try:
         if unwanted:
-            bundles.remove(unwanted, relay.endpoint())
+            bundles.remove(unwanted, relay.programmer())
     except bundles.BundleError as error:
         raise Failure(f"pieces of bundles that nobody has on order may still be there: {error}") from None
     return sorted(bundle.sha256.hex() for bundle in unwanted)

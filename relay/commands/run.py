@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from relay.datadir import DataDir
 
 if TYPE_CHECKING:
     from relay.ingest.mqtt import Endpoint
+
+_EXAMINE_AGAIN_S = 30.0
 
 
 @click.command()
@@ -52,12 +55,28 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
 def _examine_broker(own: Endpoint, subscriber: Endpoint) -> None:
     """Warn of what a broker of the operator's own is seen to do wrong. Beside the service, because alarms don't wait
     for it."""
-    from relay.broker import BrokerError
+    from relay.broker import PROBE, BrokerError
     from relay.broker.probe import probe
 
+<<<<<<< HEAD
     accounts = (own.user, own.password), (subscriber.user, subscriber.password)
     try:
         for warning in probe(own.host, own.port, own.tls, *accounts):
             log.get().warning("broker.setting", warning=warning)
     except (BrokerError, OSError) as error:
         log.get().warning("broker.not_examined", error=error)
+=======
+    own, subscriber = relay.endpoint(), relay.subscriber("probe")
+    accounts = (PROBE, own.password), (subscriber.user, subscriber.password)
+    told = None
+    while True:
+        try:
+            for warning in probe(own.host, own.port, own.tls, *accounts):
+                log.get().warning("broker.setting", warning=warning)
+            return
+        except (BrokerError, OSError) as error:
+            if str(error) != told:
+                told = str(error)
+                log.get().warning("broker.not_examined", error=error, retry_s=_EXAMINE_AGAIN_S)
+        time.sleep(_EXAMINE_AGAIN_S)
+>>>>>>> gate

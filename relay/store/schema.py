@@ -48,8 +48,13 @@ bracelet = Table(
     Column("public", LargeBinary, unique=True),  # Ed25519
     Column("profile_sealed", LargeBinary, nullable=False),  # code name, MQTT password
     Column("offer_key_sealed", LargeBinary),  # X25519 private key; gone as soon as the answer is in
+    # At the broker: a random name, and what the password is checked by (relay.broker.accounts), so that this needs no
+    # key of the store.
+    Column("account", Text),
+    Column("account_hash", LargeBinary),
     CheckConstraint("state IN ('offered', 'active', 'revoked')", name="bracelet_state"),
 )
+Index("bracelet_by_account", bracelet.c.account, unique=True)
 
 chain = Table(
     "chain",

@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from hwsim.bundle import sign
 from relay import bundles
-from relay.broker import Broker, MqttUser, bracelet_user, users_for
+from relay.broker import INTAKES, Broker, MqttUser, bracelet_user, users_for
 from relay.ingest.mqtt import Endpoint, client_tls
 
 from .conftest import ANNA, AUDIENCE, BORIS, PARTNER, PASSWORDS, TIMEOUT, Client, Connect, everyone
@@ -93,10 +93,16 @@ def test_without_a_broker_a_bundle_is_not_left(tls_files: Path) -> None:
 
 
 def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect: Connect) -> None:
+<<<<<<< HEAD
     subscriber = connect(broker, PARTNER, client_id="partner-1")
     for topic in (HEARD, "b/#", "s/+/+/alarm", "s/0000c0ffee02/+/alarm", f"s/{AUDIENCE}/key/+"):
         subscriber.subscribe(topic)
     relay = connect(broker, "relay")
+=======
+    subscriber = connect(broker, "subscriber", client_id="subscriber-1")
+    subscriber.subscribe("r/#")
+    subscriber.subscribe("b/#")
+>>>>>>> gate
     connect(broker, ANNA).publish(ALARM, b"alarm")
     relay.publish(f"s/0000c0ffee02/{ANNA}/alarm", b"another audience's")
     relay.publish(f"s/{AUDIENCE}/key/sub-0000000b", b"another's key")
@@ -138,6 +144,7 @@ def test_keys_are_kept_for_a_subscriber_that_comes_later_until_they_are_taken_aw
     ids="other's-alarm other's-heartbeat own-receipt rebroadcast program alarm as-relay key other".split(),
 )
 def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
+<<<<<<< HEAD
     readers = [connect(broker, "relay", client_id="reader"), connect(broker, PARTNER, client_id="partner")]
     readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
     mine = [[f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
@@ -150,9 +157,26 @@ def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: s
     # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
     connect(broker, "relay").publish(f"s/{AUDIENCE}/{BORIS}/alarm", b"after")
     assert readers[1].receive().payload == b"after"
+=======
+    filters = {
+        INTAKES[0]: ["b/+/+/alarm"],
+        INTAKES[1]: ["b/+/+/hb"],
+        "partner": ["r/#"],
+        **{kid: [f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)},
+    }
+    clients = {name: connect(broker, name) for name in (*filters, "relay", "subscriber")}
+    for name, topics in filters.items():
+        for each in topics:
+            clients[name].subscribe(each)
+    clients[user].paho.publish(topic, b"forged", qos=1)
+    # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
+    after = connect(broker, "relay") if user == "relay" else clients["relay"]
+    after.publish(f"r/{BORIS}/alarm", b"after")
+    assert clients["partner"].receive().payload == b"after"
+>>>>>>> gate
     with pytest.raises(queue.Empty):
-        readers[0].receive(0.2)
-    assert all(reader.received.empty() for reader in readers)
+        clients[INTAKES[0]].receive(0.2)
+    assert all(client.received.empty() for client in clients.values())
 
 
 FORBIDDEN = [f"b/0/{ANNA}/ack", ALARM, "b/+/+/ack", "b/#", "s/#", HEARD, f"s/{AUDIENCE}/{ANNA}/alarm", "#", "+/+/+/+"]
@@ -198,12 +222,12 @@ def test_added_users_come_in_and_removed_ones_go_while_others_stay(broker: Broke
     relay.subscribe("b/+/+/alarm")
     boris = connect(broker, BORIS)
     password = "a-third-bracelet-comes"
-    broker.reload([user for user in everyone() if user.name != BORIS] + [bracelet_user("0a000003", password)])
-    newcomer = connect(broker, "0a000003", password=password)
+    broker.reload([user for user in everyone() if user.name != BORIS] + [bracelet_user("third", "0a000003", password)])
+    newcomer = connect(broker, "third", password=password)
     assert newcomer.code == 0
     newcomer.publish("b/0/0a000003/alarm", b"newcomer")
     assert relay.receive().payload == b"newcomer", "the relay's connection did not survive the reload"
-    assert connect(broker, BORIS, client_id="again").code in REFUSED
+    assert connect(broker, BORIS).code in REFUSED
     boris.paho.publish(f"b/0/{BORIS}/alarm", b"revoked", qos=1)
     with pytest.raises(queue.Empty):
         relay.receive(0.5)
@@ -218,7 +242,7 @@ def test_what_holds_passwords_is_private(broker: Broker) -> None:
 
 
 def test_a_users_password_shows_in_no_message() -> None:
-    user = bracelet_user(ANNA, PASSWORDS[ANNA])
+    user = bracelet_user(ANNA, ANNA, PASSWORDS[ANNA])
     assert PASSWORDS[ANNA] not in f"{user} {user!r} {[user]}"
 
 
@@ -243,6 +267,11 @@ def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, 
 
 
 def test_users_for_lists_everyone_once() -> None:
+<<<<<<< HEAD
     bracelets, partners = [(ANNA, "p" * 16), (BORIS, "q" * 16)], [(PARTNER, "s" * 16, AUDIENCE)]
     names = [user.name for user in users_for(bracelets, "r" * 16, partners)]
     assert names == ["relay", PARTNER, ANNA, BORIS]
+=======
+    names = [user.name for user in users_for([("a", ANNA, "p" * 16), ("b", BORIS, "q" * 16)], "r" * 16, "s" * 16)]
+    assert names == ["relay", *INTAKES, "programs", "probe", "subscriber", "a", "b"]
+>>>>>>> gate

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from relay.broker import Broker, BrokerError
-from relay.broker.nats import KNOWN, NatsBroker, checked_executable, subjects
+from relay.broker.callout import subjects
+from relay.broker.nats import KNOWN, NatsBroker, checked_executable
 from relay.broker.process import ChildBroker
 
 from .conftest import Connect, everyone, make

@@ -10,15 +10,16 @@ from collections.abc import Callable
 import cbor2
 import paho.mqtt.client as mqtt
 
+from relay.broker import INTAKES
 from relay.demo.stack import HOST
 from tests.end_to_end.scene import Scene
 
 
 def publish(scene: Scene, messages: list[bytes]) -> None:
     stack = scene.stack
-    password = next(account.password for account in stack.relay_parts.registry.accounts() if account.kid == stack.kid)
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="thief")
-    client.username_pw_set(stack.kid, password)
+    account = next(account for account in stack.relay_parts.registry.accounts() if account.kid == stack.kid)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=account.name)
+    client.username_pw_set(account.name, account.password)
     client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
     client.connect(HOST, stack.broker.port)
     client.loop_start()
@@ -97,8 +98,8 @@ def _tap(scene: Scene, heard: Callable[[bytes], None]) -> Callable[[], None]:
     from relay.datadir import SECRET_RELAY
 
     stack = scene.stack
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="tap")
-    client.username_pw_set("relay", stack.data.secret(SECRET_RELAY))
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=INTAKES[0])
+    client.username_pw_set(INTAKES[0], stack.data.secret(SECRET_RELAY))
     client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
     client.on_message = lambda _c, _u, message: heard(message.payload)
     client.connect(HOST, stack.broker.port)

@@ -128,6 +128,7 @@ class Bracelet:
         kid, relay_id = bytes.fromhex(offer["kid"]), bytes.fromhex(offer["relay_id"])
         shared = agree(ephemeral.private_bytes_raw(), bytes.fromhex(offer["relay_x25519"]))
         self.kid: str = offer["kid"]
+        self.account: str = offer["mqtt"]["user"]
         self.password: str = offer["mqtt"]["password"]
         self.roots = roots(shared, kid, relay_id)
         self.sealer = Sealer(kid, relay_id, self.roots, seed)
@@ -144,7 +145,7 @@ class Bracelet:
         self.base = f"b/{self.kid[0]}/{self.kid}"
 
     def connect(self) -> Client:
-        client = Client(self._rig, self.kid, self.password, self.kid, [f"{self.base}/ack"], clean=False)
+        client = Client(self._rig, self.account, self.password, self.account, [f"{self.base}/ack"], clean=False)
         self._rig.clients.append(client)
         return client
 
@@ -240,9 +241,15 @@ class Rig:
             process.wait_for("mqtt.ready")
         return process
 
+<<<<<<< HEAD
     def subscriber(self, own: SubscriberFile | None = None, clean: bool = False) -> Subscriber:
         """A subscriber by its file; the local one by default."""
         client = Subscriber(self, own or self.relay.local_subscriber(), clean)
+=======
+    def subscriber(self, client_id: str = "subscriber", clean: bool = False) -> Client:
+        account = self.relay.subscriber(client_id)
+        client = Client(self, account.user, account.password, client_id, ["r/#"], clean)
+>>>>>>> gate
         self.clients.append(client)
         return client
 

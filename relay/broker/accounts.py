@@ -1,0 +1,64 @@
+"""Who may connect to the broker: accounts by name.
+
+Whoever answers the broker needs neither the store's key nor any password: what is kept is `relay.broker.passwords`'s.
+Those of bracelets are in the relay's store: `relay.broker.stored`. This module knows no broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.broker import MqttUser, Rules
+from relay.broker.passwords import matches, verifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountRules(Rules):
+    """An account as it is checked: its rules, and what its password is compared with."""
+
+    verifier: bytes
+
+    def accepts(self, password: str) -> bool:
+        """Whether this is its password; takes as long for a wrong one."""
+        return matches(self.verifier, password)
+
+    def __repr__(self) -> str:
+        return f"AccountRules({self.name!r})"
+
+
+def rules_of(user: MqttUser) -> AccountRules:
+    """The same account, without its password."""
+    fields = {name: value for name, value in vars(user).items() if name != "password"}
+    return AccountRules(verifier=verifier(user.password), **fields)
+
+
+class Accounts(Protocol):
+    """Where accounts are looked up. Any of these may raise when the place can't be read now."""
+
+    def find(self, name: str) -> AccountRules | None:
+        """The account of this name, None when nobody has it or it was ended."""
+
+    def among(self, names: Iterable[str]) -> set[str]:
+        """Those of the names that accounts have."""
+
+    def kept(self) -> Iterator[tuple[str, int | None]]:
+        """Every client id whose session may stay, with the most messages that may wait for it."""
+
+
+class ListedAccounts:
+    """Accounts in memory."""
+
+    def __init__(self, accounts: Iterable[AccountRules]) -> None:
+        self._accounts: Mapping[str, AccountRules] = {account.name: account for account in accounts}
+
+    def find(self, name: str) -> AccountRules | None:
+        return self._accounts.get(name)
+
+    def among(self, names: Iterable[str]) -> set[str]:
+        return self._accounts.keys() & set(names)
+
+    def kept(self) -> Iterator[tuple[str, int | None]]:
+        for account in self._accounts.values():
+            yield from ((client_id, account.waiting_most) for client_id in (account.name, *account.ids))

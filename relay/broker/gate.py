@@ -1,0 +1,297 @@
+"""The gate: the process that tells the embedded broker who may connect, and as what.
+
+    python -m relay.broker.gate FOLDER         FOLDER: the broker's, with gate.json
+
+nats-server asks it at each connection (auth callout), so that no list of accounts is ever loaded: adding the
+50,000th bracelet costs the relay nothing. It reads the relay's store and writes nothing. What it has answered it
+keeps in memory: known accounts get in while the store is locked or away. It also ends the connections of accounts that
+are gone, and looks after what the broker keeps (`relay.broker.watch`). It lives as long as the broker does; both end
+with the process that started them. What it never does: decide about messages, or open one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from relay import log
+from relay.broker import callout
+from relay.broker.accounts import AccountRules, ListedAccounts
+from relay.broker.process import write_private
+from relay.broker.settings import GATE, SYSTEM, Settings
+from relay.broker.system import connections, end_connections
+from relay.broker.watch import Watch
+
+if TYPE_CHECKING:
+    from relay.broker.stored import StoreAccounts
+
+_STORE_PATIENCE_S = 1.5
+_OPENING_PATIENCE_S = 20.0
+_STORE_REST_S = 3.0  # after the store did not answer in time, what is known serves for so long without asking again
+_REMEMBERED = 1_000_000  # answers
+_ASKED_AT_ONCE = 5000  # connections; beyond that the broker lets them wait, and they come again
+_SWEEP_S = 60.0
+_WATCH_S = 10.0
+T = TypeVar("T")
+
+
+class Directory:
+    """Accounts of the list and of the store, and a memory for when the store can't be read."""
+
+    def __init__(self, listed: ListedAccounts, store: str | None, logger: log.Logger) -> None:
+        self.listed = listed
+        self._url = store
+        self._opened: StoreAccounts | None = None
+        self._log = logger
+        self._known: dict[str, AccountRules] = {}
+        self._threads = ThreadPoolExecutor(4, "store")  # more than one, since one may hang
+        self._rest_until = 0.0
+        self.version: int | None = None
+
+    async def find(self, name: str) -> AccountRules | None:
+        """The account of this name as the store has it, or as it was known if the store does not answer."""
+        account = self.listed.find(name)
+        if account is not None or self._url is None:
+            return account
+        try:
+            account = await self._ask(lambda: self._store().find(name))
+        except Exception:
+            return self._known.get(name)
+        if account is None:
+            self._known.pop(name, None)
+        else:
+            if len(self._known) >= _REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[name] = account
+        return account
+
+    async def gone(self, names: set[str]) -> set[str]:
+        """Those of the names that no account has any more. Raises when the store can't be read."""
+        rest = names - self.listed.among(names)
+        if not rest or self._url is None:
+            return rest
+        return rest - await self._ask(lambda: self._store().among(rest))
+
+    async def changed(self) -> bool:
+        """Whether the store's accounts changed since the last call."""
+        if self._url is None:
+            return False
+        version = await self._ask(lambda: self._store().version())
+        changed, self.version = version != self.version, version
+        return changed
+
+    async def kept(self) -> dict[str, int | None]:
+        """Every client id whose session may stay, with the most messages that may wait for it."""
+        kept = dict(self.listed.kept())
+        if self._url is not None:
+            kept |= await self._ask(lambda: dict(self._store().kept()), patience=60)
+        return kept
+
+    def _store(self) -> StoreAccounts:
+        """In a thread: importing it takes longer than the relay should wait to be let in."""
+        if self._opened is None:
+            from relay.broker.stored import StoreAccounts
+
+            assert self._url is not None
+            self._opened = StoreAccounts(self._url)
+        return self._opened
+
+    async def _ask(self, question: Callable[[], T], patience: float = _STORE_PATIENCE_S) -> T:
+        if self._opened is None:
+            patience = max(patience, _OPENING_PATIENCE_S)
+        now = time.monotonic()
+        if now < self._rest_until:
+            raise TimeoutError
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(loop.run_in_executor(self._threads, question), patience)
+        except Exception as error:
+            self._rest_until = time.monotonic() + _STORE_REST_S
+            self._log.warning("gate.store_failed", error=error, hint="accounts that are known already still get in")
+            raise
+
+
+class Gate:
+    """One gate for one broker's life."""
+
+    def __init__(self, folder: Path, settings: Settings, logger: log.Logger, changed: asyncio.Event) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._log = logger
+        self._issuer = callout.Issuer(settings.seed.encode())
+        self.directory = Directory(settings.listed(), settings.store, logger)
+        self._admitted: set[str] = set()
+        self._answers: set[asyncio.Task[None]] = set()
+        self._sweep = changed
+        self._watch = Watch(logger, settings.max_file_store)
+
+    async def run(self) -> None:
+        """Serve until the broker belongs to another run, or this task is cancelled."""
+        while Settings.read(self._folder).run == self._settings.run:
+            try:
+                await self._serve()
+            except (OSError, nats.errors.Error):
+                pass  # it has not started yet, or is starting again
+            except Exception as error:  # whatever it is, the next broker needs a gate
+                self._log.warning("gate.failed", error=error)
+            await asyncio.sleep(0.05)
+
+    async def _serve(self) -> None:
+        url = f"nats://127.0.0.1:{self._port()}"
+        closed = asyncio.Event()
+
+        async def on_error(_error: Exception) -> None:
+            pass  # nats-py would print it
+
+        async def on_lost() -> None:
+            closed.set()
+
+        common: dict[str, Any] = {
+            "servers": [url],
+            "password": self._settings.password,
+            "allow_reconnect": False,  # the next broker has another port
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0.1,
+            "connect_timeout": 5,
+            "error_cb": on_error,
+            "closed_cb": on_lost,
+        }
+        async with AsyncExitStack() as stack:
+            broker = await nats.connect(user=GATE, **common)
+            stack.push_async_callback(_close, broker)
+            system = await nats.connect(user=SYSTEM, **common)
+            stack.push_async_callback(_close, system)
+            await self._watch.before_anyone(broker, system, self.directory)
+            await broker.subscribe(callout.SUBJECT, cb=self._asked, pending_msgs_limit=100_000)
+            await broker.flush()
+            workers = [
+                asyncio.create_task(self._sweeping(system)),
+                asyncio.create_task(self._watching(broker, system)),
+            ]
+            try:
+                await closed.wait()
+            finally:
+                (self._folder / "gate.done").unlink(missing_ok=True)
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.wait(workers, timeout=1)
+
+    def _port(self) -> int:
+        """Where the broker listens for its own protocol on the loopback; it says so in a file."""
+        newest = max(self._folder.glob("*.ports"), key=lambda file: file.stat().st_mtime, default=None)
+        if newest is None:
+            raise OSError("the broker has not started yet")
+        (url,) = json.loads(newest.read_text())["nats"]
+        return int(url.rpartition(":")[2])
+
+    # ---- who comes in ----
+
+    async def _asked(self, message: Msg) -> None:
+        if len(self._answers) >= _ASKED_AT_ONCE:
+            return
+        task = asyncio.create_task(self._answer(message))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, message: Msg) -> None:
+        try:
+            request = callout.read(message.data)
+        except ValueError:
+            return
+        account = await self.directory.find(request.name) if request.mqtt else None
+        reason = callout.judge(request, account) or ("barred for a while" if self._is_barred(request.name) else None)
+        now = int(time.time())
+        if reason is None and account is not None:
+            self._admitted.add(account.name)
+            answer = self._issuer.admit(request, account, now)
+        else:
+            answer = self._issuer.refuse(request, reason or "refused", now)
+        with suppress(nats.errors.Error):
+            await message.respond(answer)
+
+    def _is_barred(self, name: str) -> bool:
+        return self._settings.barred.get(name, 0.0) > time.monotonic()
+
+    # ---- who goes ----
+
+    async def _sweeping(self, system: Client) -> None:
+        self._admitted |= {one.name async for one in connections(system)} - {"", GATE, SYSTEM}
+        self._generation_done()
+        with suppress(Exception):  # so that the first who is asked for need not wait for it
+            await self.directory.changed()
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._sweep.wait(), _SWEEP_S)
+            self._sweep.clear()
+            try:
+                await self._take_changes(system)
+            except Exception as error:  # looked at again in a minute
+                self._log.warning("gate.changes_not_seen", error=error)
+
+    async def _take_changes(self, system: Client) -> None:
+        settings = Settings.read(self._folder)
+        relisted = settings.generation != self._settings.generation
+        if relisted:
+            self.directory.listed = settings.listed()
+        self._settings = settings
+        ended = {name for name in settings.barred if self._is_barred(name)}
+        with suppress(TimeoutError):  # the store does not answer; told of already
+            if await self.directory.changed() or relisted:
+                ended |= await self.directory.gone(self._admitted)
+        for name in ended:
+            await end_connections(system, user=name)
+        self._admitted -= ended
+        self._generation_done()
+
+    def _generation_done(self) -> None:
+        write_private(self._folder / "gate.done", f"{self._settings.run} {self._settings.generation}\n")
+
+    async def _watching(self, broker: Client, system: Client) -> None:
+        while True:
+            try:
+                await self._watch.look(broker, system, self.directory)
+            except Exception as error:  # what can't be seen now is looked at again
+                self._log.warning("broker.not_watched", error=error)
+            await asyncio.sleep(_WATCH_S)
+
+
+async def _close(connection: Client) -> None:
+    """Close what may be broken already, without waiting for it for long."""
+    await asyncio.wait({asyncio.create_task(connection.close())}, timeout=1)
+
+
+async def serve(folder: Path) -> None:
+    """Run the gate of a broker's folder until the broker is gone or a signal comes."""
+    changed = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    settings = Settings.read(folder)
+    log.configure(json=settings.json_log)
+    await Gate(folder, settings, log.get(), changed).run()
+
+
+def main() -> None:
+    with suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(serve(Path(sys.argv[1])))
+    os._exit(0)  # a thread that waits for a store that does not answer must not keep it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The embedded broker's log: a process of its own that takes what the broker says, and writes it without who and where.
+
+    python -m relay.broker.logfile FILE        standard input -> FILE, FILE.1, FILE.2
+
+nats-server names address and client id of each connection that something happens to, at every level; together they
+tell where a wearer is online, which nobody must find on a disk. So neither is ever written. A process of its own,
+because the broker ends when nobody reads its log any more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+MOST, OLDER = 10 << 20, 2  # octets of a file, and how many earlier ones are kept
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|\\\"(?:[^\"\\]|\\.)*?\\\"")
+_WHO = re.compile(r"(?:\S+:\d+ - )?\b[mwclrg]id:\d+\b")
+_NAME = re.compile(r"\b[brs][./][^\s\"',]*|\b[0-9a-f]{8,}\b")  # topics; key ids and accounts
+_ADDRESS = re.compile(r"(?:\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F.%]*:[0-9a-fA-F:.%]+\])(?::\d+)?")
+_OURS = re.compile(r"\[INF\] +(?:Listening for |Version: |Git: |Using configuration file|Store Directory)")
+
+
+def cleaned(line: str) -> str:
+    """A line of the broker's without addresses, client ids, names of accounts and topics: whatever is quoted goes."""
+    if _OURS.search(line):
+        return line
+    for pattern, instead in ((_QUOTED, "…"), (_WHO, "a client"), (_NAME, "…"), (_ADDRESS, "…")):
+        line = pattern.sub(instead, line)
+    return line
+
+
+class Log:
+    """A file that is put aside when it is full."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+
+    def write(self, line: str) -> None:
+        if self._written >= MOST:
+            os.close(self._file)
+            for number in range(OLDER, 0, -1):
+                earlier = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")
+                if earlier.exists():
+                    earlier.replace(self._path.with_name(f"{self._path.name}.{number}"))
+            self._open()
+        octets = line.encode(errors="replace") + b"\n"
+        os.write(self._file, octets)
+        self._written += len(octets)
+
+    def _open(self) -> None:
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._written = os.fstat(self._file).st_size
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it ends when the broker has
+    log = Log(Path(sys.argv[1]))
+    for octets in sys.stdin.buffer:
+        try:
+            log.write(cleaned(octets.decode(errors="replace").rstrip("\n")))
+        except OSError:
+            continue  # a full disk must not end the broker
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The accounts in the relay's store: which tables have some, and one indexed read for each look.
+
+A module of its own because the gate serves the relay before this has been imported. It only reads; `relay.registry`
+makes accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from relay.broker import BRACELET_WAITING, bracelet_rules
+from relay.broker.accounts import AccountRules
+from relay.store import schema
+
+_AT_ONCE = 500  # names in one question; SQLite takes 999 values
+_PATIENCE_S = 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A table with accounts: which of its rows are in force, and how a row becomes rules."""
+
+    name: Column[str]
+    in_force: ColumnElement[bool]
+    verifier: Column[bytes]
+    others: tuple[Column[Any], ...]
+    rules: Callable[..., dict[str, Any]]  # of the name and the other columns
+    waiting_most: int | None  # as the rules have it
+
+    def row(self, *values: Any) -> AccountRules:
+        name, kept, *rest = values
+        return AccountRules(verifier=bytes(kept), **self.rules(name, *rest))
+
+
+_bracelet = schema.bracelet.c
+BRACELETS = Kind(
+    _bracelet.account,
+    (_bracelet.state != "revoked") & _bracelet.account_hash.is_not(None),
+    _bracelet.account_hash,
+    (_bracelet.kid,),
+    lambda account, kid: bracelet_rules(account, f"{kid:08x}"),
+    BRACELET_WAITING,
+)
+KINDS: tuple[Kind, ...] = (BRACELETS,)  # a new kind of account is one more line here
+
+
+class StoreAccounts:
+    """Accounts in the relay's store, which is only read. Each `find` reads one row of each kind by an index."""
+
+    def __init__(self, url: str, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._engine = read_only(url)
+        self._kinds = kinds
+
+    def find(self, name: str) -> AccountRules | None:
+        with self._engine.connect() as connection:
+            for kind in self._kinds:
+                query = select(kind.name, kind.verifier, *kind.others).where(kind.name == name, kind.in_force)
+                row = connection.execute(query).one_or_none()
+                if row is not None:
+                    return kind.row(*row)
+        return None
+
+    def among(self, names: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        rest = iter(names)
+        with self._engine.connect() as connection:
+            while some := list(islice(rest, _AT_ONCE)):
+                for kind in self._kinds:
+                    query = select(kind.name).where(kind.name.in_(some), kind.in_force)
+                    found |= set(connection.execute(query).scalars())
+        return found
+
+    def kept(self) -> Iterator[tuple[str, int | None]]:
+        with self._engine.connect() as connection:
+            for kind in self._kinds:
+                for name in connection.execute(select(kind.name).where(kind.in_force)).scalars():
+                    yield name, kind.waiting_most
+
+    def version(self) -> int:
+        """A number that rises with every change of an account."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(schema.registry.c.version)).scalar_one())
+
+
+def read_only(url: str) -> Engine:
+    """The store at `url`, for reading; made by nobody if it isn't there, and waited for briefly."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        parsed = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
+        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _PATIENCE_S})
+
+        @event.listens_for(engine, "connect")
+        def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+            connection.cursor().execute("PRAGMA query_only = ON")
+
+        return engine
+    options = f"-c statement_timeout={_PATIENCE_S * 1000} -c default_transaction_read_only=on"
+    return create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": _PATIENCE_S, "options": options},
+    )

@@ -1,0 +1,277 @@
+"""The gate: who is let in under which client id, what happens when the store is away, who is put out."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from relay.broker import MqttUser, own_users
+from relay.broker.nats import NatsBroker
+from relay.registry import Registry
+from relay.store import Store
+from relay.store.database import open_store
+from tests.relay import postgres
+from tests.relay.support import KEYS, NOW, STORE_KEY
+
+from .conftest import ANNA, BORIS, PASSWORDS, Client, Connect
+from .test_access import REFUSED
+from .test_durability import wait_until
+from .test_process import alive
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = open_store(f"sqlite:///{tmp_path / 'relay.sqlite3'}", STORE_KEY)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def registry(store: Store) -> Registry:
+    return Registry(store, KEYS)
+
+
+@pytest.fixture
+def gated(tmp_path: Path, tls_files: Path, registry: Registry) -> Iterator[NatsBroker]:
+    """The embedded broker as the relay starts it: bracelets are in the store, not in a list."""
+    where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+    users = own_users(PASSWORDS["relay"], PASSWORDS["subscriber"])
+    broker = NatsBroker(*where, users, store=str(registry.store.engine.url))
+    broker.start()
+    broker.wait_ready()
+    yield broker
+    broker.stop()
+
+
+def offered(registry: Registry) -> tuple[str, str, str]:
+    """A new bracelet's account, password and key id."""
+    offer = registry.offer("heron", now=NOW, host="h", port=1, ca_der=b"")
+    return offer["mqtt"]["user"], offer["mqtt"]["password"], offer["kid"]
+
+
+@pytest.fixture
+def come(gated: NatsBroker, tls_files: Path) -> Iterator:
+    clients = []
+
+    def come(name: str, password: str, client_id: str = "", clean: bool = True) -> Client:
+        client = Client(gated, tls_files / "ca.pem", name, password, client_id or name, clean)
+        clients.append(client)
+        return client.connect()
+
+    yield come
+    for client in clients:
+        client.close()
+
+
+def test_a_bracelet_is_found_in_the_store_with_its_topics(gated: NatsBroker, registry: Registry, come) -> None:
+    name, password, kid = offered(registry)
+    relay = come("relay", PASSWORDS["relay"])
+    relay.subscribe("b/+/+/alarm")
+    bracelet = come(name, password)
+    assert bracelet.code == 0
+    assert bracelet.subscribe(f"b/{kid[0]}/{kid}/ack") == [1]
+    bracelet.publish(f"b/{kid[0]}/{kid}/alarm", b"alarm")
+    assert relay.receive().payload == b"alarm"
+    bracelet.paho.publish("b/0/0a1b2c3d/alarm", b"another's")
+    with pytest.raises(queue.Empty):
+        relay.receive(0.3)
+
+
+def test_an_accounts_name_tells_nothing_of_the_key_id(registry: Registry) -> None:
+    names = [offered(registry) for _ in range(20)]
+    assert len({name for name, _, _ in names}) == 20
+    assert not any(kid in name for name, _, kid in names)
+    assert [registry.account_name(kid) for _, _, kid in names] == [name for name, _, _ in names]
+
+
+@pytest.mark.parametrize("client_id", ["other", "relay", "intake-1-a", "subscriber", "x" * 60_000, "A", ""])
+def test_only_the_accounts_own_client_id_is_let_in(registry: Registry, come, client_id: str) -> None:
+    name, password, _ = offered(registry)
+    assert come(name, password, client_id or f"{name}1").code in REFUSED
+    assert come(name, password).code == 0
+
+
+def test_a_wrong_password_and_an_unknown_name(registry: Registry, come) -> None:
+    name, password, kid = offered(registry)
+    assert come(name, password[:-1]).code in REFUSED
+    assert come(kid, password).code in REFUSED
+    assert come("", password, name).code in REFUSED
+
+
+def test_a_revoked_bracelet_is_put_out_and_kept_out(gated: NatsBroker, registry: Registry, come) -> None:
+    (name, password, kid), (other, others, _) = offered(registry), offered(registry)
+    bracelet, stays = come(name, password), come(other, others)
+    registry.revoke(kid, now=NOW)
+    gated.reload(gated.users)
+    wait_until(lambda: not bracelet.paho.is_connected())
+    assert come(name, password).code in REFUSED
+    assert stays.paho.is_connected()
+
+
+def test_one_that_came_before_the_gate_was_restarted_is_put_out_too(
+    gated: NatsBroker, registry: Registry, come
+) -> None:
+    name, password, kid = offered(registry)
+    bracelet = come(name, password)
+    pid = gated.gate_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gated.ensure_running() and gated.gate_pid != pid)
+    gated.wait_ready()
+    assert bracelet.paho.is_connected(), "the connections do not end with the gate"
+    registry.revoke(kid, now=NOW)
+    gated.reload(gated.users)
+    wait_until(lambda: not bracelet.paho.is_connected())
+
+
+def test_a_barred_account_is_put_out_for_a_while(gated: NatsBroker, registry: Registry, come) -> None:
+    name, password, _ = offered(registry)
+    bracelet = come(name, password)
+    gated.bar(name, 3)
+    wait_until(lambda: not bracelet.paho.is_connected())
+    assert come(name, password).code in REFUSED
+    wait_until(lambda: come(name, password).code == 0)
+
+
+def test_the_gate_goes_on_with_a_new_broker_after_a_kill(gated: NatsBroker, registry: Registry, come) -> None:
+    name, password, _ = offered(registry)
+    gate = gated.gate_pid
+    assert gated.pid is not None
+    os.kill(gated.pid, signal.SIGKILL)
+    wait_until(lambda: gated.poll() is not None)
+    wait_until(gated.ensure_running)
+    gated.wait_ready()
+    assert come(name, password).code == 0
+    assert gated.gate_pid == gate
+
+
+def test_the_gate_ends_with_the_broker(gated: NatsBroker) -> None:
+    pid = gated.gate_pid
+    assert pid is not None
+    gated.stop()
+    wait_until(lambda: not alive(pid))
+
+
+def test_a_store_that_another_program_has_locked_keeps_nobody_out(
+    gated: NatsBroker, registry: Registry, store: Store, come
+) -> None:
+    """SQLite's log lets the gate read beside the writer: even bracelets that it has never seen come in."""
+    name, password, _ = offered(registry)
+    holder = sqlite3.connect(str(store.engine.url.database), isolation_level=None, timeout=10)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        assert come(name, password).code == 0
+        assert come("relay", PASSWORDS["relay"]).code == 0
+    finally:
+        holder.close()
+
+
+@contextmanager
+def a_store_url(engine: str, folder: Path) -> Iterator[str]:
+    if engine == "sqlite":
+        yield f"sqlite:///{folder / 'store.sqlite3'}"
+    else:
+        with postgres.server() as url:
+            yield url
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"] if postgres.available() else ["sqlite"])
+def test_a_locked_table_keeps_out_only_who_is_not_known(engine: str, tmp_path: Path, tls_files: Path) -> None:
+    """A table lock of PostgreSQL keeps readers out, the gate too; SQLite has none that does."""
+    with a_store_url(engine, tmp_path) as url:
+        store = open_store(url if "/?" not in url else url.replace("/?", "/postgres?"), STORE_KEY)
+        registry = Registry(store, KEYS)
+        (name, password, _), (new, news, _) = offered(registry), offered(registry)
+        where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+        users = own_users(PASSWORDS["relay"], PASSWORDS["subscriber"])
+        broker = NatsBroker(*where, users, store=store.engine.url.render_as_string(hide_password=False))
+        broker.start()
+        clients = []
+
+        def come(name: str, password: str) -> Client:
+            clients.append(Client(broker, tls_files / "ca.pem", name, password, name, True))
+            return clients[-1].connect()
+
+        try:
+            broker.wait_ready()
+            assert come(name, password).code == 0
+            with store.write() as connection:
+                if engine == "postgresql":
+                    connection.execute(text("LOCK TABLE bracelet IN ACCESS EXCLUSIVE MODE"))
+                assert come(name, password).code == 0
+                assert come("relay", PASSWORDS["relay"]).code == 0
+                assert (come(new, news).code == 0) is (engine == "sqlite")
+            wait_until(lambda: come(new, news).code == 0)
+        finally:
+            for client in clients:
+                client.close()
+            broker.stop()
+            store.close()
+
+
+def test_a_store_that_is_away_keeps_out_only_who_is_not_known(
+    gated: NatsBroker, registry: Registry, store: Store, come
+) -> None:
+    (name, password, _), (new, news, _) = offered(registry), offered(registry)
+    assert come(name, password).code == 0
+    path = Path(str(store.engine.url.database))
+    store.close()
+    away = path.with_name("away")
+    path.rename(away)
+    path.mkdir()
+    try:
+        # The gate's own connection may still reach the file that was moved, so that even a new one may come in.
+        assert come(name, password).code == 0
+        assert come("relay", PASSWORDS["relay"]).code == 0
+    finally:
+        path.rmdir()
+        away.rename(path)
+    wait_until(lambda: come(new, news).code == 0)
+
+
+def test_a_listed_account_with_further_client_ids(gated: NatsBroker, come) -> None:
+    password = "a-password-of-its-own"
+    gated.reload([*gated.users, MqttUser(name="load", password=password, ids=("load-1",), publish=("b/+/+/alarm",))])
+    assert [come("load", password, one).code for one in ("load", "load-1")] == [0, 0]
+    assert come("load", password, "load-2").code in REFUSED
+
+
+def test_the_brokers_log_has_no_address_with_a_name(gated: NatsBroker, registry: Registry, come) -> None:
+    name, password, kid = offered(registry)
+    for client_id in (name, "other-id", name):
+        client = come(name, password, client_id)
+        client.paho.publish("b/0/0a1b2c3d/alarm", b"another's", qos=1)
+        client.paho.subscribe("b/#")
+        time.sleep(0.1)
+        client.vanish()
+    for _ in range(2):  # one takes over from the other
+        come(name, password)
+    assert come(name, "wrong-but-long-enough").code in REFUSED
+    come("relay", PASSWORDS["relay"]).subscribe("b/#")
+    time.sleep(0.5)
+    text = gated.log_file.read_text()
+    assert "violation" in text.lower() or "authentication" in text.lower(), "the log says nothing of it at all"
+    assert name not in text
+    assert kid not in text
+    assert "other-id" not in text
+    for line in text.splitlines():
+        assert "Listening" in line or not re.search(r"\d+\.\d+\.\d+\.\d+", line), line
+    assert "127.0.0.1" not in (gated.folder / "gate.log").read_text()
+    assert name not in (gated.folder / "gate.log").read_text()
+
+
+def test_the_same_for_accounts_of_a_list(nats: NatsBroker, connect: Connect) -> None:
+    assert connect(nats, ANNA, client_id=BORIS).code in REFUSED
+    assert connect(nats, "subscriber", client_id="subscriber-512").code in REFUSED
+    assert connect(nats, "subscriber", client_id="subscriber-7").code == 0
+    assert connect(nats, "relay", client_id="any-other").code == 0
