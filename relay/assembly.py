@@ -14,12 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay import config, pki, store
-<<<<<<< HEAD
-from relay.broker import MqttUser, temporary_id, users_for
-=======
 from relay import log as relay_log
-from relay.broker import PROGRAMMER, MqttUser, own_users, users_for
->>>>>>> gate
+from relay.broker import PROGRAMMER, MqttUser, own_users, temporary_id, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
 from relay.datadir import SECRET_RELAY, DataDir, read_secret, write_private
@@ -71,37 +67,36 @@ class Relay:
         return Subscribers(self.store)
 
     def users(self) -> Sequence[MqttUser]:
-<<<<<<< HEAD
-        """Everyone who may connect to the broker now."""
-        return users_for(
-            [(account.kid, account.password) for account in self.registry.accounts()],
-            self.data.secret(SECRET_RELAY),
-            [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()],
-        )
-=======
         """Everyone who may connect to the broker now: for a broker that needs a list."""
-        secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
-        return users_for(self.registry.accounts(), *secrets, [self.config.mqtt.client_id])
+        return users_for(
+            self.registry.accounts(),
+            self.data.secret(SECRET_RELAY),
+            self._subscriber_accounts(),
+            [self.config.mqtt.client_id],
+        )
 
     def own_users(self) -> Sequence[MqttUser]:
-        """Those of them who are no bracelet. The embedded broker's gate finds the bracelets in the store."""
-        secrets = self.data.secret(SECRET_RELAY), self.data.secret(SECRET_SUBSCRIBER)
-        return own_users(*secrets, [self.config.mqtt.client_id])
+        """The relay's own accounts. The embedded broker's gate finds all others in the store."""
+        return own_users(self.data.secret(SECRET_RELAY), [self.config.mqtt.client_id])
 
     def note_exported(self) -> None:
         """Remember which accounts a broker of one's own was given."""
         write_private(self.data.exported, self._accounts_hash().encode())
 
     def lacks_accounts(self) -> bool:
-        """Whether accounts came or went since a broker of one's own was given them."""
+        """Whether accounts came, went or changed since a broker of one's own was given them."""
         try:
             return self.data.exported.read_text() != self._accounts_hash()
         except FileNotFoundError:
             return True
 
+    def _subscriber_accounts(self) -> Sequence[tuple[str, str, str]]:
+        return [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()]
+
     def _accounts_hash(self) -> str:
         names = [*(user.name for user in self.own_users()), *self.registry.account_names()]
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+        subscribers = [" ".join(account) for account in self._subscriber_accounts()]  # they get other passwords too
+        return hashlib.sha256("\n".join([*names, *subscribers]).encode()).hexdigest()
 
     def _known_users(self, log: Logger) -> Sequence[MqttUser]:
         """Those whom the broker is told of by the running service; a broker of one's own is told by its operator."""
@@ -109,7 +104,6 @@ class Relay:
             hint = "run `relay broker accounts`, give the broker the files, and have it read them again"
             log.warning("broker.lacks_accounts", hint=hint)
         return self.own_users()
->>>>>>> gate
 
     def ca_der(self) -> bytes:
         """The CA as bracelets are given it."""
@@ -232,14 +226,11 @@ class Relay:
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
         """The service, not started. `make` lets a subclass with other steps take its place."""
         worker = self.config.mqtt.client_id
-<<<<<<< HEAD
         self.local_subscriber()
-        self.users()  # a store key that does not fit shows here, and not as alarms refused one by one
-=======
         # A store key that does not fit shows here, and not as alarms refused one by one.
         self.registry.prepare_accounts()
+        self.subscribers.prepare_accounts()
         self._known_users(log)
->>>>>>> gate
         return make(
             Pipeline(self.store, self.keys, worker),
             Outbox(self.store, self.keys, worker, partial(_unreadable, log)),

@@ -27,10 +27,7 @@ from relay.broker import MqttUser
 from relay.broker.nats import NatsBroker
 from relay.broker.process import free_port
 from relay.datadir import DataDir
-<<<<<<< HEAD
 from relay.subscribers import audiences
-=======
->>>>>>> gate
 
 ALARM_SHARE = 0.23  # of the design's load; the rest are heartbeats
 SLOW_SYNC_MS = 5.0
@@ -135,21 +132,15 @@ class Bench:
     # ---- parts ----
 
     def _start_broker(self) -> None:
-<<<<<<< HEAD
-        users = [*self._relay.users()]
+        users = list(self._relay.own_users())
         with self._relay.store.read() as connection:
             (self._audience,) = audiences.read(connection, self._relay.store.box)
         up, down = ("b/+/+/alarm", "b/+/+/hb"), (f"s/{self._audience.id}/+/alarm", "b/+/+/ack")
-        users.append(MqttUser(_LOAD_USER, self._data.new_password("mqtt-load"), publish=up, subscribe=up + down))
-=======
-        users = list(self._relay.own_users())
-        up, down = ("b/+/+/alarm", "b/+/+/hb"), ("r/+/alarm", "b/+/+/ack")
         password, ids = self._data.new_password("mqtt-load"), ("load-publisher", "load-subscriber")
         heard = up + down
         users.append(
             MqttUser(name=_LOAD_USER, password=password, ids=ids, subscriptions=16, publish=up, subscribe=heard)
         )
->>>>>>> gate
         data, port = self._data, self._relay.config.mqtt.port
         self._broker = NatsBroker(data.broker, "127.0.0.1", port, data.server_cert, data.server_key, users)
         self._broker.start()

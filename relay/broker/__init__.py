@@ -104,11 +104,12 @@ class Broker(Protocol):
 
 
 PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
-RELAY, INTAKES, PROGRAMMER, SUBSCRIBER = "relay", ("intake-1-a", "intake-1-h"), "programs", "subscriber"
+RELAY, INTAKES, PROGRAMMER = "relay", ("intake-1-a", "intake-1-h"), "programs"
 PROBE = "probe"  # looks at a broker of one's own: as the relay, it would end the relay's session there
-SUBSCRIBER_IDS = 512  # sessions of those who share that account, and no more
+SUBSCRIBER_WAITING = 20_000  # documents that may wait for a subscriber
+TEMPORARY = 10  # clients at once under one subscriber's account beside its own
 _UP = ("b/+/+/alarm", "b/+/+/hb")
-_OUT = ("b/+/+/ack", "r/+/alarm", "r/+/case")
+_OUT = ("b/+/+/ack", "s/+/+/alarm", "s/+/+/case", "s/+/key/+")
 
 
 def bracelet_rules(account: str, kid: str) -> dict[str, Any]:
@@ -123,43 +124,15 @@ def bracelet_rules(account: str, kid: str) -> dict[str, Any]:
     }
 
 
-<<<<<<< HEAD
-def relay_user(password: str) -> MqttUser:
-    """The relay hears every bracelet, answers each, rebroadcasts, and brings subscribers their keys."""
-    publish = ("b/+/+/ack", "s/+/+/alarm", "s/+/+/case", "s/+/key/+", PROGRAMS)
-    return MqttUser("relay", password, publish=publish, subscribe=("b/+/+/alarm", "b/+/+/hb"))
-
-
-def subscriber_account(name: str, password: str, audience: str) -> MqttUser:
-    """A subscriber reads what is sealed for its audience, and its own keys; it writes nothing."""
-    base = f"s/{audience}"
-    return MqttUser(name, password, subscribe=(f"{base}/+/alarm", f"{base}/+/case", f"{base}/key/{name}"))
-
-
-TEMPORARY = 10  # clients at once under one account beside its own
-
-
-def temporary_id(account: str, number: int) -> str:
-    """The client id of a temporary client: one of a few, so that not even a broker that crashes keeps many sessions."""
-    return f"tmp-{account}-{number % TEMPORARY}"
-
-
-def users_for(
-    bracelets: Iterable[tuple[str, str]], relay_password: str, subscribers: Iterable[tuple[str, str, str]] = ()
-) -> list[MqttUser]:
-    """Everyone on the broker: the relay first, then (account, password, audience) of each subscriber, then (kid,
-    password) of each bracelet."""
-    people = [relay_user(relay_password), *(subscriber_account(*each) for each in subscribers)]
-    return people + [bracelet_user(kid, password) for kid, password in bracelets]
-=======
 def bracelet_user(account: str, kid: str, password: str) -> MqttUser:
     return MqttUser(password=password, **bracelet_rules(account, kid))
 
 
-def relay_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
-    """The relay hears every bracelet, answers each, and rebroadcasts. Alarms and heartbeats have a session each, so
-    that many of one don't delay the other; bundles are left by an account of its own, because a broker that makes the
-    client id of the name would otherwise end the relay's session. `ids`: client ids under which it has a session."""
+def own_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
+    """The relay hears every bracelet, answers each, rebroadcasts, and brings subscribers their keys. Alarms and
+    heartbeats have a session each, so that many of one don't delay the other; bundles are left by an account of its
+    own, because a broker that makes the client id of the name would otherwise end the relay's session. `ids`: client
+    ids under which it has a session."""
     whole: dict[str, Any] = {"publish": (*_OUT, PROGRAMS), "password": password, "subscriptions": 64}
     return [
         MqttUser(name=RELAY, subscribe=_UP, any_id=True, ids=tuple(ids), **whole),
@@ -169,22 +142,38 @@ def relay_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
     ]
 
 
-def subscriber_user(password: str) -> MqttUser:
-    """Partners read the rebroadcasts and write nothing."""
-    ids = tuple(f"{SUBSCRIBER}-{number}" for number in range(SUBSCRIBER_IDS))
-    return MqttUser(name=SUBSCRIBER, password=password, subscribe=("r/#",), ids=ids, waiting_most=20_000)
+def temporary_id(account: str, number: int) -> str:
+    """The client id of a temporary client: one of a few, so that not even a broker that crashes keeps many sessions."""
+    return f"tmp-{account}-{number % TEMPORARY}"
 
 
-def own_users(relay_password: str, subscriber_password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
-    """Everyone on the broker who is no bracelet; the relay first."""
-    return [*relay_users(relay_password, ids), subscriber_user(subscriber_password)]
+def temporary_ids(account: str) -> tuple[str, ...]:
+    """All client ids that an account has beside its own name."""
+    return tuple(temporary_id(account, number) for number in range(TEMPORARY))
+
+
+def subscriber_rules(account: str, audience: str) -> dict[str, Any]:
+    """A subscriber reads what is sealed for its audience, and its own keys; it writes nothing."""
+    base = f"s/{audience}"
+    return {
+        "name": account,
+        "subscribe": (f"{base}/+/alarm", f"{base}/+/case", f"{base}/key/{account}"),
+        "ids": temporary_ids(account),
+        "waiting_most": SUBSCRIBER_WAITING,
+    }
+
+
+def subscriber_account(account: str, password: str, audience: str) -> MqttUser:
+    return MqttUser(password=password, **subscriber_rules(account, audience))
 
 
 def users_for(
-    bracelets: Iterable[tuple[str, str, str]], relay_password: str, subscriber_password: str, ids: Iterable[str] = ()
+    bracelets: Iterable[tuple[str, str, str]],
+    relay_password: str,
+    subscribers: Iterable[tuple[str, str, str]] = (),
+    ids: Iterable[str] = (),
 ) -> list[MqttUser]:
-    """Everyone on the broker: the relay first, then the subscribers' account, then (account, kid, password) of each
-    bracelet."""
-    people = own_users(relay_password, subscriber_password, ids)
+    """Everyone on the broker: the relay first, then (account, password, audience) of each subscriber, then (account,
+    kid, password) of each bracelet."""
+    people = [*own_users(relay_password, ids), *(subscriber_account(*each) for each in subscribers)]
     return people + [bracelet_user(*bracelet) for bracelet in bracelets]
->>>>>>> gate

@@ -1,7 +1,7 @@
 """Who may connect to the broker: accounts by name.
 
 Whoever answers the broker needs neither the store's key nor any password: what is kept is `relay.broker.passwords`'s.
-Those of bracelets are in the relay's store: `relay.broker.stored`. This module knows no broker.
+Those of bracelets and subscribers are in the relay's store: `relay.broker.stored`. This module knows no broker.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Accounts(Protocol):
     def find(self, name: str) -> AccountRules | None:
         """The account of this name, None when nobody has it or it was ended."""
 
-    def among(self, names: Iterable[str]) -> set[str]:
-        """Those of the names that accounts have."""
+    def among(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        """Those of the names that accounts have, with what the password of each is compared with."""
 
     def kept(self) -> Iterator[tuple[str, int | None]]:
         """Every client id whose session may stay, with the most messages that may wait for it."""
@@ -56,8 +56,8 @@ class ListedAccounts:
     def find(self, name: str) -> AccountRules | None:
         return self._accounts.get(name)
 
-    def among(self, names: Iterable[str]) -> set[str]:
-        return self._accounts.keys() & set(names)
+    def among(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        return {name: self._accounts[name].verifier for name in names if name in self._accounts}
 
     def kept(self) -> Iterator[tuple[str, int | None]]:
         for account in self._accounts.values():

@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -78,12 +78,18 @@ class Directory:
             self._known[name] = account
         return account
 
-    async def gone(self, names: set[str]) -> set[str]:
-        """Those of the names that no account has any more. Raises when the store can't be read."""
-        rest = names - self.listed.among(names)
-        if not rest or self._url is None:
-            return rest
-        return rest - await self._ask(lambda: self._store().among(rest))
+    async def gone(self, admitted: Mapping[str, bytes | None]) -> set[str]:
+        """Those of the names that no account has any more, or that have another password now; None: it is not known
+        with which one they came. Raises when the store can't be read."""
+        rest = admitted.keys() - self.listed.among(admitted)  # a list has new hashes each time
+        now = await self.verifiers(rest)
+        return {name for name in rest if name not in now or admitted[name] not in (None, now[name])}
+
+    async def verifiers(self, names: Collection[str]) -> Mapping[str, bytes]:
+        """What is kept now of the passwords of those names that have an account in the store."""
+        if not names or self._url is None:
+            return {}
+        return await self._ask(lambda: self._store().among(names))
 
     async def changed(self) -> bool:
         """Whether the store's accounts changed since the last call."""
@@ -133,7 +139,8 @@ class Gate:
         self._log = logger
         self._issuer = callout.Issuer(settings.seed.encode())
         self.directory = Directory(settings.listed(), settings.store, logger)
-        self._admitted: set[str] = set()
+        # The password that each came with first, as it is kept: when it is another, all that came under the name go.
+        self._admitted: dict[str, bytes | None] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._sweep = changed
         self._watch = Watch(logger, settings.max_file_store)
@@ -215,7 +222,7 @@ class Gate:
         reason = callout.judge(request, account) or ("barred for a while" if self._is_barred(request.name) else None)
         now = int(time.time())
         if reason is None and account is not None:
-            self._admitted.add(account.name)
+            self._admitted.setdefault(account.name, account.verifier)
             answer = self._issuer.admit(request, account, now)
         else:
             answer = self._issuer.refuse(request, reason or "refused", now)
@@ -228,10 +235,13 @@ class Gate:
     # ---- who goes ----
 
     async def _sweeping(self, system: Client) -> None:
-        self._admitted |= {one.name async for one in connections(system)} - {"", GATE, SYSTEM}
+        before = {one.name async for one in connections(system)} - {"", GATE, SYSTEM} - self._admitted.keys()
+        self._admitted |= dict.fromkeys(before)
         self._generation_done()
         with suppress(Exception):  # so that the first who is asked for need not wait for it
             await self.directory.changed()
+            # Who came before this gate is taken to have come with the password that is in force.
+            self._admitted |= await self.directory.verifiers(before)
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._sweep.wait(), _SWEEP_S)
@@ -253,7 +263,8 @@ class Gate:
                 ended |= await self.directory.gone(self._admitted)
         for name in ended:
             await end_connections(system, user=name)
-        self._admitted -= ended
+        for name in ended:
+            self._admitted.pop(name, None)
         self._generation_done()
 
     def _generation_done(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from relay.broker import PROBE, SUBSCRIBER_IDS, BrokerError
+from relay.broker import PROBE, TEMPORARY, BrokerError, temporary_id
 
 # A bracelet that can't exist: its kid has nine digits.
 NOBODY = "b/0/000000000"
@@ -78,9 +78,9 @@ def probe(
 def _access(
     new: _Connector, relay: _Connection, subscriber: tuple[str, str], replaced: bool
 ) -> list[str]:
-    """Whether the subscribers' account is kept out of the bracelets' topics. Where the broker makes the client id of
-    the account's name (`replaced`), a clean session would end the subscribers' own."""
-    partner = new(subscriber, f"{subscriber[0]}-{SUBSCRIBER_IDS - 1}", clean=not replaced)
+    """Whether a subscriber's account is kept out of the bracelets' topics. Where the broker makes the client id of
+    the account's name (`replaced`), a clean session would end the subscriber's own."""
+    partner = new(subscriber, temporary_id(subscriber[0], TEMPORARY - 1), clean=not replaced)
     if partner.code != 0:
         partner.close()
         return ["The broker refuses the subscribers' account."]

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from relay.broker import BRACELET_WAITING, bracelet_rules
+from relay.broker import BRACELET_WAITING, SUBSCRIBER_WAITING, bracelet_rules, subscriber_rules, temporary_ids
 from relay.broker.accounts import AccountRules
 from relay.store import schema
 
@@ -34,6 +34,7 @@ class Kind:
     others: tuple[Column[Any], ...]
     rules: Callable[..., dict[str, Any]]  # of the name and the other columns
     waiting_most: int | None  # as the rules have it
+    ids: Callable[[str], Iterable[str]] = lambda _: ()  # client ids beside the name, as the rules have it
 
     def row(self, *values: Any) -> AccountRules:
         name, kept, *rest = values
@@ -49,7 +50,17 @@ BRACELETS = Kind(
     lambda account, kid: bracelet_rules(account, f"{kid:08x}"),
     BRACELET_WAITING,
 )
-KINDS: tuple[Kind, ...] = (BRACELETS,)  # a new kind of account is one more line here
+_subscriber = schema.subscriber.c
+SUBSCRIBERS = Kind(
+    _subscriber.account,
+    _subscriber.removed_ms.is_(None) & _subscriber.account_hash.is_not(None),
+    _subscriber.account_hash,
+    (_subscriber.audience,),
+    lambda account, audience: subscriber_rules(account, f"{audience:012x}"),
+    SUBSCRIBER_WAITING,
+    temporary_ids,
+)
+KINDS: tuple[Kind, ...] = (BRACELETS, SUBSCRIBERS)  # a new kind of account is one more line here
 
 
 class StoreAccounts:
@@ -68,21 +79,21 @@ class StoreAccounts:
                     return kind.row(*row)
         return None
 
-    def among(self, names: Iterable[str]) -> set[str]:
-        found: set[str] = set()
+    def among(self, names: Iterable[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
         rest = iter(names)
         with self._engine.connect() as connection:
             while some := list(islice(rest, _AT_ONCE)):
                 for kind in self._kinds:
-                    query = select(kind.name).where(kind.name.in_(some), kind.in_force)
-                    found |= set(connection.execute(query).scalars())
+                    query = select(kind.name, kind.verifier).where(kind.name.in_(some), kind.in_force)
+                    found |= {name: bytes(kept) for name, kept in connection.execute(query)}
         return found
 
     def kept(self) -> Iterator[tuple[str, int | None]]:
         with self._engine.connect() as connection:
             for kind in self._kinds:
                 for name in connection.execute(select(kind.name).where(kind.in_force)).scalars():
-                    yield name, kind.waiting_most
+                    yield from ((client_id, kind.waiting_most) for client_id in (name, *kind.ids(name)))
 
     def version(self) -> int:
         """A number that rises with every change of an account."""

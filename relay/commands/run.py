@@ -58,15 +58,6 @@ def _examine_broker(own: Endpoint, subscriber: Endpoint) -> None:
     from relay.broker import PROBE, BrokerError
     from relay.broker.probe import probe
 
-<<<<<<< HEAD
-    accounts = (own.user, own.password), (subscriber.user, subscriber.password)
-    try:
-        for warning in probe(own.host, own.port, own.tls, *accounts):
-            log.get().warning("broker.setting", warning=warning)
-    except (BrokerError, OSError) as error:
-        log.get().warning("broker.not_examined", error=error)
-=======
-    own, subscriber = relay.endpoint(), relay.subscriber("probe")
     accounts = (PROBE, own.password), (subscriber.user, subscriber.password)
     told = None
     while True:
@@ -79,4 +70,3 @@ def _examine_broker(own: Endpoint, subscriber: Endpoint) -> None:
                 told = str(error)
                 log.get().warning("broker.not_examined", error=error, retry_s=_EXAMINE_AGAIN_S)
         time.sleep(_EXAMINE_AGAIN_S)
->>>>>>> gate

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-<<<<<<< HEAD
-=======
-import os
-import select
->>>>>>> gate
 import sys
 import time
 from pathlib import Path
@@ -17,7 +12,6 @@ import click
 
 from relay import log
 from relay.assembly import Relay
-from relay.broker import SUBSCRIBER, SUBSCRIBER_IDS
 from relay.commands.common import data_option, errors_in_words
 from relay.commands.listening import Listener, seat
 from relay.datadir import DataDir
@@ -40,7 +34,6 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
     """
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
-<<<<<<< HEAD
     own = relay.local_subscriber()
     assert own.private is not None
     reader = Reader(own.audience, own.account, own.relay_key, own.private)
@@ -50,18 +43,6 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
             for heard in listener.turn():
                 display.show(heard)
                 listener.acknowledge(heard)
-=======
-    watcher = _Watcher(relay.keys.public, as_json, count)
-    endpoint = relay.subscriber(f"{SUBSCRIBER}-{os.getpid() % SUBSCRIBER_IDS}")
-    link = MqttLink(endpoint, log.get(), filters=FILTERS, on_message=watcher.show, on_published=lambda _: None)
-    try:
-        while not watcher.finished:
-            _turn(link, watcher)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        link.close()
->>>>>>> gate
 
 
 class Display:

@@ -255,16 +255,11 @@ class Stack:
     # -- the subscriber
 
     def _subscribe(self, port: int) -> None:
-<<<<<<< HEAD
         own = self.relay_parts.local_subscriber()
         assert own.private is not None
         reader = Reader(own.audience, own.account, own.relay_key, own.private)
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own.account, clean_session=False)
         client.username_pw_set(own.account, own.password)
-=======
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False)
-        client.username_pw_set("subscriber", self.data.secret(SECRET_SUBSCRIBER))
->>>>>>> gate
         client.tls_set_context(ssl.create_default_context(cafile=str(self.data.ca_cert)))
         client.reconnect_delay_set(1, 2)
         subscribed = threading.Event()

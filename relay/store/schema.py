@@ -224,8 +224,11 @@ subscriber = Table(
     Column("removed_ms", BigInteger),
     Column("public", LargeBinary, nullable=False),  # X25519
     Column("profile_sealed", LargeBinary, nullable=False),  # name, MQTT password
+    Column("account", Text),  # as a bracelet's
+    Column("account_hash", LargeBinary),
 )
 Index("subscriber_by_audience", subscriber.c.audience)
+Index("subscriber_by_account", subscriber.c.account, unique=True)
 
 refusal = Table(
     "refusal",

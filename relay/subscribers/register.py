@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from relay import registry
+from relay.broker.passwords import verifier
 from relay.store import roster, schema
 from relay.store.database import Store
 from relay.subscribers import epoch_keys
@@ -82,7 +83,7 @@ class Subscribers:
             joined = self._begin_epoch(connection, audience, now_ms)
             number = _unused(connection, schema.subscriber, 32)
             row = {"id": number, "audience": audience, "joined": joined, "added_ms": now_ms, "public": public,
-                   "profile_sealed": self._profile(number, called)}  # fmt: skip
+                   "account": account(number), **self._profile(number, called)}  # fmt: skip
             connection.execute(insert(schema.subscriber).values(row))
             if called == LOCAL:  # what an earlier version promised to the one account that all had shared
                 kept = update(schema.outbox).where(schema.outbox.c.channel == "mqtt", schema.outbox.c.done_ms.is_(None))
@@ -108,7 +109,7 @@ class Subscribers:
         now_ms = int(now * 1000)
         with self.store.write() as connection:
             entry = self._get(connection, called)
-            change = {"public": public, "profile_sealed": self._profile(entry.id, entry.name)}
+            change = {"public": public, **self._profile(entry.id, entry.name)}
             connection.execute(update(schema.subscriber).where(_S.id == entry.id).values(change))
             self._begin_epoch(connection, int(entry.audience, 16), now_ms)
             self._changed(connection, "subscriber.rotated", now_ms)
@@ -138,6 +139,18 @@ class Subscribers:
             return self._get(connection, called)
 
     # ---- for the running relay ----
+
+    def prepare_accounts(self) -> None:
+        """Before the broker starts: hash the passwords of subscribers from before there were hashes."""
+        table = schema.subscriber
+        with self.store.read() as connection:
+            unhashed = connection.execute(select(_S.id, _S.profile_sealed).where(_S.account_hash.is_(None))).all()
+        if not unhashed:
+            return
+        with self.store.write() as connection:
+            for number, sealed in unhashed:
+                kept = verifier(json.loads(self.store.box.open(PROFILE, number, sealed))["password"])
+                connection.execute(update(table).where(_S.id == number).values(account_hash=kept))
 
     def retained(self, keys: RelayKeys, now: float) -> Sequence[Retained]:
         """What the broker is to keep for each, removed ones too."""
@@ -211,9 +224,11 @@ class Subscribers:
         connection.execute(delete(schema.epoch).where(_E.audience == audience, _E.n <= newest - KEPT_AT_LEAST, old))
         return int(newest)
 
-    def _profile(self, number: int, called: str) -> bytes:
-        profile = {"name": called, "password": secrets.token_urlsafe(registry.PASSWORD_OCTETS)}
-        return self.store.box.seal(PROFILE, number, json.dumps(profile).encode())
+    def _profile(self, number: int, called: str) -> dict[str, bytes]:
+        """The columns with a new password: sealed, and what it is checked by."""
+        password = secrets.token_urlsafe(registry.PASSWORD_OCTETS)
+        profile = json.dumps({"name": called, "password": password}).encode()
+        return {"profile_sealed": self.store.box.seal(PROFILE, number, profile), "account_hash": verifier(password)}
 
     def _changed(self, connection: Connection, action: str, now_ms: int) -> None:
         registry.changed(self.store, connection, self.actor, action, None, now_ms)

@@ -19,20 +19,12 @@ from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.nats import NatsBroker
 
 ANNA, BORIS = "0a1b2c3d", "0a99ffee"
-<<<<<<< HEAD
-PARTNER, AUDIENCE = "sub-0000000a", "0000c0ffee01"
-PASSWORDS = {
-    ANNA: "anna-has-her-own-password",
-    BORIS: "boris-has-one-as-well",
-    "relay": "the-relay-has-one-too",
-    PARTNER: "a-partner-has-its-own",
-=======
+PARTNER, SECOND, AUDIENCE = "sub-0000000a", "sub-0000000b", "0000c0ffee01"
 PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs", "probe"), "the-relay-has-one-too") | {
     ANNA: "anna-has-her-own-password",
     BORIS: "boris-has-one-as-well",
-    "subscriber": "partners-share-this-one",
-    "partner": "one-has-its-own-password",
->>>>>>> gate
+    PARTNER: "a-partner-has-its-own",
+    SECOND: "the-second-has-another",
 }
 TIMEOUT = 10
 
@@ -122,14 +114,9 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everyone() -> list[MqttUser]:
-<<<<<<< HEAD
-    partner = (PARTNER, PASSWORDS[PARTNER], AUDIENCE)
-    return users_for([(kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)], PASSWORDS["relay"], [partner])
-=======
     bracelets = [(kid, kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)]
-    users = users_for(bracelets, PASSWORDS["relay"], PASSWORDS["subscriber"])
-    return [*users, MqttUser(name="partner", password=PASSWORDS["partner"], subscribe=("r/#",))]
->>>>>>> gate
+    partners = [(name, PASSWORDS[name], AUDIENCE) for name in (PARTNER, SECOND)]
+    return users_for(bracelets, PASSWORDS["relay"], partners)
 
 
 def make(kind: str, folder: Path, tls: Path, users: list[MqttUser]) -> NatsBroker | MosquittoBroker:

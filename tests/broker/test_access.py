@@ -15,10 +15,10 @@ from nacl.signing import SigningKey
 
 from hwsim.bundle import sign
 from relay import bundles
-from relay.broker import INTAKES, Broker, MqttUser, bracelet_user, users_for
+from relay.broker import INTAKES, Broker, MqttUser, bracelet_user, temporary_id, users_for
 from relay.ingest.mqtt import Endpoint, client_tls
 
-from .conftest import ANNA, AUDIENCE, BORIS, PARTNER, PASSWORDS, TIMEOUT, Client, Connect, everyone
+from .conftest import ANNA, AUDIENCE, BORIS, PARTNER, PASSWORDS, SECOND, TIMEOUT, Client, Connect, everyone
 
 ALARM = f"b/0/{ANNA}/alarm"
 HEARD = f"s/{AUDIENCE}/+/alarm"  # what a subscriber may ask for
@@ -93,19 +93,13 @@ def test_without_a_broker_a_bundle_is_not_left(tls_files: Path) -> None:
 
 
 def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect: Connect) -> None:
-<<<<<<< HEAD
-    subscriber = connect(broker, PARTNER, client_id="partner-1")
+    subscriber = connect(broker, PARTNER)
     for topic in (HEARD, "b/#", "s/+/+/alarm", "s/0000c0ffee02/+/alarm", f"s/{AUDIENCE}/key/+"):
         subscriber.subscribe(topic)
     relay = connect(broker, "relay")
-=======
-    subscriber = connect(broker, "subscriber", client_id="subscriber-1")
-    subscriber.subscribe("r/#")
-    subscriber.subscribe("b/#")
->>>>>>> gate
     connect(broker, ANNA).publish(ALARM, b"alarm")
     relay.publish(f"s/0000c0ffee02/{ANNA}/alarm", b"another audience's")
-    relay.publish(f"s/{AUDIENCE}/key/sub-0000000b", b"another's key")
+    relay.publish(f"s/{AUDIENCE}/key/{SECOND}", b"another's key")
     relay.publish(f"s/{AUDIENCE}/{ANNA}/alarm", b"rebroadcast")
     assert subscriber.receive().payload == b"rebroadcast"
     with pytest.raises(queue.Empty):
@@ -117,12 +111,12 @@ def test_keys_are_kept_for_a_subscriber_that_comes_later_until_they_are_taken_aw
 ) -> None:
     relay, topic = connect(broker, "relay"), f"s/{AUDIENCE}/key/{PARTNER}"
     relay.paho.publish(topic, b"keys", qos=1, retain=True).wait_for_publish(TIMEOUT)
-    partner = connect(broker, PARTNER, client_id="partner-1")
+    partner = connect(broker, PARTNER, client_id=temporary_id(PARTNER, 1))
     partner.subscribe(topic)
     assert partner.receive().payload == b"keys"
     relay.paho.publish(topic, b"", qos=1, retain=True).wait_for_publish(TIMEOUT)
     assert partner.receive().payload == b""
-    other = connect(broker, PARTNER, client_id="partner-2")
+    other = connect(broker, PARTNER, client_id=temporary_id(PARTNER, 2))
     other.subscribe(topic)
     with pytest.raises(queue.Empty):
         other.receive(0.3)
@@ -138,42 +132,27 @@ def test_keys_are_kept_for_a_subscriber_that_comes_later_until_they_are_taken_aw
         (BORIS, "fw/0123456789abcdef/0"),
         (PARTNER, ALARM),
         (PARTNER, f"s/{AUDIENCE}/{ANNA}/alarm"),
-        (PARTNER, f"s/{AUDIENCE}/key/{PARTNER}"),
+        (PARTNER, f"s/{AUDIENCE}/key/{SECOND}"),
         ("relay", ALARM),
     ],
     ids="other's-alarm other's-heartbeat own-receipt rebroadcast program alarm as-relay key other".split(),
 )
 def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
-<<<<<<< HEAD
-    readers = [connect(broker, "relay", client_id="reader"), connect(broker, PARTNER, client_id="partner")]
-    readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
-    mine = [[f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
-    partners = [HEARD, f"s/{AUDIENCE}/key/{PARTNER}"]
-    for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], partners, *mine), strict=True):
-        for each in filters:
-            reader.subscribe(each)
-    intruder = connect(broker, user, client_id="intruder")
-    intruder.paho.publish(topic, b"forged", qos=1)
-    # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
-    connect(broker, "relay").publish(f"s/{AUDIENCE}/{BORIS}/alarm", b"after")
-    assert readers[1].receive().payload == b"after"
-=======
     filters = {
         INTAKES[0]: ["b/+/+/alarm"],
         INTAKES[1]: ["b/+/+/hb"],
-        "partner": ["r/#"],
+        SECOND: [HEARD, f"s/{AUDIENCE}/key/{SECOND}"],
         **{kid: [f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)},
     }
-    clients = {name: connect(broker, name) for name in (*filters, "relay", "subscriber")}
+    clients = {name: connect(broker, name) for name in (*filters, "relay", PARTNER)}
     for name, topics in filters.items():
         for each in topics:
             clients[name].subscribe(each)
     clients[user].paho.publish(topic, b"forged", qos=1)
     # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
     after = connect(broker, "relay") if user == "relay" else clients["relay"]
-    after.publish(f"r/{BORIS}/alarm", b"after")
-    assert clients["partner"].receive().payload == b"after"
->>>>>>> gate
+    after.publish(f"s/{AUDIENCE}/{BORIS}/alarm", b"after")
+    assert clients[SECOND].receive().payload == b"after"
     with pytest.raises(queue.Empty):
         clients[INTAKES[0]].receive(0.2)
     assert all(client.received.empty() for client in clients.values())
@@ -267,11 +246,6 @@ def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, 
 
 
 def test_users_for_lists_everyone_once() -> None:
-<<<<<<< HEAD
-    bracelets, partners = [(ANNA, "p" * 16), (BORIS, "q" * 16)], [(PARTNER, "s" * 16, AUDIENCE)]
+    bracelets, partners = [("a", ANNA, "p" * 16), ("b", BORIS, "q" * 16)], [(PARTNER, "s" * 16, AUDIENCE)]
     names = [user.name for user in users_for(bracelets, "r" * 16, partners)]
-    assert names == ["relay", PARTNER, ANNA, BORIS]
-=======
-    names = [user.name for user in users_for([("a", ANNA, "p" * 16), ("b", BORIS, "q" * 16)], "r" * 16, "s" * 16)]
-    assert names == ["relay", *INTAKES, "programs", "probe", "subscriber", "a", "b"]
->>>>>>> gate
+    assert names == ["relay", *INTAKES, "programs", "probe", PARTNER, "a", "b"]

@@ -15,15 +15,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from relay.broker import MqttUser, own_users
+from relay.broker import TEMPORARY, MqttUser, own_users, temporary_id
 from relay.broker.nats import NatsBroker
 from relay.registry import Registry
 from relay.store import Store
 from relay.store.database import open_store
+from relay.subscribers.audiences import Permission
+from relay.subscribers.file import key_pair
+from relay.subscribers.register import Entry, Subscribers
 from tests.relay import postgres
 from tests.relay.support import KEYS, NOW, STORE_KEY
 
-from .conftest import ANNA, BORIS, PASSWORDS, Client, Connect
+from .conftest import ANNA, BORIS, PARTNER, PASSWORDS, SECOND, Client, Connect
 from .test_access import REFUSED
 from .test_durability import wait_until
 from .test_process import alive
@@ -45,7 +48,7 @@ def registry(store: Store) -> Registry:
 def gated(tmp_path: Path, tls_files: Path, registry: Registry) -> Iterator[NatsBroker]:
     """The embedded broker as the relay starts it: bracelets are in the store, not in a list."""
     where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
-    users = own_users(PASSWORDS["relay"], PASSWORDS["subscriber"])
+    users = own_users(PASSWORDS["relay"])
     broker = NatsBroker(*where, users, store=str(registry.store.engine.url))
     broker.start()
     broker.wait_ready()
@@ -94,7 +97,7 @@ def test_an_accounts_name_tells_nothing_of_the_key_id(registry: Registry) -> Non
     assert [registry.account_name(kid) for _, _, kid in names] == [name for name, _, _ in names]
 
 
-@pytest.mark.parametrize("client_id", ["other", "relay", "intake-1-a", "subscriber", "x" * 60_000, "A", ""])
+@pytest.mark.parametrize("client_id", ["other", "relay", "intake-1-a", PARTNER, "x" * 60_000, "A", ""])
 def test_only_the_accounts_own_client_id_is_let_in(registry: Registry, come, client_id: str) -> None:
     name, password, _ = offered(registry)
     assert come(name, password, client_id or f"{name}1").code in REFUSED
@@ -132,6 +135,85 @@ def test_one_that_came_before_the_gate_was_restarted_is_put_out_too(
     registry.revoke(kid, now=NOW)
     gated.reload(gated.users)
     wait_until(lambda: not bracelet.paho.is_connected())
+
+
+@pytest.fixture
+def partner(store: Store) -> Entry:
+    return Subscribers(store).add("partner", key_pair()[1], Permission(), now=NOW)
+
+
+def test_a_subscriber_is_found_in_the_store_with_its_topics(gated: NatsBroker, partner: Entry, come) -> None:
+    relay, base = come("relay", PASSWORDS["relay"]), f"s/{partner.audience}"
+    clients = [come(partner.account, partner.password, one) for one in ("", temporary_id(partner.account, 3))]
+    for client in clients:
+        assert client.code == 0
+        assert client.subscribe(f"{base}/+/alarm") == [1]
+        for topic in (f"{base}/key/sub-00000000", "s/+/+/alarm", f"b/0/{ANNA}/ack", "b/+/+/alarm"):
+            assert client.subscribe(topic) == [128]
+        client.paho.publish(f"{base}/{ANNA}/alarm", b"forged", qos=1)
+    relay.publish(f"{base}/{ANNA}/alarm", b"sealed")
+    for client in clients:
+        assert client.receive().payload == b"sealed"
+        assert client.received.empty()
+    for another in (f"tmp-{partner.account}-{TEMPORARY}", PARTNER, temporary_id(PARTNER, 3)):
+        assert come(partner.account, partner.password, another).code in REFUSED
+
+
+def test_a_removed_subscriber_is_put_out_and_kept_out(
+    gated: NatsBroker, store: Store, partner: Entry, come
+) -> None:
+    client = come(partner.account, partner.password)
+    assert client.code == 0
+    Subscribers(store).remove("partner", now=NOW)
+    gated.reload(gated.users)
+    wait_until(lambda: not client.paho.is_connected())
+    assert come(partner.account, partner.password).code in REFUSED
+
+
+def test_who_has_a_subscribers_old_password_is_put_out_and_kept_out(
+    gated: NatsBroker, store: Store, registry: Registry, partner: Entry, come
+) -> None:
+    client, stays = come(partner.account, partner.password), come(*offered(registry)[:2])
+    assert client.code == 0
+    rotated = Subscribers(store).rotate("partner", key_pair()[1], now=NOW)
+    # The new one comes before the gate is told: the old one goes all the same.
+    assert come(rotated.account, rotated.password, temporary_id(rotated.account, 1)).code == 0
+    gated.reload(gated.users)
+    wait_until(lambda: not client.paho.is_connected())
+    assert come(partner.account, partner.password).code in REFUSED
+    assert come(rotated.account, rotated.password).code == 0
+    assert stays.paho.is_connected()
+
+
+def test_the_old_password_is_known_to_a_gate_that_was_restarted_too(
+    gated: NatsBroker, store: Store, partner: Entry, come
+) -> None:
+    client = come(partner.account, partner.password)
+    pid = gated.gate_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gated.ensure_running() and gated.gate_pid != pid)
+    gated.wait_ready()
+    assert client.paho.is_connected()
+
+    def put_out() -> bool:
+        """Again, because the new gate may not have looked at the old password before the first."""
+        Subscribers(store).rotate("partner", key_pair()[1], now=NOW)
+        gated.reload(gated.users)
+        time.sleep(0.2)
+        return not client.paho.is_connected()
+
+    wait_until(put_out)
+
+
+def test_subscribers_from_before_there_were_hashes_come_in(
+    gated: NatsBroker, store: Store, partner: Entry, come
+) -> None:
+    with store.write() as connection:
+        connection.execute(text("UPDATE subscriber SET account_hash = NULL"))
+    assert come(partner.account, partner.password).code in REFUSED
+    Subscribers(store).prepare_accounts()
+    assert come(partner.account, partner.password).code == 0
 
 
 def test_a_barred_account_is_put_out_for_a_while(gated: NatsBroker, registry: Registry, come) -> None:
@@ -193,7 +275,7 @@ def test_a_locked_table_keeps_out_only_who_is_not_known(engine: str, tmp_path: P
         registry = Registry(store, KEYS)
         (name, password, _), (new, news, _) = offered(registry), offered(registry)
         where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
-        users = own_users(PASSWORDS["relay"], PASSWORDS["subscriber"])
+        users = own_users(PASSWORDS["relay"])
         broker = NatsBroker(*where, users, store=store.engine.url.render_as_string(hide_password=False))
         broker.start()
         clients = []
@@ -272,6 +354,7 @@ def test_the_brokers_log_has_no_address_with_a_name(gated: NatsBroker, registry:
 
 def test_the_same_for_accounts_of_a_list(nats: NatsBroker, connect: Connect) -> None:
     assert connect(nats, ANNA, client_id=BORIS).code in REFUSED
-    assert connect(nats, "subscriber", client_id="subscriber-512").code in REFUSED
-    assert connect(nats, "subscriber", client_id="subscriber-7").code == 0
+    assert connect(nats, PARTNER, client_id=temporary_id(PARTNER, 7)).code == 0
+    for another in (f"tmp-{PARTNER}-{TEMPORARY}", f"tmp-{PARTNER}", temporary_id(SECOND, 7), SECOND):
+        assert connect(nats, PARTNER, client_id=another).code in REFUSED
     assert connect(nats, "relay", client_id="any-other").code == 0

@@ -13,17 +13,10 @@ from relay.broker import Broker, BrokerError
 from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.probe import probe
 
-<<<<<<< HEAD
-from .conftest import PARTNER, PASSWORDS, everyone
-
-RELAY = ("relay", PASSWORDS["relay"])
-SUBSCRIBER = (PARTNER, PASSWORDS[PARTNER])
-=======
-from .conftest import ANNA, PASSWORDS, Connect, everyone
+from .conftest import ANNA, AUDIENCE, PARTNER, PASSWORDS, Connect, everyone
 
 RELAY = ("probe", PASSWORDS["relay"])
-SUBSCRIBER = ("subscriber", PASSWORDS["subscriber"])
->>>>>>> gate
+SUBSCRIBER = (PARTNER, PASSWORDS[PARTNER])
 
 
 def look(broker: Broker, tls: Path) -> list[str]:
@@ -40,14 +33,14 @@ def test_the_probe_leaves_no_session_behind(broker: Broker, tls_files: Path) -> 
 
 
 def test_the_probe_ends_nobodys_session(broker: Broker, tls_files: Path, connect: Connect) -> None:
-    for user, topic in (("relay", "b/+/+/alarm"), ("subscriber", "r/#")):
+    for user, topic in (("relay", "b/+/+/alarm"), (PARTNER, f"s/{AUDIENCE}/+/alarm")):
         away = connect(broker, user, clean=False)
         away.subscribe(topic)
         away.close()
     connect(broker, ANNA).publish(f"b/0/{ANNA}/alarm", b"waits")
-    connect(broker, "intake-1-a").publish(f"r/{ANNA}/alarm", b"waits too")
+    connect(broker, "intake-1-a").publish(f"s/{AUDIENCE}/{ANNA}/alarm", b"waits too")
     look(broker, tls_files)
-    for user, waiting in (("relay", b"waits"), ("subscriber", b"waits too")):
+    for user, waiting in (("relay", b"waits"), (PARTNER, b"waits too")):
         back = connect(broker, user, clean=False)
         assert back.session_present
         assert back.receive().payload == waiting
@@ -66,14 +59,8 @@ def test_a_broker_that_is_not_there_is_an_error(broker: Broker, tls_files: Path)
 
 
 def test_subscribers_that_may_do_anything_are_noticed(broker: Broker, tls_files: Path) -> None:
-<<<<<<< HEAD
-    relay, subscriber, *bracelets = everyone()
-    free = dataclasses.replace(subscriber, publish=("b/+/+/alarm",), subscribe=("s/#", "b/#"))
-    broker.reload([relay, free, *bracelets])
-=======
-    free = {"publish": ("b/+/+/alarm",), "subscribe": ("r/#", "b/#")}
-    broker.reload([dataclasses.replace(user, **free) if user.name == "subscriber" else user for user in everyone()])
->>>>>>> gate
+    free = {"publish": ("b/+/+/alarm",), "subscribe": ("s/#", "b/#")}
+    broker.reload([dataclasses.replace(user, **free) if user.name == PARTNER else user for user in everyone()])
     assert look(broker, tls_files) == [
         "On the broker, subscribers can read the receipts to bracelets.",
         "On the broker, subscribers can write to the topics of bracelets.",

@@ -14,6 +14,7 @@ from relay.broker import Broker
 from tests.broker.conftest import (  # noqa: F401  # fixtures
     ANNA,
     BORIS,
+    PARTNER,
     PASSWORDS,
     Connect,
     broker,
@@ -26,7 +27,7 @@ from .attacker import connect
 TRIES = 10
 
 
-@pytest.mark.parametrize("attacker", [BORIS, "subscriber"])
+@pytest.mark.parametrize("attacker", [BORIS, PARTNER])
 def test_no_account_takes_anothers_connection(
     broker: Broker, honest: Connect, tls_files: Path, attacker: str  # noqa: F811
 ) -> None:

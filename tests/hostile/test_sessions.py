@@ -13,7 +13,7 @@ import pytest
 
 from relay.broker import own_users
 from relay.broker.nats import NatsBroker
-from tests.broker.conftest import ANNA, PASSWORDS, everyone, tls_files  # noqa: F401  # a fixture
+from tests.broker.conftest import ANNA, PARTNER, PASSWORDS, everyone, tls_files  # noqa: F401  # a fixture
 from tests.broker.test_durability import wait_until
 
 from .attacker import connect, stored
@@ -21,7 +21,7 @@ from .attacker import connect, stored
 ATTEMPTS, LONG = 200, 60_000
 
 
-@pytest.mark.parametrize("name", [ANNA, "subscriber", "intake-1-a"])
+@pytest.mark.parametrize("name", [ANNA, PARTNER, "intake-1-a"])
 def test_an_account_can_not_fill_the_store_with_sessions(name: str, tmp_path: Path, tls_files: Path) -> None:  # noqa: F811
     broker = NatsBroker(
         tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem", everyone()
@@ -50,7 +50,7 @@ def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
     tmp_path: Path, tls_files: Path  # noqa: F811
 ) -> None:
     """What an earlier release let in, or what the relay's own password was abused for."""
-    users = own_users(PASSWORDS["relay"], PASSWORDS["subscriber"], ["relay-of-old"])
+    users = own_users(PASSWORDS["relay"], ["relay-of-old"])
     where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
     broker = NatsBroker(*where, users, max_file_store=8 << 20)
     ca = tls_files / "ca.pem"

@@ -36,11 +36,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsBroker]:
     certificate, key = pki.issue_server(authority, ["localhost"])
     for name, content in (("ca", authority.cert_pem), ("cert", certificate), ("key", key)):
         (folder / name).write_bytes(content)
-<<<<<<< HEAD
-    users = users_for([(KID, PASSWORD)], PASSWORD)
-=======
-    users = users_for([(KID, KID, PASSWORD)], PASSWORD, PASSWORD)
->>>>>>> gate
+    users = users_for([(KID, KID, PASSWORD)], PASSWORD)
     made = NatsBroker(folder / "b", "127.0.0.1", 0, folder / "cert", folder / "key", users)
     made.start()
     made.wait_ready()

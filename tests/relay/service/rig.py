@@ -241,15 +241,9 @@ class Rig:
             process.wait_for("mqtt.ready")
         return process
 
-<<<<<<< HEAD
     def subscriber(self, own: SubscriberFile | None = None, clean: bool = False) -> Subscriber:
         """A subscriber by its file; the local one by default."""
         client = Subscriber(self, own or self.relay.local_subscriber(), clean)
-=======
-    def subscriber(self, client_id: str = "subscriber", clean: bool = False) -> Client:
-        account = self.relay.subscriber(client_id)
-        client = Client(self, account.user, account.password, client_id, ["r/#"], clean)
->>>>>>> gate
         self.clients.append(client)
         return client
 
