@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import select
 import signal
 import time
@@ -26,20 +27,22 @@ from relay.channels.down import Commands, whose
 from relay.channels.mqtt import Rebroadcast
 from relay.config import Limits
 from relay.downlink import Downlink, Outbound
-from relay.ingest.lanes import Lanes
-from relay.ingest.mqtt import Endpoint, Message, MqttLink
+from relay.ingest.flood import Flood, FloodWatch
+from relay.ingest.intake import MQTT, SMS, Intake, parse_topic
+from relay.ingest.mqtt import Endpoint, Message
 from relay.ingest.ratelimit import RateLimit
 from relay.ingest.serial_port import SmsLink
+from relay.ingest.sessions import Former, Sessions
 from relay.ingest.sms import Incoming, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
 from relay.log import EventLog, Logger
 from relay.outbox import Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
-from relay.store import StaleState, StoreError
+from relay.store import StaleState, StoreError, records
 from relay.store.schema import COUNTERS
+from relay.verify import Reason
 from relay.verify.envelope import MAX_OCTETS
 
-MQTT, SMS = "mqtt", "sms"
 _IDLE = 1.0
 # After a batch the loop lets messages gather: a lone alarm is taken at once, a stream of them shares transactions. It
 # costs a stream at most _REST_MOST of delay, and saves most of its CPU time (at 2,000 messages/s 390 us each without,
@@ -58,6 +61,14 @@ _DRAIN = 2.0
 _DUPLICATE_BURST_SMS = 3
 _DUPLICATES_PER_HOUR_MQTT = 3600
 _DUPLICATE_BURST_MQTT = 60
+_COUNT_LET_GO = 10.0
+KID = re.compile(r"[0-9a-f]{8}")
+_FLOOD = (
+    "this bracelet's account sends far more than a bracelet does; the others are served first. If the bracelet is not "
+    "in its wearer's hands: relay bracelet revoke KID"
+)
+_NOBODYS_FLOOD = "on no bracelet's topics: the broker's rules must let nobody write there; see relay/README.md"
+_SMS_FLOOD = "one sender; others are served first, and its messages deleted. Its network can find and block the number"
 
 
 def wall_clock() -> float:
@@ -66,7 +77,10 @@ def wall_clock() -> float:
 
 
 class Service:
-    """A running relay. `commit`, `publish`, `acknowledge` and `answer` are its steps, in this order."""
+    """A running relay. `commit`, `publish`, `acknowledge` and `answer` are its steps, in this order.
+
+    `cut_off(kid, seconds)` keeps a bracelet's account off the broker for a while; False if it can't.
+    """
 
     def __init__(
         self,
@@ -80,6 +94,8 @@ class Service:
         broker: Broker | None = None,
         users: Callable[[], Sequence[MqttUser]] = tuple,
         renew: Callable[[], bool] = lambda: False,
+        former: Former | None = None,
+        cut_off: Callable[[str, float], bool] = lambda _account, _seconds: False,
     ) -> None:
         self.pipeline = pipeline
         self.outbox = outbox
@@ -90,24 +106,32 @@ class Service:
         self._users = users
         self._renew = renew
         self._events = EventLog(log)
-        self._lanes: Lanes[Inbound] = Lanes(self.limits.queue)
+        # One for both would leave alarms out of the log while somebody sends junk.
+        self._refusals = EventLog(log, per_second=20.0, burst=500)
+        self._intake = intake_for(self.limits)
+        self._lanes = self._intake.lanes
+        self._cut_off = cut_off
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
-        self.mqtt = MqttLink(
+        self.sessions = Sessions(
             endpoint,
             log,
             on_message=self._arrived,
             on_published=self._published,
-            has_room=lambda: self._lanes.has_room,
+            room_for_alarms=lambda: self._lanes.has_room_for_alarms,
+            room_for_heartbeats=lambda: self._lanes.has_room,
             longest=MAX_OCTETS + 1,
             wake=self.wake,
+            former=former,
         )
+        self.mqtt = self.sessions.alarms  # what the relay publishes goes by it
         self.rebroadcast = Rebroadcast(outbox, self.mqtt)
         downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop)
         self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
         self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)
         self._repeat_mqtt = RateLimit(_DUPLICATES_PER_HOUR_MQTT, _DUPLICATE_BURST_MQTT)
+        self._now = 0.0  # of this turn
         self._batch = self.limits.batch
         self._store_failures = 0
         self._store_retry_at = 0.0
@@ -115,6 +139,7 @@ class Service:
         self._renew_at = time.monotonic() + _RENEW_LOOK
         self._unshown = False  # there is a new certificate, which the broker has not taken up
         self._worked_at = 0.0
+        self._count_at = 0.0
         self._rest_until = 0.0
         self._stopping = False
         self._reload_at: float | None = None  # the registry is to be read again
@@ -160,14 +185,15 @@ class Service:
         now = time.monotonic()
         readable, writable = self._wait(now)
         now = time.monotonic()
+        self._now = now
         self._events.refresh(now)
+        self._refusals.refresh(now)
         if self._wake_r in readable:
             os.read(self._wake_r, 4096)
         if self._reload_at is not None and now >= self._reload_at:
             self._reload(now)
-        if self.mqtt.fileno() in readable or self._may_read_on():
-            self.mqtt.readable()
-        self.mqtt.tick(now)
+        self.sessions.read(readable)
+        self.sessions.tick(now)
         if self.sms is not None:
             if self.sms.fileno() in writable:
                 self.sms.writable(now)
@@ -180,10 +206,10 @@ class Service:
             if now >= self._renew_at:
                 self._renew_certificate(now)
         self._work(now)
-        self.mqtt.flush()
+        self.sessions.flush()
 
     def close(self) -> None:
-        self.mqtt.close()
+        self.sessions.close()
         if self.sms is not None:
             self.sms.close()
         if self.broker is not None:
@@ -215,10 +241,13 @@ class Service:
     def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
         for inbound, item in zip(batch, outcome.items, strict=True):
+            refused = item.status is Status.REFUSED
+            self._intake.judged(inbound, refused=refused)
             if isinstance(inbound.reply, Message):
-                self.mqtt.acknowledge(inbound.reply)
+                self.sessions.acknowledge(inbound.reply)
             elif isinstance(inbound.reply, Incoming) and self.sms is not None:
-                let_go = self.sms.reject if item.status is Status.REFUSED else self.sms.release
+                # A refused one is read again before it is deleted; one of a flood would fill the memory meanwhile.
+                let_go = self.sms.reject if refused and not self._intake.is_flooding(inbound) else self.sms.release
                 let_go(inbound.reply.ref, now)
 
     def answer(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
@@ -258,13 +287,10 @@ class Service:
 
     # ---- what comes in ----
 
-    def _may_read_on(self) -> bool:
-        return self.mqtt.unread > 0 and self._lanes.has_room
-
     def _arrived(self, message: Message) -> None:
         kind, kid = parse_topic(message.topic)
-        inbound = Inbound(MQTT, message.octets, kind, kid, message)
-        self._lanes.put(inbound, alarm=kind != "hb")
+        if not self._intake.arrived(Inbound(MQTT, message.octets, kind, kid, message), self._now):
+            self.sessions.acknowledge(message)
 
     def _published(self, mid: int) -> None:
         key = self.rebroadcast.published(mid)
@@ -275,7 +301,7 @@ class Service:
     def _sms_reports(self, reports: Sequence[Report], now: float) -> None:
         for report in reports:
             if isinstance(report, Incoming):
-                self._lanes.put(Inbound(SMS, report.octets, None, None, report, report.sender), alarm=True)
+                self._intake.arrived(Inbound(SMS, report.octets, None, None, report, report.sender), now)
             elif isinstance(report, Ready):
                 self.log.info("sms.ready", found=report.messages)
             elif isinstance(report, Sent):
@@ -308,6 +334,11 @@ class Service:
             elif self.rebroadcast.has_done and now - self._worked_at >= _RECORD_DONE:
                 self.commit(())
                 self._worked_at = now
+            if now >= self._count_at and (count := self._intake.take_let_go()):
+                self._count_at = now + _COUNT_LET_GO
+                with self.pipeline.store.write() as connection:
+                    refused = {(Reason.FLOOD.value, MQTT): count}
+                    records.count_refusals(self.pipeline.store, connection, refused, int(wall_clock() * 1000))
             self.rebroadcast.refill(wall_clock(), now, self._note_refilled)
             self.commands.send(wall_clock(), now)
         except STORE_ERRORS as error:
@@ -321,8 +352,10 @@ class Service:
             self._lanes.put_back(batch, alarms=sum(inbound.kind != "hb" for inbound in batch))
             raise
         self._store_works()
+        refused = {(item.kid, item.counter) for item in outcome.items if item.status is Status.REFUSED}
         for event in outcome.events:
-            self._events.emit(event.name, event.at, event.kid, event.counter, **event.fields)
+            events = self._refusals if (event.kid, event.counter) in refused else self._events
+            events.emit(event.name, event.at, event.kid, event.counter, **event.fields)
         self.publish(outcome, now)
         self.acknowledge(batch, outcome, now)
         self.answer(batch, outcome, now)
@@ -356,13 +389,11 @@ class Service:
     # ---- around it ----
 
     def _wait(self, now: float) -> tuple[list[int], list[int]]:
-        reading, writing = [self._wake_r], []
-        mqtt, modem = self.mqtt.fileno(), self.sms.fileno() if self.sms is not None else None
-        if mqtt is not None:
-            if now >= self._rest_until and self._lanes.has_room:
-                reading.append(mqtt)
-            if self.mqtt.wants_write:
-                writing.append(mqtt)
+        reading, writing = self.sessions.waits_for()
+        if now < self._rest_until:
+            reading = []
+        reading.append(self._wake_r)
+        modem = self.sms.fileno() if self.sms is not None else None
         if modem is not None and self.sms is not None:
             reading.append(modem)
             if self.sms.wants_write:
@@ -372,9 +403,9 @@ class Service:
 
     def _patience(self, now: float) -> float:
         """How long the loop may sleep."""
-        if self._stopping or self._may_read_on():
+        if self._stopping or self.sessions.may_read_on:
             return 0.0
-        until = [now + _IDLE, self._supervise_at, self.mqtt.deadline(now)]
+        until = [now + _IDLE, self._supervise_at, self.sessions.deadline(now)]
         if self._reload_at is not None:
             until.append(self._reload_at)
         if self._rest_until > now:
@@ -388,6 +419,8 @@ class Service:
         return max(0.0, min(until) - now)
 
     def _supervise(self, now: float) -> None:
+        for path, flood in self._intake.floods(now):
+            self._tell_of_flood(path, flood)
         if self.broker is None:
             return
         try:
@@ -396,6 +429,27 @@ class Service:
         except (BrokerError, OSError) as error:
             self._supervise_at = now + 5 * _SUPERVISE
             self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)
+
+    def _tell_of_flood(self, path: str, flood: Flood) -> None:
+        figures = {
+            "path": path,
+            "messages": flood.messages,
+            "refused": flood.refused,
+            "let_go": flood.let_go,
+            "lasts_s": round(flood.seconds, 1),
+        }
+        if path == SMS:
+            if flood.tell:
+                self.log.error("flood", hint=_SMS_FLOOD, **figures)
+            return
+        kid = flood.account if KID.fullmatch(flood.account) else None
+        if flood.tell:
+            self.log.error("flood", kid=kid, hint=_FLOOD if kid else _NOBODYS_FLOOD, **figures)
+        if flood.cut_off and kid:
+            seconds = float(self.limits.cut_off_s)
+            done = self._cut_off(kid, seconds)
+            hint = "others are served meanwhile" if done else "this broker can't be told to: close its account there"
+            self.log.error("flood.cut_off", kid=kid, done=done, for_s=seconds, hint=hint)
 
     def _renew_certificate(self, now: float) -> None:
         """Look whether the embedded broker's certificate is still fit, and give the broker the new one if not."""
@@ -465,10 +519,8 @@ class Service:
                 signal.signal(number, handler)
 
 
-def parse_topic(topic: str) -> tuple[str, str]:
-    """(kind, kid) of `b/<shard>/<kid>/<kind>`. The broker's rules bind a bracelet to its topic; a shard that isn't its
-    own is no topic of its."""
-    parts = topic.split("/")
-    if len(parts) != 4 or parts[2][:1] != parts[1]:
-        return "alarm", ""
-    return parts[3], parts[2]
+def intake_for(limits: Limits) -> Intake:
+    """The intake with the bounds of the configuration."""
+    by_mqtt = FloodWatch(limits.flood_per_s, limits.flood_per_s * limits.flood_s, limits.cut_off_s)
+    by_sms = FloodWatch(limits.flood_sms_per_minute / 60, limits.flood_sms_per_minute, limits.cut_off_s)
+    return Intake(limits.queue, by_mqtt, by_sms)
