@@ -40,26 +40,24 @@ class Intake:
 
     def arrived(self, message: Inbound, now: float) -> bool:
         """Keep a message, or not: then the caller acknowledges it."""
-        alarm = message.kind != "hb"
-        if message.path == SMS:
-            self._by_sms.arrived(account_of(message), now)
-        else:
-            account = account_of(message)
+        account = account_of(message)
+        over = self._watch(message).arrived(account, now)
+        if message.path == MQTT:
             key = (account, message.octets)
-            if self._by_mqtt.arrived(account, now) and (key in self._kept or not self._has_share(account, alarm)):
+            if over and (key in self._kept or not self._has_share(account)):
                 self._by_mqtt.let_go(account)
                 self._let_go += 1
                 return False
             self._kept[key] = None
             if len(self._kept) > _REMEMBERED:
                 self._kept.popitem(last=False)
-        self.lanes.put(message, alarm=alarm)
+        self.lanes.put(message, alarm=message.kind != "hb", flooding=over)
         return True
 
-    def _has_share(self, account: str, alarm: bool) -> bool:
-        own, all_of_them = self.lanes.waiting(account, alarm=alarm)
+    def _has_share(self, account: str) -> bool:
+        own, of_all = self.lanes.waiting_of_floods(account)
         share = _JUNK_SHARE if self._by_mqtt.sends_junk(account) else max(1, self._room // _SHARE)
-        return own < share and all_of_them < max(1, self._room // _SHARES)
+        return own < share and of_all < max(1, self._room // _SHARES)
 
     def judged(self, message: Inbound, *, refused: bool) -> None:
         """Its turn came, and it was verified."""

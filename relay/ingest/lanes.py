@@ -61,41 +61,50 @@ class FairQueue(Generic[T]):
 
 
 class Lanes(Generic[T]):
-    """Two fair queues. Alarms may fill one to `bound`; heartbeats are read only while both together are below it."""
+    """Three fair queues, each served when those before it are empty: alarms, heartbeats, and what comes from accounts
+    that are over their allowance. Alarms may fill theirs to `bound`; heartbeats are read only while both together are
+    below it; the third is bounded by whoever puts something into it."""
 
     def __init__(self, bound: int, account: Callable[[T], str] = lambda _: "") -> None:
         self._bound = bound
         self._account = account
         self._alarms: FairQueue[T] = FairQueue()
         self._heartbeats: FairQueue[T] = FairQueue()
+        self._flooding: FairQueue[T] = FairQueue()
 
     def __len__(self) -> int:
+        return len(self._alarms) + len(self._heartbeats) + len(self._flooding)
+
+    @property
+    def urgent(self) -> int:
+        """How many wait that don't come from a flooding account."""
         return len(self._alarms) + len(self._heartbeats)
 
     @property
     def has_room(self) -> bool:
         """Whether there is room for anything."""
-        return len(self) < self._bound
+        return self.urgent < self._bound
 
     @property
     def has_room_for_alarms(self) -> bool:
         """Whether there is room for alarms, which heartbeats don't take."""
         return len(self._alarms) < self._bound
 
-    def waiting(self, account: str, *, alarm: bool) -> tuple[int, int]:
-        """How many messages wait in this lane: of this account, and altogether."""
-        lane = self._alarms if alarm else self._heartbeats
-        return lane.waiting(account), len(lane)
+    def waiting_of_floods(self, account: str) -> tuple[int, int]:
+        """How many wait in the third queue: of this account, and altogether."""
+        return self._flooding.waiting(account), len(self._flooding)
 
-    def put(self, item: T, *, alarm: bool) -> None:
-        (self._alarms if alarm else self._heartbeats).put(self._account(item), item)
+    def put(self, item: T, *, alarm: bool, flooding: bool = False) -> None:
+        lane = self._flooding if flooding else self._alarms if alarm else self._heartbeats
+        lane.put(self._account(item), item)
 
     def take(self, most: int) -> list[T]:
-        """The next batch: alarms first, then heartbeats."""
+        """The next batch. Of a flood no more than a tenth is taken beside others, who wait for the whole batch."""
         batch = self._alarms.take(most)
-        return batch + self._heartbeats.take(most - len(batch))
+        batch += self._heartbeats.take(most - len(batch))
+        return batch + self._flooding.take(min(most - len(batch), most // 10 if batch else most))
 
-    def put_back(self, batch: Sequence[T], *, alarms: int) -> None:
-        """Return a batch that could not be stored to where it came from; its first `alarms` items are alarms."""
-        self._alarms.put_back((self._account(item), item) for item in batch[:alarms])
-        self._heartbeats.put_back((self._account(item), item) for item in batch[alarms:])
+    def put_back(self, batch: Sequence[T], *, alarms: Callable[[T], bool]) -> None:
+        """Return a batch that could not be stored to the front of the lanes for alarms and heartbeats."""
+        for lane, of_this_lane in ((self._alarms, True), (self._heartbeats, False)):
+            lane.put_back((self._account(item), item) for item in batch if alarms(item) is of_this_lane)

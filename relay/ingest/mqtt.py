@@ -415,6 +415,7 @@ class MqttLink:
 
     def _connect(self) -> None:
         self._connect_error = None
+        self._connected_at = None
         self._refused = ""
         self._was_connected = self._was_subscribed = False
         self._left_to_paho = 0
