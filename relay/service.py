@@ -365,7 +365,7 @@ class Service:
             self._reload_at = 0.0
         self._worked_at = now
         self._flood_at = now + _FLOOD_REST
-        if not self._lanes and len(batch) < self._batch:
+        if not self._lanes and len(batch) < self._batch and not self._intake.is_flooded:
             self._rest_until = now + min(_REST_LEAST + _REST_EACH * len(batch), _REST_MOST)
 
     def _note_command(self, command: Outbound, path: str) -> None:

@@ -83,6 +83,11 @@ class FloodWatch:
             known.taken += 1
             known.refused += refused
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether any account is over its allowance."""
+        return bool(self._over)
+
     def is_flooding(self, account: str) -> bool:
         return account in self._over
 

@@ -67,6 +67,11 @@ class Intake:
         """Whether it comes from an account that is over its allowance."""
         return self._watch(message).is_flooding(account_of(message))
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether there is a flood by MQTT: then whoever reads must not pause, because alarms stand behind it."""
+        return self._by_mqtt.goes_on
+
     def _watch(self, message: Inbound) -> FloodWatch:
         return self._by_sms if message.path == SMS else self._by_mqtt
 

@@ -11,16 +11,12 @@ other time.
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -29,8 +25,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from relay.ingest import qos1
 from relay.ingest.buffered import BufferedSocket
+from relay.ingest.endpoint import Endpoint, NoAnswer, client_tls, hint_for
 from relay.ingest.outgoing import Outgoing, SetAside
 from relay.log import Logger
+
+__all__ = ["FILTERS", "Endpoint", "Message", "MqttLink", "client_tls"]
 
 FILTERS = ("b/+/+/alarm", "b/+/+/hb")
 _BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
@@ -42,8 +41,6 @@ _STABLE = 10.0  # a connection that lasted so long was a good one: the next atte
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
 _KID = re.compile(r"[0-9a-f]{8}")
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL (x509_vfy.h), for which ssl has no name
-_BY_TIME = (9, 10, 14)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _ERROR_IN_CERT_NOT_AFTER_FIELD
 _LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
 
 
@@ -59,10 +56,6 @@ class Message:
     session: str = ""
 
 
-class NoAnswer(Exception):
-    """There is a connection, and no answer to CONNECT on it."""
-
-
 class _Client(paho.Client):
     """paho's client on a buffered socket. `_create_socket` is private; without it a message costs three reads and a
     write of its own, each a TLS record."""
@@ -71,34 +64,6 @@ class _Client(paho.Client):
         sock: Any = super()._create_socket()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return BufferedSocket(sock)
-
-
-def client_tls(ca: Path, *, check_time: bool = True) -> ssl.SSLContext:
-    """TLS that checks the broker's certificate against this CA alone, and its name; and its times, unless
-    `check_time` is False because this machine's clock says nothing about a certificate that it made itself."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=os.fspath(ca))
-    if not check_time:
-        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
-    return context
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where and as whom to connect."""
-
-    host: str
-    port: int
-    client_id: str
-    user: str
-    password: str
-    tls: ssl.SSLContext | None
-    keepalive: int = 30
-    clean: bool = False  # nothing is kept for us while we are away
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.host}:{self.port})"
 
 
 class MqttLink:
@@ -446,7 +411,7 @@ class MqttLink:
         self._failures += 1
         self._connect_at = now + delay
         if error is not None:
-            hint = _hint(error)
+            hint = hint_for(error)
             self._log.warning("mqtt.unreachable", error=error, hint=hint, retry_s=round(delay, 2), **self._session)
 
     # ---- paho's callbacks: they note what happened and never raise ----
@@ -506,24 +471,3 @@ class MqttLink:
                 return  # sent again by a broker that grew impatient; it is being worked on
             self._unacked[mid] = octets
         self._deliver(Message(topic.decode(errors="replace"), octets, mid, self._connection, self._name))
-
-
-def _hint(error: object) -> str:
-    if isinstance(error, NoAnswer):
-        return (
-            "is it a broker that takes MQTT 3.1.1, and with TLS if relay.toml says so? check host and port in [mqtt], "
-            "and the broker's log, which says why it closes"
-        )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _BY_TIME:
-            today = datetime.now(UTC).strftime("%Y-%m-%d")
-            return (
-                f"the broker's certificate is not valid on {today}, which is today by this machine's clock: if that is "
-                "wrong, set the clock; else the certificate is expired, or made for a later time: renew it"
-            )
-        return "the broker's certificate was refused: wrong CA, wrong name, or expired"
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there: is the broker running?"
-    if isinstance(error, socket.gaierror):
-        return "the broker's name can't be resolved"
-    return "trying again"

@@ -13,7 +13,7 @@ from relay.ingest import qos1
 
 
 class ClosingProxy:
-    """Listens on `port` with the broker's certificate; a PUBLISH whose topic contains `forbidden` ends its connection."""
+    """Listens on `port` with the broker's certificate; a PUBLISH on a topic with `forbidden` ends its connection."""
 
     def __init__(self, to: int, cert: Path, key: Path, forbidden: str) -> None:
         self.forbidden: str | None = forbidden

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from relay.bench.load import Connection, Spec
 from relay.ingest import qos1
 from relay.verify.envelope import outer_header
-from tests.relay.service.rig import ROOT, TIMEOUT, Bracelet, Rig, rig
+from tests.relay.service.rig import ROOT, TIMEOUT, Bracelet, Process, Rig, rig
 
 _WINDOW = 4000
 _EVERY = 0.25
@@ -69,6 +70,7 @@ def attack(seconds: float) -> dict[str, Any]:
         )
         assert attacker.stdout is not None
         attacker.stdout.readline()
+        threading.Thread(target=cut_off, args=(made, relay, thief.kid), daemon=True).start()
         during = receipts(made, honest, seconds)
         taken = int(attacker.communicate()[0])
         return {
@@ -78,6 +80,13 @@ def attack(seconds: float) -> dict[str, Any]:
             "told": [{key: e[key] for key in ("messages", "let_go", "refused")} for e in relay.events("flood")],
             "cut_off": len(relay.events("flood.cut_off")),
         }
+
+
+def cut_off(made: Rig, relay: Process, kid: str) -> None:
+    """Do at the broker what the relay asks for; the gate does it in a relay that has one."""
+    relay.wait_for("flood.cut_off")
+    assert made.broker is not None
+    made.broker.reload([user for user in made.relay.users() if user.name != kid])
 
 
 def receipts(made: Rig, bracelet: Bracelet, seconds: float) -> dict[str, float]:
