@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import select
 import signal
 import time
@@ -27,8 +26,8 @@ from relay.channels.down import Commands, whose
 from relay.channels.mqtt import Rebroadcast
 from relay.config import Limits
 from relay.downlink import Downlink, Outbound
-from relay.ingest.flood import Flood, FloodWatch
-from relay.ingest.intake import MQTT, SMS, Intake, parse_topic
+from relay.flood_log import tell_of_flood
+from relay.ingest.intake import MQTT, SMS, intake_for, parse_topic
 from relay.ingest.mqtt import Endpoint, Message
 from relay.ingest.ratelimit import RateLimit
 from relay.ingest.serial_port import SmsLink
@@ -63,13 +62,6 @@ _DUPLICATE_BURST_SMS = 3
 _DUPLICATES_PER_HOUR_MQTT = 3600
 _DUPLICATE_BURST_MQTT = 60
 _COUNT_LET_GO = 10.0
-KID = re.compile(r"[0-9a-f]{8}")
-_FLOOD = (
-    "this bracelet's account sends far more than a bracelet does; the others are served first. If the bracelet is not "
-    "in its wearer's hands: relay bracelet revoke KID"
-)
-_NOBODYS_FLOOD = "on no bracelet's topics: the broker's rules must let nobody write there; see relay/README.md"
-_SMS_FLOOD = "one sender; others are served first, and its messages deleted. Its network can find and block the number"
 
 
 def wall_clock() -> float:
@@ -424,7 +416,7 @@ class Service:
 
     def _supervise(self, now: float) -> None:
         for path, flood in self._intake.floods(now):
-            self._tell_of_flood(path, flood)
+            tell_of_flood(self.log, path, flood, self._cut_off, self.limits.cut_off_s)
         if self.broker is None:
             return
         try:
@@ -433,27 +425,6 @@ class Service:
         except (BrokerError, OSError) as error:
             self._supervise_at = now + 5 * _SUPERVISE
             self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)
-
-    def _tell_of_flood(self, path: str, flood: Flood) -> None:
-        figures = {
-            "path": path,
-            "messages": flood.messages,
-            "refused": flood.refused,
-            "let_go": flood.let_go,
-            "lasts_s": round(flood.seconds, 1),
-        }
-        if path == SMS:
-            if flood.tell:
-                self.log.error("flood", hint=_SMS_FLOOD, **figures)
-            return
-        kid = flood.account if KID.fullmatch(flood.account) else None
-        if flood.tell:
-            self.log.error("flood", kid=kid, hint=_FLOOD if kid else _NOBODYS_FLOOD, **figures)
-        if flood.cut_off and kid:
-            seconds = float(self.limits.cut_off_s)
-            done = self._cut_off(kid, seconds)
-            hint = "others are served meanwhile" if done else "this broker can't be told to: close its account there"
-            self.log.error("flood.cut_off", kid=kid, done=done, for_s=seconds, hint=hint)
 
     def _renew_certificate(self, now: float) -> None:
         """Look whether the embedded broker's certificate is still fit, and give the broker the new one if not."""
@@ -521,10 +492,3 @@ class Service:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def intake_for(limits: Limits) -> Intake:
-    """The intake with the bounds of the configuration."""
-    by_mqtt = FloodWatch(limits.flood_per_s, limits.flood_per_s * limits.flood_s, limits.cut_off_s)
-    by_sms = FloodWatch(limits.flood_sms_per_minute / 60, limits.flood_sms_per_minute, limits.cut_off_s)
-    return Intake(limits.queue, by_mqtt, by_sms)

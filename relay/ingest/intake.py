@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from relay.config import Limits
 from relay.ingest.flood import Flood, FloodWatch
 from relay.ingest.lanes import Lanes
 from relay.pipeline import Inbound
@@ -83,6 +84,13 @@ class Intake:
         """How many messages were let go since the last call."""
         count, self._let_go = self._let_go, 0
         return count
+
+
+def intake_for(limits: Limits) -> Intake:
+    """The intake with the bounds of the configuration."""
+    by_mqtt = FloodWatch(limits.flood_per_s, limits.flood_per_s * limits.flood_s, limits.cut_off_s)
+    by_sms = FloodWatch(limits.flood_sms_per_minute / 60, limits.flood_sms_per_minute, limits.cut_off_s)
+    return Intake(limits.queue, by_mqtt, by_sms)
 
 
 def account_of(message: Inbound) -> str:

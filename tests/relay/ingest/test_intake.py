@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Limits
-from relay.ingest.intake import MQTT, SMS, Intake, account_of, parse_topic
+from relay.ingest.intake import MQTT, SMS, Intake, account_of, intake_for, parse_topic
 from relay.pipeline import Inbound
-from relay.service import intake_for
 
 THIEF, ANNA = "0a1b2c3d", "0b11aa22"
 
