@@ -21,6 +21,7 @@ from relay.config import Config, ConfigError
 from relay.datadir import SECRET_RELAY, DataDir, read_secret, write_private
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
+from relay.ingest.sessions import Former, client_ids
 from relay.ingest.sms import Modem
 from relay.log import Logger
 from relay.outbox import Outbox, OutboxId
@@ -129,7 +130,7 @@ class Relay:
         """The relay's own account at the broker."""
         mqtt = self.config.mqtt
         password = read_secret(self.data.resolve(mqtt.password_file))
-        return Endpoint(mqtt.host, mqtt.port, mqtt.client_id, mqtt.user, password, self.tls(), mqtt.keepalive)
+        return Endpoint(mqtt.host, mqtt.port, mqtt.sessions, mqtt.user, password, self.tls(), mqtt.keepalive)
 
     def home(self) -> Home:
         """What subscribers are told of this relay."""
@@ -225,7 +226,11 @@ class Relay:
 
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
         """The service, not started. `make` lets a subclass with other steps take its place."""
-        worker = self.config.mqtt.client_id
+        mqtt = self.config.mqtt
+        worker = mqtt.sessions
+        former = Former(
+            self.data.path / "mqtt-sessions", client_ids(mqtt.sessions), [mqtt.client_id] if mqtt.client_id else []
+        )
         self.local_subscriber()
         # A store key that does not fit shows here, and not as alarms refused one by one.
         self.registry.prepare_accounts()
@@ -241,6 +246,7 @@ class Relay:
             broker=self.broker(),
             users=partial(self._known_users, log),
             renew=self.renew_certificate,
+            former=former,
         )
 
 

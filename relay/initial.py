@@ -103,7 +103,6 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
 
     # Last, because its presence means that the folder is complete.
     text = config.render_default(
-        client_id=f"relay-{secrets.token_hex(8)}",
         names=list(options.names),
         listen=options.listen,
         port=options.port,

@@ -26,11 +26,12 @@ from sqlalchemy import Connection
 from relay import log, store
 from relay.assembly import Relay
 from relay.datadir import DataDir
+from relay.ingest.intake import MQTT, parse_topic
 from relay.ingest.mqtt import FILTERS
 from relay.outbox import OutboxId
 from relay.pipeline import Inbound, Outcome, Pipeline
 from relay.receipt import topic as receipt_topic
-from relay.service import MQTT, Service, parse_topic, wall_clock
+from relay.service import Service, wall_clock
 from relay.store import Store
 from relay.subscribers import audiences
 from relay.subscribers.sealing import Epoch
@@ -113,7 +114,7 @@ class Metered(Service):
         super().turn()
         if self.meter.started:
             self.meter.report()
-        elif self.mqtt.connected:
+        elif self.sessions.ready:
             self.meter.start()
 
 
