@@ -126,7 +126,7 @@ class Load:
             if self._spec.raw:
                 self._index[message] = number
             elif topic.endswith(ALARM):
-                self._index[topic[5:13] + b"%d" % parse(message).counter] = number
+                self._index[topic.split(b"/")[2] + b"%d" % parse(message).counter] = number
 
     def run(self) -> Result:
         expected = len(self._index)
