@@ -49,7 +49,7 @@ _IDLE = 1.0
 # costs a stream at most _REST_MOST of delay, and saves most of its CPU time (at 2,000 messages/s 390 us each without,
 # 170 with 0.05 s, 150 with 0.1 s). The bigger the batch was, the more there is to save.
 _REST_LEAST, _REST_EACH, _REST_MOST = 0.02, 0.0005, 0.1
-_FLOOD_REST = 0.05  # only flooding accounts wait: they get a transaction so often
+_FLOOD_REST = 0.25  # only flooding accounts wait: they get a transaction so often, reading goes before
 _SUPERVISE = 1.0
 _RENEW_LOOK = 60.0  # a clock may be set at any moment
 _RELOAD_RETRY = 10.0

@@ -48,7 +48,8 @@ def test_an_alarm_behind_a_flood_is_answered_before_the_flood_is_worked_off(on_b
     assert (told["level"], told["kid"]) == ("error", thief.kid)
     assert "relay bracelet revoke" in told["hint"]
     assert told["messages"] >= told["let_go"] > 0
-    eventually(lambda: sum(refusals(on_broker).values()) == FLOOD, "every message is counted", timeout=40)
+    # Not just as many: what is not acknowledged within 2 s the broker sends again.
+    eventually(lambda: sum(refusals(on_broker).values()) >= FLOOD, "every message is counted", timeout=60)
     assert refusals(on_broker)["bad_tag"] > 0
     assert refusals(on_broker)["flood"] > FLOOD // 3
     assert on_broker.count("alarm") == 1
@@ -73,6 +74,6 @@ def test_a_flood_that_goes_on_is_to_be_cut_off_and_the_honest_part_of_it_is_kept
     assert send_junk(on_broker.port, on_broker.data.ca_cert, thief.kid, thief.password, most=2000, seconds=60) == 2000
     (cut,) = relay.wait_for("flood.cut_off")
     assert (cut["kid"], cut["done"], cut["for_s"]) == (thief.kid, False, 600.0)
-    eventually(lambda: sum(refusals(on_broker).values()) == 2000, "every message is counted", timeout=40)
+    eventually(lambda: sum(refusals(on_broker).values()) >= 2000, "every message is counted", timeout=60)
     assert len(relay.events("flood")) == 1
     assert "AAAA" not in json.dumps(relay.events("flood"))
