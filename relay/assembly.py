@@ -27,7 +27,7 @@ from relay.log import Logger
 from relay.outbox import Outbox, OutboxId
 from relay.pipeline import Pipeline
 from relay.registry import Registry
-from relay.service import Service
+from relay.service import STORE_ERRORS, Service
 from relay.store import Store
 from relay.store.schema import COUNTERS
 from relay.subscribers.file import SubscriberFile
@@ -73,12 +73,12 @@ class Relay:
             self.registry.accounts(),
             self.data.secret(SECRET_RELAY),
             self._subscriber_accounts(),
-            [self.config.mqtt.client_id],
+            client_ids(self.config.mqtt.sessions),
         )
 
     def own_users(self) -> Sequence[MqttUser]:
         """The relay's own accounts. The embedded broker's gate finds all others in the store."""
-        return own_users(self.data.secret(SECRET_RELAY), [self.config.mqtt.client_id])
+        return own_users(self.data.secret(SECRET_RELAY), client_ids(self.config.mqtt.sessions))
 
     def note_exported(self) -> None:
         """Remember which accounts a broker of one's own was given."""
@@ -168,6 +168,18 @@ class Relay:
         where = data.broker, listen, self.config.mqtt.port, data.server_cert, data.server_key
         return NatsBroker(*where, self.own_users(), store=self.store_url, tell=True, log_json=relay_log.is_json())
 
+    def _cut_off(self, broker: NatsBroker | None, kid: str, seconds: float) -> bool:
+        """Keep a bracelet's account off the embedded broker for a while; whether that was done."""
+        if broker is None:
+            return False
+        try:
+            name = self.registry.account_name(kid)
+            if name is not None:
+                broker.bar(name, seconds)
+        except STORE_ERRORS:
+            return False
+        return name is not None
+
     def vouches_for(self, host: str) -> bool:
         """Whether bracelets that know the embedded broker by this name will trust its certificate."""
         data = self.data
@@ -236,6 +248,7 @@ class Relay:
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
         self._known_users(log)
+        broker = self.broker()
         return make(
             Pipeline(self.store, self.keys, worker),
             Outbox(self.store, self.keys, worker, partial(_unreadable, log)),
@@ -243,10 +256,11 @@ class Relay:
             log,
             limits=self.config.limits,
             sms=self.sms_link(log),
-            broker=self.broker(),
+            broker=broker,
             users=partial(self._known_users, log),
             renew=self.renew_certificate,
             former=former,
+            cut_off=partial(self._cut_off, broker),
         )
 
 

@@ -50,7 +50,12 @@ class Mqtt(_Section):
         min_length=1,
         description="file with the certificate of the CA that signed the broker's certificate",
     )
-    user: str = Field(default="relay", min_length=1, description="MQTT user name of the relay")
+    user: str = Field(
+        default="relay",
+        min_length=1,
+        description="MQTT user name of the relay; unless you name another, each session has an account of its own, "
+        "which is named as its client id",
+    )
     password_file: str = Field(
         default=f"secrets/{SECRET_RELAY}", min_length=1, description="file that holds the password"
     )

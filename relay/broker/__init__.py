@@ -8,7 +8,7 @@ broker's PUBACK means that an alarm is delivered: only the relay's receipt does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,15 +128,15 @@ def bracelet_user(account: str, kid: str, password: str) -> MqttUser:
     return MqttUser(password=password, **bracelet_rules(account, kid))
 
 
-def own_users(password: str, ids: Iterable[str] = ()) -> list[MqttUser]:
+def own_users(password: str, sessions: Sequence[str] = INTAKES) -> list[MqttUser]:
     """The relay hears every bracelet, answers each, rebroadcasts, and brings subscribers their keys. Alarms and
     heartbeats have a session each, so that many of one don't delay the other; bundles are left by an account of its
-    own, because a broker that makes the client id of the name would otherwise end the relay's session. `ids`: client
-    ids under which it has a session."""
+    own, because a broker that makes the client id of the name would otherwise end the relay's session. `sessions`: the
+    client ids of the two, for alarms and for heartbeats."""
     whole: dict[str, Any] = {"publish": (*_OUT, PROGRAMS), "password": password, "subscriptions": 64}
     return [
-        MqttUser(name=RELAY, subscribe=_UP, any_id=True, ids=tuple(ids), **whole),
-        *(MqttUser(name=name, subscribe=(topic,), **whole) for name, topic in zip(INTAKES, _UP, strict=True)),
+        MqttUser(name=RELAY, subscribe=_UP, any_id=True, **whole),
+        *(MqttUser(name=name, subscribe=(topic,), **whole) for name, topic in zip(sessions, _UP, strict=True)),
         MqttUser(name=PROGRAMMER, password=password, publish=(PROGRAMS,), waiting_most=0),
         MqttUser(name=PROBE, password=password, publish=("b/+/+/ack",), subscribe=_UP[:1], waiting_most=500),
     ]
@@ -171,9 +171,9 @@ def users_for(
     bracelets: Iterable[tuple[str, str, str]],
     relay_password: str,
     subscribers: Iterable[tuple[str, str, str]] = (),
-    ids: Iterable[str] = (),
+    sessions: Sequence[str] = INTAKES,
 ) -> list[MqttUser]:
     """Everyone on the broker: the relay first, then (account, password, audience) of each subscriber, then (account,
     kid, password) of each bracelet."""
-    people = [*own_users(relay_password, ids), *(subscriber_account(*each) for each in subscribers)]
+    people = [*own_users(relay_password, sessions), *(subscriber_account(*each) for each in subscribers)]
     return people + [bracelet_user(*bracelet) for bracelet in bracelets]

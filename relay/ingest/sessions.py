@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from relay.broker import RELAY
 from relay.ingest.mqtt import Endpoint, Message, MqttLink
 from relay.log import Logger
 
@@ -19,8 +20,10 @@ ALARMS, HEARTBEATS = "b/+/+/alarm", "b/+/+/hb"
 
 
 def endpoint_of(relay: Endpoint, letter: str) -> Endpoint:
-    """The endpoint of one session; the relay's own names both."""
-    return replace(relay, client_id=f"{relay.client_id}-{letter}")
+    """The endpoint of one session; the relay's own names both. Under one account a broker that makes the client id of
+    its name would let each session end the other; who names another account in relay.toml has a broker that doesn't."""
+    name = f"{relay.client_id}-{letter}"
+    return replace(relay, client_id=name, user=name if relay.user == RELAY else relay.user)
 
 
 def client_ids(sessions: str) -> tuple[str, str]:

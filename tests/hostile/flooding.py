@@ -35,12 +35,14 @@ def junk(kid: bytes, number: int) -> bytes:
     return b"\x83%c%b\xa0\x58%c%b" % (0x40 | len(protected), protected, len(content), content)
 
 
-def send_junk(port: int, ca: Path, name: str, password: str, *, most: int, seconds: float) -> int:
-    """Publish as a bracelet's account, as fast as the broker takes it; how many it has taken."""
-    topic, kid = f"b/{name[0]}/{name}/alarm".encode(), bytes.fromhex(name)
+def send_junk(port: int, ca: Path, thief: tuple[str, str, str], *, most: int, seconds: float) -> int:
+    """Publish as a bracelet (key id, account, password), as fast as the broker takes it; how many it has taken."""
+    kid_hex, name, password = thief
+    topic, kid = f"b/{kid_hex[0]}/{kid_hex}/alarm".encode(), bytes.fromhex(kid_hex)
     made = min(most, _MADE)
     packets = [qos1.publish(topic, number % 65_535 + 1, junk(kid, number)) for number in range(made)]
-    spec = Spec(port, str(ca), name, password, "", None, raw=False, timeout=10)
+    unheard: dict[str, Any] = {"audience": "", "epoch": "", "sealed": False}  # it only sends
+    spec = Spec(port, str(ca), name, password, "", None, raw=False, timeout=10, **unheard)
     connection = Connection(spec, name)
     print("begins", flush=True)
     sent = taken = 0
@@ -65,12 +67,11 @@ def attack(seconds: float) -> dict[str, Any]:
         relay = made.start()
         before = receipts(made, honest, seconds / 2)
         command = [sys.executable, "-m", "tests.hostile.flooding", "send", str(made.port), str(made.data.ca_cert)]
-        attacker = subprocess.Popen(
-            [*command, thief.kid, thief.password, str(seconds)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-        )
+        command += [thief.kid, thief.account, thief.password, str(seconds)]
+        attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert attacker.stdout is not None
         attacker.stdout.readline()
-        threading.Thread(target=cut_off, args=(made, relay, thief.kid), daemon=True).start()
+        threading.Thread(target=cut_off, args=(made, relay, thief.account), daemon=True).start()
         during = receipts(made, honest, seconds)
         taken = int(attacker.communicate()[0])
         return {
@@ -82,11 +83,11 @@ def attack(seconds: float) -> dict[str, Any]:
         }
 
 
-def cut_off(made: Rig, relay: Process, kid: str) -> None:
+def cut_off(made: Rig, relay: Process, account: str) -> None:
     """Do at the broker what the relay asks for; the gate does it in a relay that has one."""
     relay.wait_for("flood.cut_off")
     assert made.broker is not None
-    made.broker.reload([user for user in made.relay.users() if user.name != kid])
+    made.broker.reload([user for user in made.relay.users() if user.name != account])
 
 
 def receipts(made: Rig, bracelet: Bracelet, seconds: float) -> dict[str, float]:
@@ -108,7 +109,8 @@ def receipts(made: Rig, bracelet: Bracelet, seconds: float) -> dict[str, float]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["send"]:
-        port, ca, kid, password, seconds = sys.argv[2:]
-        print(send_junk(int(port), Path(ca), kid, password, most=10**9, seconds=float(seconds)))
+        port, ca, *thief, seconds = sys.argv[2:]
+        kid, account, password = thief
+        print(send_junk(int(port), Path(ca), (kid, account, password), most=10**9, seconds=float(seconds)))
     else:
         print(json.dumps(attack(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0), indent=1))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import queue
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 
+from relay.ingest.mqtt import client_tls
 from relay.store import records
 from tests.hostile.flooding import send_junk
-from tests.relay.service.rig import Rig, eventually, rig
+from tests.relay.service.rig import TIMEOUT, Bracelet, Rig, eventually, rig
 
 FLOOD = 15_000
 
@@ -36,7 +39,7 @@ def test_an_alarm_behind_a_flood_is_answered_before_the_flood_is_worked_off(on_b
     assert first.wait() == 0
 
     ca = on_broker.data.ca_cert
-    assert send_junk(on_broker.port, ca, thief.kid, thief.password, most=FLOOD, seconds=60) == FLOOD
+    assert send_junk(on_broker.port, ca, (thief.kid, thief.account, thief.password), most=FLOOD, seconds=60) == FLOOD
     device = honest.connect()
     device.publish(f"{honest.base}/alarm", honest.alarm())
     relay = on_broker.start()
@@ -71,9 +74,44 @@ def test_a_flood_that_goes_on_is_to_be_cut_off_and_the_honest_part_of_it_is_kept
     device.next()
     device.close()
     on_broker.clients.remove(device)
-    assert send_junk(on_broker.port, on_broker.data.ca_cert, thief.kid, thief.password, most=2000, seconds=60) == 2000
+    who = thief.kid, thief.account, thief.password
+    assert send_junk(on_broker.port, on_broker.data.ca_cert, who, most=2000, seconds=60) == 2000
     (cut,) = relay.wait_for("flood.cut_off")
     assert (cut["kid"], cut["done"], cut["for_s"]) == (thief.kid, False, 600.0)
     eventually(lambda: sum(refusals(on_broker).values()) >= 2000, "every message is counted", timeout=60)
     assert len(relay.events("flood")) == 1
     assert "AAAA" not in json.dumps(relay.events("flood"))
+
+
+@pytest.mark.long
+def test_the_embedded_broker_lets_a_flooding_account_in_no_more(tmp_path: Path) -> None:
+    with rig(tmp_path, own_broker=False) as made:
+        config = made.data.config
+        config.write_text(config.read_text() + "\n[limits]\nflood_per_s = 20\nflood_s = 10\n")
+        thief, honest = made.bracelet("thief"), made.bracelet("honest")
+        relay = made.start()
+        victim = honest.connect()
+        who = thief.kid, thief.account, thief.password
+        # However much it has to send, its connection ends.
+        assert send_junk(made.port, made.data.ca_cert, who, most=10**9, seconds=120) > 0
+        (cut,) = relay.wait_for("flood.cut_off")
+        assert (cut["kid"], cut["done"]) == (thief.kid, True)
+        assert refused(made, thief)
+        assert victim.connected
+        victim.publish(f"{honest.base}/alarm", honest.alarm())
+        victim.next()
+
+
+def refused(made: Rig, bracelet: Bracelet) -> bool:
+    answers: queue.Queue[bool] = queue.Queue()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, bracelet.account, reconnect_on_failure=False)
+    client.username_pw_set(bracelet.account, bracelet.password)
+    client.tls_set_context(client_tls(made.data.ca_cert))
+    client.on_connect = lambda _c, _u, _f, reason, _p: answers.put(reason.is_failure)
+    client.connect("localhost", made.port)
+    client.loop_start()
+    try:
+        return answers.get(timeout=TIMEOUT)
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -23,7 +23,7 @@ def test_a_broker_without_the_rule_for_rebroadcasts_costs_no_receipt(on_broker: 
     data = on_broker.data
     bracelet = on_broker.bracelet()
     on_broker.start_broker()
-    proxy = ClosingProxy(on_broker.port, data.server_cert, data.server_key, "r/")
+    proxy = ClosingProxy(on_broker.port, data.server_cert, data.server_key, f"/{bracelet.kid}/alarm")
     data.config.write_text(data.config.read_text().replace(f"port = {on_broker.port}", f"port = {proxy.port}"))
     subscriber, device = on_broker.subscriber(), bracelet.connect()
     relay = on_broker.start()
@@ -34,8 +34,8 @@ def test_a_broker_without_the_rule_for_rebroadcasts_costs_no_receipt(on_broker: 
     while len(receipts) < count:
         receipts.add(device.next()[1])
     told = relay.wait_for("mqtt.set_aside")[-1]
-    assert (told["level"], told["rule"]) == ("error", "r/+/alarm")
-    assert "let relay publish r/+/alarm" in told["hint"]
+    assert (told["level"], told["rule"]) == ("error", "s/+/+/alarm")
+    assert "let intake-1-a publish s/+/+/alarm" in told["hint"]
 
     # From now on the relay stays connected, and answers.
     device.publish(f"{bracelet.base}/alarm", bracelet.alarm(count))

@@ -50,7 +50,7 @@ def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
     tmp_path: Path, tls_files: Path  # noqa: F811
 ) -> None:
     """What an earlier release let in, or what the relay's own password was abused for."""
-    users = own_users(PASSWORDS["relay"], ["relay-of-old"])
+    users = own_users(PASSWORDS["relay"])
     where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
     broker = NatsBroker(*where, users, max_file_store=8 << 20)
     ca = tls_files / "ca.pem"
@@ -58,7 +58,7 @@ def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
     broker.start()
     try:
         broker.wait_ready()
-        code, own = connect(broker, ca, "relay-of-old", *account)
+        code, own = connect(broker, ca, "relay", *account)
         own.close()
         assert code == 0
         refused = 0
@@ -72,7 +72,7 @@ def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
         broker.stop()
         broker.start()
         broker.wait_ready()
-        code, connection = connect(broker, ca, "relay-of-old", *account)
+        code, connection = connect(broker, ca, "relay", *account)
         connection.close()
         assert code == 0
         wait_until(lambda: stored(broker.folder) < 2 << 20, 20)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
 
+from hwsim import toolchain
+from relay.assembly import Relay
+from relay.broker.mosquitto import MosquittoBroker
 from relay.ingest.mqtt import client_tls
-from relay.ingest.sessions import Former
+from relay.ingest.sessions import Former, endpoint_of
 from tests.relay.service.rig import TIMEOUT, Rig, rig
 
 
@@ -56,6 +60,42 @@ def test_alarms_and_heartbeats_come_over_a_connection_each(on_broker: Rig) -> No
     assert session_is_kept(on_broker, "intake-1-h")
 
 
+def test_a_broker_that_makes_the_client_id_of_the_account_keeps_both(on_broker: Rig) -> None:
+    """mosquitto with the rules of `relay broker accounts`: two sessions under one account would end each other."""
+    bracelet, data = on_broker.bracelet(), on_broker.data
+    broker = MosquittoBroker(
+        data.broker, "127.0.0.1", on_broker.port, data.server_cert, data.server_key, on_broker.relay.users(),
+        program=toolchain.mosquitto(),
+    )  # fmt: skip
+    broker.start()
+    try:
+        broker.wait_ready()
+        relay = on_broker.start()
+        device = bracelet.connect()
+        device.publish(f"{bracelet.base}/hb", bracelet.heartbeat())
+        device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
+        device.next()
+        assert relay.events("mqtt.disconnected") == []
+        assert len(relay.events("mqtt.connected")) == 2
+        relay.signal(signal.SIGTERM)
+        assert relay.wait() == 0
+    finally:
+        for client in on_broker.clients:
+            client.close()
+        on_broker.clients.clear()
+        broker.stop()
+
+
+def test_another_account_in_the_configuration_is_that_of_both_sessions(on_broker: Rig) -> None:
+    own = on_broker.relay.endpoint()
+    assert [(one.user, one.client_id) for one in (endpoint_of(own, "a"), endpoint_of(own, "h"))] == [
+        ("intake-1-a", "intake-1-a"),
+        ("intake-1-h", "intake-1-h"),
+    ]
+    other = replace(own, user="tocsin")
+    assert (endpoint_of(other, "a").user, endpoint_of(other, "h").client_id) == ("tocsin", "intake-1-h")
+
+
 def test_sessions_under_earlier_client_ids_are_ended_at_the_start(on_broker: Rig) -> None:
     config = on_broker.data.config
     config.write_text(config.read_text().replace("[mqtt]", '[mqtt]\nclient_id = "relay-0123"', 1))
@@ -69,6 +109,10 @@ def test_sessions_under_earlier_client_ids_are_ended_at_the_start(on_broker: Rig
     assert not session_is_kept(on_broker, "relay-0123")
 
     config.write_text(config.read_text().replace("[mqtt]", '[mqtt]\nsessions = "elsewhere"', 1))
+    renamed = Relay(on_broker.data)
+    assert on_broker.broker is not None
+    on_broker.broker.reload(renamed.users())  # the operator gives it the accounts of the new sessions
+    renamed.store.close()
     second = on_broker.start()
     second.wait_for("mqtt.former_session_ended", 3)  # the one above again, and the two under the former name
     assert not session_is_kept(on_broker, "intake-1-a")
