@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cbor2
 import paho.mqtt.client as mqtt
 
-from relay.broker import INTAKES
+from relay.broker import RELAY
 from relay.demo.stack import HOST
 from tests.end_to_end.scene import Scene
 
@@ -94,12 +94,12 @@ def test_refused_counted_and_no_ratchet_moved(scene: Scene) -> None:
 
 
 def _tap(scene: Scene, heard: Callable[[bytes], None]) -> Callable[[], None]:
-    """Listen on the relay's own account, as an attacker who holds the broker could."""
+    """Listen on an account of the relay's, as an attacker who holds the broker could; not on one that it uses itself."""
     from relay.datadir import SECRET_RELAY
 
     stack = scene.stack
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=INTAKES[0])
-    client.username_pw_set(INTAKES[0], stack.data.secret(SECRET_RELAY))
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=RELAY)
+    client.username_pw_set(RELAY, stack.data.secret(SECRET_RELAY))
     client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
     client.on_message = lambda _c, _u, message: heard(message.payload)
     client.connect(HOST, stack.broker.port)
