@@ -94,7 +94,7 @@ def test_refused_counted_and_no_ratchet_moved(scene: Scene) -> None:
 
 
 def _tap(scene: Scene, heard: Callable[[bytes], None]) -> Callable[[], None]:
-    """Listen on an account of the relay's, as an attacker who holds the broker could; not on one that it uses itself."""
+    """Listen on an account of the relay's that it does not use itself, as an attacker who holds the broker could."""
     from relay.datadir import SECRET_RELAY
 
     stack = scene.stack
