@@ -37,7 +37,7 @@ class Fixes:
         self.heard_at = self._clock.ms()
 
     def remember(self, fix):
-        """What fix() said before the processor slept, by the clock of now."""
+        """Take up what fix() said before the processor slept, its time told by the clock of now."""
         lat, lon, accuracy, _, altitude, speed, heading, doubt, self._dated, at = fix
         self._second = self._dated % DAY
         fix = self._fix = self._sure = nmea.Fix(lat, lon, speed, heading)

@@ -246,8 +246,8 @@ def _ripe(holds: Iterable[Span], at: int) -> bool:
 
 
 def _carried(facts: Facts, at: int) -> bool:
-    """Whether the button was down as the chip hung or a part's start ended it, or went down before the next start: then
-    nobody knows for how long, and it counts as held."""
+    """Tell whether the button was down as the chip hung or a part's start ended it, or went down before the next start:
+    then nobody knows for how long, and it counts as held."""
     for died in (*facts.hung_or_died, *facts.stuck):
         armed = min((span.start for span in facts.armed if span.start > died), default=at)
         down = any(hold.start < armed and (hold.end is None or died - BOUNCE_US < hold.end) for hold in facts.holds)

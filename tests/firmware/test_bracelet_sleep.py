@@ -79,26 +79,38 @@ def test_many_short_sleeps_do_not_make_the_last_fix_younger(asleep, world):
     assert document["position"]["age_s"] >= (raised.t_us - off.t_us) // 1_000_000
 
 
-def test_a_wrong_time_that_was_put_right_does_not_come_back_with_the_next_sleep(make_bench, world):
-    """What was saved meanwhile is ahead, and the real-time clock is right."""
+@pytest.fixture
+def put_right(make_bench, world):
+    """A bench whose bracelet has believed and saved a time half an hour ahead, before it heard the true one."""
     bench = make_bench(track=Track.still(48.0, 11.0))
     bench.bracelet.gnss.sky = False
     bench.bracelet.modem.nitz_offset_s = 1900
     bench.boot()
     world.expect("firmware", "clock", within=60, quality="network")
-    bench.press()
+    bench.bracelet.strap.close()
+    world.expect("firmware", "strap", within=20, state="worn")  # which is stored, and the time with it
+    world.run(3)
     bench.bracelet.gnss.sky = True
     world.expect("firmware", "clock", within=120, quality="gnss")
-    bench.bracelet.modem.nitz_offset_s = 0
-    bench.close_alarm()
-    world.expect("firmware", "asleep", within=900)
-    bench.bracelet.modem.service = bench.bracelet.gnss.sky = False
-    world.run(5)
-    bench.bracelet.button.hold(4.5)
-    world.expect("firmware", "raised", within=5)
+    return bench
+
+
+@pytest.mark.parametrize("end", ["asleep", "supply"])
+def test_a_wrong_time_that_was_saved_and_put_right_does_not_come_back(put_right, world, end):
+    """After a sleep the real-time clock is right, and what is saved may be ahead of it; with the supply the clock is
+    lost, and what is saved must be right."""
+    if end == "asleep":
+        world.expect("firmware", "asleep", within=300)
+        world.run(5)
+    else:
+        world.run(10)
+        put_right.bracelet.power_cut(restart_after=1)
+        world.expect("firmware", "armed", within=10)
+    put_right.bracelet.modem.service = put_right.bracelet.gnss.sky = False
+    pressed = world.unix_time
+    put_right.bracelet.button.hold(4.5)
     world.expect("firmware", "receipt", within=60)
-    counter, sent = max(bench.times().items())
-    assert abs(sent - (world.unix_time - 60)) <= 60, counter
+    assert abs(min(put_right.times().values()) - pressed) <= 60
 
 
 def test_a_touch_wakes_it_and_it_sleeps_again(asleep, world):

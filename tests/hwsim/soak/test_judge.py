@@ -196,6 +196,10 @@ def test_one_thing_wrong_breaks_its_rule(name):
                 armed=[Span(1 * S, 90 * S - 500_000), Span(102 * S)], links={},
             )(e), hangs=1,
         ),
+        "raised at once, as a start ended under the press": fact(
+            holds=[Span(101 * S + 500_000, 107 * S)], hung_or_died=[101 * S + 600_000],
+            armed=[Span(1 * S, 101 * S + 600_000), Span(102 * S + 900_000)], links={},
+        ),
         "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
         "no SMS without a network": fact(receipts={7: 140 * S}, links={"sms": [Span(10 * S, 110 * S)]}),
         "no SMS from a bracelet that was reset": fact(
