@@ -221,7 +221,8 @@ def test_an_update_that_comes_first_opens_the_case(store: Store, pipeline: Pipel
         ([0, CANCEL], cases.Phase.CANCELLED),
         ([0, CANCEL | DURESS], cases.Phase.OPEN),
         ([0, DURESS, CANCEL], cases.Phase.OPEN),
-        ([0, CANCEL, 0], cases.Phase.OPEN),
+        ([0, CANCEL, 0, 0], cases.Phase.CANCELLED),
+        ([0, CANCEL | DURESS, 0, 0], cases.Phase.OPEN),
         ([0, CANCEL, CANCEL], cases.Phase.CANCELLED),
     ],
 )
