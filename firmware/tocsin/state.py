@@ -90,7 +90,7 @@ class State:
     def settle(self):
         """Forget an alarm that is over and delivered. True when there is something to store."""
         newest = self.alarm
-        waiting = any([message.alarm == newest.counter for message in self.delivery.queue])
+        waiting = any(message.alarm == newest.counter for message in self.delivery.queue)
         if not newest.settle(self._clock.ms(), waiting):
             return False
         self.told = None
