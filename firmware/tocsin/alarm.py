@@ -62,6 +62,7 @@ class Alarm:
         self.cause = 0  # as on the wire
         self.drill = False
         self.behind = []  # a real alarm that was called back just before this drill, and goes on after it
+        self.secret_to = 0  # what the relay says of an alarm below this counter is secret, too
         self._at = 0
         self._kept_ms = 0  # the age that restore() took from the journal, because the clock knew less
         self._slot = 0
@@ -82,10 +83,10 @@ class Alarm:
         """A further hold may be told as an Update of it."""
         return self.active and not self.drill and not self.called_back
 
-    @property
-    def secret(self):
-        """What the relay says of an alarm is neither felt nor told apart: to the wearer none is open."""
-        return self.counter is None or self.called_back > 0
+    def secret(self, alarm):
+        """Is what the relay says of this alarm neither felt nor told apart? To the wearer it is not open, and the relay
+        knows whether she was forced. So it stays when a newer alarm has been raised."""
+        return self.counter is None or self.called_back > 0 or alarm < self.secret_to
 
     def idle(self, now):
         """Is nothing going on, not even a drill?"""
@@ -123,8 +124,9 @@ class Alarm:
         the message before it told."""
         if kind == ALERT:
             behind = self._going_on() if what in _DRILLS else []
+            secret_to = counter if self.secret(counter) else self.secret_to
             self._forget()
-            self.behind = behind
+            self.behind, self.secret_to = behind, secret_to
             self.cause, self.drill = CAUSES[what or "hold"], what in _DRILLS
             self.counter, self.time, self.heard = counter, time, what == "trial"
             self._at = now
@@ -229,15 +231,15 @@ class Alarm:
     def accept(self, alarm):
         """A person has accepted the alarm that began with `alarm`. True when that should be felt: once, and not while
         it is `secret`, nor for one that is over."""
-        if self.secret or alarm != self.counter:
-            return not self.secret and alarm < self.counter
+        if self.secret(alarm) or alarm != self.counter:
+            return not self.secret(alarm) and alarm < self.counter
         first = self.active and not self.accepted
         self.accepted = True
         return first
 
     def close(self, alarm):
         """The relay says that this alarm is over. True when that should be felt."""
-        if self.secret or alarm != self.counter:
+        if self.secret(alarm) or alarm != self.counter:
             return False
         first = self.active
         self.closed = True
@@ -248,9 +250,9 @@ class Alarm:
         if self.counter is None:
             return []
         felt = self.heard | self.accepted << 1 | self.closed << 2 | (now - self._at) // 60000 << 3
-        return [
-            self.counter, self.time, int(self.called_back > 0), felt, self.cause, int(self.drill), self.called_back
-        ]  # fmt: skip
+        # Above the Alert's counter it is what called it back; below, which older ones may be open; 0: none of either.
+        last = self.called_back or (self.secret_to if self.secret_to < self.counter else 0)
+        return [self.counter, self.time, int(self.called_back > 0), felt, self.cause, int(self.drill), last]
 
     def state_behind(self, now):
         """For the journal, beside it."""
@@ -264,7 +266,11 @@ class Alarm:
         if len(state) == STATE_1:
             state = state + [0, 0, 0]
         self.counter, self.time, self.cause = state[0], state[1], state[4]
-        self.drill, self.called_back = bool(state[5]), state[6]
+        self.drill = bool(state[5])
+        if state[6] > self.counter:
+            self.called_back = state[6]
+        else:
+            self.secret_to = state[6] or self.counter
         self.heard, self.accepted, self.closed = bool(state[3] & 1), bool(state[3] & 2), bool(state[3] & 4)
         if state[2] and not self.called_back:  # by a program that forgot it only with the next alarm
             self.called_back, self.closed = self.counter, True

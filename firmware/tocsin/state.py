@@ -211,8 +211,8 @@ class State:
         """(kind, value, does it change anything, shall it be felt) of what came down; ValueError, and nothing changed,
         unless it is genuine and new. The chain's move and what follows from it are one record on flash; only of a
         "revoke" nothing is written: it is wipe.py's to carry out, and comes again until that has begun. An "update" has
-        its counter at the end. What is said of an alarm that is none to the wearer (alarm.secret) is no news, whatever
-        it says."""
+        its counter at the end. What is said of an alarm that is not open to the wearer (alarm.secret) is no news,
+        whatever it says."""
         number = envelope.peek(octets)[1]
         kind, value = envelope.open_down(octets, self._id.kid, self._down)
         if kind == "revoke":
@@ -224,7 +224,7 @@ class State:
             self.acked = max(self.acked, value + 1)
             news = message is not None
             feel = news and self.alarm.receipt(message.alarm, value)
-        elif self.alarm.secret and kind in ("accept", "close"):
+        elif kind in ("accept", "close") and self.alarm.secret(value):
             news = feel = False
         elif kind == "accept":
             feel = self.alarm.accept(value)

@@ -113,6 +113,35 @@ def test_nothing_more_is_felt_of_it():
         assert not again.accepted
 
 
+@pytest.mark.parametrize("newer", ["hold", "drill", "strap"])
+@pytest.mark.parametrize("over", [False, True])
+def test_nor_when_a_newer_alarm_is_open(newer, over):
+    """The relay accepts what was forced and closes what was not: the order is about the older one, and secret still."""
+    alarm = raised()
+    do(alarm, "cancel", 5000, 8)
+    if over:
+        assert alarm.settle(OVER_MS, False)
+    do(alarm, newer, OVER_MS + 1 if over else 60_000, 9)
+    again = Alarm()
+    again.restore(alarm.state(OVER_MS + 2), 0, 0, alarm.state_behind(OVER_MS + 2))
+    for each in (alarm, again):
+        assert each.secret(7)
+        assert not each.accept(7)
+        assert not each.close(7)
+        assert not each.secret(9)
+        assert each.accept(9)
+
+
+def test_of_an_older_alarm_that_is_open_the_acceptance_is_felt_after_a_reset_too():
+    alarm = raised()
+    do(alarm, "hold", 60_000, 9)
+    again = Alarm()
+    again.restore(alarm.state(61_000), 0, 0)
+    for each in (alarm, again):
+        assert not each.secret(7)
+        assert each.accept(7)
+
+
 def test_a_drill_that_was_called_back_is_over():
     for back in ("cancel", "duress"):
         alarm = raised("drill")

@@ -243,7 +243,7 @@ def _memory(octets: bytes) -> Any:
     if not octets:
         return None
     assert octets[:4] == STARTS
-    at = octets.find(b"\x8c\x03")  # of 12 items, the first is the version
+    at = octets.find(b"\x8c\x04")  # of 12 items, the first is the version
     return octets[:at] if at < 0 else (octets[:at], _masked(cbor2.loads(octets[at:-CHECK])))
 
 
