@@ -77,12 +77,15 @@ def test_pressed_out_of_its_sleep(tmp_path: Path) -> None:
 
 
 RESETS: Mapping[str, Sequence[float]] = {
-    "as it seals": (4.3,), "just after": (5.2,), "soon": (20, 40), "between Updates": (400, 1000), "asleep": (2000, 3000)
+    "as it seals": (4.3,), "just after": (5.2,), "soon": (20, 40), "between Updates": (400, 1000),
+    "asleep": (2000, 3000),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("how", ["reset", "power_cut"])
-@pytest.mark.parametrize("when", [n if n == "between Updates" else pytest.param(n, marks=pytest.mark.long) for n in RESETS])
+@pytest.mark.parametrize(
+    "when", [n if n == "between Updates" else pytest.param(n, marks=pytest.mark.long) for n in RESETS]
+)
 def test_over_resets_and_lost_supply(tmp_path: Path, when: str, how: str) -> None:
     def ends(rig: Rig, forced: bool) -> None:
         if how == "reset":
@@ -202,7 +205,7 @@ def _seen(rig: Rig, dumps: list[Any]) -> Life:
         console=bracelet.console,
         pulses=[(p.at_us, p.duty, round(p.length_us / SAME_US)) for p in bracelet.haptic.pulses],
         light=bracelet.led.changes if bracelet.led else [],
-        currents=[entry for entry in bracelet.meter.history],
+        currents=list(bracelet.meter.history),
         dumps=dumps,
         phase=str(case.phase),
         duress=case.duress,
