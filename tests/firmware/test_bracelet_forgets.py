@@ -64,6 +64,7 @@ def raise_and_end(bench, world, how):
         bench.close_alarm()
         world.expect("firmware", "close", within=30)
     elif how.endswith("called back"):
+        world.run(2)  # until she has let go
         wearer.call_back(bench)
         world.expect("firmware", "cancelled", within=8)
         if how == "called back":
@@ -112,7 +113,9 @@ def test_what_nobody_could_be_told_of_is_not_over(settled, world, slept):
     """An alarm that was called back waits in the journal for a network, however long; then it goes."""
     settled.bracelet.wifi.up = settled.bracelet.modem.service = False
     settled.press()
+    world.run(3)  # until she has let go
     wearer.call_back(settled)
+    world.expect("firmware", "cancelled", within=8)
     world.run(HOUR * 2)
     if not slept:
         settled.bracelet.reset()
@@ -130,6 +133,7 @@ def test_nothing_comes_back_from_where_an_alert_is_kept_while_the_journal_fails(
     """NVS has an Alert that is older than the journal's record: it is not taken for one that still waits."""
     settled.press()
     world.expect("firmware", "delivered", within=60)
+    world.run(5)  # the record says when it was written, to the second
     settled.close_alarm()
     assert world.run_until(lambda: gone(settled), 60)
     bracelet = settled.bracelet
