@@ -201,12 +201,16 @@ class Alarm:
             return None
         return self._at + (DRILL_MS if self.behind else OVER_MS)
 
-    def settle(self, now, waiting):
-        """Forget it when it is over, and all of it delivered (not `waiting`). True when that has changed anything."""
+    def over(self, now):
+        """Has the relay closed it, or its time come?"""
         end = self.ends_at()
         if end is not None and now >= end:
             self.closed = True
-        if not self.closed or waiting:
+        return self.closed
+
+    def settle(self, now, waiting):
+        """Forget it when it is over, and all of it delivered (not `waiting`). True when that has changed anything."""
+        if not self.over(now) or waiting:
             return False
         behind = self.behind
         self._forget()

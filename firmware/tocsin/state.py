@@ -89,12 +89,14 @@ class State:
 
     def settle(self):
         """Forget an alarm that is over and delivered. True when there is something to store."""
-        newest = self.alarm
-        waiting = any(message.alarm == newest.counter for message in self.delivery.queue)
-        if not newest.settle(self._clock.ms(), waiting):
+        newest, now = self.alarm, self._clock.ms()
+        if not newest.over(now):  # nearly always, and often asked
             return False
+        for message in self.delivery.queue:
+            if message.alarm == newest.counter:
+                return False
         self.told = None
-        return True
+        return newest.settle(now, False)
 
     def persist(self, alarms=0, heartbeats=0):
         """Write the journal. True when it is on flash; else it is `dirty` and to be tried again."""
