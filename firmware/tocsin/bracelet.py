@@ -362,6 +362,7 @@ class Bracelet:
         if kind == alarm.ALERT:
             self._wifi.kick()
             self._mqtt.kick()
+            self._modem.ask_soon()
             log.event("raised", by=what, counter=message.counter, octets=size)
         else:
             log.event("update", by=what or "time", counter=message.counter, alarm=message.alarm, octets=size)

@@ -10,6 +10,7 @@ MINUTES = 30  # unless the settings say otherwise
 MINUTES_MAX = 1440
 REMIND_MS = (180000, 60000, 20000)  # before the deadline
 AFTER_RESET_MS = 30000  # not missed sooner than that
+LATE_MS = 5000  # a start takes time, and seconds are rounded: a reminder that was due meanwhile is felt all the same
 
 
 class CheckIn:
@@ -67,7 +68,7 @@ class CheckIn:
         if self.minutes and self._end and seconds:
             left = (self._end - seconds) * 1000
             reminded = 0 if self._least else self._reminded  # after a sleep the clock was only a bit fast: felt is felt
-            self._set(now + max(self._least, min(left, self.minutes * 60000)), now)
+            self._set(now + max(self._least, min(left, self.minutes * 60000)), now - LATE_MS)
             self._reminded = max(self._reminded, reminded)
 
     def _set(self, at, now):

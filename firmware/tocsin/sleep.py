@@ -93,9 +93,9 @@ class Sleep:
 
     def _fix(self):
         """What the receiver knew before the sleep, its age told anew."""
-        fix = self._kept[0]
-        fix[3] = min((self._clock.ms() - fix[9]) // 1000, 65535)
-        return tuple(fix)
+        lat, lon, accuracy, _, altitude, speed, heading, doubt, dated, at = self._kept[0]
+        age = min((self._clock.ms() - at) // 1000, 65535)
+        return lat, lon, accuracy, age, altitude, speed, heading, doubt, dated, at
 
     def begun(self, name):
         """A part is there: what it knew before the sleep, and is it on?"""

@@ -123,3 +123,11 @@ def test_whatever_was_on_flash_it_reminds_before_it_is_missed(state, seconds, no
         assert seen[-1][1] == "missed"
         assert seen[-2][1] == "remind"
         assert now + AFTER_RESET_MS <= seen[-1][0] <= now + timer.minutes * MINUTE + 1440 * MINUTE
+
+
+def test_a_reminder_that_was_due_as_it_woke_is_felt():
+    """Its start takes some time, and both the deadline and the time are whole seconds."""
+    timer = CheckIn(0)
+    timer.restore([1_767_225_778, 30], 400, 1_767_225_600)
+    assert timer.time(400) == "remind"
+    assert timer.time(400) is None
