@@ -1,9 +1,12 @@
 # hwsim: no-float
-"""The life of one alarm on the bracelet: raised, updated, called back, or called back under duress.
+"""The life of one alarm on the bracelet: raised, updated, called back, over, forgotten.
 
 Pure: what happened and times in milliseconds go in, decisions come out. Sealing, storing and sending are done
 elsewhere; this module only says what is to be sealed and when. It holds no position: `news` is a number that the
 caller raises whenever it knows something new about the place, and all that is kept is the one last told.
+
+Who forces her to call it back may read everything here. So nothing here knows whether she was forced: a cancel under
+duress is an ordinary one but for a flag in the message, and after either the same quiet Updates go on for OVER_MS.
 """
 
 CANCEL_MS = 30000  # an alarm can be called back this long; a further hold in this time is an Update, not a new Alert
@@ -16,9 +19,10 @@ STILL_MS = 1200000  # later than the next slot, while she keeps still: every hal
 QUIET_MS = 600000  # without any news an Update goes out this often all the same: "still here, nothing new"
 
 PROGRESS_MS = 3600000  # a strap cut or a check-in missed in this time tells of the same event: an Update
-DRILL_MS = 600000  # a drill that nobody closes ends by itself
+DRILL_MS = 600000  # the Updates of a drill that nobody closes end by themselves
+OVER_MS = 3600000  # so long after it was raised an alarm is over that was called back, and a drill that nobody closed
 
-ALERT, UPDATE, CANCEL, DURESS = 0, 1, 2, 3
+ALERT, UPDATE, CANCEL = 0, 1, 2
 
 # What makes it raise, and the cause on the wire. "cancel" and "duress" raise when there is nothing to call back.
 # "trial" is the drill that a new program raises by itself (update.py): nothing of it is felt.
@@ -27,6 +31,7 @@ _DRILLS = ("drill", "trial")
 FLAG_DRILL, FLAG_CANCEL, FLAG_DURESS = 1, 2, 4
 
 STATE, STATE_1 = 7, 4  # items of state(), and in the journal's version 1
+BEHIND = 5  # items of `behind`
 
 
 def next_update(elapsed):
@@ -44,87 +49,100 @@ class Alarm:
     """The newest alarm. An older one needs no state here: its messages wait in the delivery queue."""
 
     def __init__(self):
-        self.counter = None  # of the Alert; None: never raised
+        self.stretch = 1  # every pause so many times longer, when the battery must last
+        self._forget()
+
+    def _forget(self):
+        self.counter = None  # of the Alert; None: nothing was raised, or it is over
         self.time = 0  # s since 1970 when raised, 0 unknown
-        self.cancelled = False
+        self.called_back = 0  # counter of the message that did it; 0: it was not
         self.heard = False  # a receipt of this alarm was felt
         self.accepted = False  # and that a person has accepted it
-        self.closed = False  # the relay says that it is over
+        self.closed = False  # it is over: the relay has said so, or its time has come
         self.cause = 0  # as on the wire
         self.drill = False
-        self.hushed = 0  # counter of the cancel under duress: on the wrist it is as if called back; 0 none
+        self.behind = []  # a real alarm that was called back just before this drill, and goes on after it
+        self.secret_to = 0  # what the relay says of an alarm below this counter is secret, too
         self._at = 0
+        self._kept_ms = 0  # the age that restore() took from the journal, because the clock knew less
         self._slot = 0
         self._rare = 0  # the slot that an Update waits for while she keeps still
         self._quiet = 0  # without news it waits so long
         self.still = False  # she had not moved when she was last told of
-        self.stretch = 1  # every pause so many times longer, when the battery must last
         self._told_at = 0
         self._told = None
         self._placed = False
 
     @property
     def active(self):
-        return self.counter is not None and not self.cancelled and not self.closed
+        """Do Updates of it go on?"""
+        return self.counter is not None and not self.closed
 
     @property
     def plain(self):
         """A further hold may be told as an Update of it."""
-        return self.active and not self.drill and not self.hushed
+        return self.active and not self.drill and not self.called_back
+
+    def secret(self, alarm):
+        """Is what the relay says of this alarm neither felt nor told apart? To the wearer it is not open, and the relay
+        knows whether she was forced. So it stays when a newer alarm has been raised."""
+        return self.counter is None or self.called_back > 0 or alarm < self.secret_to
 
     def idle(self, now):
         """Is nothing going on, not even a drill?"""
         return not self.active or (self.drill and now - self._at > DRILL_MS)
 
     def decide(self, what, now):
-        """What one of CAUSES asks for now: ALERT, UPDATE, CANCEL or DURESS."""
-        fresh = self.active and now - self._at <= CANCEL_MS and not self.hushed
-        real = self.active and not self.drill
-        if what in ("strap", "check_in"):  # after a cancel under duress a new alarm, as after an ordinary one
-            return UPDATE if real and not self.hushed and now - self._at <= PROGRESS_MS else ALERT
+        """What one of CAUSES asks for now: ALERT, UPDATE or CANCEL."""
+        fresh = self.active and now - self._at <= CANCEL_MS and not self.called_back
+        if what in ("strap", "check_in"):
+            return UPDATE if self.plain and now - self._at <= PROGRESS_MS else ALERT
         if what in _DRILLS:  # must not end a real alarm's Updates
-            return UPDATE if fresh or real else ALERT
+            return UPDATE if fresh or self.plain else ALERT
         if not fresh or (what == "hold" and self.drill):
             return ALERT  # a cancel pattern with nothing to cancel raises: when in doubt, call for help
-        if what == "hold":
-            return UPDATE
-        return CANCEL if what == "cancel" else DURESS
+        return UPDATE if what == "hold" else CANCEL
 
     def flags(self, kind, what):
         """Drill, cancel and duress as on the wire, for a message of this kind that `what` (or no one: None) asked for.
-        Everything after a cancel under duress says so, since that one may be lost."""
+        That she was forced is said in this one message, and kept nowhere."""
         drill = what in _DRILLS if kind == ALERT else self.drill
-        duress = kind == DURESS or (kind == ALERT and what == "duress") or (self.hushed and self.active)
-        cancel = kind in (CANCEL, DURESS)
-        return (FLAG_DRILL if drill else 0) | (FLAG_CANCEL if cancel else 0) | (FLAG_DURESS if duress else 0)
+        flags = (FLAG_DRILL if drill else 0) | (FLAG_CANCEL if kind == CANCEL else 0)
+        return flags | (FLAG_DURESS if what == "duress" else 0)
 
     def cause_of(self, kind, what):
         """The cause on the wire: what raised the alarm, in all of its messages."""
         return CAUSES[what] if kind == ALERT else self.cause
 
     def felt(self, kind, what):
-        """What is felt of a message that was sealed because `what` asked for it: raised, drill, updated or cancelled.
-        After a cancel under duress it is what would be felt after an ordinary one."""
-        if what == "drill" and (kind == ALERT or self.hushed):
-            return "drill"
-        return ("raised", "updated", "cancelled", "cancelled")[kind]
+        """What is felt of a message that was sealed because `what` asked for it: raised, drill, updated or
+        cancelled."""
+        return "drill" if what == "drill" and kind == ALERT else ("raised", "updated", "cancelled")[kind]
 
     def sealed(self, kind, counter, time, now, news, placed, what=None, still=False):
         """A message of this kind was sealed, with a position (`placed`) or without; `still`: surely at the place that
         the message before it told."""
         if kind == ALERT:
-            self.cause, self.drill, self.hushed = CAUSES[what or "hold"], what in _DRILLS, 0
-            self.counter, self.time, self.cancelled, self.heard = counter, time, False, what == "trial"
-            self.accepted = self.closed = False
-            self._at, self._placed = now, False
+            behind = self._going_on() if what in _DRILLS else []
+            secret_to = counter if self.secret(counter) else self.secret_to
+            self._forget()
+            self.behind, self.secret_to = behind, secret_to
+            self.cause, self.drill = CAUSES[what or "hold"], what in _DRILLS
+            self.counter, self.time, self.heard = counter, time, what == "trial"
+            self._at = now
         elif kind == CANCEL:
-            self.cancelled = True
-        elif kind == DURESS:
-            self.hushed = counter
+            self.called_back = counter
+            self.closed = self.drill  # nobody was in danger, so nobody waits for more
         self._told = news
         self._placed = self._placed or placed
         self.still = still
         self._plan(now)
+
+    def _going_on(self):
+        """What goes on behind a drill that is raised now."""
+        if self.drill:
+            return self.behind
+        return [self.counter, self.time, self.cause, self.called_back, self._at] if self.active else []
 
     def _plan(self, told_at):
         elapsed = (told_at - self._at) // self.stretch
@@ -139,8 +157,10 @@ class Alarm:
         is she elsewhere than she was told of last? If not, once in half an hour will do; None: nobody knows."""
         if not self.active:
             return None
-        at = self._next(news, placed, moved)
-        return None if self.drill and at > self._at + DRILL_MS else at
+        at, until = self._next(news, placed, moved), self.ends_at()
+        if self.drill:
+            until = self._at + DRILL_MS
+        return None if until is not None and at > until else at
 
     def _next(self, news, placed, moved):
         if placed and not self._placed:
@@ -170,56 +190,100 @@ class Alarm:
         """After a sleep, and restore(): what was told before it counts. The Update that is due waits a little for the
         place to be known better than `news`."""
         if self.active:
+            self._at = min(self._at, now - told_ago - self._kept_ms)
             self._plan(now - told_ago)
             self._told, self.still = news, still
             self._quiet = max(self._quiet, now + SEARCH_MS)
+
+    def ends_at(self):
+        """When it is over by itself, or None."""
+        if not self.active or not (self.drill or self.called_back):
+            return None
+        return self._at + (DRILL_MS if self.behind else OVER_MS)
+
+    def over(self, now):
+        """Has the relay closed it, or its time come?"""
+        end = self.ends_at()
+        if end is not None and now >= end:
+            self.closed = True
+        return self.closed
+
+    def settle(self, now, waiting):
+        """Forget it when it is over, and all of it delivered (not `waiting`). True when that has changed anything."""
+        if not self.over(now) or waiting:
+            return False
+        behind = self.behind
+        self._forget()
+        if behind:
+            self._go_on(behind, now)
+        return True
+
+    def _go_on(self, behind, now):
+        self.counter, self.time, self.cause, self.called_back, self._at = behind
+        self.heard = self._placed = True
+        self._plan(now)
 
     def receipt(self, alarm, counter):
         """The relay has message `counter` of the alarm that began with `alarm`. True when that should be felt: with
         the first receipt of the newest alarm, and for an older one with that of its Alert."""
         if alarm != self.counter:
             return counter == alarm
-        first = not self.heard and not (self.hushed and counter > self.hushed)  # else it would betray the Updates
+        first = not self.heard and not 0 < self.called_back < counter  # who called it back awaits no answer
         self.heard = True
         return first
 
     def accept(self, alarm):
-        """A person has accepted the alarm that began with `alarm`. True when that should be felt: once, and not for one
-        that the wearer called back or that is over."""
-        if alarm != self.counter:
-            return self.counter is not None and alarm < self.counter and not self.hushed
-        first = self.active and not self.accepted and not self.hushed
+        """A person has accepted the alarm that began with `alarm`. True when that should be felt: once, and not while
+        it is `secret`, nor for one that is over."""
+        if self.secret(alarm) or alarm != self.counter:
+            return not self.secret(alarm) and alarm < self.counter
+        first = self.active and not self.accepted
         self.accepted = True
         return first
 
     def close(self, alarm):
         """The relay says that this alarm is over. True when that should be felt."""
-        if alarm != self.counter:
+        if self.secret(alarm) or alarm != self.counter:
             return False
-        first = self.active and not self.hushed
+        first = self.active
         self.closed = True
         return first
 
-    def state(self):
+    def state(self, now):
         """For the journal: everything that must outlive a reset."""
         if self.counter is None:
             return []
-        felt = self.heard | self.accepted << 1 | self.closed << 2
-        return [self.counter, self.time, int(self.cancelled), felt, self.cause, int(self.drill), self.hushed]
+        felt = self.heard | self.accepted << 1 | self.closed << 2 | (now - self._at) // 60000 << 3
+        # Above the Alert's counter it is what called it back; below, which older ones may be open; 0: none of either.
+        last = self.called_back or (self.secret_to if self.secret_to < self.counter else 0)
+        return [self.counter, self.time, int(self.called_back > 0), felt, self.cause, int(self.drill), last]
 
-    def restore(self, state, now, time):
-        """After a reset. How long ago it was is known only when both times are; otherwise it counts as just raised, so
-        that there are rather too many Updates than too few."""
+    def state_behind(self, now):
+        """For the journal, beside it."""
+        return self.behind[:4] + [(now - self.behind[4]) // 60000] if self.behind else []
+
+    def restore(self, state, now, time, behind=()):
+        """After a reset. How long ago it was: by the clock, or as the journal says if that is longer. When neither
+        knows it counts as just raised, so that there are rather too many Updates than too few."""
         if not state:
             return
         if len(state) == STATE_1:
             state = state + [0, 0, 0]
-        self.cause, self.drill, self.hushed = state[4], bool(state[5]), state[6]
-        self.counter, self.time = state[0], state[1]
-        self.cancelled, self.heard = bool(state[2]), bool(state[3] & 1)
-        self.accepted, self.closed = bool(state[3] & 2), bool(state[3] & 4)
+        self.counter, self.time, self.cause = state[0], state[1], state[4]
+        self.drill = bool(state[5])
+        if state[6] > self.counter:
+            self.called_back = state[6]
+        else:
+            self.secret_to = state[6] or self.counter
+        self.heard, self.accepted, self.closed = bool(state[3] & 1), bool(state[3] & 2), bool(state[3] & 4)
+        if state[2] and not self.called_back:  # by a program that forgot it only with the next alarm
+            self.called_back, self.closed = self.counter, True
         ago = (time - self.time) * 1000 if time and self.time and time >= self.time else 0
-        self._at = now - ago
+        kept = (state[3] >> 3) * 60000
+        self._kept_ms = kept if ago < kept else 0
+        self._at = now - max(ago, kept)
+        if len(behind) == BEHIND:
+            self.behind = list(behind[:4]) + [now - behind[4] * 60000]
         self._plan(now)
         self._placed = True  # or not: no matter, the next slot is near
         self._slot = now + 5000  # the place may have changed while the bracelet was off: tell it soon

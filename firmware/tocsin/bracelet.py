@@ -294,6 +294,8 @@ class Bracelet:
             now = self._clock.ms()
             if now >= self._retry_at:
                 self._carry_out(now)
+            if self._state.settle():
+                self._state.dirty = now
             at = self._update_at()
             if at is not None and now >= at and self._raise(alarm.UPDATE) and self._final:
                 self._final = False
@@ -355,6 +357,8 @@ class Bracelet:
             self._retry_at = self._clock.ms() + CORE_MS
             return False
         size = len(message.octets)
+        if what == "duress":  # who forces her may read the console
+            what = "cancel"
         if kind == alarm.ALERT:
             self._wifi.kick()
             self._mqtt.kick()
@@ -362,7 +366,7 @@ class Bracelet:
             log.event("raised", by=what, counter=message.counter, octets=size)
         else:
             log.event("update", by=what or "time", counter=message.counter, alarm=message.alarm, octets=size)
-            if kind in (alarm.CANCEL, alarm.DURESS):  # the same on the console, too: who forces her may read it
+            if kind == alarm.CANCEL:
                 log.event("cancelled")
         return True
 
@@ -400,7 +404,10 @@ class Bracelet:
             if news:
                 log.event("delivered", counter=value)
         elif kind in ("accept", "close"):
-            log.event(kind, counter=value, path=path)
+            if news:
+                log.event(kind, counter=value, path=path)
+            else:  # which of them would tell what the relay takes the call back for
+                log.event("order", path=path)
         else:
             log.event(kind, path=path, news=int(news))
         if feel:

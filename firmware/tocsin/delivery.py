@@ -214,7 +214,7 @@ class Delivery:
 
     def _make_room(self):
         """Give up the oldest Update that is not in flight; then any Update; then the oldest Alert that was called back,
-        whose cancel tells all; then the oldest cancel. Never another Alert."""
+        whose cancel tells all, also that she was forced; then the oldest cancel. Never another Alert."""
         cancelled = [message.alarm for message in self.queue if message.kind == CANCEL]
         for rank in (0, 1, 2, 3):
             for message in self.queue:

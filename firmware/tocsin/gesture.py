@@ -90,6 +90,10 @@ class Gestures:
         """Is it held, and for so long that it has been answered?"""
         return self._down_at is not None and self._ripe
 
+    def begins(self, now):
+        """Would a press now begin a new pattern?"""
+        return self._down_at is None and now - self._up_at > GAP_MS
+
     def deadline(self):
         """When time() must be called next, or None."""
         if self._down_at is None:

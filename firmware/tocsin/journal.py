@@ -153,7 +153,8 @@ class Record:
         self.time = 0  # s since 1970 when this was written, 0 unknown
         self.acked = 0  # counters below this are known to the relay
         # [check-in: deadline (s since 1970, 0 unknown), minutes it was started with (0: it does not run); settings from
-        # the relay as envelope.SETTINGS names them, 1 + the down counter that they came with; strap worn]
+        # the relay as envelope.SETTINGS names them, 1 + the down counter that they came with; strap worn; and
+        # only while there is any, what goes on behind a drill, as alarm.Alarm.state_behind gives it]
         self.extra = list(_EXTRA)
 
     def encode(self):

@@ -260,7 +260,7 @@ class Sleep:
             look = None
         elif look <= now:  # what it would tell now it has told, or it would not go to sleep
             look = now + LOOK_AGAIN_MS
-        due = [self._heartbeats.due, look, self._wearer.due()]
+        due = [self._heartbeats.due, look, self._wearer.due(), state.alarm.ends_at()]
         ms = power.sleep_ms(now, due, bool(state.delivery.queue))
         if state.dirty is not None:
             state.persist()

@@ -51,7 +51,7 @@ class State:
         self.revoked = False
         self.wiped = False  # nothing is sealed or stored any more
         self.alarm = alarm.Alarm()
-        self.alarm.restore(record.alarm, now, clock.time())
+        self.alarm.restore(record.alarm, now, clock.time(), *record.extra[5:6])
         self.told = None  # the fix in its newest message
         self.delivery = delivery.Delivery(random_byte)
         for message in record.messages:
@@ -59,20 +59,25 @@ class State:
         self.dirty = now  # when to write, None: flash has everything. At boot at once: it reserves counters.
 
     def _take_held(self, record):
-        """An Alert that was raised while the journal could not be written."""
+        """An Alert that was raised while the journal could not be written. One below `acked` is older than the record,
+        which would have it if it still waited."""
         try:
             state, message = cbor.decode(self._floor.held() or b"\xf6")
-            newest = record.alarm[0] if record.alarm else -1
+            newest = max(record.alarm[0] if record.alarm else -1, record.acked - 1)
             if len(state) in (alarm.STATE, alarm.STATE_1) and len(message) == 4 and message[0] > newest:
                 record.alarm = state
                 record.messages.append(message)
+                record.extra[5:] = []
         except (ValueError, TypeError):  # nothing, in most cases
             pass
 
     def _hold(self):
         """The newest Alert, while it waits for its receipt, in the other place."""
         message = self.delivery.find(self.alarm.counter)
-        self._floor.hold(cbor.encode([self.alarm.state(), message.state()]) if message else None)
+        state = self.alarm.state(self._clock.ms())
+        if state:
+            state[1] = 0  # NVS keeps readable what it has given up, and when it was the journal will say
+        self._floor.hold(cbor.encode([state, message.state()]) if message else None)
 
     def _block(self):
         return chains.block(self._alarm_tx.limit - self.acked)
@@ -82,28 +87,44 @@ class State:
         """So many counters ahead of what the relay has answered that those left are for gestures alone."""
         return not self._block()
 
+    def settle(self):
+        """Forget an alarm that is over and delivered. True when there is something to store."""
+        newest, now = self.alarm, self._clock.ms()
+        if not newest.over(now):  # nearly always, and often asked
+            return False
+        for message in self.delivery.queue:
+            if message.alarm == newest.counter:
+                return False
+        self.told = None
+        return newest.settle(now, False)
+
     def persist(self, alarms=0, heartbeats=0):
         """Write the journal. True when it is on flash; else it is `dirty` and to be tried again."""
         if self.wiped:
             return False
+        self.settle()
+        now = self._clock.ms()
         record = journal.Record(
             self._alarm_tx.reserve(max(self._block(), alarms)),
             self._heartbeat_tx.reserve(heartbeats),
             self._down.state(),
         )
-        record.alarm = self.alarm.state()
+        record.alarm = self.alarm.state(now)
         record.messages = [message.state() for message in self.delivery.queue]
         record.time = self._clock.time()
         record.acked = self.acked
         # Who finds it empty takes it off and charges it: at the next start an open strap is no cut one then.
         worn = int(self.strap is not None and self.strap.worn and not self.last)
-        record.extra = self.check_in.state(self._clock.ms(), record.time) + self._extra[2:4] + [worn]
+        record.extra = self.check_in.state(now, record.time) + self._extra[2:4] + [worn]
+        behind = self.alarm.state_behind(now)
+        if behind:
+            record.extra.append(behind)
         try:
             gc.collect()  # a record takes some KB for a moment
             self._journal.save(record.encode())
         except (OSError, MemoryError) as error:
             log.event("refused", what="journal", reason=log.reason(error))
-            self.dirty = self._clock.ms() + RETRY_MS
+            self.dirty = now + RETRY_MS
             if self._floor.write(record.alarm_tx[0]):
                 self._alarm_tx.reserved(record.alarm_tx)
             self._hold()
@@ -192,7 +213,8 @@ class State:
         """(kind, value, does it change anything, shall it be felt) of what came down; ValueError, and nothing changed,
         unless it is genuine and new. The chain's move and what follows from it are one record on flash; only of a
         "revoke" nothing is written: it is wipe.py's to carry out, and comes again until that has begun. An "update" has
-        its counter at the end."""
+        its counter at the end. What is said of an alarm that is not open to the wearer (alarm.secret) is no news,
+        whatever it says."""
         number = envelope.peek(octets)[1]
         kind, value = envelope.open_down(octets, self._id.kid, self._down)
         if kind == "revoke":
@@ -204,6 +226,8 @@ class State:
             self.acked = max(self.acked, value + 1)
             news = message is not None
             feel = news and self.alarm.receipt(message.alarm, value)
+        elif kind in ("accept", "close") and self.alarm.secret(value):
+            news = feel = False
         elif kind == "accept":
             feel = self.alarm.accept(value)
         elif kind == "close":

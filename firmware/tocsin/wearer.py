@@ -89,7 +89,8 @@ class Wearer:
         now = self._clock.ms()
         first = down and self._was_down and now <= FIRST_MS
         if down:
-            log.event("pressed")
+            if self.gestures.begins(now):  # of a pattern once: the number of taps is hers to know
+                log.event("pressed")
             if not first:
                 self._early = 0
             elif self._doubt:

@@ -119,7 +119,7 @@ class Told(_Strict):
 class Says(_Strict):
     """What a message says: why it was raised, whether it is a drill, the strap, and every flag that is set."""
 
-    says: Annotated[str, Field(pattern=r"^(alarm [1-9][0-9]*|last)$")]
+    says: Annotated[str, Field(pattern=r"^(alarm [1-9][0-9]*|cancel|last)$")]
     cause: Literal["button", "strap", "check-in"] | None = None
     status: Literal["Actual", "Exercise"] | None = None
     strap: Literal["none", "closed", "open"] | None = None

@@ -142,9 +142,10 @@ def _delivered(expectation: file.Delivered, played: Played) -> Verdict:
 
 
 def _document(played: Played, which: str) -> Document | None:
-    """The document of the n-th Alert, or the one whose message was made last."""
-    if which == "last":
-        return max(played.documents, key=lambda document: document.content["counter"], default=None)
+    """The document of the n-th Alert, or the one whose message was made last, of all or of those that call back."""
+    if which in ("cancel", "last"):
+        found = [d for d in played.documents if which == "last" or d.content["flags"]["cancel"]]
+        return max(found, key=lambda document: document.content["counter"], default=None)
     alarm = _alarm(played, int(which.split()[1]))
     return next((d for d in played.documents if alarm and d.content["counter"] == alarm.counter), None)
 

@@ -105,12 +105,11 @@ Check = Callable[..., None]
 
 
 def withdrawn(facts: Facts) -> set[int]:
-    """Alerts that were called back and then gave way to newer messages, as the delivery may do."""
+    """Alerts that were called back and then gave way to newer messages, as the delivery may do: the cancel says all
+    that is needed, also that it was forced."""
     gone = set()
     for counter, at in facts.dropped.items():
         for cancel, cancelled_at in facts.cancels.items():
-            if facts.forced(cancel):
-                continue
             alarm = max((alert for alert in facts.raised if alert < cancel), default=None)
             if alarm == counter and cancelled_at <= at:
                 gone.add(counter)

@@ -1,7 +1,7 @@
 """The life of an alarm: when a hold is an Alert, an Update, a cancel; when Updates are due."""
 
 import pytest
-from tocsin.alarm import ALERT, CANCEL, UPDATE, Alarm, next_update
+from tocsin.alarm import ALERT, CANCEL, OVER_MS, UPDATE, Alarm, next_update
 
 
 def due(alarm, now, news, placed):
@@ -162,13 +162,60 @@ def test_cancel_only_in_its_window_else_it_raises():
     assert Alarm().decide("cancel", 0) == ALERT
 
 
-def test_after_a_cancel_a_hold_raises_anew_and_no_update_follows():
+def test_after_a_cancel_a_hold_raises_anew_and_updates_follow_for_an_hour():
     alarm = raised()
     alarm.sealed(CANCEL, 8, 0, 5000, 0, True)
     assert alarm.decide("hold", 6000) == ALERT
     assert alarm.decide("cancel", 6000) == ALERT
-    assert not due(alarm, 10_000_000, 99, True)
-    assert alarm.deadline(99, True) is None
+    updates, news = [], 99
+    while (at := alarm.deadline(news, True)) is not None:
+        updates.append(at)
+        alarm.sealed(UPDATE, 8 + len(updates), 0, at, news, True)
+        news += 1
+    assert updates[:4] == [20_000, 40_000, 60_000, 120_000]
+    assert OVER_MS - 600_000 < updates[-1] <= OVER_MS
+    assert alarm.deadline(news, True) is None
+
+
+def test_what_was_called_back_is_forgotten_when_its_hour_is_over_and_all_is_delivered():
+    alarm = raised()
+    alarm.sealed(CANCEL, 8, 0, 5000, 0, True)
+    assert not alarm.settle(OVER_MS - 1, False)
+    assert alarm.active
+    assert not alarm.settle(OVER_MS, True)
+    assert not alarm.active
+    assert alarm.state(OVER_MS) != []
+    assert alarm.settle(OVER_MS, False)
+    assert alarm.state(OVER_MS) == []
+    assert not alarm.settle(OVER_MS + 1, False)
+    assert alarm.decide("hold", OVER_MS) == ALERT
+
+
+def test_what_the_relay_closed_is_forgotten_at_once_and_what_goes_on_never():
+    alarm = raised()
+    assert not alarm.settle(10**9, False)
+    assert alarm.close(7)
+    assert not alarm.settle(10**9, True)
+    assert alarm.settle(10**9, False)
+    assert (alarm.counter, alarm.state(10**9)) == (None, [])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_resets_and_sleeps_do_not_lengthen_the_hour(known):
+    """Whether the clock is known or not: each time a minute awake, then nine asleep."""
+    alarm = raised(time=1000 if known else 0)
+    alarm.sealed(CANCEL, 8, 0, 5000, 0, True)
+    now, waking = 5000, 0  # ms since the start
+    for waking in range(1, 20):
+        state, told_ago = alarm.state(now), alarm.told_ago(now)
+        alarm, now = Alarm(), 0
+        alarm.restore(state, now, 1000 + waking * 600 if known else 0)
+        alarm.woke(told_ago + 540_000, 0, now)
+        if alarm.settle(now, False):
+            break
+        now = 60_000
+        alarm.sealed(UPDATE, 8 + waking, 0, now, 0, True)
+    assert 4 < waking <= 7
 
 
 def test_receipt_is_felt_once_an_alarm():
@@ -183,8 +230,9 @@ def test_state_survives_a_reset():
     alarm = raised(time=1000)
     alarm.receipt(7, 7)
     again = Alarm()
-    again.restore(alarm.state(), 500, 1100)
-    assert again.state() == alarm.state() == [7, 1000, 0, 1, 0, 0, 0]
+    again.restore(alarm.state(0), 500, 1100)
+    assert alarm.state(0) == [7, 1000, 0, 1, 0, 0, 0]
+    assert again.state(500) == [7, 1000, 0, 1 | 1 << 3, 0, 0, 0]  # a minute old
     assert again.active
     assert again.decide("hold", 500) == ALERT  # 100 s have passed
     assert due(again, 5500, 1, True)

@@ -1,7 +1,7 @@
 """What else raises than a hold, and what does not look on the wrist like what it is: drill, strap, check-in, duress."""
 
 import pytest
-from tocsin.alarm import ALERT, CANCEL, CANCEL_MS, DRILL_MS, DURESS, PROGRESS_MS, UPDATE, Alarm
+from tocsin.alarm import ALERT, CANCEL, CANCEL_MS, DRILL_MS, OVER_MS, PROGRESS_MS, UPDATE, Alarm
 from tocsin.delivery import Delivery, Message
 
 DRILL, CANCELLED, UNDER_DURESS = 1, 2, 4
@@ -62,41 +62,123 @@ def test_a_drill_ends_by_itself():
     assert updates == 12
 
 
-def test_under_duress_it_is_called_back_and_goes_on():
-    alarm = raised()
-    assert do(alarm, "duress", 5000, 8) == (DURESS, CANCELLED | UNDER_DURESS, 0)
-    assert alarm.active
-    assert alarm.deadline(99, True) == 20_000
-    assert alarm.flags(UPDATE, None) == UNDER_DURESS
-    assert alarm.decide("strap", 6000) == ALERT
-    assert alarm.flags(ALERT, "strap") == UNDER_DURESS
+def test_forced_and_ordinary_call_back_differ_in_one_flag_of_one_message():
+    for what, flag in (("cancel", 0), ("duress", UNDER_DURESS)):
+        alarm = raised()
+        assert do(alarm, what, 5000, 8) == (CANCEL, CANCELLED | flag, 0)
+        assert alarm.active
+        assert alarm.deadline(99, True) == 20_000
+        assert alarm.flags(UPDATE, None) == 0
+        assert alarm.decide("strap", 6000) == ALERT
+        assert alarm.flags(ALERT, "strap") == 0
 
 
-@pytest.mark.parametrize("what", ["hold", "cancel", "duress", "drill", "strap", "check_in"])
-def test_after_it_every_pattern_does_what_it_does_after_an_ordinary_call_back(what):
-    """On the wrist; what is sent differs: there a new alarm, here perhaps an Update of the one that goes on."""
-    for now in (6000, 10**7):
-        felt = []
+@pytest.mark.parametrize("what", ["hold", "cancel", "duress", "drill", "strap", "check_in", "close", "accept", "wait"])
+@pytest.mark.parametrize("first", ["hold", "drill", "strap", "check_in"])
+def test_whatever_follows_nothing_but_that_flag_differs(first, what):
+    """All that the alarm knows and answers, also over resets in between."""
+    for now in (6000, 10**6, 10**7):
+        lives = []
         for back in ("cancel", "duress"):
-            alarm = raised()
-            kind, *_ = do(alarm, back, 5000, 8)
-            felt.append([alarm.felt(kind, back)])
-            kind, *_ = do(alarm, what, now, 9)
-            felt[-1].append(alarm.felt(kind, what))
-        assert felt[0] == felt[1] == ["cancelled", "drill" if what == "drill" else "raised"]
+            alarm = raised(first)
+            assert not alarm.receipt(9, 7)
+            seen = [alarm.felt(do(alarm, back, 5000, 8)[0], back)]
+            seen += [alarm.state(now), alarm.receipt(7, 7), alarm.receipt(7, 8), alarm.settle(now, False)]
+            if what in ("close", "accept"):
+                seen.append(getattr(alarm, what)(7))
+            elif what != "wait":
+                kind, flags, cause = do(alarm, what, now, 9)
+                seen += [kind, flags, cause, alarm.felt(kind, what), alarm.receipt(9, 9)]
+            seen += [alarm.state(now), alarm.state_behind(now), alarm.deadline(99, True), alarm.age(now)]
+            again = Alarm()
+            again.restore(alarm.state(now), 100, 0, alarm.state_behind(now))
+            seen += [again.deadline(99, True), again.ends_at(), again.active, vars(again)]
+            lives.append(seen)
+        assert lives[0] == lives[1]
 
 
 def test_nothing_more_is_felt_of_it():
+    for back in ("cancel", "duress"):
+        alarm = raised()
+        do(alarm, back, 5000, 8)
+        assert alarm.receipt(7, 7)
+        again = raised()
+        do(again, back, 5000, 8)
+        assert not again.receipt(7, 9)  # an Update's
+        assert not again.receipt(7, 7)
+        assert not again.accept(7)
+        assert not again.accept(3)
+        assert not again.close(7)
+        assert again.active  # the relay knows whether she was forced, so what it says must not show
+        assert not again.accepted
+
+
+@pytest.mark.parametrize("newer", ["hold", "drill", "strap"])
+@pytest.mark.parametrize("over", [False, True])
+def test_nor_when_a_newer_alarm_is_open(newer, over):
+    """The relay accepts what was forced and closes what was not: the order is about the older one, and secret still."""
+    alarm = raised()
+    do(alarm, "cancel", 5000, 8)
+    if over:
+        assert alarm.settle(OVER_MS, False)
+    do(alarm, newer, OVER_MS + 1 if over else 60_000, 9)
+    again = Alarm()
+    again.restore(alarm.state(OVER_MS + 2), 0, 0, alarm.state_behind(OVER_MS + 2))
+    for each in (alarm, again):
+        assert each.secret(7)
+        assert not each.accept(7)
+        assert not each.close(7)
+        assert not each.secret(9)
+        assert each.accept(9)
+
+
+def test_of_an_older_alarm_that_is_open_the_acceptance_is_felt_after_a_reset_too():
+    alarm = raised()
+    do(alarm, "hold", 60_000, 9)
+    again = Alarm()
+    again.restore(alarm.state(61_000), 0, 0)
+    for each in (alarm, again):
+        assert not each.secret(7)
+        assert each.accept(7)
+
+
+def test_a_drill_that_was_called_back_is_over():
+    for back in ("cancel", "duress"):
+        alarm = raised("drill")
+        do(alarm, back, 5000, 8)
+        assert not alarm.active
+        assert not alarm.settle(6000, True)
+        assert alarm.settle(6000, False)
+
+
+@pytest.mark.parametrize("end", ["cancel", "duress", "close", "wait"])
+def test_behind_a_drill_the_quiet_updates_of_a_real_alarm_go_on(end):
     alarm = raised()
     do(alarm, "duress", 5000, 8)
-    assert alarm.receipt(7, 7)  # as it would be after an ordinary call back
-    again = raised()
-    do(again, "duress", 5000, 8)
-    assert not again.receipt(7, 9)  # an Update's
-    assert not again.receipt(7, 7)
-    assert not again.accept(7)
-    assert not again.close(7)
-    assert not again.active
+    assert do(alarm, "drill", 60_000, 9)[:2] == (ALERT, DRILL)
+    if end == "close":
+        assert alarm.close(9)
+    elif end != "wait":
+        do(alarm, end, 70_000, 10)
+    again = Alarm()
+    again.restore(alarm.state(80_000), 80_000, 0, alarm.state_behind(80_000))
+    for each in (alarm, again):
+        over = 80_000 if end != "wait" else 120_000 + DRILL_MS  # the journal knows minutes
+        assert each.settle(over, False)
+        assert (each.counter, each.drill, each.called_back) == (7, False, 8)
+        assert each.deadline(99, True) is not None
+        assert each.settle(OVER_MS + 60_000, False)
+        assert each.counter is None
+
+
+def test_a_real_alarm_ends_those_behind_a_drill():
+    alarm = raised()
+    do(alarm, "cancel", 5000, 8)
+    do(alarm, "drill", 60_000, 9)
+    do(alarm, "drill", 100_000, 10)
+    assert alarm.behind[0] == 7
+    do(alarm, "hold", 110_000, 11)
+    assert alarm.behind == []
 
 
 def test_duress_with_nothing_to_call_back_raises_and_says_so():
@@ -108,31 +190,28 @@ def test_all_of_it_survives_a_reset(what):
     alarm = raised(what)
     do(alarm, "duress", 5000, 8)
     again = Alarm()
-    again.restore(alarm.state(), 100, 0)
-    assert again.state() == alarm.state()
-    assert (again.drill, again.cause, again.hushed) == (alarm.drill, alarm.cause, 8)
+    again.restore(alarm.state(5000), 100, 0)
+    assert again.state(100) == alarm.state(5000)
+    assert (again.drill, again.cause, again.called_back) == (alarm.drill, alarm.cause, 8)
+
+
+def test_what_an_older_program_called_back_is_over():
+    alarm = Alarm()
+    alarm.restore([7, 1000, 1, 1, 0, 0, 0], 500, 1100)
+    assert not alarm.active
+    assert alarm.settle(500, False)
 
 
 def test_a_state_of_the_first_version_is_read():
     alarm = Alarm()
     alarm.restore([7, 1000, 0, 1], 500, 1100)
-    assert alarm.state() == [7, 1000, 0, 1, 0, 0, 0]
+    assert alarm.state(500) == [7, 1000, 0, 1 | 1 << 3, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("back", "gone"), [(CANCEL, 7), (DURESS, 9)])
-def test_to_make_room_an_alert_goes_that_was_called_back_but_not_under_duress(back, gone):
+def test_to_make_room_an_alert_goes_that_was_called_back_and_never_another():
+    """Its cancel says where and when, too, and whether she was forced."""
     queue = Delivery(lambda: 0, limit=4)
-    for counter, alarm, kind in ((7, 7, ALERT), (8, 7, back), (9, 7, UPDATE), (10, 10, ALERT)):
+    for counter, alarm, kind in ((7, 7, ALERT), (8, 7, CANCEL), (9, 7, UPDATE), (10, 10, ALERT)):
         queue.add(Message(counter, alarm, kind, b""), 0)
-    if back == CANCEL:
-        queue.receipt(9)
-        queue.add(Message(11, 11, ALERT, b""), 0)
-    assert queue.add(Message(12, 12, ALERT, b""), 0).counter == gone
-
-
-def test_under_duress_no_alert_gives_way():
-    queue = Delivery(lambda: 0, limit=3)
-    for counter, alarm, kind in ((7, 7, ALERT), (8, 7, DURESS), (9, 9, ALERT)):
-        queue.add(Message(counter, alarm, kind, b""), 0)
-    assert queue.add(Message(10, 10, ALERT, b""), 0).counter == 8
-    assert queue.find(7)
+    assert [queue.add(Message(n, n, ALERT, b""), 0).counter for n in (11, 12, 13)] == [9, 7, 8]
+    assert [message.counter for message in queue.queue] == [10, 11, 12, 13]

@@ -70,7 +70,8 @@ def test_acceptance_survives_a_reset_and_is_not_felt_again(bench, world):
     assert felt(bench, start) == []
 
 
-def test_what_was_called_back_is_not_felt_as_accepted(bench, world):
+@pytest.mark.parametrize("order", ["accept", "close_alarm"])
+def test_of_what_was_called_back_no_order_is_felt_or_told_from_another(bench, world, order):
     pressed(bench, world)
     for _ in range(2):
         bench.bracelet.button.press(0.15)
@@ -79,10 +80,13 @@ def test_what_was_called_back_is_not_felt_as_accepted(bench, world):
     world.expect("firmware", "cancelled", within=5)
     world.run(5)
     start = world.now_us
-    bench.accept()
-    world.expect("firmware", "accept", within=10)
+    getattr(bench, order)()
+    world.expect("firmware", "order", within=10)
     world.run(3)
     assert felt(bench, start) == []
+    world.expect("firmware", "update", within=700)  # and it changes nothing
+    world.run(30)
+    assert unfinished(bench) == []
 
 
 @pytest.mark.parametrize("path", ["mqtt", "sms"])

@@ -124,10 +124,10 @@ WRONG = {
     "forced, and then given up": (
         lambda e: replace(
             fact(
-                cancels={8: 123 * S}, dropped={7: 200 * S},
+                cancels={8: 123 * S}, dropped={8: 200 * S},
                 holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)],
             )(e),
-            stored=[8],
+            stored=[7],
         ),
         "nothing is lost",
     ),

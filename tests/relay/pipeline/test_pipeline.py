@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -222,7 +223,8 @@ def test_an_update_that_comes_first_opens_the_case(store: Store, pipeline: Pipel
         ([0, CANCEL], cases.Phase.CANCELLED),
         ([0, CANCEL | DURESS], cases.Phase.OPEN),
         ([0, DURESS, CANCEL], cases.Phase.OPEN),
-        ([0, CANCEL, 0], cases.Phase.OPEN),
+        ([0, CANCEL, 0, 0], cases.Phase.CANCELLED),
+        ([0, CANCEL | DURESS, 0, 0], cases.Phase.OPEN),
         ([0, CANCEL, CANCEL], cases.Phase.CANCELLED),
     ],
 )
@@ -235,6 +237,22 @@ def test_what_cancels(
         case = cases.read(connection, int(bracelet.kid, 16) << 24)
     assert case is not None
     assert case.phase is phase
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+@pytest.mark.parametrize(
+    ("cancel", "phase"), [(CANCEL, cases.Phase.CANCELLED), (CANCEL | DURESS, cases.Phase.OPEN)]
+)
+def test_what_cancels_in_whatever_order_it_comes(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, order: tuple[int, ...], cancel: int, phase: cases.Phase
+) -> None:
+    octets = [bracelet.alarm(seq, flags=flag) for seq, flag in enumerate((0, cancel, 0, 0))]
+    for place, number in enumerate(order):
+        pipeline.process([bracelet.by_mqtt(octets[number])], NOW + place)
+    with store.read() as connection:
+        case = cases.read(connection, int(bracelet.kid, 16) << 24)
+    assert case is not None
+    assert (case.phase, case.messages) == (phase, 4)
 
 
 def test_one_message_in_earnest_ends_the_drill(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
