@@ -89,9 +89,12 @@ class State:
 
     def settle(self):
         """Forget an alarm that is over and delivered. True when there is something to store."""
-        newest = self.alarm
+        newest, now = self.alarm, self._clock.ms()
+        end = newest.ends_at()
+        if end is not None and now >= end:
+            self.delivery.close(newest.counter, not newest.drill)
         waiting = any(message.alarm == newest.counter for message in self.delivery.queue)
-        if not newest.settle(self._clock.ms(), waiting):
+        if not newest.settle(now, waiting):
             return False
         self.told = None
         return True
