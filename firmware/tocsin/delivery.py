@@ -122,14 +122,14 @@ class Delivery:
             self.queue.remove(message)
         return message
 
-    def close(self, alarm):
-        """The alarm that began with this counter is over: nobody needs its Updates any more. One that is on its way
-        ends with its receipt; the Alert and a cancel go on until theirs, so that the relay has the whole story."""
-        self.queue = [
-            message
-            for message in self.queue
-            if message.alarm != alarm or message.kind != UPDATE or message.mqtt.flying or message.sms.flying
-        ]
+    def close(self, alarm, but_newest=False):
+        """The alarm that began with this counter is over: nobody needs its Updates any more (`but_newest`: only the
+        newest, which says where she was then). One that is on its way ends with its receipt; the Alert and a cancel go
+        on until theirs, so that the relay has the whole story."""
+        updates = [message for message in self.queue if message.alarm == alarm and message.kind == UPDATE]
+        for message in updates[:-1] if but_newest else updates:
+            if not (message.mqtt.flying or message.sms.flying):
+                self.queue.remove(message)
 
     def hurry(self):
         """The newest Update may be the last message ever: it doesn't wait for its turn by SMS."""

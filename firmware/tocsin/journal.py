@@ -22,6 +22,7 @@ _CHECK = 8
 _SECTOR = 4096
 _PAGE = 256  # what the chip programs at once; also a multiple of the 16 octets that encrypted flash is written in
 _BLANK = b"\xff" * _PAGE
+_BLOT = bytes(_PAGE)
 VERSION = 2  # 1 had no `extra`; it is still read
 _EXTRA = (0, 0, {}, 0, 0)  # what is missing in an older record
 
@@ -113,8 +114,15 @@ class Journal:
             if not self._blank(sector):
                 self._flash.ioctl(6, sector)
                 if not self._blank(sector):
+                    self._blot(sector)
                     raise OSError(5)
         self._ready = True
+
+    def _blot(self, sector):
+        """A sector that is worn out and can't be erased can most often still be programmed: nothing of what was in it
+        stays."""
+        for offset in range(0, _SECTOR, _PAGE):
+            self._flash.writeblocks(sector, _BLOT, offset)
 
     def _blank(self, sector):
         for offset in range(0, _SECTOR, _PAGE):

@@ -92,6 +92,9 @@ class State:
         newest, now = self.alarm, self._clock.ms()
         if not newest.over(now):  # nearly always, and often asked
             return False
+        end = newest.ends_at()
+        if end is not None and now >= end:
+            self.delivery.close(newest.counter, not newest.drill)
         for message in self.delivery.queue:
             if message.alarm == newest.counter:
                 return False

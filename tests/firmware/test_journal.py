@@ -230,6 +230,7 @@ def test_an_erase_that_does_nothing_is_noticed_and_the_new_state_is_there(nor):
     with pytest.raises(OSError):
         book.save([b"second"])
     assert Journal(nor).load() == b"second"
+    assert b"first" not in nor.cells
     with pytest.raises(OSError):
         book.save([b"third"])
     nor.ioctl = erase
