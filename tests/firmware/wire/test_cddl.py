@@ -142,6 +142,9 @@ def test_headers(grammar: Grammar) -> None:
         for value in values:
             assert not grammar("outer-header", HEADER | {label: value}), (label, value)
         assert not grammar("outer-header", {key: value for key, value in HEADER.items() if key != label})
+    assert grammar("outer-header", HEADER | {-20: bytes(8)})
+    for value in (b"", bytes(7), bytes(9), "12345678", 8, None):
+        assert not grammar("outer-header", HEADER | {-20: value})
     for extra in ({5: b"iv"}, {2: [1]}, {"alg": 10}):
         assert not grammar("outer-header", HEADER | extra)
 

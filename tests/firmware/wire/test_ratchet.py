@@ -12,7 +12,7 @@ from relay.verify.seal import seal_receipt
 
 from .interpreter import Device, Refused
 
-KEPT, FARTHEST = 64, 5000
+KEPT, LEAP, FARTHEST = 64, 128, 5000
 KID = bytes.fromhex("0a0b0c0d")
 
 
@@ -32,7 +32,7 @@ class Model:
             return True
         if counter - self.next > FARTHEST:
             return False
-        self.skipped |= set(range(self.next, counter))
+        self.skipped = set() if counter - self.next >= LEAP else self.skipped | set(range(self.next, counter))
         self.skipped = set(sorted(self.skipped)[-KEPT:])
         self.next = counter + 1
         return True
