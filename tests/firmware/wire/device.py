@@ -109,24 +109,20 @@ def receive(kid, state, messages):
     return out
 
 
-def seal_octets(kid, counter, chain_key, plaintext):
-    """Any plaintext, well-formed or not."""
-    return cose.encrypt0(kid, counter, step(chain_key)[0], plaintext)
-
-
 def plaintext(message, chain_key):
     _, counter, salt, header, ciphertext = cose.split0(message)
     key = step(chain_key)[0]
     return cose.decrypt0(counter, header, salted(key, salt) if salt else key, ciphertext)
 
 
-def seal_down(kid, counter, chain_key, body):
+def seal_down(kid, counter, chain_key, plaintext):
+    """Any plaintext, well-formed or not, as a message of the down chain, under a salt that no relay made."""
     salt = b"anything"
     header = cose.outer_header(kid, counter, salt)
     key = salted(step(chain_key)[0], salt)
     aad = cbor.encode(["Encrypt0", header, b""])
     nonce = (int.from_bytes(key[16:], "big") ^ counter).to_bytes(13, "big")
-    return cbor.encode([header, {}, ccm.seal(key[:16], nonce, aad, cbor.encode(body))])
+    return cbor.encode([header, {}, ccm.seal(key[:16], nonce, aad, plaintext)])
 
 
 def scan(state, counter, budget):
