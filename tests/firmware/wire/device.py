@@ -121,12 +121,17 @@ def plaintext(message, chain_key):
 
 
 def seal_down(kid, counter, chain_key, body):
+    return seal_down_octets(kid, counter, chain_key, cbor.encode(body))
+
+
+def seal_down_octets(kid, counter, chain_key, plaintext):
+    """Any plaintext, well-formed or not."""
     salt = b"anything"
     header = cose.outer_header(kid, counter, salt)
     key = salted(step(chain_key)[0], salt)
     aad = cbor.encode(["Encrypt0", header, b""])
     nonce = (int.from_bytes(key[16:], "big") ^ counter).to_bytes(13, "big")
-    return cbor.encode([header, {}, ccm.seal(key[:16], nonce, aad, cbor.encode(body))])
+    return cbor.encode([header, {}, ccm.seal(key[:16], nonce, aad, plaintext)])
 
 
 def scan(state, counter, budget):
