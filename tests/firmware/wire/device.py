@@ -115,8 +115,12 @@ def plaintext(message, chain_key):
     return cose.decrypt0(counter, header, salted(key, salt) if salt else key, ciphertext)
 
 
-def seal_down(kid, counter, chain_key, plaintext):
-    """Any plaintext, well-formed or not, as a message of the down chain, under a salt that no relay made."""
+def seal_down(kid, counter, chain_key, body):
+    return seal_down_octets(kid, counter, chain_key, cbor.encode(body))
+
+
+def seal_down_octets(kid, counter, chain_key, plaintext):
+    """Any plaintext, well-formed or not."""
     salt = b"anything"
     header = cose.outer_header(kid, counter, salt)
     key = salted(step(chain_key)[0], salt)

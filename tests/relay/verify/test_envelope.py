@@ -21,9 +21,11 @@ from relay.verify import (
     Refused,
     open_alarm,
     open_heartbeat,
+    open_receipt,
     parse,
     roots,
 )
+from relay.verify.down import Kind, about
 from relay.verify.envelope import MAX_ALARM_COUNTER, MAX_OCTETS, SIGN_HEADER
 from relay.verify.payload import (
     CELL,
