@@ -109,6 +109,11 @@ def receive(kid, state, messages):
     return out
 
 
+def seal_octets(kid, counter, chain_key, plaintext):
+    """Any plaintext, well-formed or not."""
+    return cose.encrypt0(kid, counter, step(chain_key)[0], plaintext)
+
+
 def plaintext(message, chain_key):
     _, counter, salt, header, ciphertext = cose.split0(message)
     key = step(chain_key)[0]

@@ -216,7 +216,7 @@ def test_what_the_relay_never_says_is_refused(device: Device) -> None:
         b"",
     ]
     for body in bodies:
-        message = device.call("seal_down", KID, 0, bytes(32), cbor2.dumps(body))
+        message = device.call("seal_down", KID, 0, bytes(32), body)
         ((result, _),) = device.call("receive", KID, [0, bytes(32), {}], [message])
         assert isinstance(result, str)
         assert result.startswith("down: ")
