@@ -178,8 +178,8 @@ class State:
             return None
         counter, key = taken
         pending = len(self.delivery.queue)
-        # After a revocation nothing is wanted any more, so nothing is missing. And a relay that uses counters again must
-        # learn the next one that is good.
+        # After a revocation nothing is wanted any more, so nothing is missing. And a relay that uses counters again
+        # must learn the next one that is good.
         down = self._down.state()[0] if self.revoked or self.used else self._down.missing()
         flags = self._flags() | (FLAG_USED if self.used else 0)
         fields = (flags, self._clock.time(), battery, pending, down, network, health, VERSION)
