@@ -56,7 +56,7 @@ class Bracelet:
 
         self._wanted = []  # what asks for a message and is not yet carried out, of alarm.CAUSES
         self._retry_at = 0  # nothing could be sealed: not before this is it tried again
-        self._downlink = Downlink(state, self._on_down)
+        self._downlink = Downlink(state, self._on_down, self._on_used)
         self._parts = parts.Parts()
         self._final = False  # an Update is wanted that says so
         self._marked = False  # that it will be wiped is on flash
@@ -249,6 +249,9 @@ class Bracelet:
 
     def _on_sms(self, octets):
         self._downlink.take(octets, "sms")
+
+    def _on_used(self):
+        self._heartbeats.used()
 
     def _on_battery_ending(self):
         log.event("battery", ending=1)

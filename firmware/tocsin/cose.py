@@ -9,6 +9,8 @@ from tocsin.crypto import ccm
 
 _ALG_CCM = 10  # AES-CCM-16-64-128
 _ALG_ED25519 = -19
+_SALT = -20  # RFC 9053, table 9
+SALT_OCTETS = 8
 _SIGN_HEADER = cbor.encode({1: _ALG_ED25519})
 
 
@@ -20,8 +22,11 @@ def partial_iv(counter):
     return counter.to_bytes(n, "big")
 
 
-def outer_header(kid, counter):
-    return cbor.encode({1: _ALG_CCM, 4: kid, 6: partial_iv(counter)})
+def outer_header(kid, counter, salt=None):
+    fields = {1: _ALG_CCM, 4: kid, 6: partial_iv(counter)}
+    if salt is not None:
+        fields[_SALT] = salt
+    return cbor.encode(fields)
 
 
 def _nonce(base_iv, counter):
@@ -37,7 +42,8 @@ def encrypt0(kid, counter, message_key, plaintext):
 
 
 def split0(octets):
-    """(kid, counter, header, ciphertext) of a message; nothing is authenticated yet. ValueError when it isn't one."""
+    """(kid, counter, salt, header, ciphertext) of a message, the salt None where it has none; nothing is authenticated
+    yet. ValueError when it isn't one."""
     message = cbor.decode(octets)
     if not isinstance(message, list) or len(message) != 3 or message[1] != {}:
         raise ValueError("cose: structure")
@@ -47,13 +53,16 @@ def split0(octets):
     fields = cbor.decode(header)
     kid = fields.get(4) if isinstance(fields, dict) else None
     iv = fields.get(6) if isinstance(fields, dict) else None
+    salt = fields.get(_SALT) if isinstance(fields, dict) else None
+    if salt is not None and (not isinstance(salt, bytes) or len(salt) != SALT_OCTETS):
+        raise ValueError("cose: header")
     if not isinstance(kid, bytes) or len(kid) != 4 or not isinstance(iv, bytes) or not 1 <= len(iv) <= 4:
         raise ValueError("cose: header")
     counter = int.from_bytes(iv, "big")
     # One comparison covers the algorithm, unknown labels and a partial IV that isn't in its shortest form.
-    if outer_header(kid, counter) != header:
+    if outer_header(kid, counter, salt) != header:
         raise ValueError("cose: header")
-    return kid, counter, header, ciphertext
+    return kid, counter, salt, header, ciphertext
 
 
 def decrypt0(counter, header, message_key, ciphertext):

@@ -4,18 +4,23 @@ Whether it is genuine and new is decided in envelope.py and ratchet.py; what it 
 """
 
 import asyncio
+from hashlib import sha256
 
 from tocsin import aio, log
 
 WAITING_MAX = 16
+KNOWN_MAX = 16  # messages of which a repetition is recognised
 
 
 class Downlink:
-    """on_down(kind, value, path, does it change anything, shall it be felt): see State.open."""
+    """on_down(kind, value, path, does it change anything, shall it be felt): see State.open. on_used(): something came
+    under a counter that was used before, and is no repetition of what came lately."""
 
-    def __init__(self, state, on_down):
+    def __init__(self, state, on_down, on_used):
         self._state = state
         self._on_down = on_down
+        self._on_used = on_used
+        self._known = []
         self._waiting = []  # (octets, path)
         self._some = aio.Event()
 
@@ -37,10 +42,21 @@ class Downlink:
                 except ValueError as error:
                     why = str(error.args[0]).replace(" ", "_") if error.args else "ValueError"
                     log.event("refused", what="down", reason=why)
+                    if why == "ratchet:_replay" and self._is_strange(octets):
+                        self._on_used()
             await self._some.wait()
 
     async def _open(self, octets, path):
         while not self._state.scan(octets):
             await asyncio.sleep_ms(0)
         kind, value, news, feel = self._state.open(octets)
+        self._is_strange(octets)
         self._on_down(kind, value, path, news, feel)
+
+    def _is_strange(self, octets):
+        """Whether these octets did not come lately; from now on they did."""
+        digest = sha256(octets).digest()[:4]
+        if digest in self._known:
+            return False
+        self._known = self._known[1 - KNOWN_MAX :] + [digest]
+        return True

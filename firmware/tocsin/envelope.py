@@ -147,8 +147,7 @@ def peek(octets):
     """(kid, counter) of a message, unauthenticated: what `ReceiveChain.scan` wants to know."""
     if len(octets) > LIMIT:
         raise ValueError("message too long")
-    kid, counter, _, _ = cose.split0(octets)
-    return kid, counter
+    return cose.split0(octets)[:2]
 
 
 def open_down(octets, kid, chain):

@@ -6,6 +6,7 @@ from tocsin import aio, log
 
 SOON_MS = 1000
 LEAST_MS = 60000  # between two, when connections come and go: doubled with each that the broker did not take
+USED_MS = 60000  # between two reports of a used counter: whoever replays messages must not empty the battery
 PROMPT_MS = 10000  # a broker that takes longer for its PUBACK is slow
 TOKEN = -1  # in place of a counter: only `acknowledged` waits for its PUBACK
 NO_LINK, WIFI, PPP = 0, 1, 2  # what the relay reads as its way: without any, it is a last will
@@ -27,6 +28,8 @@ class Heartbeats:
         self.owed = False  # its time came without a connection
         self.link = WIFI  # the link that is up
         self._said = None  # what the last one reported of the starts
+        self._said_used = False  # and of used counters
+        self._used_at = None
         self._hurry = aio.Event()
         self.told_at = None
         self.tries = 0
@@ -47,6 +50,15 @@ class Heartbeats:
         """Don't wait for the next one's time: it tells the relay that its command has arrived, or what has changed."""
         self.due = min(self.due, self._clock.ms() + SOON_MS)
         self._hurry.set()
+
+    def used(self):
+        """Something came down under a used counter: perhaps the relay was put back to an earlier state, and its answers
+        are worth nothing until it knows."""
+        self._state.used = True
+        now = self._clock.ms()
+        if self._used_at is None or now - self._used_at >= USED_MS:
+            self._used_at = now
+            self.soon()
 
     def connected(self):
         """There is a connection: the relay may hold the will of the one before for the last word."""
@@ -72,6 +84,7 @@ class Heartbeats:
     def seal(self, link=None):
         """(counter, octets), or None. `link`: what it reports as its way, unless that is the one that is up."""
         self._said = self._boots.report()
+        self._said_used = self._state.used
         if link is None:  # one that is sent has a link, even if that has just been lost
             link = self.link or WIFI
         modem, battery = self._parts.modem, self._parts.battery
@@ -97,3 +110,5 @@ class Heartbeats:
         if now - self.sent_at <= PROMPT_MS:
             self.tries = 0
         self._boots.told(self._said)
+        if self._said_used:
+            self._state.used = False

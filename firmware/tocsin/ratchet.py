@@ -13,6 +13,7 @@ from tocsin.crypto import hkdf
 _LABEL = "TCN1"
 _MAX_GAP = 5000  # steps ahead of the next expected counter; bounds what a forged counter can cost
 _KEEP = 64  # keys of skipped messages: receipts by SMS may come late and newest first
+_LEAP = 128  # a gap this wide is a step forward that the sender made on purpose: nothing of what lies before it comes
 
 
 def roots(shared, kid, relay_id):
@@ -26,6 +27,12 @@ def roots(shared, kid, relay_id):
 def step(chain_key):
     """(message key, next chain key). The message key is 16 octets for AES and 13 of base IV."""
     return hkdf.expand(chain_key, b"m", 29), hkdf.expand(chain_key, b"c", 32)
+
+
+def salted(message_key, salt):
+    """The key of a message of the down chain. The relay makes the salt from the text, so that two texts never share a
+    key, not even when it was put back to an earlier state and uses a counter again."""
+    return hkdf.expand(message_key, b"s" + salt, 29)
 
 
 class ReceiveChain:
@@ -83,12 +90,14 @@ class ReceiveChain:
 
     def open(self, octets):
         """The plaintext of a message. ValueError, and nothing has changed, unless its tag is good."""
-        _, counter, header, ciphertext = cose.split0(octets)
+        _, counter, salt, header, ciphertext = cose.split0(octets)
+        if salt is None:
+            raise ValueError("cose: header")
         while not self.scan(counter):
             pass
         skipped = counter < self._counter
         key = (self._skipped if skipped else self._passed)[counter]
-        plaintext = cose.decrypt0(counter, header, key, ciphertext)
+        plaintext = cose.decrypt0(counter, header, salted(key, salt), ciphertext)
         if plaintext is None:
             raise ValueError("ratchet: tag")
         if skipped:
@@ -103,6 +112,9 @@ class ReceiveChain:
             self._restart()
             while not self.scan(counter):
                 pass
+        if counter - self._counter >= _LEAP:
+            self._skipped = {}
+            self._passed = {}
         for passed in sorted(self._passed):
             if self._counter <= passed < counter:
                 self._skipped[passed] = self._passed[passed]

@@ -15,6 +15,7 @@ RETRY_MS = 5000  # of a failed write
 HEARTBEATS = 16  # counters reserved by one write
 HEARTBEATS_END = 1 << 32
 FLAG_LAST, FLAG_DOUBTFUL = 128, 256
+FLAG_USED = 1  # of a heartbeat
 
 
 class State:
@@ -49,6 +50,7 @@ class State:
         self.strap = None  # a strap.Strap where the board has one
         self.last = False  # the battery is about to end: nothing more may come
         self.revoked = False
+        self.used = False  # something came down under a used counter, and the relay does not know
         self.wiped = False  # nothing is sealed or stored any more
         self.alarm = alarm.Alarm()
         self.alarm.restore(record.alarm, now, clock.time(), *record.extra[5:6])
@@ -200,9 +202,11 @@ class State:
             return None
         counter, key = taken
         pending = len(self.delivery.queue)
-        # After a revocation nothing is wanted any more, so nothing is missing.
-        down = self._down.state()[0] if self.revoked else self._down.missing()
-        fields = (self._flags(), self._clock.time(), battery, pending, down, network, health, VERSION)
+        # After a revocation nothing is wanted any more, so nothing is missing. And a relay that uses counters again
+        # must learn the next one that is good.
+        down = self._down.state()[0] if self.revoked or self.used else self._down.missing()
+        flags = self._flags() | (FLAG_USED if self.used else 0)
+        fields = (flags, self._clock.time(), battery, pending, down, network, health, VERSION)
         return counter, envelope.seal_heartbeat(self._id.kid, counter, key, fields)[0]
 
     def scan(self, octets):

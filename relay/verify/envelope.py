@@ -15,7 +15,7 @@ from nacl.exceptions import CryptoError
 
 from relay.verify.down import Body, Kind
 from relay.verify.down import parse as parse_down
-from relay.verify.keys import LABEL
+from relay.verify.keys import LABEL, SALT_OCTETS, salted_key
 from relay.verify.payload import Alarm, Heartbeat, decode_exactly, parse_alarm, parse_heartbeat
 from relay.verify.ratchet import ChainState, advance
 from relay.verify.reasons import Reason, Refused
@@ -31,6 +31,8 @@ ALG_ED25519 = -19
 _BYTES = 0x40  # a CBOR byte string; its length is added
 _HEADER_BEFORE_KID = bytes((0xA3, 1, ALG_AES_CCM_16_64_128, 4, _BYTES | 4))
 _KID, _PARTIAL_IV = slice(5, 9), slice(11, None)
+_FOUR_ENTRIES = b"\xa4"
+_BEFORE_SALT = bytes((0x33, _BYTES | SALT_OCTETS))  # the label -20, salt (RFC 9053, table 9)
 SIGN_HEADER = cbor2.dumps({1: ALG_ED25519})
 
 
@@ -41,6 +43,7 @@ class Envelope(NamedTuple):
     counter: int
     protected: bytes
     ciphertext: bytes
+    salt: bytes | None = None  # of a message of the down chain
 
 
 class OpenedAlarm(NamedTuple):
@@ -79,8 +82,12 @@ def parse(octets: bytes) -> Envelope:
         and len(message[2]) > TAG_OCTETS
     ):
         raise Refused(Reason.BAD_STRUCTURE)
-    kid, counter = parse_header(message[0])
-    return Envelope(kid, counter, message[0], message[2])
+    protected, salt = message[0], None
+    if protected[:1] == _FOUR_ENTRIES and protected[-10:-8] == _BEFORE_SALT:
+        salt = protected[-SALT_OCTETS:]
+        protected = _HEADER_BEFORE_KID[:1] + protected[1:-10]
+    kid, counter = parse_header(protected)
+    return Envelope(kid, counter, message[0], message[2], salt)
 
 
 def parse_header(protected: bytes) -> tuple[int, int]:
@@ -91,6 +98,11 @@ def parse_header(protected: bytes) -> tuple[int, int]:
     if len(partial_iv) > 4 or outer_header(kid, counter) != protected:
         raise Refused(Reason.BAD_HEADER)
     return int.from_bytes(kid, "big"), counter
+
+
+def salted_header(kid: bytes, counter: int, salt: bytes) -> bytes:
+    """The protected header of a message of the down chain: the same, and {-20: salt}."""
+    return b"%b%b%b%b" % (_FOUR_ENTRIES, outer_header(kid, counter)[1:], _BEFORE_SALT, salt)
 
 
 def outer_header(kid: bytes, counter: int) -> bytes:
@@ -106,7 +118,7 @@ def shortest(counter: int) -> bytes:
 
 def open_alarm(envelope: Envelope, state: ChainState, public: bytes, relay_id: bytes, now: int) -> OpenedAlarm:
     """Prove and read a message of the alarm chain. `public` is the bracelet's Ed25519 key."""
-    if envelope.counter > MAX_ALARM_COUNTER:
+    if envelope.counter > MAX_ALARM_COUNTER or envelope.salt is not None:
         raise Refused(Reason.BAD_HEADER)
     key, state = advance(state, envelope.counter, now)
     sign1 = decrypt(key, envelope)
@@ -118,14 +130,18 @@ def open_alarm(envelope: Envelope, state: ChainState, public: bytes, relay_id: b
 
 def open_heartbeat(envelope: Envelope, state: ChainState, now: int) -> OpenedHeartbeat:
     """Prove and read a message of the heartbeat chain."""
+    if envelope.salt is not None:
+        raise Refused(Reason.BAD_HEADER)
     key, state = advance(state, envelope.counter, now)
     return OpenedHeartbeat(parse_heartbeat(decrypt(key, envelope)), state)
 
 
 def open_down(envelope: Envelope, state: ChainState, now: int) -> tuple[Body, ChainState]:
     """What a bracelet reads from a message of the down chain. For tests and benchmarks."""
+    if envelope.salt is None:
+        raise Refused(Reason.BAD_HEADER)
     key, state = advance(state, envelope.counter, now)
-    return parse_down(decrypt(key, envelope)), state
+    return parse_down(decrypt(salted_key(key, envelope.salt), envelope)), state
 
 
 def open_receipt(envelope: Envelope, state: ChainState, now: int) -> tuple[int, ChainState]:

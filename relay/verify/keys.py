@@ -14,6 +14,7 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 LABEL = "TCN1"
 KEY_OCTETS = 32
+SALT_OCTETS = 8
 MESSAGE_KEY_OCTETS = 29  # 16 octets of AES key, 13 of base IV
 RELAY_ID_OCTETS = 8
 
@@ -61,6 +62,17 @@ def roots(shared: bytes, kid: bytes, relay_id: bytes) -> Roots:
 def message_key(chain_key: bytes) -> bytes:
     """Key and base IV of the message at the head of a chain."""
     return hmac.digest(chain_key, b"m\x01", "sha256")[:MESSAGE_KEY_OCTETS]
+
+
+def salt(key: bytes, plaintext: bytes) -> bytes:
+    """The salt of a message of the down chain, by its message key and text. So two texts never share a key and nonce,
+    not even when the relay was put back to an earlier state and uses a counter again (as in RFC 5297, SIV)."""
+    return hmac.digest(key, b"t" + plaintext, "sha256")[:SALT_OCTETS]
+
+
+def salted_key(key: bytes, salt: bytes) -> bytes:
+    """Key and base IV of the message of the down chain that has this salt."""
+    return hmac.digest(key, b"s" + salt + b"\x01", "sha256")[:MESSAGE_KEY_OCTETS]
 
 
 def next_chain_key(chain_key: bytes) -> bytes:

@@ -17,19 +17,31 @@ from relay.verify.envelope import (
     encrypt_context,
     nonce,
     outer_header,
+    salted_header,
     sign_context,
 )
-from relay.verify.keys import Roots, message_key, next_chain_key
+from relay.verify.keys import Roots, message_key, next_chain_key, salt, salted_key
 from relay.verify.payload import Alarm, Heartbeat
 
 
 def seal(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
-    """The message and the chain key that follows. Persist that before the message leaves."""
-    key = message_key(chain_key)
-    protected = outer_header(kid, counter)
+    """A message of the down chain and the chain key that follows. Persist that before the message leaves."""
+    first = message_key(chain_key)
+    mark = salt(first, plaintext)
+    protected = salted_header(kid, counter, mark)
+    return _encrypt(protected, counter, salted_key(first, mark), plaintext), next_chain_key(chain_key)
+
+
+def seal_up(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+    """A message of the alarm or the heartbeat chain, and the chain key that follows. For tests and load."""
+    octets = _encrypt(outer_header(kid, counter), counter, message_key(chain_key), plaintext)
+    return octets, next_chain_key(chain_key)
+
+
+def _encrypt(protected: bytes, counter: int, key: bytes, plaintext: bytes) -> bytes:
     cipher = AESCCM(key[:KEY_OCTETS], tag_length=TAG_OCTETS)
     ciphertext = cipher.encrypt(nonce(key, counter), plaintext, encrypt_context(protected))
-    return cbor2.dumps([protected, {}, ciphertext]), next_chain_key(chain_key)
+    return cbor2.dumps([protected, {}, ciphertext])
 
 
 def seal_receipt(kid: bytes, counter: int, chain_key: bytes, alarm_counter: int) -> tuple[bytes, bytes]:
@@ -61,7 +73,7 @@ class Sealer:
 
     def alarm_plaintext(self, plaintext: bytes) -> bytes:
         """The next message of the alarm chain around any plaintext."""
-        octets, self._alarm_key = seal(self.kid, self.alarm_counter, self._alarm_key, plaintext)
+        octets, self._alarm_key = seal_up(self.kid, self.alarm_counter, self._alarm_key, plaintext)
         self.alarm_counter += 1
         return octets
 
@@ -71,6 +83,6 @@ class Sealer:
 
     def heartbeat_octets(self, plaintext: bytes) -> bytes:
         """The next message of the heartbeat chain around any plaintext."""
-        octets, self._heartbeat_key = seal(self.kid, self.heartbeat_counter, self._heartbeat_key, plaintext)
+        octets, self._heartbeat_key = seal_up(self.kid, self.heartbeat_counter, self._heartbeat_key, plaintext)
         self.heartbeat_counter += 1
         return octets

@@ -78,6 +78,16 @@ def encrypt(counter: int, chain_key: bytes, plaintext: bytes, kid: bytes = KID) 
     return cbor2.dumps([header, {}, sealed])
 
 
+def encrypt_down(counter: int, chain_key: bytes, plaintext: bytes) -> bytes:
+    first = expand(chain_key, b"m", 29)
+    salt = hmac.digest(first, b"t" + plaintext, "sha256")[:8]
+    key = expand(first, b"s" + salt, 29)
+    nonce = bytes(a ^ b for a, b in zip(key[16:], counter.to_bytes(13, "big"), strict=True))
+    header = cbor2.dumps(cbor2.loads(outer_header(counter)) | {-20: salt})
+    sealed = AESCCM(key[:16], tag_length=8).encrypt(nonce, plaintext, cbor2.dumps(["Encrypt0", header, b""]))
+    return cbor2.dumps([header, {}, sealed])
+
+
 def sign(counter: int, payload: bytes, relay: bytes | None = None, kid: bytes = KID) -> bytes:
     external_aad = cbor2.dumps(["TCN1", relay_id() if relay is None else relay, outer_header(counter, kid)])
     to_sign = cbor2.dumps(["Signature1", SIGN_HEADER, external_aad, payload])
@@ -148,7 +158,7 @@ def receipts(root: bytes) -> list[dict[str, Any]]:
     """On the down chain, in the order of their counters: which alarm message each confirms."""
     out = []
     for counter, confirms in enumerate((0, 1, 23, 24, 255, 256, 65536, 2**24 - 1)):
-        message = encrypt(counter, step(root, counter), cbor2.dumps([1, 0, confirms]))
+        message = encrypt_down(counter, step(root, counter), cbor2.dumps([1, 0, confirms]))
         out.append({"counter": counter, "confirms": confirms, "message": message.hex()})
     return out
 
@@ -172,7 +182,7 @@ def commands(root: bytes) -> list[dict[str, Any]]:
     ]
     out = []
     for counter, (kind, content, body) in enumerate(table, 8):
-        message = encrypt(counter, step(root, counter), cbor2.dumps(body))
+        message = encrypt_down(counter, step(root, counter), cbor2.dumps(body))
         out.append({"counter": counter, "kind": kind, "content": content, "message": message.hex()})
     return out
 

@@ -9,8 +9,8 @@ import sys
 from binascii import hexlify, unhexlify
 
 from tocsin import cbor, cose, envelope
-from tocsin.crypto import ed25519
-from tocsin.ratchet import ReceiveChain, step
+from tocsin.crypto import ccm, ed25519
+from tocsin.ratchet import ReceiveChain, salted, step
 
 
 def unpack(value):
@@ -115,12 +115,23 @@ def seal_octets(kid, counter, chain_key, plaintext):
 
 
 def plaintext(message, chain_key):
-    _, counter, header, ciphertext = cose.split0(message)
-    return cose.decrypt0(counter, header, step(chain_key)[0], ciphertext)
+    _, counter, salt, header, ciphertext = cose.split0(message)
+    key = step(chain_key)[0]
+    return cose.decrypt0(counter, header, salted(key, salt) if salt else key, ciphertext)
 
 
 def seal_down(kid, counter, chain_key, body):
-    return seal_octets(kid, counter, chain_key, cbor.encode(body))
+    return seal_down_octets(kid, counter, chain_key, cbor.encode(body))
+
+
+def seal_down_octets(kid, counter, chain_key, plaintext):
+    """Any plaintext, well-formed or not."""
+    salt = b"anything"
+    header = cose.outer_header(kid, counter, salt)
+    key = salted(step(chain_key)[0], salt)
+    aad = cbor.encode(["Encrypt0", header, b""])
+    nonce = (int.from_bytes(key[16:], "big") ^ counter).to_bytes(13, "big")
+    return cbor.encode([header, {}, ccm.seal(key[:16], nonce, aad, plaintext)])
 
 
 def scan(state, counter, budget):

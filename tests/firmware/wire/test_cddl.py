@@ -112,7 +112,7 @@ def test_what_the_device_takes_is_what_the_grammar_and_the_relay_take(grammar: G
     for good in (RECEIPT, [1, 1, 7], [1, 2, 2**32 - 1], [1, 3, {1: 60, 2: 1000, 3: 0}], [1, 4], BUNDLES[0]):
         assert grammar("down", good)
         bodies += [body for body in mutants(good) if cbor2.undefined not in body]
-    messages = device.batch([("seal_octets", bytes(4), 0, bytes(32), cbor2.dumps(body)) for body in bodies])
+    messages = device.batch([("seal_down_octets", bytes(4), 0, bytes(32), cbor2.dumps(body)) for body in bodies])
     results = device.batch([("receive", bytes(4), [0, bytes(32), {}], [message]) for message in messages])
     for body, ((result, _),) in zip(bodies, results, strict=True):
         taken = not isinstance(result, str)
@@ -142,6 +142,9 @@ def test_headers(grammar: Grammar) -> None:
         for value in values:
             assert not grammar("outer-header", HEADER | {label: value}), (label, value)
         assert not grammar("outer-header", {key: value for key, value in HEADER.items() if key != label})
+    assert grammar("outer-header", HEADER | {-20: bytes(8)})
+    for value in (b"", bytes(7), bytes(9), "12345678", 8, None):
+        assert not grammar("outer-header", HEADER | {-20: value})
     for extra in ({5: b"iv"}, {2: [1]}, {"alg": 10}):
         assert not grammar("outer-header", HEADER | extra)
 

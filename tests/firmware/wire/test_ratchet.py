@@ -12,7 +12,7 @@ from relay.verify.seal import seal_receipt
 
 from .interpreter import Device, Refused
 
-KEPT, FARTHEST = 64, 5000
+KEPT, LEAP, FARTHEST = 64, 128, 5000
 KID = bytes.fromhex("0a0b0c0d")
 
 
@@ -32,7 +32,7 @@ class Model:
             return True
         if counter - self.next > FARTHEST:
             return False
-        self.skipped |= set(range(self.next, counter))
+        self.skipped = set() if counter - self.next >= LEAP else self.skipped | set(range(self.next, counter))
         self.skipped = set(sorted(self.skipped)[-KEPT:])
         self.next = counter + 1
         return True
@@ -143,7 +143,18 @@ def test_gap(device: Device) -> None:
     assert (far, untouched) == ("ratchet: gap", [0, root, {}])
     assert result == ["receipt", 1000 + FARTHEST]
     assert state[0] == FARTHEST + 1
-    assert set(state[2]) == set(range(FARTHEST - KEPT, FARTHEST))
+    assert state[2] == {}
+
+
+def test_a_leap_forgets_what_lies_before_it_and_a_gap_does_not(device: Device) -> None:
+    """A relay that was put back steps forward on purpose: what it never sealed would be missed for ever."""
+    root = bytes(32)
+    messages = receipts(root, LEAP + 6)
+    for first, kept in ((2, 2), (LEAP + 4, 0)):
+        results = device.call("receive", KID, [0, root, {}], [messages[1], messages[first + 1], messages[0]])
+        opened = [isinstance(result, list) for result, _ in results]
+        assert opened == [True, True, kept > 0]
+        assert len(results[1][1][2]) == kept
 
 
 def test_scan_works_in_small_steps_and_moves_nothing(device: Device) -> None:

@@ -21,9 +21,11 @@ from relay.verify import (
     Refused,
     open_alarm,
     open_heartbeat,
+    open_receipt,
     parse,
     roots,
 )
+from relay.verify.down import Kind, about
 from relay.verify.envelope import MAX_ALARM_COUNTER, MAX_OCTETS, SIGN_HEADER
 from relay.verify.payload import (
     CELL,
@@ -39,7 +41,7 @@ from relay.verify.payload import (
     parse_alarm,
     parse_heartbeat,
 )
-from relay.verify.seal import Sealer, seal
+from relay.verify.seal import Sealer, seal, seal_up
 
 KID = bytes.fromhex("c0ffee01")
 RELAY = bytes(8)
@@ -276,7 +278,7 @@ def test_the_signature_binds_the_counter() -> None:
     """Even who has the chain key can't move a signed alarm to another counter."""
     source = sealer()
     sign1 = open_alarm(parse(source.alarm(FULL)), ChainState(0, ROOTS.alarm), PUBLIC, RELAY, 0).sign1
-    moved, _ = seal(KID, 1, ROOTS.alarm, sign1)
+    moved, _ = seal_up(KID, 1, ROOTS.alarm, sign1)
     assert refusal(lambda: read(moved, ChainState(1, ROOTS.alarm))) is Reason.BAD_SIGNATURE
 
 
@@ -287,6 +289,28 @@ def test_lanes_are_separate() -> None:
     heartbeat_state, alarm_state = ChainState(0, ROOTS.heartbeat), ChainState(0, ROOTS.alarm)
     assert refusal(lambda: open_heartbeat(parse(alarm), heartbeat_state, 0)) is Reason.BAD_TAG
     assert refusal(lambda: open_heartbeat(parse(alarm), alarm_state, 0)) is Reason.BAD_PAYLOAD
+
+
+def test_only_what_goes_down_has_a_salt() -> None:
+    down, _ = seal(KID, 0, ROOTS.down, about(Kind.RECEIPT, 7))
+    state = ChainState(0, ROOTS.down)
+    assert open_receipt(parse(down), state, 0)[0] == 7
+    assert refusal(lambda: open_alarm(parse(down), state, PUBLIC, RELAY, 0)) is Reason.BAD_HEADER
+    assert refusal(lambda: open_heartbeat(parse(down), state, 0)) is Reason.BAD_HEADER
+    bare, _ = seal_up(KID, 0, ROOTS.down, about(Kind.RECEIPT, 7))
+    assert refusal(lambda: open_receipt(parse(bare), state, 0)) is Reason.BAD_HEADER
+
+
+def test_two_texts_under_one_counter_share_no_key() -> None:
+    """The salt comes from the text: XOR of the ciphertexts is not XOR of the texts, and the same text is the same."""
+    one, two = (seal(KID, 3, ROOTS.down, about(Kind.RECEIPT, counter))[0] for counter in (1, 2))
+    assert one == seal(KID, 3, ROOTS.down, about(Kind.RECEIPT, 1))[0]
+    first, second = parse(one), parse(two)
+    assert first.salt != second.salt
+    xor = [a ^ b for a, b in zip(first.ciphertext[:4], second.ciphertext[:4], strict=True)]
+    assert xor != [0, 0, 0, 3]
+    swapped = one.replace(first.salt or b"", second.salt or b"")
+    assert refusal(lambda: open_receipt(parse(swapped), ChainState(3, ROOTS.down), 0)) is Reason.BAD_TAG
 
 
 def test_the_alarm_chain_ends() -> None:
