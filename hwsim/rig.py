@@ -28,6 +28,8 @@ from relay.pipeline import Inbound, Item, Pipeline, Status
 from relay.receipt import topic as receipt_topic
 from relay.registry import Registry
 from relay.store import commands
+from relay.subscribers.audiences import Permission
+from relay.subscribers.register import LOCAL, Subscribers
 from relay.verify import parse
 from relay.verify.keys import RelayKeys
 
@@ -118,6 +120,7 @@ class Rig:
         self.store = store.open_store(f"sqlite:///{folder / 'relay.db'}", os.urandom(32))
         keys = RelayKeys(os.urandom(32))
         self.registry = Registry(self.store, keys)
+        Subscribers(self.store).add(LOCAL, bytes(range(32)), Permission(), now=world.unix_time)
         self.pipeline = Pipeline(self.store, keys)
         self.desk = Desk(self.store, self.registry)
         self.told: list[Outbound] = []  # commands that left, every time one did
@@ -303,7 +306,7 @@ class Rig:
         self.arrivals.append(Arrival(self.world.now_us, inbound.path, item))
         reason = {"reason": str(item.reason)} if item.reason else {}
         self.world.note("relay", str(item.status), path=inbound.path, counter=item.counter, **reason)
-        if item.rebroadcast and item.kid is not None and item.counter is not None:
+        if item.deliveries and item.kid is not None and item.counter is not None:
             self.rebroadcasts[item.kid, item.counter] += 1
         if self.told:  # a heartbeat may have shown that something did not arrive
             self.command()
@@ -355,9 +358,9 @@ class Rig:
     def subscriber(self) -> list[tuple[int, dict[str, Any]]]:
         """Every document that was rebroadcast, copies included, with its time in microseconds."""
         return [
-            (arrival.t_us, json.loads(arrival.item.rebroadcast[1]))
+            (arrival.t_us, json.loads(arrival.item.document))
             for arrival in self.arrivals
-            if arrival.item.rebroadcast
+            if arrival.item.document and arrival.item.deliveries
         ]
 
     def documents(self) -> dict[int, dict[str, Any]]:

@@ -12,12 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay import config, pki, store
-from relay.broker import MqttUser, users_for
+from relay.broker import MqttUser, temporary_id, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
-from relay.datadir import SECRET_RELAY, SECRET_SUBSCRIBER, DataDir, read_secret, write_private
+from relay.datadir import SECRET_RELAY, DataDir, read_secret, write_private
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
+from relay.ingest.sessions import Former, client_ids
 from relay.ingest.sms import Modem
 from relay.log import Logger
 from relay.outbox import Outbox, OutboxId
@@ -26,6 +27,9 @@ from relay.registry import Registry
 from relay.service import Service
 from relay.store import Store
 from relay.store.schema import COUNTERS
+from relay.subscribers.file import SubscriberFile
+from relay.subscribers.local import Home, local
+from relay.subscribers.register import Subscribers
 from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
@@ -56,12 +60,16 @@ class Relay:
     def registry(self) -> Registry:
         return Registry(self.store, self.keys)
 
+    @cached_property
+    def subscribers(self) -> Subscribers:
+        return Subscribers(self.store)
+
     def users(self) -> Sequence[MqttUser]:
         """Everyone who may connect to the broker now."""
         return users_for(
             [(account.kid, account.password) for account in self.registry.accounts()],
             self.data.secret(SECRET_RELAY),
-            self.data.secret(SECRET_SUBSCRIBER),
+            [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()],
         )
 
     def ca_der(self) -> bytes:
@@ -88,20 +96,25 @@ class Relay:
         """The relay's own account at the broker."""
         mqtt = self.config.mqtt
         password = read_secret(self.data.resolve(mqtt.password_file))
-        return Endpoint(mqtt.host, mqtt.port, mqtt.client_id, mqtt.user, password, self.tls(), mqtt.keepalive)
+        return Endpoint(mqtt.host, mqtt.port, mqtt.sessions, mqtt.user, password, self.tls(), mqtt.keepalive)
 
-    def subscriber(self, client_id: str) -> Endpoint:
-        """The account of those who only read the rebroadcasts."""
+    def home(self) -> Home:
+        """What subscribers are told of this relay."""
+        mqtt, file = self.config.mqtt, self.data.resolve(self.config.mqtt.ca)
+        self.ca_der()  # says what is wrong with the file
+        return Home(mqtt.public_host, mqtt.public_port or mqtt.port, file.read_text(), self.keys.public)
+
+    def local_subscriber(self) -> SubscriberFile:
+        """This machine's own subscriber; made, if this folder had none."""
+        return local(self.subscribers, self.data.watch, self.home(), self._now().timestamp())[0]
+
+    def temporary(self, subscriber: SubscriberFile, number: int = 0) -> Endpoint:
+        """For a look as this subscriber: a clean session, of which nothing stays at the broker. `number`: which of its
+        temporary clients."""
         mqtt = self.config.mqtt
-        return Endpoint(
-            mqtt.host,
-            mqtt.port,
-            client_id,
-            "subscriber",
-            self.data.secret(SECRET_SUBSCRIBER),
-            self.tls(),
-            mqtt.keepalive,
-        )
+        name = temporary_id(subscriber.account, number)
+        account = (subscriber.account, subscriber.password)
+        return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, clean=True)
 
     def broker(self) -> NatsBroker | None:
         """The embedded broker, unless the configuration says that somebody else runs one."""
@@ -169,7 +182,12 @@ class Relay:
 
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
         """The service, not started. `make` lets a subclass with other steps take its place."""
-        worker = self.config.mqtt.client_id
+        mqtt = self.config.mqtt
+        worker = mqtt.sessions
+        former = Former(
+            self.data.path / "mqtt-sessions", client_ids(mqtt.sessions), [mqtt.client_id] if mqtt.client_id else []
+        )
+        self.local_subscriber()
         self.users()  # a store key that does not fit shows here, and not as alarms refused one by one
         return make(
             Pipeline(self.store, self.keys, worker),
@@ -181,6 +199,7 @@ class Relay:
             broker=self.broker(),
             users=self.users,
             renew=self.renew_certificate,
+            former=former,
         )
 
 

@@ -21,12 +21,7 @@ STATES = ("accepted", "closed")
 MAX_OCTETS = 2048
 _FIELDS = {"tocsin", "type", "kid", "alarm", "state", "at", "relay", "relay_key", "signature"}
 
-__all__ = ["STATES", "build", "check", "iso", "topic"]
-
-
-def topic(kid: int) -> str:
-    """Where it is told what became of a bracelet's alarms."""
-    return f"r/{kid:08x}/case"
+__all__ = ["STATES", "build", "check", "iso", "signed"]
 
 
 def build(keys: RelayKeys, case_id: int, state: str, at_ms: int) -> bytes:
@@ -47,15 +42,21 @@ def build(keys: RelayKeys, case_id: int, state: str, at_ms: int) -> bytes:
 
 def check(octets: bytes, relay_key: bytes) -> dict[str, Any] | None:
     """The document, if it is this relay's; else None."""
+    document = signed(octets, relay_key, LABEL, _FIELDS)
+    return document if document and document["type"] == "case" and document["state"] in STATES else None
+
+
+def signed(octets: bytes, relay_key: bytes, label: bytes, fields: set[str]) -> dict[str, Any] | None:
+    """A document with exactly these fields, without its signature, if that is this relay's; else None."""
     try:
-        document = json.loads(octets[: MAX_OCTETS + 1])
-        if set(document) != _FIELDS or canonical(document) != octets or document["state"] not in STATES:
+        document: dict[str, Any] = json.loads(octets[: MAX_OCTETS + 1])
+        if set(document) != fields or canonical(document) != octets:
             return None
         text = document.pop("signature")
         signature = base64.b64decode(text + "==", altchars=b"-_", validate=True)
         if len(signature) != SIGNATURE_OCTETS or b64(signature) != text:
             return None
-        crypto_sign_open(signature + LABEL + canonical(document), relay_key)
+        crypto_sign_open(signature + label + canonical(document), relay_key)
     except (ValueError, TypeError, RecursionError, CryptoError):
         return None
-    return document if document["type"] == "case" else None
+    return document

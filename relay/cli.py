@@ -24,6 +24,8 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("relay.commands.init", "init", "Make a data folder: keys, certificates, configuration."),
     "run": Entry("relay.commands.run", "run", "Serve."),
     "watch": Entry("relay.commands.watch", "watch", "Live feed of verified alarms."),
+    "subscriber": Entry("relay.commands.subscriber", "subscriber", "Say who may read the alarms, and how exactly."),
+    "subscribe": Entry("relay.commands.subscribe", "subscribe", "Read alarms as a subscriber; needs no data folder."),
     "accept": Entry("relay.commands.case", "accept", "Tell the wearer that a person has accepted the alarm."),
     "close": Entry("relay.commands.case", "close", "Tell the bracelet that the alarm is over."),
     "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list, configure and revoke bracelets."),

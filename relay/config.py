@@ -54,10 +54,15 @@ class Mqtt(_Section):
     password_file: str = Field(
         default=f"secrets/{SECRET_RELAY}", min_length=1, description="file that holds the password"
     )
-    client_id: str = Field(
-        default="relay",
+    sessions: str = Field(
+        default="intake-1",
+        pattern=r"^[A-Za-z0-9-]{1,21}$",
+        description="1 to 21 letters, digits or hyphens; with -a and -h the client ids of the relay's two sessions",
+    )
+    client_id: str | None = Field(
+        default=None,
         pattern=r"^[A-Za-z0-9-]{1,23}$",
-        description="1 to 23 letters, digits or hyphens; one per worker",
+        description="client id of an earlier version's one session, which is ended at the start; else leave it out",
     )
     keepalive: int = Field(default=30, ge=5, le=600, description="seconds, 5 to 600")
 
@@ -120,6 +125,18 @@ class Limits(_Section):
     receipts_by_sms: int = Field(default=500, ge=10, le=10_000, description="receipts waiting for the modem at most")
     duplicate_sms_per_hour: int = Field(
         default=20, ge=1, le=1000, description="repeated receipts by SMS per bracelet and hour"
+    )
+    flood_per_s: int = Field(
+        default=200, ge=1, le=100_000, description="messages a second beyond which an account floods the relay"
+    )
+    flood_s: int = Field(
+        default=10, ge=1, le=3600, description="seconds of that until the account is cut off at the broker"
+    )
+    cut_off_s: int = Field(
+        default=600, ge=1, le=86_400, description="seconds for which a flooding account is cut off at the broker"
+    )
+    flood_sms_per_minute: int = Field(
+        default=30, ge=1, le=1000, description="SMS a minute beyond which a sender floods the relay"
     )
 
 
@@ -187,7 +204,7 @@ def _keys_of(section: str) -> list[str]:
 
 
 def render_default(
-    *, client_id: str, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None
+    *, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None
 ) -> str:
     """The text of a new relay.toml: what a newcomer may want to change, explained; the rest in comments."""
     quoted = ", ".join(_quote(n) for n in names)
@@ -206,9 +223,9 @@ def render_default(
 [mqtt]
 host = "localhost"            # name the relay itself connects to; must be in the broker's certificate
 port = {port}
-# Names the relay's session at the broker. Random, because whoever has any account there and knows it can push the relay
-# off; keep it, because messages that came while the relay was away wait under it.
-client_id = {_quote(client_id)}
+# sessions = "intake-1"       # client ids of the relay's sessions, with -a and -h; what came meanwhile waits there.
+                              # Choose random ones on a broker of your own that does not bind a client id to an account:
+                              # who knows them can push the relay off
 public_host = {_quote(names[0])}     # name that bracelets connect to; must be in the broker's certificate
 # ca = "tls/ca.pem"           # the CA that signed the broker's certificate
 

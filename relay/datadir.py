@@ -18,7 +18,7 @@ DEFAULT = "tocsin-data"
 SIGNING_KEY = "relay-signing.key"
 STORE_KEY = "store.key"
 SECRET_RELAY = "mqtt-relay"
-SECRET_SUBSCRIBER = "mqtt-subscriber"
+WATCH = "watch.json"
 
 
 class DataDirError(Exception):
@@ -42,6 +42,7 @@ class DataDir:
         self.server_cert = self.tls / "server.pem"
         self.server_key = self.tls / "server.key"
         self.relay_public_key = self.keys / "relay-signing.pub"
+        self.watch = self.secrets / WATCH  # the subscriber file of this machine
 
     @property
     def db_url(self) -> str:

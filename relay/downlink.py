@@ -20,6 +20,7 @@ from relay.store import chains, commands, records, schema
 from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
 from relay.store.schema import COUNTERS
+from relay.subscribers import audiences
 from relay.verify import down
 from relay.verify.down import Kind
 from relay.verify.keys import RelayKeys
@@ -53,8 +54,8 @@ class Asked(NamedTuple):
 
 
 class Outbound(NamedTuple):
-    """A sealed command that is to be sent now, by MQTT and, when there is a number, by SMS too. `document` is to be
-    published for the subscribers when it is sent for the first time."""
+    """A sealed command that is to be sent now, by MQTT and, when there is a number, by SMS too. `documents` are to be
+    published, one for each audience, when it is sent for the first time."""
 
     id: int
     kid: str
@@ -62,7 +63,7 @@ class Outbound(NamedTuple):
     counter: int
     octets: bytes
     number: str | None
-    document: tuple[str, bytes] | None
+    documents: tuple[tuple[str, bytes], ...]
 
     @property
     def topic(self) -> str:
@@ -251,14 +252,16 @@ class Downlink:
         return number, octets
 
     def _outbound(self, connection: Connection, row: Row[Any], counter: int, octets: bytes) -> Outbound:
-        number = document = None
+        number = None
+        documents: tuple[tuple[str, bytes], ...] = ()
         if row.attempts < SMS_ATTEMPTS:
             number = commands.sms_number(self.store, connection, row.kid, row.case_id)
         if row.case_id is not None and row.sent_ms is None:
             state = "closed" if row.kind == Kind.CLOSE else "accepted"
             said = case_document.build(self.keys, row.case_id, state, row.requested_ms)
-            document = case_document.topic(row.kid), said
-        return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number, document)
+            told = audiences.read(connection, self.store.box)
+            documents = tuple(each.seal(row.kid, "case", said) for each in told if each.may_hear_of(row.kid))
+        return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number, documents)
 
 
 def _may_command(connection: Connection, kid: int) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes
 
 from relay import config, pki, store
 from relay.datadir import (
     SECRET_RELAY,
-    SECRET_SUBSCRIBER,
     SIGNING_KEY,
     STORE_KEY,
     DataDir,
@@ -25,6 +24,8 @@ from relay.datadir import (
     sync_folder,
     write_private,
 )
+from relay.subscribers.local import Home, local
+from relay.subscribers.register import Subscribers
 from relay.verify.keys import RelayKeys
 
 
@@ -92,13 +93,16 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     write_private(data.server_key, key)
     write_private(data.server_cert, certificate).chmod(0o644)
 
-    for name in (SECRET_RELAY, SECRET_SUBSCRIBER):
-        data.new_password(name)
-    store.open(data.db_url, data.store_key()).close()
+    data.new_password(SECRET_RELAY)
+    database = store.open(data.db_url, data.store_key())
+    try:
+        home = Home(options.names[0], options.port, authority.cert_pem.decode(), keys.public)
+        local(Subscribers(database), data.watch, home, (now or datetime.now(UTC)).timestamp())
+    finally:
+        database.close()
 
     # Last, because its presence means that the folder is complete.
     text = config.render_default(
-        client_id=f"relay-{secrets.token_hex(8)}",
         names=list(options.names),
         listen=options.listen,
         port=options.port,

@@ -1,8 +1,8 @@
 """The outbox: deliveries that were promised in the same transaction as the alarm, until they are done.
 
 Nothing here sends. A worker leases rows, sends, and reports; a lease that runs out is free for the next to take. So a
-delivery may happen twice, and never not at all. The document is built again from the stored evidence when a delivery
-is leased: the table holds no content.
+delivery may happen twice, and never not at all. A delivery is to one audience (`relay.subscribers`). Its document is
+built again from the stored evidence when it is leased, and sealed under the key of then: the table holds no content.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,12 @@ from relay import rebroadcast
 from relay.store import schema
 from relay.store.atrest import Box
 from relay.store.database import Store, values
+from relay.subscribers import audiences, coarse
+from relay.subscribers.audiences import Audience
 from relay.verify.envelope import parse_sign1
 from relay.verify.keys import RelayKeys
 from relay.verify.payload import parse_alarm
 
-MQTT = "mqtt"
 EVIDENCE = "alarm.evidence"
 LEASE_S = 30  # well above the time from publish to PUBACK; a broker that takes longer gets the document twice
 RETRY_MOST_S = 3600
@@ -33,12 +34,23 @@ class OutboxId(NamedTuple):
     step: int
 
 
+class Sealed(NamedTuple):
+    """A delivery as it is published for the first time."""
+
+    id: OutboxId
+    topic: str
+    octets: bytes
+
+    def __repr__(self) -> str:
+        return f"Sealed({self.topic})"
+
+
 class Delivery(NamedTuple):
     """A leased delivery, ready to publish."""
 
     id: OutboxId
     topic: str
-    document: bytes
+    octets: bytes
     kid: str
     counter: int
     attempt: int
@@ -66,10 +78,12 @@ def promise(store: Store, connection: Connection, ids: Sequence[OutboxId], worke
     store.many(connection, _PROMISE, [(*key, 0, now_ms, now_ms, 1, worker, lease) for key in ids])
 
 
-def finish(store: Store, connection: Connection, ids: Sequence[OutboxId], worker: str, now_ms: int) -> None:
+def finish(
+    store: Store, connection: Connection, ids: Sequence[OutboxId], worker: str, now_ms: int, result: str = "done"
+) -> None:
     """Record deliveries as done, in a transaction that the caller has. Done twice is done once."""
     store.many(connection, _DONE, [(now_ms, *key) for key in ids])
-    store.many(connection, _LOG, [(*key, now_ms, worker, "done") for key in ids])
+    store.many(connection, _LOG, [(*key, now_ms, worker, result) for key in ids])
 
 
 def evidence(box: Box, alarm_id: int, protected: bytes, sign1: bytes) -> bytes:
@@ -109,13 +123,18 @@ class Outbox:
         now_ms = int(now * 1000)
         with self.store.write() as connection:
             rows = connection.execute(_due(now_ms, limit)).all()
+            told = {each.channel: each for each in audiences.read(connection, self.store.box)} if rows else {}
             lease = now_ms + LEASE_S * 1000
             taken = [(row.attempts + 1, self.worker, lease, row.alarm_id, row.channel, row.step) for row in rows]
             self.store.many(connection, _LEASE, taken)
             deliveries = []
             for row in rows:
+                if row.channel not in told:  # its last member was removed meanwhile: there is nobody to tell
+                    key = OutboxId(row.alarm_id, row.channel, row.step)
+                    finish(self.store, connection, [key], self.worker, now_ms, "nobody")
+                    continue
                 try:
-                    deliveries.append(self._deliver(row))
+                    deliveries.append(self._deliver(row, told[row.channel]))
                 except Exception as error:
                     # One damaged row must not hold up the others. It stays unfinished, and its log says why.
                     retry, key = now_ms + RETRY_MOST_S * 1000, OutboxId(row.alarm_id, row.channel, row.step)
@@ -140,21 +159,19 @@ class Outbox:
         self.store.many(connection, _AGAIN, [(due_ms, *key)])
         self.store.many(connection, _LOG, [(*key, now_ms, self.worker, result)])
 
-    def _deliver(self, row: Row[Any]) -> Delivery:
+    def _deliver(self, row: Row[Any], audience: Audience) -> Delivery:
         protected, sign1 = cbor2.loads(self.store.box.open(EVIDENCE, row.alarm_id, row.evidence_sealed))
-        document = rebroadcast.build(
-            self.keys,
-            alarm=parse_alarm(parse_sign1(sign1)[0], row.counter),
-            kid=row.kid,
-            counter=row.counter,
-            protected=protected,
-            sign1=sign1,
-            public=row.public,
-            received_ms=row.received_ms,
-            path=row.path,
-        )
+        alarm = parse_alarm(parse_sign1(sign1)[0], row.counter)
+        said: dict[str, Any] = {"alarm": alarm, "kid": row.kid, "counter": row.counter,
+                                "received_ms": row.received_ms, "path": row.path}  # fmt: skip
+        km = audience.permission.coarse_km
+        if km is None:
+            document = rebroadcast.build(self.keys, **said, protected=protected, sign1=sign1, public=row.public)
+        else:
+            document = coarse.build(self.keys, **said, km=km)
         key = OutboxId(row.alarm_id, row.channel, row.step)
-        return Delivery(key, rebroadcast.topic(row.kid), document, f"{row.kid:08x}", row.counter, row.attempts + 1)
+        sealed = audience.seal(row.kid, "alarm", document)
+        return Delivery(key, *sealed, f"{row.kid:08x}", row.counter, row.attempts + 1)
 
 
 def _reached(moment: Any, now_ms: int, most_s: int) -> Any:

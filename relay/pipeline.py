@@ -19,13 +19,13 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from relay import cases, outbox, rebroadcast, receipt, registry
 from relay.cases import opening
-from relay.outbox import MQTT, OutboxId
+from relay.outbox import OutboxId, Sealed
 from relay.store import chains, commands, records
 from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
 from relay.store.records import Accepted
 from relay.store.roster import Bracelet, Roster
-from relay.store.schema import COUNTERS
+from relay.subscribers import audiences, coarse
 from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
 from relay.verify.down import Kind
 from relay.verify.payload import Heartbeat
@@ -58,15 +58,16 @@ class Status(StrEnum):
 @dataclass(slots=True)
 class Item:
     """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims. For a
-    heartbeat, `receipt` is whatever it says that is missing of what was sent down."""
+    heartbeat, `receipt` is whatever it says that is missing of what was sent down. `document` is what `deliveries`
+    carry sealed; in clear it leaves the relay for nobody."""
 
     status: Status
     kid: str | None = None
     counter: int | None = None
     reason: Reason | None = None
-    rebroadcast: tuple[str, bytes] | None = field(default=None, repr=False)
+    document: bytes | None = field(default=None, repr=False)
     receipt: bytes | None = field(default=None, repr=False)
-    outbox_id: OutboxId | None = None
+    deliveries: tuple[Sealed, ...] = field(default=(), repr=False)
     delay_s: int | None = None
 
 
@@ -250,16 +251,16 @@ class Pipeline:
         work.event("alarm.verified", bracelet.hex, envelope.counter)
         answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), envelope.counter)
         delay_s = rebroadcast.delay_s(alarm, work.now_ms)
+        said: dict[str, Any] = {"alarm": alarm, "kid": bracelet.kid, "counter": envelope.counter,
+                                "received_ms": work.now_ms, "path": message.path}  # fmt: skip
         document = rebroadcast.build(
-            self.keys,
-            alarm=alarm,
-            kid=bracelet.kid,
-            counter=envelope.counter,
-            protected=envelope.protected,
-            sign1=opened.sign1,
-            public=bracelet.public,
-            received_ms=work.now_ms,
-            path=message.path,
+            self.keys, **said, protected=envelope.protected, sign1=opened.sign1, public=bracelet.public
+        )
+        deliveries = tuple(
+            Sealed(OutboxId(alarm_id, audience.channel, 0), *audience.seal(bracelet.kid, "alarm", its))
+            for audience, its in audiences.for_each(
+                self.roster.audiences(), bracelet.kid, document, lambda km: coarse.build(self.keys, **said, km=km)
+            )
         )
         evidence = outbox.evidence(self.store.box, alarm_id, envelope.protected, opened.sign1)
         row = (
@@ -274,15 +275,14 @@ class Pipeline:
             work.numbers[bracelet.kid] = message.sender
         work.alarms.append(row)
         work.cases.append(opening.row(alarm_id - alarm.seq, bracelet.kid, alarm, work.now_ms))
-        delivery = OutboxId(alarm_id, MQTT, 0)
-        work.deliveries.append(delivery)
+        work.deliveries += [delivery.id for delivery in deliveries]
         return Item(
             Status.NEW,
             bracelet.hex,
             envelope.counter,
-            rebroadcast=(rebroadcast.topic(bracelet.kid), document),
+            document=document,
             receipt=answer,
-            outbox_id=delivery,
+            deliveries=deliveries,
             delay_s=delay_s,
         )
 
@@ -339,9 +339,8 @@ class Pipeline:
         self._note_arrived(work, arrived)
         self.roster.moved(moved)
         self.roster.trim()
-        for delivery in work.deliveries:
-            kid, counter = divmod(delivery.alarm_id, COUNTERS)
-            work.event("alarm.committed", f"{kid:08x}", counter)
+        for row in work.alarms:
+            work.event("alarm.committed", f"{row[1]:08x}", row[2])
 
     def _note_arrived(self, work: _Work, arrived: Sequence[commands.Arrived]) -> None:
         for each in arrived:

@@ -29,11 +29,6 @@ _AFTER_SIGNATURE = b',"status":'
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def topic(kid: int) -> str:
-    """Where a bracelet's alarms are rebroadcast."""
-    return f"r/{kid:08x}/alarm"
-
-
 def build(
     keys: RelayKeys,
     *,

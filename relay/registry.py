@@ -243,7 +243,7 @@ class Registry:
         changed(self.store, connection, self.actor, action, kid, now_ms)
 
 
-def changed(store: Store, connection: Connection, actor: str, action: str, kid: int, now_ms: int) -> None:
+def changed(store: Store, connection: Connection, actor: str, action: str, kid: int | None, now_ms: int) -> None:
     """Note a change of the registry, and let running services notice it."""
     counter = schema.registry.c.version
     connection.execute(update(schema.registry).values(version=counter + 1))

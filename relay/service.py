@@ -23,28 +23,33 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relay.broker import Broker, BrokerError, MqttUser
 from relay.channels.down import Commands, whose
+from relay.channels.epoch_keys import EpochKeys
 from relay.channels.mqtt import Rebroadcast
 from relay.config import Limits
 from relay.downlink import Downlink, Outbound
-from relay.ingest.lanes import Lanes
-from relay.ingest.mqtt import Endpoint, Message, MqttLink
+from relay.flood_log import tell_of_flood
+from relay.ingest.intake import MQTT, SMS, intake_for, parse_topic
+from relay.ingest.mqtt import Endpoint, Message
 from relay.ingest.ratelimit import RateLimit
 from relay.ingest.serial_port import SmsLink
+from relay.ingest.sessions import Former, Sessions
 from relay.ingest.sms import Incoming, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
 from relay.log import EventLog, Logger
 from relay.outbox import Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
-from relay.store import StaleState, StoreError
+from relay.store import StaleState, StoreError, records
 from relay.store.schema import COUNTERS
+from relay.subscribers.register import Subscribers
+from relay.verify import Reason
 from relay.verify.envelope import MAX_OCTETS
 
-MQTT, SMS = "mqtt", "sms"
 _IDLE = 1.0
 # After a batch the loop lets messages gather: a lone alarm is taken at once, a stream of them shares transactions. It
 # costs a stream at most _REST_MOST of delay, and saves most of its CPU time (at 2,000 messages/s 390 us each without,
 # 170 with 0.05 s, 150 with 0.1 s). The bigger the batch was, the more there is to save.
 _REST_LEAST, _REST_EACH, _REST_MOST = 0.02, 0.0005, 0.1
+_FLOOD_REST = 0.05  # only flooding accounts wait: they get a transaction so often
 _SUPERVISE = 1.0
 _RENEW_LOOK = 60.0  # a clock may be set at any moment
 _RELOAD_RETRY = 10.0
@@ -58,6 +63,7 @@ _DRAIN = 2.0
 _DUPLICATE_BURST_SMS = 3
 _DUPLICATES_PER_HOUR_MQTT = 3600
 _DUPLICATE_BURST_MQTT = 60
+_COUNT_LET_GO = 10.0
 
 
 def wall_clock() -> float:
@@ -66,7 +72,10 @@ def wall_clock() -> float:
 
 
 class Service:
-    """A running relay. `commit`, `publish`, `acknowledge` and `answer` are its steps, in this order."""
+    """A running relay. `commit`, `publish`, `acknowledge` and `answer` are its steps, in this order.
+
+    `cut_off(kid, seconds)` keeps a bracelet's account off the broker for a while; False if it can't.
+    """
 
     def __init__(
         self,
@@ -80,6 +89,8 @@ class Service:
         broker: Broker | None = None,
         users: Callable[[], Sequence[MqttUser]] = tuple,
         renew: Callable[[], bool] = lambda: False,
+        former: Former | None = None,
+        cut_off: Callable[[str, float], bool] = lambda _account, _seconds: False,
     ) -> None:
         self.pipeline = pipeline
         self.outbox = outbox
@@ -90,24 +101,33 @@ class Service:
         self._users = users
         self._renew = renew
         self._events = EventLog(log)
-        self._lanes: Lanes[Inbound] = Lanes(self.limits.queue)
+        # One for both would leave alarms out of the log while somebody sends junk.
+        self._refusals = EventLog(log, per_second=20.0, burst=500)
+        self._intake = intake_for(self.limits)
+        self._lanes = self._intake.lanes
+        self._cut_off = cut_off
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
-        self.mqtt = MqttLink(
+        self.sessions = Sessions(
             endpoint,
             log,
             on_message=self._arrived,
             on_published=self._published,
-            has_room=lambda: self._lanes.has_room,
+            room_for_alarms=lambda: self._lanes.has_room_for_alarms,
+            room_for_heartbeats=lambda: self._lanes.has_room,
             longest=MAX_OCTETS + 1,
             wake=self.wake,
+            former=former,
         )
+        self.mqtt = self.sessions.alarms  # what the relay publishes goes by it
         self.rebroadcast = Rebroadcast(outbox, self.mqtt)
         downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop)
         self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
+        self.epoch_keys = EpochKeys(Subscribers(pipeline.store, pipeline.worker), pipeline.keys, self.mqtt)
         self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)
         self._repeat_mqtt = RateLimit(_DUPLICATES_PER_HOUR_MQTT, _DUPLICATE_BURST_MQTT)
+        self._now = 0.0  # of this turn
         self._batch = self.limits.batch
         self._store_failures = 0
         self._store_retry_at = 0.0
@@ -115,7 +135,9 @@ class Service:
         self._renew_at = time.monotonic() + _RENEW_LOOK
         self._unshown = False  # there is a new certificate, which the broker has not taken up
         self._worked_at = 0.0
+        self._count_at = 0.0
         self._rest_until = 0.0
+        self._flood_at = 0.0
         self._stopping = False
         self._reload_at: float | None = None  # the registry is to be read again
 
@@ -160,14 +182,15 @@ class Service:
         now = time.monotonic()
         readable, writable = self._wait(now)
         now = time.monotonic()
+        self._now = now
         self._events.refresh(now)
+        self._refusals.refresh(now)
         if self._wake_r in readable:
             os.read(self._wake_r, 4096)
         if self._reload_at is not None and now >= self._reload_at:
             self._reload(now)
-        if self.mqtt.fileno() in readable or self._may_read_on():
-            self.mqtt.readable()
-        self.mqtt.tick(now)
+        self.sessions.read(readable)
+        self.sessions.tick(now)
         if self.sms is not None:
             if self.sms.fileno() in writable:
                 self.sms.writable(now)
@@ -180,10 +203,10 @@ class Service:
             if now >= self._renew_at:
                 self._renew_certificate(now)
         self._work(now)
-        self.mqtt.flush()
+        self.sessions.flush()
 
     def close(self) -> None:
-        self.mqtt.close()
+        self.sessions.close()
         if self.sms is not None:
             self.sms.close()
         if self.broker is not None:
@@ -205,20 +228,22 @@ class Service:
             raise
 
     def publish(self, outcome: Outcome, now: float) -> None:
-        """Hand the new alarms to the broker, for the subscribers."""
+        """Hand the new alarms to the broker, sealed for each audience."""
         for item in outcome.items:
-            if item.rebroadcast is not None and item.outbox_id is not None:
-                topic, document = item.rebroadcast
-                if self.rebroadcast.publish(item.outbox_id, topic, document, now):
-                    self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
+            sent = [self.rebroadcast.publish(*delivery, now) for delivery in item.deliveries]
+            if any(sent):
+                self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
 
     def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
         for inbound, item in zip(batch, outcome.items, strict=True):
+            refused = item.status is Status.REFUSED
+            self._intake.judged(inbound, refused=refused)
             if isinstance(inbound.reply, Message):
-                self.mqtt.acknowledge(inbound.reply)
+                self.sessions.acknowledge(inbound.reply)
             elif isinstance(inbound.reply, Incoming) and self.sms is not None:
-                let_go = self.sms.reject if item.status is Status.REFUSED else self.sms.release
+                # A refused one is read again before it is deleted; one of a flood would fill the memory meanwhile.
+                let_go = self.sms.reject if refused and not self._intake.is_flooding(inbound) else self.sms.release
                 let_go(inbound.reply.ref, now)
 
     def answer(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
@@ -258,15 +283,13 @@ class Service:
 
     # ---- what comes in ----
 
-    def _may_read_on(self) -> bool:
-        return self.mqtt.unread > 0 and self._lanes.has_room
-
     def _arrived(self, message: Message) -> None:
         kind, kid = parse_topic(message.topic)
-        inbound = Inbound(MQTT, message.octets, kind, kid, message)
-        self._lanes.put(inbound, alarm=kind != "hb")
+        if not self._intake.arrived(Inbound(MQTT, message.octets, kind, kid, message), self._now):
+            self.sessions.acknowledge(message)
 
     def _published(self, mid: int) -> None:
+        self.epoch_keys.published(mid)
         key = self.rebroadcast.published(mid)
         if key is not None:
             kid, counter = divmod(key.alarm_id, COUNTERS)
@@ -275,7 +298,7 @@ class Service:
     def _sms_reports(self, reports: Sequence[Report], now: float) -> None:
         for report in reports:
             if isinstance(report, Incoming):
-                self._lanes.put(Inbound(SMS, report.octets, None, None, report, report.sender), alarm=True)
+                self._intake.arrived(Inbound(SMS, report.octets, None, None, report, report.sender), now)
             elif isinstance(report, Ready):
                 self.log.info("sms.ready", found=report.messages)
             elif isinstance(report, Sent):
@@ -301,15 +324,21 @@ class Service:
     def _work(self, now: float) -> None:
         if now < self._store_retry_at or self.mqtt.unsent > _UNSENT_MOST:
             return
-        batch = self._lanes.take(self._batch)
+        batch = self._lanes.take(self._batch) if self._lanes.urgent or now >= self._flood_at else []
         try:
             if batch:
                 self._batch_through(batch, now)
             elif self.rebroadcast.has_done and now - self._worked_at >= _RECORD_DONE:
                 self.commit(())
                 self._worked_at = now
+            if now >= self._count_at and (count := self._intake.take_let_go()):
+                self._count_at = now + _COUNT_LET_GO
+                with self.pipeline.store.write() as connection:
+                    refused = {(Reason.FLOOD.value, MQTT): count}
+                    records.count_refusals(self.pipeline.store, connection, refused, int(wall_clock() * 1000))
             self.rebroadcast.refill(wall_clock(), now, self._note_refilled)
             self.commands.send(wall_clock(), now)
+            self.epoch_keys.send(wall_clock(), now)
         except STORE_ERRORS as error:
             self._store_failed(error, now)
 
@@ -318,18 +347,21 @@ class Service:
         try:
             outcome = self.commit(batch)
         except Exception:
-            self._lanes.put_back(batch, alarms=sum(inbound.kind != "hb" for inbound in batch))
+            self._lanes.put_back(batch, alarms=lambda inbound: inbound.kind != "hb")
             raise
         self._store_works()
+        refused = {(item.kid, item.counter) for item in outcome.items if item.status is Status.REFUSED}
         for event in outcome.events:
-            self._events.emit(event.name, event.at, event.kid, event.counter, **event.fields)
+            events = self._refusals if (event.kid, event.counter) in refused else self._events
+            events.emit(event.name, event.at, event.kid, event.counter, **event.fields)
         self.publish(outcome, now)
         self.acknowledge(batch, outcome, now)
         self.answer(batch, outcome, now)
         if outcome.registry_changed:
             self._reload_at = 0.0
         self._worked_at = now
-        if not self._lanes and len(batch) < self._batch:
+        self._flood_at = now + _FLOOD_REST
+        if not self._lanes and len(batch) < self._batch and not self._intake.is_flooded:
             self._rest_until = now + min(_REST_LEAST + _REST_EACH * len(batch), _REST_MOST)
 
     def _note_command(self, command: Outbound, path: str) -> None:
@@ -356,13 +388,11 @@ class Service:
     # ---- around it ----
 
     def _wait(self, now: float) -> tuple[list[int], list[int]]:
-        reading, writing = [self._wake_r], []
-        mqtt, modem = self.mqtt.fileno(), self.sms.fileno() if self.sms is not None else None
-        if mqtt is not None:
-            if now >= self._rest_until and self._lanes.has_room:
-                reading.append(mqtt)
-            if self.mqtt.wants_write:
-                writing.append(mqtt)
+        reading, writing = self.sessions.waits_for()
+        if now < self._rest_until:
+            reading = []
+        reading.append(self._wake_r)
+        modem = self.sms.fileno() if self.sms is not None else None
         if modem is not None and self.sms is not None:
             reading.append(modem)
             if self.sms.wants_write:
@@ -372,9 +402,9 @@ class Service:
 
     def _patience(self, now: float) -> float:
         """How long the loop may sleep."""
-        if self._stopping or self._may_read_on():
+        if self._stopping or self.sessions.may_read_on:
             return 0.0
-        until = [now + _IDLE, self._supervise_at, self.mqtt.deadline(now)]
+        until = [now + _IDLE, self._supervise_at, self.sessions.deadline(now)]
         if self._reload_at is not None:
             until.append(self._reload_at)
         if self._rest_until > now:
@@ -382,12 +412,15 @@ class Service:
         if self.sms is not None:
             until.append(self.sms.deadline())
         if len(self._lanes):
-            until.append(self._store_retry_at if self.mqtt.unsent <= _UNSENT_MOST else now + _IDLE)
+            work_at = self._store_retry_at if self._lanes.urgent else max(self._store_retry_at, self._flood_at)
+            until.append(work_at if self.mqtt.unsent <= _UNSENT_MOST else now + _IDLE)
         elif self.rebroadcast.has_done:
             until.append(max(self._worked_at + _RECORD_DONE, self._store_retry_at))
         return max(0.0, min(until) - now)
 
     def _supervise(self, now: float) -> None:
+        for path, flood in self._intake.floods(now):
+            tell_of_flood(self.log, path, flood, self._cut_off, self.limits.cut_off_s)
         if self.broker is None:
             return
         try:
@@ -414,6 +447,7 @@ class Service:
 
     def _reload(self, now: float) -> None:
         self._reload_at = None
+        self.epoch_keys.look_at = now
         try:
             users = list(self._users())
             if self.broker is not None:
@@ -463,12 +497,3 @@ class Service:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def parse_topic(topic: str) -> tuple[str, str]:
-    """(kind, kid) of `b/<shard>/<kid>/<kind>`. The broker's rules bind a bracelet to its topic; a shard that isn't its
-    own is no topic of its."""
-    parts = topic.split("/")
-    if len(parts) != 4 or parts[2][:1] != parts[1]:
-        return "alarm", ""
-    return parts[3], parts[2]

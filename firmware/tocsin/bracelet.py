@@ -23,6 +23,7 @@ from tocsin.wearer import Wearer
 
 CORE_MS = 5000  # the core looks around this often even when nothing happens
 SAVE_S = 3600  # the time is stored this often
+SAVED_AHEAD_S = 60  # a saved time so far ahead came from a wrong source
 WANTED_MAX = 4
 REVOKED_MS = 3000  # for the last heartbeat to leave, and to be felt
 _RUNS = {"modem_reader": "reader", "gnss_mind": "mind"}  # tasks of a part that are not its run()
@@ -232,7 +233,7 @@ class Bracelet:
     def _on_time(self, seconds, quality):
         if self._clock.offer(seconds, quality):
             log.event("clock", quality=NAMES[self._clock.quality])
-            if abs(self._clock.time() - self._state.saved) >= SAVE_S:
+            if not -SAVED_AHEAD_S < self._clock.time() - self._state.saved < SAVE_S:
                 self._state.dirty = self._clock.ms()
             self._wearer.clock_changed()
             self._ways.clock()
@@ -360,6 +361,7 @@ class Bracelet:
         if kind == alarm.ALERT:
             self._wifi.kick()
             self._mqtt.kick()
+            self._modem.ask_soon()
             log.event("raised", by=what, counter=message.counter, octets=size)
         else:
             log.event("update", by=what or "time", counter=message.counter, alarm=message.alarm, octets=size)

@@ -12,13 +12,14 @@ Only the key at the limit is on flash, so a seized bracelet reveals no key of a 
 """
 
 BLOCK = 16
-_RELAY_GAP = 4096  # below the 5000 steps the relay is willing to skip
+_RELAY_GAP = 1024  # so many keys of messages that were overtaken the relay keeps
 
 
 def block(skipped):
     """How many counters to reserve. A bracelet that resets over and over without ever reaching the relay skips a
-    block each time. So the blocks shrink, down to none: then a counter is stored before its message is sealed, resets
-    cost nothing any more, and what the relay is still willing to skip is left for presses of the button."""
+    block each time. So the blocks shrink, down to none: then a counter is stored before its message is sealed, and
+    resets cost nothing any more. An Alert that waits since before them can be opened however late it comes, and what
+    the relay is willing to skip beyond (5000) is left for presses of the button."""
     return min(max((_RELAY_GAP - skipped) // 64, 0), BLOCK)
 
 

@@ -46,37 +46,40 @@ class Clock:
         """Seconds since 1970, or 0 while unknown."""
         return self._base + (self.ms() + self._phase) // 1000 if self.quality else 0
 
-    def offer(self, seconds, quality):
-        """A source says it is `seconds` now. Returns True when this changed how well the time is known, or by seconds
-        what it is."""
+    def offer(self, seconds, quality, ms=0):
+        """A source says it is `seconds` and `ms` now. Returns True when this changed how well the time is known, or by
+        seconds what it is."""
         if not EARLIEST <= seconds < LATEST:
             return False
         now = self.ms()
         if quality < self.quality and now - self._set_at < STALE_MS:
             return False
-        ahead = (seconds - self._base) * 1000 - now - self._phase  # of our own clock, ms
+        ahead = (seconds - self._base) * 1000 + ms - now - self._phase  # of our own clock, ms
         changed = quality != self.quality or abs(ahead) >= STEP_MS
         self._set_at = now
         self.quality = quality
         self._behind = self._behind + 1 if ahead <= -SLIGHT_MS else 0
         if changed or ahead >= SLIGHT_MS or self._behind >= LASTING:
             self._behind = 0
-            self._phase = -now % 1000
+            self._phase = (ms - now) % 1000
             self._base = seconds - (now + self._phase) // 1000
-            self._set_rtc(seconds)
+            self._set_rtc(seconds, ms)
         return changed
 
     def start(self, saved):
-        """At boot: the real-time clock if it kept running through the reset, else the time saved on flash."""
-        seconds = 0
+        """At boot: the real-time clock if it kept running through the reset, else the time saved on flash. What was
+        saved may be ahead of it: a wrong source was believed for a while."""
+        seconds = us = 0
         if self._rtc is not None:
-            year, month, day, _, hour, minute, second, _ = self._rtc.datetime()
+            year, month, day, _, hour, minute, second, us = self._rtc.datetime()
             seconds = _seconds(year, month, day, hour, minute, second)
-        return self.offer(max(seconds, saved), SAVED)
+        if seconds < EARLIEST:  # it lost its supply
+            return self.offer(saved, SAVED)
+        return self.offer(seconds, SAVED, us // 1000)  # without the ms each sleep would cost it half a second
 
-    def _set_rtc(self, seconds):
+    def _set_rtc(self, seconds, ms):
         if self._rtc is not None:
-            self._rtc.datetime(datetime(seconds))
+            self._rtc.datetime(datetime(seconds)[:7] + (ms * 1000,))
 
 
 def _seconds(year, month, day, hour, minute, second):

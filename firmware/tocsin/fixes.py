@@ -37,20 +37,21 @@ class Fixes:
         self.heard_at = self._clock.ms()
 
     def remember(self, fix):
-        """What fix() said before the processor slept, its age told anew."""
-        lat, lon, accuracy, age, altitude, speed, heading, doubt, self._dated = fix
+        """What fix() said before the processor slept, by the clock of now."""
+        lat, lon, accuracy, _, altitude, speed, heading, doubt, self._dated, at = fix
         self._second = self._dated % DAY
         fix = self._fix = self._sure = nmea.Fix(lat, lon, speed, heading)
         fix.accuracy, fix.altitude, fix.doubt, fix.time = accuracy, altitude, doubt, self._dated
-        fix.at = self._clock.ms() - age * 1000
+        fix.at = at
 
     def fix(self):
-        """(lat, lon, accuracy, age s, altitude, speed, heading, doubt, receiver's time) of the last fix, or None."""
+        """(lat, lon, accuracy, age s, altitude, speed, heading, doubt, receiver's time, when it was found, in ms of our
+        clock) of the last fix, or None."""
         fix = self._fix
         if fix is None:
             return None
         age = min((self._clock.ms() - fix.at) // 1000, 65535)
-        return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading, fix.doubt, fix.time
+        return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading, fix.doubt, fix.time, fix.at
 
     def feed(self, data, heard_at):
         """Octets from it, of which the first came at `heard_at`."""

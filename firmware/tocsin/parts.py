@@ -22,6 +22,9 @@ class Absent:
     def __getattr__(self, name):
         return _nothing
 
+    async def close(self):
+        pass
+
     def play(self, name):
         if not name.startswith("tick"):
             self.felt = name

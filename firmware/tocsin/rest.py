@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from tocsin import cbor
 
-VERSION = 3  # 2: without the broker's address
+VERSION = 4  # 3: to the second
 SIZE_MAX = 2048  # the memory's size on an ESP32
 _CHECK = 8
 

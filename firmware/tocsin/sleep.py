@@ -44,7 +44,6 @@ class Sleep:
         self._mark = mark
         self._rested = rested
         self._modem_on = False
-        self._woken_at = self._clock.ms()
         self._kept = (None,) * 4  # after waking: fix, cell, what Wi-Fi knows, where the broker was found
         self._offline = 0  # duties in a row without Wi-Fi
         self._search = Search()
@@ -76,27 +75,27 @@ class Sleep:
 
     def _resume(self, items):
         slept_at, chains, fix, cell, search, heartbeat_in, tries, offline, told, wifi, broker = items
-        slept = max(int(time.time()) - slept_at, 0)
+        slept = max(_rtc_ms() - slept_at, 0)  # to the ms: rounded, each of many sleeps would make a place younger
         parts, state = self._parts, self._state
         state.resume(chains)
         if fix:
-            fix[3] += slept
+            fix[9] += self._clock.ms() - slept
             parts.gnss.fix = self._fix  # an alarm has it before the receiver is begun
         if cell:
             parts.modem.cell = tuple(cell)
         if told is not None:
             ago, still, state.told = told
-            state.alarm.woke(ago + slept * 1000, (0, parts.modem.cell), self._clock.ms(), still)
+            state.alarm.woke(ago + slept, (0, parts.modem.cell), self._clock.ms(), still)
         self._kept = fix, parts.modem.cell, wifi, broker
         self._search = Search(*search)
-        self._heartbeat = (max(heartbeat_in - slept * 1000, 0), tries)
+        self._heartbeat = (max(heartbeat_in - slept, 0), tries)
         self._offline = offline
 
     def _fix(self):
         """What the receiver knew before the sleep, its age told anew."""
-        lat, lon, accuracy, age, altitude, speed, heading, doubt, dated = self._kept[0]
-        age = min(age + (self._clock.ms() - self._woken_at) // 1000, 65535)
-        return lat, lon, accuracy, age, altitude, speed, heading, doubt, dated
+        lat, lon, accuracy, _, altitude, speed, heading, doubt, dated, at = self._kept[0]
+        age = min((self._clock.ms() - at) // 1000, 65535)
+        return lat, lon, accuracy, age, altitude, speed, heading, doubt, dated, at
 
     def begun(self, name):
         """A part is there: what it knew before the sleep, and is it on?"""
@@ -119,14 +118,17 @@ class Sleep:
     def _remember(self, now):
         parts, state = self._parts, self._state
         fix, cell = parts.gnss.fix(), parts.modem.cell
+        if fix:
+            fix = list(fix)
+            fix[9] -= now
         newest, told = state.alarm, state.told
         ago = newest.told_ago(now)
         boots.keep_others(
             machine.RTC(),
             rest.pack([
-                int(time.time()), state.rest(), list(fix) if fix else None, list(cell) if cell else None,
+                _rtc_ms(), state.rest(), fix, list(cell) if cell else None,
                 self._search.state(), max(self._heartbeats.due - now, 0), self._heartbeats.tries,
-                self._offline, None if ago is None else [ago, newest.still, list(told) if told else None],
+                self._offline, None if ago is None else [ago, newest.still, list(told[:9]) if told else None],
                 parts.wifi.state(), parts.mqtt.found,
             ]),
         )  # fmt: skip
@@ -267,3 +269,8 @@ class Sleep:
         log.event("asleep", ms=ms)
         self._wearer.arm_wake()
         machine.deepsleep(ms)
+
+
+def _rtc_ms():
+    """The real-time clock, which runs on in a sleep, in ms."""
+    return time.time_ns() // 1000000

@@ -96,8 +96,11 @@ class Wearer:
                 self._early = self.gestures.hold_ms
             elif self._held:
                 self._early = max(self._early, BOOT_MS + self.gestures.hold_ms * self._held // (gesture.TICKS + 1))
-        self._remember(1 + self._held if first else int(down))
+        if down:
+            self._remember(1 + self._held if first else 1)
         self._on_gestures(self.gestures.edge(down, now - self._early if down else now))
+        if not down:  # last, for a tick may have been due
+            self._remember(0)
 
     def _remember(self, held):
         if held != self._starts.risks.held:

@@ -62,7 +62,7 @@ class Facts:
     never: list[tuple[int, str]] = field(default_factory=list)  # what no world should bring about
     stuck: list[int] = field(default_factory=list)
     watchdogs: list[int] = field(default_factory=list)
-    hung_or_died: list[int] = field(default_factory=list)  # in a driver's call that starts a part
+    hung_or_died: list[int] = field(default_factory=list)  # as a part was started
     felt_again: list[int] = field(default_factory=list)  # when a motor that was left out was begun after all
     naps: list[int] = field(default_factory=list)  # deep sleeps of some seconds
     told_time: list[int] = field(default_factory=list)  # when it was told the time by satellites or the network
@@ -127,6 +127,8 @@ def _firmware(facts: Facts, event: TraceEvent) -> None:
         _link(facts, event.detail["path"], bool(event.detail["up"]), at)
     elif event.what == "clock" and event.detail["quality"] in ("gnss", "network"):
         facts.told_time.append(at)
+    elif event.what == "boot" and "killed_by" in event.detail and facts.armed:  # it can't tell this from a driver
+        facts.hung_or_died.append(facts.armed[-1].end or at)
     elif event.what == "delivered":
         facts.delivered.append((at, counter))
     elif event.what == "trying" and event.detail["part"] == "haptic":

@@ -219,8 +219,11 @@ def _presses(evidence: Evidence, check: Check) -> None:
             start = max(hold.start, armed.start)
             until = start + SURE_US
             if hold.covers(start, until) and armed.covers(start, until + SOON_US):
-                # a press that woke it counts from before it was armed
-                answered = any(hold.start + RIPE_US <= at <= until + SOON_US for at in answers)
+                # a press that woke it counts from before it was armed, and one that a start did not outlive at once
+                answered = any(
+                    start <= at <= until + SOON_US and (at >= hold.start + RIPE_US or _carried(facts, at))
+                    for at in answers
+                )
                 check("a hold raises", answered, lambda: "held, and nothing was sealed", start)
     for counter, at in facts.raised.items():
         by = facts.by[counter]
@@ -243,9 +246,9 @@ def _ripe(holds: Iterable[Span], at: int) -> bool:
 
 
 def _carried(facts: Facts, at: int) -> bool:
-    """Whether the button was down as a part's start ended the chip's, or went down before the next start: then nobody
-    knows for how long, and it counts as held."""
-    for died in facts.hung_or_died:
+    """Whether the button was down as the chip hung or a part's start ended it, or went down before the next start: then
+    nobody knows for how long, and it counts as held."""
+    for died in (*facts.hung_or_died, *facts.stuck):
         armed = min((span.start for span in facts.armed if span.start > died), default=at)
         down = any(hold.start < armed and (hold.end is None or died - BOUNCE_US < hold.end) for hold in facts.holds)
         if down and armed <= at <= armed + SURE_US + SOON_US:

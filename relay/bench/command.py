@@ -48,6 +48,8 @@ def describe(results: dict[str, Any]) -> str:
         ("pipeline, paced", results["pipeline"]["paced"]),
         ("pipeline", results["pipeline"]["unbounded"]),
         ("pipeline, alarms only", results["pipeline"]["unbounded_alarms_only"]),
+        ("alarms only, in clear", results["sealing"]["before"]),
+        ("alarms only, sealed", results["sealing"]["after"]),
         ("naive", results["naive"]["unbounded"]),
         (f"disk with {results['slow_disk']['sync_ms']:g} ms sync, pipeline", results["slow_disk"]["pipeline"]),
         (f"disk with {results['slow_disk']['sync_ms']:g} ms sync, naive", results["slow_disk"]["naive"]),
@@ -58,6 +60,8 @@ def describe(results: dict[str, Any]) -> str:
             f"{name:<32}{row['messages_per_s']:>9.0f}{cpu:>9}{row['p50_ms']:>9}{row['p99_ms']:>9}{row['lost']:>6}{row['duplicated']:>7}"
         )
     lines.append(f"bare Ed25519 verification: {results['ed25519_verify']['cpu_us']} us")
+    sealing, ratio = results["sealing"], results["ratios"]["sealed_cpu_to_clear"]
+    lines.append(f"sealing a message for an audience: {sealing['cpu_us']} us; CPU sealed to in clear: {ratio}")
     for name, target in results["targets"].items():
         lines.append(f"{'reached' if target['met'] else 'MISSED ':<8} {name} {target['wanted']}: {target['value']}")
     return "\n".join(lines)

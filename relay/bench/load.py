@@ -26,6 +26,7 @@ from relay.broker.process import connect_packet
 from relay.ingest import qos1
 from relay.ingest.buffered import BufferedSocket
 from relay.ingest.mqtt import client_tls
+from relay.subscribers.sealing import EPOCH_OCTETS, Epoch
 from relay.verify import parse
 
 SUBACK, CONNACK = 9, 2
@@ -44,6 +45,9 @@ class Spec:
     messages: str
     rate: float | None  # messages a second; None: as fast as the broker takes them
     raw: bool  # no relay: the subscriber hears the bracelets' own topics
+    audience: str  # what the subscriber hears else
+    epoch: str  # its epoch and key, in hexadecimal
+    sealed: bool  # whether what comes is sealed
     timeout: float  # give up after this long without anything new
 
 
@@ -108,7 +112,9 @@ class Load:
         self._spec = spec
         self._publisher = Connection(spec, "load-publisher")
         self._subscriber = Connection(spec, "load-subscriber")
-        own = ["b/+/+/alarm", "b/+/+/hb"] if spec.raw else ["r/+/alarm", "b/+/+/ack"]
+        own = ["b/+/+/alarm", "b/+/+/hb"] if spec.raw else [f"s/{spec.audience}/+/alarm", "b/+/+/ack"]
+        epoch = bytes.fromhex(spec.epoch)
+        self._epoch = Epoch(epoch[:EPOCH_OCTETS], epoch[EPOCH_OCTETS:])
         self._subscriber.subscribe(own)
         self._packets: list[bytes] = []
         self._due: list[float] = []
@@ -126,7 +132,7 @@ class Load:
             if self._spec.raw:
                 self._index[message] = number
             elif topic.endswith(ALARM):
-                self._index[topic[5:13] + b"%d" % parse(message).counter] = number
+                self._index[topic.split(b"/")[2] + b"%d" % parse(message).counter] = number
 
     def run(self) -> Result:
         expected = len(self._index)
@@ -181,12 +187,18 @@ class Load:
         if topic.endswith(b"/ack"):
             self._receipts += 1
             return
-        number = self._index[message if self._spec.raw else _document_key(topic, message)]
+        number = self._index[message if self._spec.raw else self._document_key(topic, message)]
         if self._seen[number]:
             self._duplicated += 1
             return
         self._seen[number] = now
         self._heard += 1
+
+    def _document_key(self, topic: bytes, message: bytes) -> bytes:
+        """kid and counter of a rebroadcast, found without parsing it."""
+        document = self._epoch.open(topic.decode(), message) if self._spec.sealed else message
+        start = document.index(b'"counter":') + 10
+        return topic.split(b"/")[2] + document[start : document.index(b",", start)]
 
     def _result(self, start: float, expected: int) -> Result:
         latencies = sorted((self._seen[n] - self._due[n]) * 1000 for n in self._index.values() if self._seen[n])
@@ -206,10 +218,6 @@ class Load:
         )
 
 
-def _document_key(topic: bytes, document: bytes) -> bytes:
-    """kid and counter of a rebroadcast, found without parsing it."""
-    start = document.index(b'"counter":') + 10
-    return topic[2:10] + document[start : document.index(b",", start)]
 
 
 def main() -> None:

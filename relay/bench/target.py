@@ -1,8 +1,8 @@
-"""The relay's process in a benchmark: the service as it is, or the naive loop, in either case on a disk that may be
-slow.
+"""The relay's process in a benchmark: the service as it is, the same without sealing, or the naive loop, in each case
+on a disk that may be slow.
 
-    python -m relay.bench.target DATA batch|naive SYNC_MS MESSAGES      -> JSON lines on standard output: how far it is,
-    at what cost
+    python -m relay.bench.target DATA batch|clear|naive SYNC_MS MESSAGES      -> JSON lines on standard output: how far
+    it is, at what cost
 
 Ends on SIGTERM.
 """
@@ -26,12 +26,15 @@ from sqlalchemy import Connection
 from relay import log, store
 from relay.assembly import Relay
 from relay.datadir import DataDir
+from relay.ingest.intake import MQTT, parse_topic
 from relay.ingest.mqtt import FILTERS
 from relay.outbox import OutboxId
 from relay.pipeline import Inbound, Outcome, Pipeline
 from relay.receipt import topic as receipt_topic
-from relay.service import MQTT, Service, parse_topic, wall_clock
+from relay.service import Service, wall_clock
 from relay.store import Store
+from relay.subscribers import audiences
+from relay.subscribers.sealing import Epoch
 
 _REPORT = 0.05
 
@@ -62,6 +65,15 @@ class BenchRelay(Relay):
         slow = SlowStore(fast.engine, fast.box)
         slow.sync_s = self.sync_s
         return slow
+
+
+class _Clear(Epoch):
+    """Publishes in clear: what sealing costs is the difference. No relay does this."""
+
+    __slots__ = ()
+
+    def seal(self, topic: str, document: bytes, padded: int) -> bytes:
+        return document
 
 
 class Meter:
@@ -102,7 +114,7 @@ class Metered(Service):
         super().turn()
         if self.meter.started:
             self.meter.report()
-        elif self.mqtt.connected:
+        elif self.sessions.ready:
             self.meter.start()
 
 
@@ -142,8 +154,8 @@ class Naive:
         done, self._done = self._done, []
         inbound = Inbound(MQTT, bytes(message.payload), kind, kid)
         (item,) = self._pipeline.process([inbound], wall_clock(), done, wall_clock).items
-        if item.rebroadcast is not None and item.outbox_id is not None:
-            self._waiting[self._client.publish(*item.rebroadcast, qos=1).mid] = item.outbox_id
+        for delivery in item.deliveries:
+            self._waiting[self._client.publish(delivery.topic, delivery.octets, qos=1).mid] = delivery.id
         self._client.ack(message.mid, 1)
         if item.receipt is not None and item.kid is not None:
             self._client.publish(receipt_topic(item.kid), item.receipt, qos=1)
@@ -161,6 +173,8 @@ def main() -> None:
     relay = BenchRelay(data)
     relay.sync_s = sync_ms / 1000
     meter = Meter(int(sys.argv[4]))
+    if variant == "clear":
+        vars(audiences)["Epoch"] = _Clear
     if variant == "naive":
         Naive(relay, meter).run()
     else:

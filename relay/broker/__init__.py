@@ -84,19 +84,29 @@ def bracelet_user(kid: str, password: str) -> MqttUser:
 
 
 def relay_user(password: str) -> MqttUser:
-    """The relay hears every bracelet, answers each, and rebroadcasts."""
-    publish = ("b/+/+/ack", "r/+/alarm", "r/+/case", PROGRAMS)
+    """The relay hears every bracelet, answers each, rebroadcasts, and brings subscribers their keys."""
+    publish = ("b/+/+/ack", "s/+/+/alarm", "s/+/+/case", "s/+/key/+", PROGRAMS)
     return MqttUser("relay", password, publish=publish, subscribe=("b/+/+/alarm", "b/+/+/hb"))
 
 
-def subscriber_user(password: str) -> MqttUser:
-    """Partners read the rebroadcasts and write nothing."""
-    return MqttUser("subscriber", password, subscribe=("r/#",))
+def subscriber_account(name: str, password: str, audience: str) -> MqttUser:
+    """A subscriber reads what is sealed for its audience, and its own keys; it writes nothing."""
+    base = f"s/{audience}"
+    return MqttUser(name, password, subscribe=(f"{base}/+/alarm", f"{base}/+/case", f"{base}/key/{name}"))
+
+
+TEMPORARY = 10  # clients at once under one account beside its own
+
+
+def temporary_id(account: str, number: int) -> str:
+    """The client id of a temporary client: one of a few, so that not even a broker that crashes keeps many sessions."""
+    return f"tmp-{account}-{number % TEMPORARY}"
 
 
 def users_for(
-    bracelets: Iterable[tuple[str, str]], relay_password: str, subscriber_password: str
+    bracelets: Iterable[tuple[str, str]], relay_password: str, subscribers: Iterable[tuple[str, str, str]] = ()
 ) -> list[MqttUser]:
-    """Everyone on the broker: the relay first, then the subscribers' account, then (kid, password) of each bracelet."""
-    people = [relay_user(relay_password), subscriber_user(subscriber_password)]
+    """Everyone on the broker: the relay first, then (account, password, audience) of each subscriber, then (kid,
+    password) of each bracelet."""
+    people = [relay_user(relay_password), *(subscriber_account(*each) for each in subscribers)]
     return people + [bracelet_user(kid, password) for kid, password in bracelets]

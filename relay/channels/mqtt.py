@@ -1,8 +1,8 @@
-"""The channel that every relay has: signed alarms to MQTT subscribers, through the outbox.
+"""The channel that every relay has: signed and sealed alarms to MQTT subscribers, through the outbox.
 
 A delivery is done when the broker's PUBACK for it is here. What a crash interrupts is still in the outbox and is
 published again; what waits for a broker that is down is held within bounds, the rest stays in the outbox until there is
-room. Documents are built elsewhere (`relay.rebroadcast`).
+room. Documents are built and sealed elsewhere (`relay.rebroadcast`, `relay.subscribers`).
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Rebroadcast:
     def has_done(self) -> bool:
         return bool(self._done)
 
-    def publish(self, key: OutboxId, topic: str, document: bytes, now: float) -> bool:
+    def publish(self, key: OutboxId, topic: str, octets: bytes, now: float) -> bool:
         """Hand one delivery to the broker. False: it is on its way already, or there is no room; then the outbox yields
         it again later."""
         if key in self._in_flight or len(self._in_flight) >= self._bound:
             return False
-        mid = self._link.publish(topic, document, now)
+        mid = self._link.publish(topic, octets, now)
         if mid is None:
             return False
         self._by_mid[mid] = key
@@ -89,7 +89,7 @@ class Rebroadcast:
         self._look_at = now + (0.0 if len(deliveries) == _LEASE_MOST else _LOOK_AGAIN)
         published = 0
         for delivery in deliveries:
-            if self.publish(delivery.id, delivery.topic, delivery.document, now):
+            if self.publish(delivery.id, delivery.topic, delivery.octets, now):
                 published += 1
                 note(delivery)
         return published

@@ -55,10 +55,21 @@ def errors_in_words(command: F) -> F:
         from relay.downlink import CommandError
         from relay.registry import RegistryError
         from relay.store import AtRestError, StoreError
+        from relay.subscribers.file import FileError
+        from relay.subscribers.register import SubscriberError
 
         try:
             return command(*args, **kwargs)
-        except (BrokerError, CommandError, ConfigError, DataDirError, RegistryError, StoreError) as error:
+        except (
+            BrokerError,
+            CommandError,
+            ConfigError,
+            DataDirError,
+            FileError,
+            RegistryError,
+            StoreError,
+            SubscriberError,
+        ) as error:
             raise Failure(str(error)) from None
         except AtRestError as error:
             raise Failure(f"{error}; is keys/store.key the one that this database was made with?") from None

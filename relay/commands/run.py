@@ -14,7 +14,7 @@ from relay.commands.common import AlreadyRunning, Failure, data_option, errors_i
 from relay.datadir import DataDir
 
 if TYPE_CHECKING:
-    from relay.assembly import Relay
+    from relay.ingest.mqtt import Endpoint
 
 
 @click.command()
@@ -40,7 +40,8 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
         with sole_relay(folder):
             service = relay.service(log.get())
             if service.broker is None:
-                threading.Thread(target=_examine_broker, args=(relay,), daemon=True).start()
+                accounts = relay.endpoint(), relay.temporary(relay.local_subscriber())
+                threading.Thread(target=_examine_broker, args=accounts, daemon=True).start()
             service.run()
     except AlreadyRunning:
         raise Failure(
@@ -48,13 +49,12 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
         ) from None
 
 
-def _examine_broker(relay: Relay) -> None:
+def _examine_broker(own: Endpoint, subscriber: Endpoint) -> None:
     """Warn of what a broker of the operator's own is seen to do wrong. Beside the service, because alarms don't wait
     for it."""
     from relay.broker import BrokerError
     from relay.broker.probe import probe
 
-    own, subscriber = relay.endpoint(), relay.subscriber("probe")
     accounts = (own.user, own.password), (subscriber.user, subscriber.password)
     try:
         for warning in probe(own.host, own.port, own.tls, *accounts):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import select
 import sys
 import time
 from pathlib import Path
@@ -12,13 +10,13 @@ from typing import Any
 
 import click
 
-from relay import case_document, log, rebroadcast
+from relay import log
 from relay.assembly import Relay
 from relay.commands.common import data_option, errors_in_words
+from relay.commands.listening import Listener, seat
 from relay.datadir import DataDir
-from relay.ingest.mqtt import Message, MqttLink
+from relay.subscribers.reader import Heard, Reader
 
-FILTERS = ("r/+/alarm", "r/+/case")
 _COLOURS = {"Alert": "red", "Update": "yellow", "Cancel": "green"}
 _DRILL_COLOUR = "blue"
 
@@ -31,90 +29,60 @@ _DRILL_COLOUR = "blue"
 def watch(data: Path, as_json: bool, count: int | None) -> None:
     """Show alarms as they are rebroadcast, and what becomes of them, each checked before it is shown.
 
-    Connects to the broker as a subscriber would, with the account in the data folder. What is not genuine is shown as
-    refused, with the reason. Ends on Ctrl-C.
+    Connects to the broker as this machine's own subscriber (secrets/watch.json in the data folder), and leaves no
+    session there. What is not genuine is shown as refused, with the reason. Ends on Ctrl-C.
     """
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
-    watcher = _Watcher(relay.keys.public, as_json, count)
-    endpoint = relay.subscriber(f"watch-{secrets.token_hex(6)}")
-    link = MqttLink(endpoint, log.get(), filters=FILTERS, on_message=watcher.show, on_published=lambda _: None)
-    try:
-        while not watcher.finished:
-            _turn(link, watcher)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        link.close()
+    own = relay.local_subscriber()
+    assert own.private is not None
+    reader = Reader(own.audience, own.account, own.relay_key, own.private)
+    display = Display(as_json, count)
+    with seat(relay.data.watch) as number, Listener(relay.temporary(own, number), reader) as listener:
+        while not display.finished():
+            for heard in listener.turn():
+                display.show(heard)
+                listener.acknowledge(heard)
 
 
-def _turn(link: MqttLink, watcher: _Watcher) -> None:
-    now = time.monotonic()
-    link.tick(now)
-    link.flush()
-    fd = link.fileno()
-    patience = max(0.0, min(link.deadline(now) - now, 0.25))
-    if fd is None:
-        time.sleep(patience)
-    elif select.select([fd], [fd] if link.wants_write else [], [], patience)[0]:
-        link.readable()
-        for message in watcher.take_shown():
-            link.acknowledge(message)
+class Display:
+    """Prints what was heard. `count` alarms finish it; None: it goes on."""
 
-
-class _Watcher:
-    """Checks and prints."""
-
-    def __init__(self, relay_key: bytes, as_json: bool, count: int | None) -> None:
-        self._relay_key = relay_key
+    def __init__(self, as_json: bool, count: int | None) -> None:
         self._as_json = as_json
         self._left = count
-        self._shown: list[Message] = []
 
-    @property
     def finished(self) -> bool:
         return self._left is not None and self._left <= 0
 
-    def take_shown(self) -> list[Message]:
-        shown, self._shown = self._shown, []
-        return shown
-
-    def show(self, message: Message) -> None:
-        if self.finished:
+    def show(self, heard: Heard) -> None:
+        """Keys that came are not shown; nothing is once it is finished."""
+        if self.finished() or (heard.ok and heard.document is None):
             return
-        self._shown.append(message)
-        if message.topic.endswith("/case"):
-            self._show_case(message)
-            return
-        report = rebroadcast.check(message.octets, self._relay_key)
         if self._as_json:
-            findings = [finding.code for finding in report.findings]
-            extra = {"document": json.loads(message.octets)} if report.ok else {"findings": findings}
-            click.echo(json.dumps({"genuine": report.ok, **extra}, ensure_ascii=False))
+            click.echo(as_line(heard))
             sys.stdout.flush()
-        elif report.ok:
-            click.echo(describe(json.loads(message.octets)))
-        else:
-            reasons = "; ".join(finding.sentence for finding in report.findings)
-            topic = message.topic if message.topic.isprintable() else "(a topic with control characters)"
+        elif heard.document is None:
+            reasons = "; ".join(finding.sentence for finding in heard.findings)
+            topic = heard.topic if heard.topic.isprintable() else "(a topic with control characters)"
             click.secho(f"{time.strftime('%H:%M:%S')}  REFUSED  {topic}: {reasons}", fg="magenta", err=True)
-        if report.ok and self._left is not None:
+        elif heard.kind == "case":
+            document = heard.document  # what became of an alarm; not counted, as it is none
+            said = f"{document['at'][11:19]} UTC  {document['state'].upper()}  {document['alarm']}"
+            click.echo(click.style(said, fg="cyan", bold=True))
+        else:
+            click.echo(describe(heard.document))
+        if heard.document is not None and heard.kind == "alarm" and self._left is not None:
             self._left -= 1
 
 
-    def _show_case(self, message: Message) -> None:
-        """What became of an alarm. It isn't counted: it is none."""
-        document = case_document.check(message.octets, self._relay_key)
-        if self._as_json:
-            found = {"findings": ["not_genuine"]} if document is None else {"document": document}
-            click.echo(json.dumps({"genuine": document is not None, **found}))
-            sys.stdout.flush()
-        elif document is None:
-            said = f"{time.strftime('%H:%M:%S')}  REFUSED  not this relay's word about an alarm"
-            click.secho(said, fg="magenta", err=True)
-        else:
-            said = f"{document['at'][11:19]} UTC  {document['state'].upper()}  {document['alarm']}"
-            click.echo(click.style(said, fg="cyan", bold=True))
+def as_line(heard: Heard) -> str:
+    """One message as JSON."""
+    if heard.document is None:
+        found: dict[str, Any] = {"genuine": False, "findings": [finding.code for finding in heard.findings]}
+    else:
+        found = {"genuine": True, "document": json.loads(heard.octets)}
+    return json.dumps(found, ensure_ascii=False)
 
 
 def describe(document: dict[str, Any]) -> str:
@@ -130,6 +98,8 @@ def describe(document: dict[str, Any]) -> str:
         head += "  [" + ", ".join(flags) + "]"
     if "duress" in flags:
         head += "  called off UNDER DURESS: treat as an alarm" if "cancel" in flags else "  UNDER DURESS"
+    if "coarse_km" in document:
+        head += f"  region only: a square of {document['coarse_km']} km"
     if document["flags"]["strap"] == "open" and document["cause"] != "strap":
         head += "  strap open"
     if document["flags"]["doubtful"]:

@@ -26,12 +26,13 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from hwsim.world import Track, World
-from relay import initial, rebroadcast
+from relay import initial
 from relay.assembly import Relay
 from relay.broker import Broker, MqttUser
 from relay.broker.nats import NatsBroker
 from relay.broker.process import free_port, let_go, spawn
-from relay.datadir import SECRET_SUBSCRIBER, DataDir
+from relay.datadir import DataDir
+from relay.subscribers.reader import Reader
 
 HOST = "127.0.0.1"
 NAME = "broker.demo"  # the bracelet's name for the broker; resolved in the simulated world only
@@ -254,27 +255,32 @@ class Stack:
     # -- the subscriber
 
     def _subscribe(self, port: int) -> None:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="demo-subscriber", clean_session=False)
-        client.username_pw_set("subscriber", self.data.secret(SECRET_SUBSCRIBER))
+        own = self.relay_parts.local_subscriber()
+        assert own.private is not None
+        reader = Reader(own.audience, own.account, own.relay_key, own.private)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own.account, clean_session=False)
+        client.username_pw_set(own.account, own.password)
         client.tls_set_context(ssl.create_default_context(cafile=str(self.data.ca_cert)))
         client.reconnect_delay_set(1, 2)
         subscribed = threading.Event()
-        client.on_connect = lambda c, *_: c.subscribe("r/#", 1)
+        client.on_connect = lambda c, *_: c.subscribe([(each, 1) for each in reader.filters])
         client.on_subscribe = lambda *_: subscribed.set()
-        client.on_message = lambda _c, _u, message: self._document(bytes(message.payload))
+        client.on_message = lambda _c, _u, message: self._read(reader, message.topic, bytes(message.payload))
         client.connect(HOST, port)
         client.loop_start()
         self._subscriber = client
         if not subscribed.wait(START_TIMEOUT_S):
             raise StackError("the subscriber could not subscribe")
 
-    def _document(self, octets: bytes) -> None:
-        report = rebroadcast.check(octets, self.relay_parts.keys.public)
-        self.documents.append(octets)
-        detail: dict[str, Any] = {"genuine": report.ok}
-        if report.document is not None:
-            detail |= {"counter": report.document["counter"], "octets": len(octets)}
-        self._events.put(Happened(time.time(), "subscriber", "document", detail))
+    def _read(self, reader: Reader, topic: str, octets: bytes) -> None:
+        for heard in reader.take(topic, octets, None, time.monotonic()):
+            if heard.kind in ("key", "case") and heard.ok:
+                continue
+            detail: dict[str, Any] = {"genuine": heard.ok}
+            if heard.document is not None:
+                self.documents.append(heard.octets)
+                detail |= {"counter": heard.document["counter"], "octets": len(octets)}
+            self._events.put(Happened(time.time(), "subscriber", "document", detail))
 
     # -- events
 

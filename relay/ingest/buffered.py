@@ -12,7 +12,7 @@ import socket
 import ssl
 
 _RECV = 65536
-_READ_AHEAD = 512 * 1024
+_READ_AHEAD = 128 * 1024
 _SEND_CHUNK = 64 * 1024
 _LINGER_S = 2.0
 

@@ -1,46 +1,110 @@
-"""What has come in and is not on disk yet: a lane for alarms and one for heartbeats.
+"""What has come in and is not on disk yet: a lane for alarms and one for heartbeats, each fair to every account.
 
-Alarms go first, whatever else waits. The bound is kept by whoever reads: while there is no room nothing more is taken
-off the network, so that it stays with its sender, unacknowledged.
+Alarms go first, whatever else waits. Within a lane the accounts take turns, a message each: deficit round robin with
+the message as its unit, and without a deficit, because no more than a wire message's 140 octets is kept of any. So a
+message waits for at most one of each other account, however many those have sent. Two bounds are kept by whoever reads:
+without room nothing more is taken off the network, and it stays with its sender, unacknowledged.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Lanes(Generic[T]):
-    """Two queues with one bound."""
+class FairQueue(Generic[T]):
+    """A queue for each account; the accounts take turns."""
 
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self._alarms: deque[T] = deque()
-        self._heartbeats: deque[T] = deque()
+    def __init__(self) -> None:
+        self._queues: OrderedDict[str, deque[T]] = OrderedDict()  # the first is next
+        self._length = 0
 
     def __len__(self) -> int:
+        return self._length
+
+    def waiting(self, account: str) -> int:
+        """How many messages of this account wait."""
+        queue = self._queues.get(account)
+        return len(queue) if queue is not None else 0
+
+    def put(self, account: str, item: T) -> None:
+        queue = self._queues.get(account)
+        if queue is None:
+            self._queues[account] = deque((item,))
+        else:
+            queue.append(item)
+        self._length += 1
+
+    def take(self, most: int) -> list[T]:
+        """The next items; each account's own come in their order."""
+        taken: list[T] = []
+        queues = self._queues
+        for _ in range(min(most, self._length)):
+            account, queue = next(iter(queues.items()))
+            taken.append(queue.popleft())
+            if queue:
+                queues.move_to_end(account)
+            else:
+                del queues[account]
+        self._length -= len(taken)
+        return taken
+
+    def put_back(self, items: Iterable[tuple[str, T]]) -> None:
+        """Return what was taken, before everything else of its accounts, which are next."""
+        for account, item in reversed(list(items)):
+            self._queues.setdefault(account, deque()).appendleft(item)
+            self._queues.move_to_end(account, last=False)
+            self._length += 1
+
+
+class Lanes(Generic[T]):
+    """Three fair queues, each served when those before it are empty: alarms, heartbeats, and what comes from accounts
+    that are over their allowance. Alarms may fill theirs to `bound`; heartbeats are read only while both together are
+    below it; the third is bounded by whoever puts something into it."""
+
+    def __init__(self, bound: int, account: Callable[[T], str] = lambda _: "") -> None:
+        self._bound = bound
+        self._account = account
+        self._alarms: FairQueue[T] = FairQueue()
+        self._heartbeats: FairQueue[T] = FairQueue()
+        self._flooding: FairQueue[T] = FairQueue()
+
+    def __len__(self) -> int:
+        return len(self._alarms) + len(self._heartbeats) + len(self._flooding)
+
+    @property
+    def urgent(self) -> int:
+        """How many wait that don't come from a flooding account."""
         return len(self._alarms) + len(self._heartbeats)
 
     @property
     def has_room(self) -> bool:
-        return len(self) < self._bound
+        """Whether there is room for anything."""
+        return self.urgent < self._bound
 
-    def put(self, item: T, *, alarm: bool) -> None:
-        (self._alarms if alarm else self._heartbeats).append(item)
+    @property
+    def has_room_for_alarms(self) -> bool:
+        """Whether there is room for alarms, which heartbeats don't take."""
+        return len(self._alarms) < self._bound
+
+    def waiting_of_floods(self, account: str) -> tuple[int, int]:
+        """How many wait in the third queue: of this account, and altogether."""
+        return self._flooding.waiting(account), len(self._flooding)
+
+    def put(self, item: T, *, alarm: bool, flooding: bool = False) -> None:
+        lane = self._flooding if flooding else self._alarms if alarm else self._heartbeats
+        lane.put(self._account(item), item)
 
     def take(self, most: int) -> list[T]:
-        """The next batch: alarms first, each lane in the order in which it came."""
-        batch: list[T] = []
-        for lane in (self._alarms, self._heartbeats):
-            while lane and len(batch) < most:
-                batch.append(lane.popleft())
-        return batch
+        """The next batch. Of a flood no more than a tenth is taken beside others, who wait for the whole batch."""
+        batch = self._alarms.take(most)
+        batch += self._heartbeats.take(most - len(batch))
+        return batch + self._flooding.take(min(most - len(batch), most // 10 if batch else most))
 
-    def put_back(self, batch: Iterable[T], *, alarms: int) -> None:
-        """Return a batch that could not be stored to where it came from; its first `alarms` items are alarms."""
-        items = list(batch)
-        self._alarms.extendleft(reversed(items[:alarms]))
-        self._heartbeats.extendleft(reversed(items[alarms:]))
+    def put_back(self, batch: Sequence[T], *, alarms: Callable[[T], bool]) -> None:
+        """Return a batch that could not be stored to the front of the lanes for alarms and heartbeats."""
+        for lane, of_this_lane in ((self._alarms, True), (self._heartbeats, False)):
+            lane.put_back((self._account(item), item) for item in batch if alarms(item) is of_this_lane)

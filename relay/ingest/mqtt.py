@@ -1,8 +1,8 @@
-"""The relay's one MQTT connection: alarms and heartbeats in, rebroadcasts and receipts out.
+"""One MQTT connection of the relay: alarms or heartbeats in, rebroadcasts and receipts out.
 
-paho-mqtt speaks the protocol (3.1.1, persistent session) except for PUBLISH and PUBACK, which `relay.ingest.qos1` does;
-this module feeds both from the relay's own loop, a buffer at a time, so that a thousand messages cost a few system
-calls. A message is acknowledged only when the loop says so. Nothing here decides what a message means.
+paho-mqtt speaks the protocol (3.1.1, persistent session) except for PUBLISH and PUBACK, which `relay.ingest.qos1` and
+`outgoing` do; this module feeds both from the relay's own loop, a buffer at a time, so that a thousand messages cost a
+few system calls. A message is acknowledged only when the loop says so. Nothing here decides what a message means.
 
 Connecting may take seconds (names, TCP, TLS) and happens in a short-lived thread, so that alarms by SMS don't wait for
 a broker that is down. That thread owns the client from `_connect` until it has finished; the loop owns it at every
@@ -11,15 +11,12 @@ other time.
 
 from __future__ import annotations
 
-import os
 import random
+import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -28,29 +25,35 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from relay.ingest import qos1
 from relay.ingest.buffered import BufferedSocket
+from relay.ingest.endpoint import Endpoint, NoAnswer, client_tls, hint_for
+from relay.ingest.outgoing import Outgoing, SetAside
 from relay.log import Logger
+
+__all__ = ["FILTERS", "Endpoint", "Message", "MqttLink", "client_tls"]
 
 FILTERS = ("b/+/+/alarm", "b/+/+/hb")
 _BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CONNECT_TIMEOUT = 10.0
+_ANSWER = 10.0  # from the connection to the CONNACK
 _STALLED = 30.0
+_STALLED_ALONE = 10.0  # the same while one message after the other is tried
 _STABLE = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon again
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL (x509_vfy.h), for which ssl has no name
-_BY_TIME = (9, 10, 14)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _ERROR_IN_CERT_NOT_AFTER_FIELD
+_KID = re.compile(r"[0-9a-f]{8}")
 _LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One PUBLISH from the broker. `mid` counts only within its connection; it is None with QoS 0, which has no
-    acknowledgement."""
+    """One PUBLISH from the broker. `mid` counts only within its session and connection; it is None with QoS 0, which
+    has no acknowledgement."""
 
     topic: str
     octets: bytes
     mid: int | None
     connection: int
+    session: str = ""
 
 
 class _Client(paho.Client):
@@ -63,38 +66,11 @@ class _Client(paho.Client):
         return BufferedSocket(sock)
 
 
-def client_tls(ca: Path, *, check_time: bool = True) -> ssl.SSLContext:
-    """TLS that checks the broker's certificate against this CA alone, and its name; and its times, unless
-    `check_time` is False because this machine's clock says nothing about a certificate that it made itself."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=os.fspath(ca))
-    if not check_time:
-        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
-    return context
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where and as whom to connect."""
-
-    host: str
-    port: int
-    client_id: str
-    user: str
-    password: str
-    tls: ssl.SSLContext | None
-    keepalive: int = 30
-    clean: bool = False  # nothing is kept for us while we are away
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.host}:{self.port})"
-
-
 class MqttLink:
     """The connection. The loop selects on `fileno()` and calls `readable`, `flush` and `tick`.
 
-    Of a message that is longer than `longest` only so much is kept: thousands may have to wait in memory.
+    Of a message that is longer than `longest` only so much is kept: thousands may have to wait in memory. `session`
+    names the connection in the log where there are several; then whoever has them says when all are ready.
     """
 
     def __init__(
@@ -108,6 +84,7 @@ class MqttLink:
         has_room: Callable[[], bool] = lambda: True,
         longest: int = 1 << 16,
         wake: Callable[[], None] = lambda: None,
+        session: str = "",
     ) -> None:
         self._endpoint = endpoint
         self._log = log
@@ -117,6 +94,8 @@ class MqttLink:
         self._has_room = has_room
         self._longest = longest
         self._wake = wake
+        self._name = session
+        self._session = {"session": session} if session else {}  # for the log
         self._connecting: threading.Thread | None = None
         self._connect_error: Exception | None = None
         self._connect_at = 0.0
@@ -124,10 +103,14 @@ class MqttLink:
         self._connection = 0
         self._connected = False
         self._subscribed = False
+        self._was_connected = self._was_subscribed = False  # what the connection that ended had come to
+        self._refused = ""  # what the broker refused on this connection
         self._dropped = False
+        self._opened_at = 0.0
         self._connected_at: float | None = None
         self._unacked: dict[int, bytes] = {}
-        self._outgoing = qos1.Outgoing()
+        self._outgoing = Outgoing()
+        self._incomplete = False  # what has been read ends within a packet
         self._resumed = False  # what an earlier connection left unconfirmed has been sent on this one
         self._left_to_paho = 0  # octets of a packet that it reads
         self._traffic = [False, False]  # a PUBLISH or PUBACK came, one went, since the last tick
@@ -163,6 +146,11 @@ class MqttLink:
         return self._connected and self._subscribed
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the broker has refused us, or a filter, on the newest connection."""
+        return bool(self._refused)
+
+    @property
     def outstanding(self) -> int:
         """Messages published and not yet acknowledged by the broker."""
         return len(self._outgoing)
@@ -182,9 +170,10 @@ class MqttLink:
 
     @property
     def unread(self) -> int:
-        """Octets that have been read from the network and not yet looked at: select doesn't see them."""
+        """Octets that have been read from the network and can be dealt with: select doesn't see them. The beginning of
+        a packet can't be dealt with before the rest is there, which select does see."""
         sock = self._socket()
-        return sock.pending() if sock is not None else 0
+        return sock.pending() if sock is not None and not self._incomplete else 0
 
     @property
     def unsent(self) -> int:
@@ -202,6 +191,7 @@ class MqttLink:
         complete = True
         while complete and sock.pending() and self._has_room() and self._is_current(sock):
             complete = self._take_packet(sock)
+        self._incomplete = not complete
         if sock.ended and self._is_current(sock) and not (complete and sock.pending()):
             sock.abandon()
             self._client.loop_read()  # tells paho that the connection is gone
@@ -239,7 +229,8 @@ class MqttLink:
         return True
 
     def _malformed(self, sock: BufferedSocket, error: Exception) -> bool:
-        self._log.warning("mqtt.malformed", error=error, hint="what the broker sent is not MQTT 3.1.1")
+        hint = "what the broker sent is not MQTT 3.1.1"
+        self._log.warning("mqtt.malformed", error=error, hint=hint, **self._session)
         sock.abandon()
         return False
 
@@ -270,43 +261,83 @@ class MqttLink:
             self._client.loop_misc()
         if self._dropped:
             self._dropped = False
-            self._retry(now)
+            self._was_closed(now)
         if self._client.socket() is None:
             if now >= self._connect_at:
                 self._connect()
         elif self._connected:
             self._watch(now)
+        elif now - self._opened_at > _ANSWER:
+            self._abandon()
+            self._retry(now, NoAnswer(f"the broker did not answer within {_ANSWER:g} s"))
+        for news in self._outgoing.take_news():
+            self._tell(news)
+
+    def _was_closed(self, now: float) -> None:
+        """The connection has ended, and not because this side wanted it to."""
+        self._outgoing.lost(now)
+        error = None
+        if not self._refused and self._was_connected and not self._was_subscribed:
+            self._filters_refused("the broker closed the connection when asked; was it stopped just then?")
+        elif not self._refused and not self._was_connected:
+            error = NoAnswer("the broker closed the connection before it answered")
+        self._retry(now, error)
 
     def _watch(self, now: float) -> None:
         """Send again what is not confirmed, and see whether the broker, which has accepted us, does its part."""
         sock = self._socket()
-        if not self._resumed and sock is not None:
-            self._resumed = True
+        if sock is None:
+            return
+        if self._connected_at is None:
             self._connected_at = now
+        if not self._resumed and (self._subscribed or self._refused):  # else it would be unclear what ended it
+            self._resumed = True
             for packet in self._outgoing.resume(now):
                 sock.send(packet)
+        elif self._resumed:
+            for packet in self._outgoing.more(now):
+                sock.send(packet)
         since = self._outgoing.waits_since()
-        if since is not None and now - since > _STALLED:
-            self._log.warning("mqtt.no_puback", waiting=len(self._outgoing), waited_s=_STALLED)
+        patience = _STALLED_ALONE if self._outgoing.holds_back else _STALLED
+        asked = _BACKOFF[min(self._failures, len(_BACKOFF) - 1)] if self._refused else _STALLED
+        if since is not None and now - since > patience:
+            self._log.warning("mqtt.no_puback", waiting=len(self._outgoing), waited_s=patience, **self._session)
+            self._outgoing.lost(now)
             self.reconnect(now)
-        elif not self._subscribed and self._connected_at is not None and now - self._connected_at > _STALLED:
-            self._log.warning("mqtt.not_subscribed", waited_s=_STALLED, hint="asking again on a new connection")
+        elif not self._subscribed and now - self._connected_at > asked:
+            self._failures += 1
+            hint = "asking again on a new connection"
+            self._log.warning("mqtt.not_subscribed", waited_s=asked, hint=hint, **self._session)
             self.reconnect(now)
+
+    def _tell(self, news: SetAside) -> None:
+        """Say what was set aside; of its topic only the rule that covers it, and the key id as such."""
+        kid = news.topic.split("/")[-2] if news.topic.count("/") > 1 else ""
+        whose = {"kid": kid} if _KID.fullmatch(kid) and not news.whole_kind else {}
+        if news.passed:
+            self._log.info("mqtt.set_aside_passed", rule=news.kind, **whose, **self._session)
+            return
+        hint = (
+            f"publishing this ended connection after connection: the broker's rules must let {self._endpoint.user} "
+            f"publish {news.kind}; "
+            + ("nothing of this kind is sent until one has passed" if news.whole_kind else "everything else goes on")
+        )
+        self._log.error("mqtt.set_aside", rule=news.kind, again_s=news.again_s, hint=hint, **whose, **self._session)
 
     def deadline(self, now: float) -> float:
         if self._client.socket() is None and self._connecting is None:
             return self._connect_at
         return now + 1.0  # paho's keepalive is kept in whole seconds
 
-    def publish(self, topic: str, octets: bytes, now: float) -> int | None:
+    def publish(self, topic: str, octets: bytes, now: float, *, retain: bool = False) -> int | None:
         """Hand a message to the connection (it is kept while there is none). Returns its id for `on_published`, None
-        when there is no room."""
+        when there is no room. `retain`: the broker is to keep it for who subscribes later."""
         sock = self._socket() if self._resumed else None
-        added = self._outgoing.add(topic, octets, now, send=sock is not None)
+        added = self._outgoing.add(topic, octets, now, send=sock is not None, retain=retain)
         if added is None:
             return None
         mid, packet = added
-        if sock is not None:
+        if sock is not None and packet:
             self._traffic[1] = True
             sock.send(packet)
         return mid
@@ -322,12 +353,15 @@ class MqttLink:
 
     def reconnect(self, now: float) -> None:
         """Drop the connection and make a new one; the broker then sends again what was not acknowledged."""
+        self._abandon()
+        self._connect_at = now
+
+    def _abandon(self) -> None:
         sock = self._socket()
         if sock is not None:
             sock.abandon()
             self._client.loop_read()
         self._dropped = False
-        self._connect_at = now
 
     def close(self) -> None:
         """Say goodbye (the session stays with the broker)."""
@@ -346,6 +380,9 @@ class MqttLink:
 
     def _connect(self) -> None:
         self._connect_error = None
+        self._connected_at = None
+        self._refused = ""
+        self._was_connected = self._was_subscribed = False
         self._left_to_paho = 0
         self._connecting = threading.Thread(target=self._connect_now, name="mqtt-connect", daemon=True)
         self._connecting.start()
@@ -360,6 +397,7 @@ class MqttLink:
 
     def _finish_connecting(self, now: float) -> None:
         self._connecting = None
+        self._opened_at = now
         if self._connect_error is not None:
             self._dropped = False
             self._retry(now, self._connect_error)
@@ -373,71 +411,63 @@ class MqttLink:
         self._failures += 1
         self._connect_at = now + delay
         if error is not None:
-            self._log.warning("mqtt.unreachable", error=error, hint=_hint(error), retry_s=round(delay, 2))
+            hint = hint_for(error)
+            self._log.warning("mqtt.unreachable", error=error, hint=hint, retry_s=round(delay, 2), **self._session)
 
     # ---- paho's callbacks: they note what happened and never raise ----
 
     def _on_connect(self, _client: Any, _userdata: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
+            self._refused = "connection"
             self._failures = max(self._failures, 3)
-            self._log.error(
-                "mqtt.refused",
-                reason=str(reason),
-                hint="check user and password file in relay.toml, and the broker's users",
-            )
+            hint = "check user and password file in relay.toml, and the broker's users"
+            self._log.error("mqtt.refused", reason=str(reason), hint=hint, **self._session)
             return
         self._connection += 1
         self._unacked.clear()
-        self._connected = True
+        self._connected = self._was_connected = True
         self._resumed = False
-        self._subscribed = False
-        self._client.subscribe([(f, 1) for f in self._filters])
-        self._log.info("mqtt.connected", session_present=bool(flags.session_present))
+        self._subscribed = self._was_subscribed = not self._filters
+        if self._filters:
+            self._client.subscribe([(f, 1) for f in self._filters])
+        self._log.info("mqtt.connected", session_present=bool(flags.session_present), **self._session)
 
     def _on_subscribe(
         self, _client: Any, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Any
     ) -> None:
         if any(r.is_failure for r in reasons):
-            self._log.error(
-                "mqtt.subscription_refused",
-                hint=f"the broker's rules must let {self._endpoint.user} read {' and '.join(self._filters)}",
-            )
+            self._filters_refused("the broker refused a filter")
             return
-        self._subscribed = True
-        self._log.info("mqtt.ready")
+        self._subscribed = self._was_subscribed = True
+        if not self._session:
+            self._log.info("mqtt.ready")
+
+    def _filters_refused(self, reason: str) -> None:
+        self._refused = "filters"
+        self._failures = max(self._failures, 4)
+        hint = (
+            f"no alarm comes in this way: the broker's rules must let {self._endpoint.user} read "
+            f"{' and '.join(self._filters)}; asked again and again"
+        )
+        self._log.error("mqtt.subscription_refused", reason=reason, hint=hint, **self._session)
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         was_connected, self._connected = self._connected, False
-        self._subscribed = self._resumed = False
+        self._subscribed = self._resumed = self._incomplete = False
         self._left_to_paho = 0
         self._dropped = True
         self._unacked.clear()
         if was_connected and not self._closing:
-            self._log.warning("mqtt.disconnected", reason=str(reason))
+            self._log.warning("mqtt.disconnected", reason=str(reason), **self._session)
 
     def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
         """A packet too long to be ours: paho has read it, a piece at a time."""
-        self._arrived(b"", message.mid if message.qos else None, bytes(message.payload[: self._longest]))
+        topic = bytes(message._topic)  # `topic` raises where it is not UTF-8
+        self._arrived(topic, message.mid if message.qos else None, bytes(message.payload[: self._longest]))
 
     def _arrived(self, topic: bytes, mid: int | None, octets: bytes) -> None:
         if mid is not None:
             if self._unacked.get(mid) == octets:
                 return  # sent again by a broker that grew impatient; it is being worked on
             self._unacked[mid] = octets
-        self._deliver(Message(topic.decode(errors="replace"), octets, mid, self._connection))
-
-
-def _hint(error: object) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _BY_TIME:
-            today = datetime.now(UTC).strftime("%Y-%m-%d")
-            return (
-                f"the broker's certificate is not valid on {today}, which is today by this machine's clock: if that is "
-                "wrong, set the clock; else the certificate is expired, or made for a later time: renew it"
-            )
-        return "the broker's certificate was refused: wrong CA, wrong name, or expired"
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there: is the broker running?"
-    if isinstance(error, socket.gaierror):
-        return "the broker's name can't be resolved"
-    return "trying again"
+        self._deliver(Message(topic.decode(errors="replace"), octets, mid, self._connection, self._name))

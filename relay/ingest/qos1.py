@@ -2,20 +2,16 @@
 
 They are all that a relay under load sends and receives, so they are the alarm's path and worth code of their own: in
 paho a PUBLISH costs 11 us in and 10 us out, a PUBACK 18 us in and 2 us out, a quarter of what the relay then does with
-a message; here each costs one or two. Connecting, subscribing, keepalive and everything unexpected stay paho's.
+a message; here each costs one or two. Connecting, subscribing, keepalive and everything unexpected stay paho's. Which
+message is sent when, and again, is in `relay.ingest.outgoing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 PUBLISH, PUBACK = 3, 4
-_DUP, _QOS = 0b1000, 0b0110
-# paho numbers its SUBSCRIBEs from 1 on, one a connection; ids from here on are ours.
-_FIRST_ID, _LAST_ID = 1024, 65535
-_IDS = _LAST_ID - _FIRST_ID + 1
+DUP, _QOS = 0b1000, 0b0110
 _LENGTH_OCTETS = 4
 
 
@@ -72,10 +68,10 @@ def read_puback(data: bytes, packet: Head) -> int:
     return data[packet.start] << 8 | data[packet.start + 1]
 
 
-def publish(topic: bytes, mid: int, octets: bytes) -> bytes:
-    """A PUBLISH with QoS 1, not retained."""
+def publish(topic: bytes, mid: int, octets: bytes, *, retain: bool = False) -> bytes:
+    """A PUBLISH with QoS 1."""
     length = 2 + len(topic) + 2 + len(octets)
-    packet = bytearray((PUBLISH << 4 | 0b0010,))
+    packet = bytearray((PUBLISH << 4 | 0b0010 | retain,))
     while length > 127:
         packet.append(length & 127 | 128)
         length >>= 7
@@ -87,53 +83,3 @@ def publish(topic: bytes, mid: int, octets: bytes) -> bytes:
 def puback(mid: int) -> bytes:
     """The PUBACK for a message."""
     return b"\x40\x02" + mid.to_bytes(2, "big")
-
-
-@dataclass(slots=True)
-class _Waiting:
-    packet: bytes
-    since: float
-    sent: bool
-
-
-class Outgoing:
-    """Messages from when they are handed over until their PUBACK, through as many connections as it takes (4.4)."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, _Waiting] = {}
-        self._last = _LAST_ID
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, topic: str, octets: bytes, now: float, *, send: bool) -> tuple[int, bytes] | None:
-        """A new message's id and packet; None when every id is in use. `send` says whether the packet goes out now or
-        with `resume`."""
-        if len(self._waiting) >= _IDS:
-            return None
-        mid = self._last
-        while True:
-            mid = mid + 1 if mid < _LAST_ID else _FIRST_ID
-            if mid not in self._waiting:
-                break
-        self._last = mid
-        packet = publish(topic.encode(), mid, octets)
-        self._waiting[mid] = _Waiting(packet, now, send)
-        return mid, packet
-
-    def confirm(self, mid: int) -> bool:
-        """A PUBACK came; whether anything waited for it."""
-        return self._waiting.pop(mid, None) is not None
-
-    def resume(self, now: float) -> Iterator[bytes]:
-        """On a new connection: every message without PUBACK, in order, marked as a repetition if it is one."""
-        for waiting in self._waiting.values():
-            packet = waiting.packet
-            yield bytes((packet[0] | _DUP,)) + packet[1:] if waiting.sent else packet
-            waiting.sent, waiting.since = True, now
-
-    def waits_since(self) -> float | None:
-        """When the oldest of them was handed over or sent again."""
-        for waiting in self._waiting.values():
-            return waiting.since
-        return None

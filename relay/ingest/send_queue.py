@@ -4,7 +4,7 @@ driver in `relay.ingest.sms` gives the commands to the modem. What is here outli
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 
 from relay.ingest import pdu
@@ -12,16 +12,19 @@ from relay.ingest.at import Command, Finished
 from relay.ingest.reports import Outgoing, Report, Sent, Unsent
 
 SEND_RETRY = (2.0, 5.0, 15.0, 60.0, 300.0)
+_SHARES = 4
 _TIMEOUT = 60.0  # 27.005 lets the network take its time
 
 
 class SendQueue:
-    """The messages for one modem, `most` of them; one is on its way at a time."""
+    """The messages for one modem, `most` of them; one is on its way at a time. The recipients take turns, and of those
+    places one recipient may have a quarter: a message takes seconds, and who floods us must not delay the others'."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._waiting: deque[Outgoing] = deque()
         self._sending: Outgoing | None = None
+        self._turns: Counter[str] = Counter()  # messages sent to those who still wait for some
         self.closed()
 
     def closed(self) -> None:
@@ -30,6 +33,7 @@ class SendQueue:
         self._timeouts = 0
         if self._sending is not None:
             self._waiting.appendleft(self._sending)
+            self._turns[self._sending.recipient] = min(self._turns.values(), default=0) - 1
             self._sending = None
 
     def __len__(self) -> int:
@@ -46,8 +50,11 @@ class SendQueue:
             pdu.encode_submit(pdu.Submit(message.recipient, message.octets))
         except pdu.PduError:
             return False
-        if len(self) >= self._most:
+        to_same = sum(m.recipient == message.recipient for m in self._waiting)
+        if len(self) >= self._most or to_same >= max(1, self._most // _SHARES):
             return False
+        if not to_same:  # who comes anew is not before those who waited all the time
+            self._turns[message.recipient] = min((self._turns[m.recipient] for m in self._waiting), default=0)
         self._waiting.append(message)
         return True
 
@@ -59,13 +66,18 @@ class SendQueue:
         """The command that sends the next message. Its outcome goes to `finished`."""
         if now < self._hold_until:
             return None
-        for i, message in enumerate(self._waiting):
-            if message.not_before <= now:
-                del self._waiting[i]
-                self._sending = message
-                text, length = pdu.encode_submit(pdu.Submit(message.recipient, message.octets))
-                return Command(f"AT+CMGS={length}", timeout=_TIMEOUT, prefix="+CMGS:", data=text)
-        return None
+        due = [i for i, message in enumerate(self._waiting) if message.not_before <= now]
+        if not due:
+            return None
+        at = min(due, key=lambda i: self._turns[self._waiting[i].recipient])  # of equals the first
+        message = self._sending = self._waiting[at]
+        del self._waiting[at]
+        self._turns[message.recipient] += 1
+        waiting = {m.recipient for m in self._waiting}
+        for recipient in [r for r in self._turns if r not in waiting and r != message.recipient]:
+            del self._turns[recipient]
+        text, length = pdu.encode_submit(pdu.Submit(message.recipient, message.octets))
+        return Command(f"AT+CMGS={length}", timeout=_TIMEOUT, prefix="+CMGS:", data=text)
 
     def finished(self, done: Finished, now: float) -> list[Report]:
         message, self._sending = self._sending, None

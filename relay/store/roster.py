@@ -1,5 +1,5 @@
 """The bracelets in memory: public key, state and chains of those heard lately, read from the store when they are
-missing.
+missing; and the audiences that are told of their alarms.
 
 The roster belongs to one thread. It is only as good as the registry version it was read under: the pipeline compares
 that in every transaction and calls `forget` when it moved, or when a transaction failed.
@@ -13,6 +13,8 @@ from sqlalchemy import Connection, select
 from relay.store import chains, commands, schema
 from relay.store.chains import Replacement, StoredChain
 from relay.store.database import Store
+from relay.subscribers.audiences import Audience
+from relay.subscribers.audiences import read as read_audiences
 from relay.verify.ratchet import MAX_STEPS
 
 CAPACITY = 20_000
@@ -69,6 +71,7 @@ class Roster:
         self._store = store
         self._capacity = capacity
         self._bracelets: OrderedDict[int, Bracelet] = OrderedDict()
+        self._audiences: tuple[Audience, ...] | None = None
         self._version: int | None = None
 
     def load(self, kids: Iterable[int]) -> dict[int, Bracelet]:
@@ -88,6 +91,15 @@ class Roster:
                     self._version = version(connection)
                 found.update(self._read(connection, missing))
         return found
+
+    def audiences(self) -> tuple[Audience, ...]:
+        """Everyone who is told, under the keys of now."""
+        if self._audiences is None:
+            with self._store.read() as connection:
+                if self._version is None:
+                    self._version = version(connection)
+                self._audiences = read_audiences(connection, self._store.box)
+        return self._audiences
 
     def is_current(self, connection: Connection) -> bool:
         """Whether the registry is still the one that this roster was read from."""
@@ -110,6 +122,7 @@ class Roster:
     def forget(self) -> None:
         """Drop everything; it is read again when needed."""
         self._bracelets.clear()
+        self._audiences = None
         self._version = None
 
     def _read(self, connection: Connection, kids: list[int]) -> dict[int, Bracelet]:

@@ -188,6 +188,40 @@ sms_sender = Table(
     Column("number_sealed", LargeBinary, nullable=False),
 )
 
+# Subscribers with the same permission. `newest` is the `n` of the epoch under which is sealed now.
+audience = Table(
+    "audience",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("newest", Integer, nullable=False),
+    Column("permission_sealed", LargeBinary, nullable=False),  # which bracelets, how exactly
+)
+
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("audience", BigInteger, ForeignKey("audience.id"), primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("id", LargeBinary, nullable=False, unique=True),
+    Column("began_ms", BigInteger, nullable=False),
+    Column("key_sealed", LargeBinary, nullable=False),
+)
+
+# A removed one stays until the broker has confirmed that its key message is gone.
+subscriber = Table(
+    "subscriber",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("audience", BigInteger, ForeignKey("audience.id"), nullable=False),
+    Column("joined", Integer, nullable=False),  # the first epoch that it may read
+    Column("added_ms", BigInteger, nullable=False),
+    Column("removed_ms", BigInteger),
+    Column("public", LargeBinary, nullable=False),  # X25519
+    Column("profile_sealed", LargeBinary, nullable=False),  # name, MQTT password
+)
+Index("subscriber_by_audience", subscriber.c.audience)
+
 refusal = Table(
     "refusal",
     metadata,

@@ -11,7 +11,9 @@ from relay.verify.keys import message_key, next_chain_key
 from relay.verify.reasons import Reason, Refused
 
 MAX_STEPS = 5000
-MAX_SKIPPED = 200
+# A bracelet that resets over and over skips at most 960 counters (firmware/tocsin/chains.py), and an Alert that waits
+# since before may be overtaken by its newest Update.
+MAX_SKIPPED = 1024
 SKIPPED_AGE_S = 30 * 86400  # a message this late travelled on no path that we know; its key is worth more destroyed
 # More than this says that the machine's clock is wrong, or was: then keys are bounded by their number alone, because a
 # key that is gone makes the alarm a replay.

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     BAD_TAG = "bad_tag"
     BAD_SIGNATURE = "bad_signature"
     BAD_PAYLOAD = "bad_payload"
+    FLOOD = "flood"
     INTERNAL = "internal"
 
 
@@ -34,6 +35,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.BAD_TAG: "The authentication tag is wrong: damaged, forged, or sealed for another relay, bracelet or topic.",
     Reason.BAD_SIGNATURE: "The bracelet's signature is wrong.",
     Reason.BAD_PAYLOAD: "Tag and signature are good, but the content does not follow the grammar.",
+    Reason.FLOOD: "Its account sent far more than a bracelet does; the message was let go without being looked at.",
     Reason.INTERNAL: "The relay failed on this message; its log has the kind of error. The bracelet sends it again.",
 }
 

@@ -19,11 +19,12 @@ from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.nats import NatsBroker
 
 ANNA, BORIS = "0a1b2c3d", "0a99ffee"
+PARTNER, AUDIENCE = "sub-0000000a", "0000c0ffee01"
 PASSWORDS = {
     ANNA: "anna-has-her-own-password",
     BORIS: "boris-has-one-as-well",
     "relay": "the-relay-has-one-too",
-    "subscriber": "partners-share-this-one",
+    PARTNER: "a-partner-has-its-own",
 }
 TIMEOUT = 10
 
@@ -113,7 +114,8 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everyone() -> list[MqttUser]:
-    return users_for([(kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)], PASSWORDS["relay"], PASSWORDS["subscriber"])
+    partner = (PARTNER, PASSWORDS[PARTNER], AUDIENCE)
+    return users_for([(kid, PASSWORDS[kid]) for kid in (ANNA, BORIS)], PASSWORDS["relay"], [partner])
 
 
 def make(kind: str, folder: Path, tls: Path, users: list[MqttUser]) -> NatsBroker | MosquittoBroker:

@@ -18,9 +18,10 @@ from relay import bundles
 from relay.broker import Broker, MqttUser, bracelet_user, users_for
 from relay.ingest.mqtt import Endpoint, client_tls
 
-from .conftest import ANNA, BORIS, PASSWORDS, Client, Connect, everyone
+from .conftest import ANNA, AUDIENCE, BORIS, PARTNER, PASSWORDS, TIMEOUT, Client, Connect, everyone
 
 ALARM = f"b/0/{ANNA}/alarm"
+HEARD = f"s/{AUDIENCE}/+/alarm"  # what a subscriber may ask for
 REFUSED = {4, 5, 0x86, 0x87}  # bad user name or password, not authorised; paho shows MQTT 5's numbers for them
 
 
@@ -92,14 +93,33 @@ def test_without_a_broker_a_bundle_is_not_left(tls_files: Path) -> None:
 
 
 def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect: Connect) -> None:
-    subscriber = connect(broker, "subscriber", client_id="partner-1")
-    subscriber.subscribe("r/#")
-    subscriber.subscribe("b/#")
+    subscriber = connect(broker, PARTNER, client_id="partner-1")
+    for topic in (HEARD, "b/#", "s/+/+/alarm", "s/0000c0ffee02/+/alarm", f"s/{AUDIENCE}/key/+"):
+        subscriber.subscribe(topic)
+    relay = connect(broker, "relay")
     connect(broker, ANNA).publish(ALARM, b"alarm")
-    connect(broker, "relay").publish(f"r/{ANNA}/alarm", b"rebroadcast")
+    relay.publish(f"s/0000c0ffee02/{ANNA}/alarm", b"another audience's")
+    relay.publish(f"s/{AUDIENCE}/key/sub-0000000b", b"another's key")
+    relay.publish(f"s/{AUDIENCE}/{ANNA}/alarm", b"rebroadcast")
     assert subscriber.receive().payload == b"rebroadcast"
     with pytest.raises(queue.Empty):
         subscriber.receive(0.3)
+
+
+def test_keys_are_kept_for_a_subscriber_that_comes_later_until_they_are_taken_away(
+    broker: Broker, connect: Connect
+) -> None:
+    relay, topic = connect(broker, "relay"), f"s/{AUDIENCE}/key/{PARTNER}"
+    relay.paho.publish(topic, b"keys", qos=1, retain=True).wait_for_publish(TIMEOUT)
+    partner = connect(broker, PARTNER, client_id="partner-1")
+    partner.subscribe(topic)
+    assert partner.receive().payload == b"keys"
+    relay.paho.publish(topic, b"", qos=1, retain=True).wait_for_publish(TIMEOUT)
+    assert partner.receive().payload == b""
+    other = connect(broker, PARTNER, client_id="partner-2")
+    other.subscribe(topic)
+    with pytest.raises(queue.Empty):
+        other.receive(0.3)
 
 
 @pytest.mark.parametrize(
@@ -108,32 +128,34 @@ def test_subscribers_read_rebroadcasts_and_nothing_else(broker: Broker, connect:
         (BORIS, ALARM),
         (BORIS, f"b/0/{ANNA}/hb"),
         (BORIS, f"b/0/{BORIS}/ack"),
-        (BORIS, f"r/{ANNA}/alarm"),
+        (BORIS, f"s/{AUDIENCE}/{ANNA}/alarm"),
         (BORIS, "fw/0123456789abcdef/0"),
-        ("subscriber", ALARM),
-        ("subscriber", f"r/{ANNA}/alarm"),
+        (PARTNER, ALARM),
+        (PARTNER, f"s/{AUDIENCE}/{ANNA}/alarm"),
+        (PARTNER, f"s/{AUDIENCE}/key/{PARTNER}"),
         ("relay", ALARM),
     ],
-    ids=["other's alarm", "other's heartbeat", "own receipt", "rebroadcast", "program", "alarm", "as relay", "other"],
+    ids="other's-alarm other's-heartbeat own-receipt rebroadcast program alarm as-relay key other".split(),
 )
 def test_nobody_writes_what_is_not_his(broker: Broker, connect: Connect, user: str, topic: str) -> None:
-    readers = [connect(broker, "relay", client_id="reader"), connect(broker, "subscriber", client_id="partner")]
+    readers = [connect(broker, "relay", client_id="reader"), connect(broker, PARTNER, client_id="partner")]
     readers += [connect(broker, kid, client_id=f"{kid}-reader") for kid in (ANNA, BORIS)]
     mine = [[f"b/0/{kid}/ack", "fw/+/+"] for kid in (ANNA, BORIS)]
-    for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], ["r/#"], *mine), strict=True):
+    partners = [HEARD, f"s/{AUDIENCE}/key/{PARTNER}"]
+    for reader, filters in zip(readers, (["b/+/+/alarm", "b/+/+/hb"], partners, *mine), strict=True):
         for each in filters:
             reader.subscribe(each)
     intruder = connect(broker, user, client_id="intruder")
     intruder.paho.publish(topic, b"forged", qos=1)
     # What comes later on a permitted way has overtaken nothing: all readers are silent until then.
-    connect(broker, "relay").publish(f"r/{BORIS}/alarm", b"after")
+    connect(broker, "relay").publish(f"s/{AUDIENCE}/{BORIS}/alarm", b"after")
     assert readers[1].receive().payload == b"after"
     with pytest.raises(queue.Empty):
         readers[0].receive(0.2)
     assert all(reader.received.empty() for reader in readers)
 
 
-FORBIDDEN = [f"b/0/{ANNA}/ack", ALARM, "b/+/+/ack", "b/#", "r/#", f"r/{ANNA}/alarm", "#", "+/+/+/+"]
+FORBIDDEN = [f"b/0/{ANNA}/ack", ALARM, "b/+/+/ack", "b/#", "s/#", HEARD, f"s/{AUDIENCE}/{ANNA}/alarm", "#", "+/+/+/+"]
 
 
 @pytest.mark.parametrize("topic", FORBIDDEN)
@@ -143,7 +165,7 @@ def test_a_bracelet_reads_nothing_but_its_receipts(broker: Broker, connect: Conn
     boris.subscribe(f"b/0/{BORIS}/ack")
     relay = connect(broker, "relay")
     relay.publish(f"b/0/{ANNA}/ack", b"not his")
-    relay.publish(f"r/{ANNA}/alarm", b"not his")
+    relay.publish(f"s/{AUDIENCE}/{ANNA}/alarm", b"not his")
     connect(broker, ANNA).publish(ALARM, b"not his")
     relay.publish(f"b/0/{BORIS}/ack", b"his")
     assert boris.receive().payload == b"his"
@@ -161,7 +183,7 @@ def test_taking_over_a_session_by_its_client_id_shows_nothing_of_it(broker: Brok
         boris.receive(0.5)
 
 
-@pytest.mark.parametrize("user", [ANNA, "relay", "subscriber", "admin"])
+@pytest.mark.parametrize("user", [ANNA, "relay", PARTNER, "admin"])
 def test_a_wrong_password_is_refused(broker: Broker, connect: Connect, user: str) -> None:
     assert connect(broker, user, password="wrong-but-long-enough").code in REFUSED
 
@@ -221,5 +243,6 @@ def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, 
 
 
 def test_users_for_lists_everyone_once() -> None:
-    names = [user.name for user in users_for([(ANNA, "p" * 16), (BORIS, "q" * 16)], "r" * 16, "s" * 16)]
-    assert names == ["relay", "subscriber", ANNA, BORIS]
+    bracelets, partners = [(ANNA, "p" * 16), (BORIS, "q" * 16)], [(PARTNER, "s" * 16, AUDIENCE)]
+    names = [user.name for user in users_for(bracelets, "r" * 16, partners)]
+    assert names == ["relay", PARTNER, ANNA, BORIS]

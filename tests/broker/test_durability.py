@@ -47,6 +47,7 @@ def test_what_was_not_acknowledged_comes_again(broker: Broker, connect: Connect)
     back.ack(again)
 
 
+@pytest.mark.long
 def test_a_burst_while_the_relay_is_away_is_kept_whole(broker: Broker, connect: Connect) -> None:
     relay = connect(broker, "relay", clean=False)
     relay.subscribe("b/+/+/alarm")

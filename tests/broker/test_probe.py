@@ -13,10 +13,10 @@ from relay.broker import Broker, BrokerError
 from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.probe import probe
 
-from .conftest import PASSWORDS, everyone
+from .conftest import PARTNER, PASSWORDS, everyone
 
 RELAY = ("relay", PASSWORDS["relay"])
-SUBSCRIBER = ("subscriber", PASSWORDS["subscriber"])
+SUBSCRIBER = (PARTNER, PASSWORDS[PARTNER])
 
 
 def look(broker: Broker, tls: Path) -> list[str]:
@@ -46,7 +46,7 @@ def test_a_broker_that_is_not_there_is_an_error(broker: Broker, tls_files: Path)
 
 def test_subscribers_that_may_do_anything_are_noticed(broker: Broker, tls_files: Path) -> None:
     relay, subscriber, *bracelets = everyone()
-    free = dataclasses.replace(subscriber, publish=("b/+/+/alarm",), subscribe=("r/#", "b/#"))
+    free = dataclasses.replace(subscriber, publish=("b/+/+/alarm",), subscribe=("s/#", "b/#"))
     broker.reload([relay, free, *bracelets])
     assert look(broker, tls_files) == [
         "On the broker, subscribers can read the receipts to bracelets.",

@@ -224,7 +224,7 @@ def test_another_server_is_started_when_the_configuration_names_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("topic", "expected"),
     [
-        ("b/0/0a1b2c3d/alarm", ["b.0a.0a1b2c3d.alarm"]),
+        ("b/0/0a1b2c3d/alarm", ["b.0.0a1b2c3d.alarm"]),
         ("b/+/+/hb", ["b.*.*.hb"]),
         ("r/#", ["r", "r.>"]),
     ],

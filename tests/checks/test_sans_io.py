@@ -15,9 +15,12 @@ CORES = [
         "envelope", "ratchet", "chains", "clock", "crypto/*", "links/mqtt_codec",
     )),
     *(f"relay/{name}.py" for name in (
-        "verify/*", "cases/*", "rebroadcast", "case_document", "receipt", "downlink", "pipeline", "outbox",
-        "ingest/answers", "ingest/at", "ingest/holdings", "ingest/initialise", "ingest/lanes", "ingest/pdu",
-        "ingest/ratelimit", "ingest/reports", "ingest/send_queue", "ingest/sms", "ingest/upkeep",
+        "verify/*", "cases/*", "subscribers/audiences", "subscribers/coarse", "subscribers/epoch_keys",
+        "subscribers/reader", "subscribers/register", "subscribers/sealing", "rebroadcast", "case_document",
+        "receipt", "downlink", "pipeline", "outbox",
+        "ingest/answers", "ingest/at", "ingest/flood", "ingest/holdings", "ingest/initialise", "ingest/intake",
+        "ingest/lanes", "ingest/outgoing", "ingest/pdu", "ingest/qos1", "ingest/ratelimit", "ingest/reports",
+        "ingest/send_queue", "ingest/sms", "ingest/upkeep",
     )),
 ]  # fmt: skip
 

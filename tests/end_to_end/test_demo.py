@@ -160,6 +160,7 @@ def test_it_stays_up_and_takes_keys(demo: Typed, scratch: Path) -> None:
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["starting the relay", "demo> "])
 def test_control_c_leaves_nothing(demo: Typed, scratch: Path, when: str) -> None:
     demo.sees(when)

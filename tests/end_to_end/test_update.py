@@ -35,6 +35,7 @@ def state(event: Happened) -> str | None:
     return event.detail["state"] if (event.source, event.what) == ("firmware", "firmware") else None
 
 
+@pytest.mark.long
 def test_a_bundle_is_ordered_fetched_tried_and_kept(scene: Scene, tmp_path: Path) -> None:
     stack = scene.stack
     file = tmp_path / "bundle"

@@ -146,6 +146,24 @@ def test_messages_that_are_allowed_again_go(alone, world):
     world.expect("firmware", "receipt", within=60, path="sms")
 
 
+@pytest.mark.parametrize("before_s", [3, 14])
+def test_a_modem_that_fell_back_to_another_rate_before_the_press(make_bench, world, before_s):
+    """The press asks it, and the SMS that is due 15 s later, for the broker is slow, finds it set up anew."""
+    bench = make_bench(board="walter")
+    bench.boot(settle=40)
+    bench.press()
+    world.expect("firmware", "receipt", within=30)
+    world.run(50)
+    world.net.delay_us = 6_000_000
+    world.expect("firmware", "link", within=300, path="mqtt", up=0)
+    world.run(45)
+    bench.bracelet.modem.baud_at_start = 19200
+    bench.bracelet.modem.restart(silent=True)
+    world.run(before_s)
+    bench.press()
+    world.expect("sms centre", "accepted", within=30, sender="modem")
+
+
 @pytest.mark.parametrize("name", ["CGREG", "CEREG", "CGATT"])
 def test_any_one_command_that_says_so_is_enough_for_data(make_bench, world, name):
     """botletics/SIM7000-LTE-Shield#50, #150; TinyGSM PR 467."""

@@ -78,6 +78,8 @@ def test_without_its_data_link_it_sends_by_sms_at_once(world, tmp_path, part):
     bench.press()
     world.expect("sms centre", "accepted", within=5, sender="modem")
     world.expect("firmware", "receipt", within=20, path="sms")
+    world.expect("firmware", "asleep", within=900)
+    assert not any(event.what == "restarted" for event in world.trace)
     bench.close()
 
 

@@ -64,6 +64,43 @@ def test_held_while_it_sleeps_it_raises_with_the_last_fix_and_its_age(asleep, wo
     assert waited_s - 1 <= document["position"]["age_s"] <= waited_s * 1.011 + 10  # its sleeping clock is 1 % fast
 
 
+def test_many_short_sleeps_do_not_make_the_last_fix_younger(asleep, world):
+    """Each would cost it up to two seconds, were its times rounded."""
+    off = next(event for event in reversed(world.trace) if (event.who, event.what) == ("gnss", "off"))
+    asleep.bracelet.gnss.sky = False
+    for number in range(8):
+        asleep.bracelet.button.press(for_s=0.2)
+        world.expect("firmware", "asleep", within=90)
+        world.run(3 + number * 0.37)
+    asleep.bracelet.button.hold(4.5)
+    raised = world.expect("firmware", "raised", within=5)
+    world.expect("firmware", "receipt", within=60)
+    document = next(iter(asleep.documents().values()))
+    assert document["position"]["age_s"] >= (raised.t_us - off.t_us) // 1_000_000
+
+
+def test_a_wrong_time_that_was_put_right_does_not_come_back_with_the_next_sleep(make_bench, world):
+    """What was saved meanwhile is ahead, and the real-time clock is right."""
+    bench = make_bench(track=Track.still(48.0, 11.0))
+    bench.bracelet.gnss.sky = False
+    bench.bracelet.modem.nitz_offset_s = 1900
+    bench.boot()
+    world.expect("firmware", "clock", within=60, quality="network")
+    bench.press()
+    bench.bracelet.gnss.sky = True
+    world.expect("firmware", "clock", within=120, quality="gnss")
+    bench.bracelet.modem.nitz_offset_s = 0
+    bench.close_alarm()
+    world.expect("firmware", "asleep", within=900)
+    bench.bracelet.modem.service = bench.bracelet.gnss.sky = False
+    world.run(5)
+    bench.bracelet.button.hold(4.5)
+    world.expect("firmware", "raised", within=5)
+    world.expect("firmware", "receipt", within=60)
+    counter, sent = max(bench.times().items())
+    assert abs(sent - (world.unix_time - 60)) <= 60, counter
+
+
 def test_a_touch_wakes_it_and_it_sleeps_again(asleep, world):
     world.run(60)
     asleep.bracelet.button.press(for_s=0.2)

@@ -3,6 +3,7 @@ alarm is raised, and goes out by what is left. `hwsim starts` plays all of it, o
 """
 
 import pytest
+from tocsin import boots, risks
 
 from hwsim import starts
 
@@ -29,3 +30,14 @@ def test_two_at_once(calls, fault):
     """Also where the chip ends a data session, in which the modem then still is, and no part is left that has one."""
     case = starts.Case(calls, fault, "while it starts")
     assert starts.play(case).failure(case) is None
+
+
+def test_a_press_that_was_let_go_is_not_remembered(bench, world):
+    """Also where the release is seen in the moment in which a tick is due: 600 ms from the edge, 20 ms a look."""
+    bench.boot(settle=15)
+    for for_ms in range(560, 640, 4):
+        bench.bracelet.button.press(for_ms / 1000)
+        world.run(2.5)
+        octets = bytes.fromhex(bench.bracelet.rtc.memory)
+        assert octets[:4] == boots._MAGIC
+        assert risks.Risks(octets[10 : 10 + risks.SIZE], 0, False, False).held == 0, for_ms

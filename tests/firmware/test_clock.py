@@ -109,10 +109,25 @@ def test_it_runs_from_the_moment_it_was_told_and_is_never_ahead():
     assert c.time() == T + 1
 
 
-def test_start_prefers_the_later_of_rtc_and_flash():
+def test_a_start_loses_no_part_of_a_second():
+    """machine_rtc.c of the ESP32 port: the last item of datetime() is microseconds."""
+    rtc = Rtc(2026)
+    rtc.value = (*rtc.value[:7], 700_999)
+    c, ticks = clock(rtc)
+    assert c.start(0)
+    assert rtc.value[7] == 700_000
+    assert c.time() == T
+    ticks.ms += 300
+    assert c.time() == T + 1
+
+
+def test_start_prefers_the_rtc_while_it_has_its_supply():
     c, _ = clock(Rtc(2026))
     assert c.start(T - 1000)
     assert (c.time(), c.quality) == (T, SAVED)
+    c, _ = clock(Rtc(2026))
+    assert c.start(T + 1900)  # saved while a wrong source was believed
+    assert c.time() == T
     c, _ = clock(Rtc())
     assert c.start(T)
     assert c.time() == T

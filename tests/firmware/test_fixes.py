@@ -114,7 +114,7 @@ def test_whatever_its_habits_it_is_believed_never_doubted_and_never_silent(it, d
         stream = it["noise"] + b"".join(line[:-2] + it["end"] for line in lines)
         bracelet.hear(ms + 60, stream, data.draw(st.integers(0, len(stream))) if second < 3 else 0)
         assert bracelet.silent_ms <= fixes.REPEATS_MS
-    for at_ms, (lat, _, accuracy, age, _, _, _, doubt, _) in bracelet.found:
+    for at_ms, (lat, _, accuracy, age, _, _, _, doubt, *_) in bracelet.found:
         of_ms = at_ms - 1000 - 60 - age * 1000
         least = min(abs(lat - north(it["metres_a_s"] * (of_ms - back) / 1000)) for back in range(0, 1000, every_ms))
         assert least <= accuracy * E7_PER_METRE + 100
@@ -235,7 +235,7 @@ def test_what_it_remembers_is_as_old_as_it_is_and_the_same_second_is_not_new():
     bracelet.hear(0, second(0))
     kept = bracelet.fixes.fix()
     later = Bracelet()
-    later.fixes.remember([*kept[:3], 600, *kept[4:]])
+    later.fixes.remember([*kept[:9], later.clock.now - 600_000])
     assert later.fixes.fix()[3] == 600
     later.hear(0, second(0))
     assert later.found == later.times == []

@@ -17,7 +17,7 @@ from relay.store import Store
 from relay.store.database import HEAD
 from relay.store.schema import metadata
 from tests.relay import postgres
-from tests.relay.support import KEYS, STORE_KEY, Bracelet, contents, provision
+from tests.relay.support import KEYS, STORE_KEY, Bracelet, contents, provision, subscribed
 
 ENGINES = ["sqlite"]
 if postgres.available():
@@ -47,9 +47,10 @@ def database(server: URL) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_ready(postgres_server: URL) -> Iterator[Callable[[], str]]:
-    """Gives the URL of a PostgreSQL database that has its tables, with the rows of a new store."""
+    """Gives the URL of a PostgreSQL database that has its tables, with the rows of a new store and its subscriber."""
     with database(postgres_server) as url:
         store = stores.open(url, STORE_KEY)
+        subscribed(store)
         rows = contents(store)
 
         def renew() -> str:
@@ -70,9 +71,11 @@ def postgres_ready(postgres_server: URL) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def sqlite_ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of SQLite that has its tables."""
+    """A store of SQLite that has its tables and its subscriber."""
     file = tmp_path_factory.mktemp("store") / "relay.db"
-    stores.open(f"sqlite:///{file}", STORE_KEY).close()
+    store = stores.open(f"sqlite:///{file}", STORE_KEY)
+    subscribed(store)
+    store.close()
     return file
 
 
@@ -84,7 +87,7 @@ def tables() -> bool:
 
 @pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path, tables: bool) -> Iterator[str]:
-    """The URL of a database without rows."""
+    """The URL of a database without rows, or with those of the local subscriber."""
     if request.param == "sqlite":
         if tables:
             shutil.copyfile(request.getfixturevalue("sqlite_ready"), tmp_path / "relay.db")

@@ -13,6 +13,9 @@ from relay.pipeline import Inbound, Pipeline, Status
 from relay.registry import Registry
 from relay.store import Store, records
 from relay.store.schema import metadata
+from relay.subscribers import audiences
+from relay.subscribers.audiences import Audience, Permission
+from relay.subscribers.register import LOCAL, Subscribers
 from relay.verify import Alarm, ChainState, Fix, Heartbeat, Reason, RelayKeys, agree, open_receipt, parse, roots
 from relay.verify.seal import Sealer
 
@@ -53,6 +56,21 @@ class Bracelet:
 
     def beat(self, octets: bytes) -> Inbound:
         return Inbound("mqtt", octets, "hb", self.kid)
+
+
+SUBSCRIBER = X25519PrivateKey.from_private_bytes(bytes(range(64, 96)))
+
+
+def subscribed(store: Store) -> None:
+    """Give the store its local subscriber, as `relay init` does."""
+    Subscribers(store).add(LOCAL, SUBSCRIBER.public_key().public_bytes_raw(), Permission(), now=NOW)
+
+
+def audience(store: Store) -> Audience:
+    """The one audience that there is."""
+    with store.read() as connection:
+        (found,) = audiences.read(connection, store.box)
+    return found
 
 
 def offer(store: Store, code_name: str = "sparrow") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from relay import initial, log, pki
 from relay.assembly import RENEW_BEFORE, Relay
 from relay.broker import BrokerError
 from relay.datadir import DataDir
-from relay.ingest.mqtt import _hint, client_tls
+from relay.ingest.endpoint import client_tls, hint_for
 from relay.verify.ratchet import SKIPPED_AGE_S, ChainState, advance
 
 NOW = datetime.now(UTC)
@@ -157,7 +157,7 @@ def test_a_wrong_clock_does_not_part_the_relay_from_its_own_broker(tmp_path: Pat
     (tmp_path / "ca.pem").write_bytes(ca.cert_pem)
     error = connects(client_tls(tmp_path / "ca.pem"), tmp_path, cert, key)
     assert error is not None
-    assert "this machine's clock" in _hint(error)
+    assert "this machine's clock" in hint_for(error)
     own = client_tls(tmp_path / "ca.pem", check_time=False)
     assert connects(own, tmp_path, cert, key) is None
     other, other_key = pki.issue_server(pki.create_ca(), ["localhost"])

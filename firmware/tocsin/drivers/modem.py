@@ -142,6 +142,11 @@ class Modem:
         """Something has changed for it."""
         self._wake.set()
 
+    def ask_soon(self):
+        """A message may have to go by it soon: is it still there, and as it was set up? If not, that shows now."""
+        self._look = True
+        self._wake.set()
+
     # -- the one that reads -----------------------------------------------------------------------------------------
 
     async def reader(self):

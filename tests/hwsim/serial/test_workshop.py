@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hwsim import board as boards
 from hwsim.serial import hand, image
 from hwsim.world.bracelet import FIRMWARE
@@ -55,6 +57,7 @@ def relay(data: Path, *arguments: str) -> str:
     return run("relay", *arguments, "--data", str(data))
 
 
+@pytest.mark.long
 def test_from_an_erased_chip_to_a_drill_that_the_relay_has_answered(tmp_path: Path) -> None:
     data, control, port = tmp_path / "relay", tmp_path / "hand", str(tmp_path / "port")
     number = str(free_port("127.0.0.1"))

@@ -190,6 +190,12 @@ def test_one_thing_wrong_breaks_its_rule(name):
             fact(receipts={7: 134 * S}, links={}, sms_path=[Span(0)])(e), texted={7: 132 * S}
         ),
         "the watchdog after a hang": lambda e: replace(fact(watchdogs=[5 * S], stuck=[4 * S])(e), hangs=1),
+        "down as it hung, for nobody knows how long": lambda e: replace(
+            fact(
+                holds=[Span(89 * S, 90 * S)], stuck=[90 * S - 500_000], watchdogs=[101 * S],
+                armed=[Span(1 * S, 90 * S - 500_000), Span(102 * S)], links={},
+            )(e), hangs=1,
+        ),
         "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
         "no SMS without a network": fact(receipts={7: 140 * S}, links={"sms": [Span(10 * S, 110 * S)]}),
         "no SMS from a bracelet that was reset": fact(
@@ -271,6 +277,17 @@ def test_facts_are_read_from_the_trace():
     assert read.stuck == [40 * S]
     assert read.watchdogs == [80 * S]
     assert read.pulses == [Pulse(7 * S - 700_000, 7 * S, 700, 100)]
+
+
+def test_a_start_that_died_as_a_part_was_started_is_one_whatever_ended_it():
+    """The bracelet can't tell a reset in that moment from a driver that took the supply."""
+    trace = [
+        TraceEvent(1 * S, "firmware", "armed", {}),
+        TraceEvent(2 * S, "bracelet", "reset", {"by": "pin"}),
+        TraceEvent(3 * S, "firmware", "boot", {"cause": "power_on", "killed_by": "modem"}),
+    ]
+    assert facts.read(trace).hung_or_died == [2 * S]
+    assert facts.read([*trace[:2], replace(trace[2], detail={"cause": "power_on"})]).hung_or_died == []
 
 
 def test_a_release_too_short_to_be_seen_is_none():

@@ -190,6 +190,7 @@ def lives(world: World) -> bool:
     return course[-1] == "armed"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # a whole life in real time, on a machine that has much else to do
 def test_a_bracelet_in_use_is_updated_by_cable(tmp_path):
     march = toolchain.mpy_march(tuple(toolchain.micropython()))

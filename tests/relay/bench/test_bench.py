@@ -27,7 +27,9 @@ def test_a_short_run_end_to_end(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
-    for phase in [*results["pipeline"].values(), results["naive"]["unbounded"], results["slow_disk"]["pipeline"]]:
+    sealing = [results["sealing"]["before"], results["sealing"]["after"]]
+    phases = [*results["pipeline"].values(), *sealing, results["naive"]["unbounded"]]
+    for phase in [*phases, results["slow_disk"]["pipeline"]]:
         assert phase["lost"] == 0
         assert phase["rebroadcasts"] == phase["alarms"]
         assert phase["receipts"] >= phase["alarms"]
@@ -53,6 +55,7 @@ def phase(per_s: float, cpu: float, p99: float = 10.0, lost: int = 0) -> dict[st
 def made_up(**paced: float) -> dict:
     results = {
         "pipeline": {"paced": phase(2000, 140, **paced), "unbounded": phase(6000, 100)},
+        "sealing": {"cpu_us": 4.2, "before": phase(4000, 200), "after": phase(3900, 210)},
         "naive": {"unbounded": phase(1500, 500)},
         "slow_disk": {"pipeline": phase(5000, 100), "naive": phase(100, 500)},
         "raw_broker_hop": {"unbounded": {"messages_per_s": 60_000}},
@@ -65,6 +68,7 @@ def test_ratios_and_targets() -> None:
     results = made_up()
     assert results["ratios"]["pipeline_to_naive"] == 4
     assert results["ratios"]["pipeline_to_naive_slow_disk"] == 50
+    assert results["ratios"]["sealed_cpu_to_clear"] == 1.05
     assert all(target["met"] for target in targets(results).values())
 
 

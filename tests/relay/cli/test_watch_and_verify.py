@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 
+from relay.broker import TEMPORARY
 from relay.downlink import Desk
+from relay.ingest.mqtt import Endpoint, client_tls
 from tests.relay.service.rig import ROOT, TIMEOUT, Rig, eventually, rig
 
 
@@ -57,6 +62,43 @@ def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Pa
     assert verify(file) == (1, "NOT GENUINE")
 
 
+def test_watchers_do_not_throw_each_other_off_and_leave_no_session(on_broker: Rig) -> None:
+    bracelet = on_broker.bracelet()
+    on_broker.start_broker()
+    device = bracelet.connect()
+    on_broker.start()
+    watchers = [start_watch(on_broker, "--json", "--count", "1") for _ in range(3)]
+    device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
+    for watcher in watchers:
+        out, err = watcher.communicate(timeout=TIMEOUT)
+        assert json.loads(out)["genuine"]
+        assert "mqtt.disconnected" not in err
+    own = on_broker.relay.local_subscriber()
+    for number in range(TEMPORARY):
+        endpoint = on_broker.relay.temporary(own, number)
+        assert session_present(on_broker, endpoint) is False
+    subscriber = on_broker.subscriber()
+    subscriber.close()
+    on_broker.clients.remove(subscriber)
+    mine = replace(endpoint, client_id=own.account)
+    assert session_present(on_broker, mine) is True, "the look at it works"
+
+
+def session_present(rig: Rig, endpoint: Endpoint) -> bool:
+    found: queue.Queue[bool] = queue.Queue()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, endpoint.client_id, clean_session=False)
+    client.username_pw_set(endpoint.user, endpoint.password)
+    client.tls_set_context(client_tls(rig.data.ca_cert))
+    client.on_connect = lambda _c, _u, flags, *_: found.put(flags.session_present)
+    client.connect("localhost", rig.port)
+    client.loop_start()
+    try:
+        return found.get(timeout=TIMEOUT)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
 def test_watch_shows_what_becomes_of_an_alarm(on_broker: Rig) -> None:
     bracelet = on_broker.bracelet()
     on_broker.start_broker()
@@ -86,10 +128,11 @@ def test_watch_shows_what_is_not_genuine_as_refused(on_broker: Rig) -> None:
 
     forger = Client(on_broker, relay.user, relay.password, "forger", ["b/+/+/ack"], clean=True)
     on_broker.clients.append(forger)
-    forger.publish("r/0a1b2c3d/alarm", b'{"tocsin": 1}')
+    topic = f"s/{on_broker.relay.local_subscriber().audience}/0a1b2c3d/alarm"
+    forger.publish(topic, b'{"tocsin": 1}')
     assert watch.stderr is not None
     line = watch.stderr.readline()
-    assert "REFUSED  r/0a1b2c3d/alarm: " in line
+    assert f"REFUSED  {topic}: " in line
     watch.terminate()
     out, _ = watch.communicate(timeout=TIMEOUT)
     assert out == ""

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -16,17 +13,9 @@ from relay import pki
 from relay.broker import users_for
 from relay.broker.nats import NatsBroker
 from relay.ingest.mqtt import Endpoint, Message, MqttLink, client_tls
+from tests.relay.ingest.fake_broker import KID, PASSWORD, TOPIC, FakeBroker, Quiet, Recorder, alone, drive
 
-KID, PASSWORD = "0a1b2c3d", "a-password-for-everybody"
-TOPIC = f"b/0/{KID}/alarm"
 PUBACK, PINGREQ = 4, 12
-
-
-class Quiet:
-    def _note(self, event: str, **fields: Any) -> None:
-        pass
-
-    debug = info = warning = error = _note
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +25,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsBroker]:
     certificate, key = pki.issue_server(authority, ["localhost"])
     for name, content in (("ca", authority.cert_pem), ("cert", certificate), ("key", key)):
         (folder / name).write_bytes(content)
-    users = users_for([(KID, PASSWORD)], PASSWORD, PASSWORD)
+    users = users_for([(KID, PASSWORD)], PASSWORD)
     made = NatsBroker(folder / "b", "127.0.0.1", 0, folder / "cert", folder / "key", users)
     made.start()
     made.wait_ready()
@@ -190,88 +179,6 @@ def test_a_server_that_accepts_and_says_nothing_does_not_block_the_loop(broker: 
 def test_a_name_and_a_password_do_not_show(broker: NatsBroker) -> None:
     tls = client_tls(broker.folder.parent / "ca")
     assert PASSWORD not in repr(Endpoint("localhost", 1, "relay", "relay", PASSWORD, tls))
-
-
-class Recorder(Quiet):
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def _note(self, event: str, **fields: Any) -> None:
-        self.events.append(event)
-
-    debug = info = warning = error = _note
-
-
-class FakeBroker:
-    """Speaks just enough MQTT, and that late or wrong: what a real broker does only on a bad day."""
-
-    def __init__(
-        self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1,
-        says: bytes = b"", acks: int = 10**9, hangs_up: bool = False,
-    ) -> None:  # fmt: skip
-        self.connections = 0
-        self.published: list[bytes] = []
-        self.kinds: list[int] = []  # of the packets that came
-        self._says, self._acks, self._hangs_up = says, acks, hangs_up
-        self._connack, self._after, self._suback = connack, connack_after, suback
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self._threads = [threading.Thread(target=self._serve, daemon=True)]
-        self._threads[0].start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._threads.append(threading.Thread(target=self._talk, args=(connection,), daemon=True))
-            self._threads[-1].start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection, connection.makefile("rb") as stream:
-            while head := stream.read(1):
-                body = stream.read(stream.read(1)[0])
-                self.kinds.append(head[0] >> 4)
-                if head[0] == 0x10:
-                    time.sleep(self._after)
-                    connection.sendall(bytes((0x20, 2, 0, self._connack)))
-                    if self._connack:
-                        return
-                elif head[0] == 0x82 and self._suback is not None:
-                    connection.sendall(bytes((0x90, 4)) + body[:2] + bytes((self._suback, self._suback)))
-                    connection.sendall(self._says)
-                    if self._hangs_up:
-                        return
-                elif head[0] >> 4 == 3:
-                    self.published.append(head + body)
-                    at = 2 + int.from_bytes(body[:2], "big")
-                    if self._acks >= len(self.published):
-                        connection.sendall(bytes((0x40, 2)) + body[at : at + 2])
-
-    def close(self) -> None:
-        self._listening.close()
-
-
-def alone(
-    port: int, log: Quiet, on_message: Callable[[Message], None] = lambda _: None, keepalive: int = 30
-) -> MqttLink:
-    endpoint = Endpoint("127.0.0.1", port, "relay", "relay", PASSWORD, None, keepalive)
-    return MqttLink(endpoint, log, on_message=on_message, on_published=lambda _: None)
-
-
-def drive(link: MqttLink, seconds: float, done: Callable[[], object] = lambda: False, ahead: float = 0.0) -> None:
-    """Turn the loop. `ahead`: as if so much time had passed already."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not done():
-        fd = link.fileno()
-        if fd is not None and select.select([fd], [], [], 0.005)[0]:
-            link.readable()
-        elif fd is None:
-            time.sleep(0.005)
-        link.tick(time.monotonic() + ahead)
-        link.flush()
 
 
 def test_a_broker_that_takes_its_time_after_an_outage_is_given_it() -> None:

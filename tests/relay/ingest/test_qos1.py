@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ingest.qos1 import PUBACK, PUBLISH, Outgoing, head, puback, publish, read_puback, read_publish
+from relay.ingest.qos1 import PUBACK, PUBLISH, head, puback, publish, read_puback, read_publish
 
 ids = st.integers(1, 65535)
 topics = st.text(max_size=60).map(str.encode)
@@ -73,31 +73,3 @@ def test_a_length_of_five_octets_is_no_mqtt() -> None:
     assert head(b"\x30\xff\xff\xff", 0) is None
     with pytest.raises(ValueError, match="length"):
         head(b"\x30\xff\xff\xff\xff\x01", 0)
-
-
-def test_what_is_not_confirmed_is_sent_again_in_order_and_says_so() -> None:
-    outgoing = Outgoing()
-    added = [outgoing.add("t", octets, 1.0, send=sent) for octets, sent in ((b"1", True), (b"2", True), (b"3", False))]
-    (first, _), (second, packet), (_, last) = [a for a in added if a is not None]
-    assert outgoing.confirm(first)
-    assert not outgoing.confirm(first)
-    assert list(outgoing.resume(5.0)) == [bytes((packet[0] | 8,)) + packet[1:], last]
-    assert outgoing.waits_since() == 5.0
-    assert list(outgoing.resume(6.0)) == [bytes((p[0] | 8,)) + p[1:] for p in (packet, last)]
-    assert outgoing.confirm(second)
-    assert len(outgoing) == 1
-
-
-def test_ids_are_used_once_at_a_time_and_go_round() -> None:
-    outgoing = Outgoing()
-    seen = set()
-    for _ in range(64512):
-        added = outgoing.add("t", b"", 0.0, send=True)
-        assert added is not None
-        seen.add(added[0])
-    assert seen == set(range(1024, 65536))
-    assert outgoing.add("t", b"", 0.0, send=True) is None
-    assert outgoing.confirm(5000)
-    added = outgoing.add("t", b"", 0.0, send=True)
-    assert added is not None
-    assert added[0] == 5000

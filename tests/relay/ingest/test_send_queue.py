@@ -96,3 +96,17 @@ def test_a_message_is_given_up_after_the_last_try(error: str) -> None:
         finals.append(report.final)
     assert finals == [False] * len(SEND_RETRY) + [True]
     assert len(queue) == 0
+
+
+def test_recipients_take_turns_and_none_fills_the_queue() -> None:
+    queue = SendQueue(40)
+    taken = [queue.add(Outgoing("+10000000001", b"%d" % n)) for n in range(30)]
+    assert taken.count(True) == 10
+    assert queue.add(Outgoing("+10000000002", b"x"))
+    recipients = []
+    for _ in range(3):
+        command = started(queue, 0.0)
+        (report,) = queue.finished(Finished(command), 0.0)
+        assert isinstance(report, Sent)
+        recipients.append(report.message.recipient)
+    assert "+10000000002" in recipients[:2]

@@ -70,7 +70,7 @@ def test_broken_at_every_statement(store: Store, warm: bool) -> None:
     done = []
     if warm:
         items = pipeline.process(batch_of(bracelets), NOW).items
-        done = [item.outbox_id for item in items if item.outbox_id is not None]
+        done = [delivery.id for item in items for delivery in item.deliveries]
     batch = batch_of(bracelets)
     before = contents(store)
     at = 0

@@ -16,7 +16,7 @@ from relay.store import Store, commands, schema
 from relay.verify import Heartbeat, Reason, open_down, parse
 from relay.verify.down import Bundle, Kind
 from relay.verify.payload import Health, Network
-from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, one, provision
+from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, audience, one, provision
 
 NUMBER = "+10000000001"
 
@@ -132,10 +132,9 @@ def test_an_acceptance_from_the_desk_to_the_wrist(
     assert command.topic == f"b/{bracelet.kid[0]}/{bracelet.kid}/ack"
     assert command.number is None
     assert read(bracelet, command) == (Kind.ACCEPT, 0)
-    assert command.document is not None
-    topic, document = command.document
-    assert topic == f"r/{bracelet.kid}/case"
-    checked = case_document.check(document, KEYS.public)
+    ((topic, octets),) = command.documents
+    assert topic == f"s/{audience(store).id}/{bracelet.kid}/case"
+    checked = case_document.check(audience(store).epoch.open(topic, octets), KEYS.public)
     assert checked is not None
     assert (checked["alarm"], checked["state"]) == (alarm, "accepted")
     downlink.sent(command, NOW)
@@ -151,7 +150,7 @@ def test_receipts_and_commands_share_the_chain_in_any_order(
 ) -> None:
     for _ in range(3):
         desk.accept(raised(pipeline, bracelet), now=NOW)
-        (command,) = [command for command in downlink.due(NOW) if command.document]
+        (command,) = [command for command in downlink.due(NOW) if command.documents]
         assert read(bracelet, command)[0] is Kind.ACCEPT
         downlink.sent(command, NOW)
     assert bracelet.down.next == 6
@@ -173,11 +172,13 @@ def test_it_is_sent_again_as_it_is_and_only_then_more_seldom(
 
 
 def test_what_nobody_reported_as_sent_comes_again_in_seconds_and_sealed_only_once(
-    pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
 ) -> None:
     desk.accept(raised(pipeline, bracelet), now=NOW)
     (first,), (second,) = downlink.due(NOW), downlink.due(NOW + 6)
-    assert first == second
+    assert first._replace(documents=()) == second._replace(documents=())
+    opened = [audience(store).epoch.open(*document) for each in (first, second) for document in each.documents]
+    assert len(opened) == 2 and opened[0] == opened[1], "the same document, only its seal is new"
 
 
 def test_a_heartbeat_that_shows_it_missing_makes_it_due(
@@ -190,7 +191,7 @@ def test_a_heartbeat_that_shows_it_missing_makes_it_due(
     assert downlink.due(NOW + 11) == []  # it may be on its way
     downlink.sent(command, NOW + 61)  # the second attempt; the third would be minutes later
     beat(pipeline, bracelet, 1, NOW + 130)
-    assert downlink.due(NOW + 131) == [command._replace(document=None)]
+    assert downlink.due(NOW + 131) == [command._replace(documents=())]
     assert results(store) == [None]
 
 

@@ -11,7 +11,9 @@ from sqlalchemy import update
 from relay.outbox import EVIDENCE, LEASE_S, RETRY_MOST_S, Delivery, Outbox, OutboxId
 from relay.pipeline import Pipeline
 from relay.store import Store, schema
-from tests.relay.support import KEYS, NOW, Bracelet, contents, provision
+from tests.relay.support import KEYS, NOW, Bracelet, audience, contents, provision
+
+Found = Callable[[list[Delivery]], list[tuple[OutboxId, bytes]]]
 
 
 @pytest.fixture
@@ -21,11 +23,14 @@ def outbox(store: Store) -> Outbox:
 
 def raise_alarms(pipeline: Pipeline, bracelet: Bracelet, count: int, now: float = NOW) -> list[tuple[OutboxId, bytes]]:
     items = pipeline.process([bracelet.by_mqtt(bracelet.alarm(seq)) for seq in range(count)], now).items
-    return [(item.outbox_id, item.rebroadcast[1]) for item in items if item.outbox_id and item.rebroadcast]
+    return [(delivery.id, item.document) for item in items for delivery in item.deliveries if item.document]
 
 
-def found(deliveries: list[Delivery]) -> list[tuple[OutboxId, bytes]]:
-    return [(delivery.id, delivery.document) for delivery in deliveries]
+@pytest.fixture
+def found(store: Store) -> Found:
+    """Opens what was leased, as a subscriber does."""
+    epoch = audience(store).epoch
+    return lambda deliveries: [(each.id, epoch.open(each.topic, each.octets)) for each in deliveries]
 
 
 def attempts(store: Store) -> list[tuple[str, str]]:
@@ -39,14 +44,14 @@ def test_a_new_alarm_is_leased_to_the_pipeline(pipeline: Pipeline, outbox: Outbo
 
 
 def test_after_a_crash_the_same_documents_come_out(
-    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet
+    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found
 ) -> None:
     promised = raise_alarms(pipeline, bracelet, 3)
     assert outbox.release() == 3
     deliveries = outbox.lease(NOW + 1)
     assert found(deliveries) == promised
     assert [(d.topic, d.kid, d.counter, d.attempt) for d in deliveries] == [
-        (f"r/{bracelet.kid}/alarm", bracelet.kid, counter, 2) for counter in range(3)
+        (f"s/{audience(store).id}/{bracelet.kid}/alarm", bracelet.kid, counter, 2) for counter in range(3)
     ]
     assert outbox.lease(NOW + 2) == [], "leased once"
     outbox.mark_done([key for key, _ in promised], NOW + 3)
@@ -57,7 +62,7 @@ def test_after_a_crash_the_same_documents_come_out(
 
 
 def test_a_lease_that_runs_out_is_taken_by_another(
-    pipeline: Pipeline, open_store: Callable[[], Store], bracelet: Bracelet
+    pipeline: Pipeline, open_store: Callable[[], Store], bracelet: Bracelet, found: Found
 ) -> None:
     promised = raise_alarms(pipeline, bracelet, 1)
     other = Outbox(open_store(), KEYS, "relay-2")
@@ -67,7 +72,7 @@ def test_a_lease_that_runs_out_is_taken_by_another(
 
 
 def test_oldest_first_and_not_more_than_asked_for(
-    pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, store: Store
+    pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found, store: Store
 ) -> None:
     other = provision(store, "heron")
     later = raise_alarms(pipeline, bracelet, 2, NOW + 5)
@@ -77,7 +82,9 @@ def test_oldest_first_and_not_more_than_asked_for(
     assert found(outbox.lease(NOW + 6, limit=3)) == [later[1]]
 
 
-def test_a_failed_attempt_is_repeated(store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet) -> None:
+def test_a_failed_attempt_is_repeated(
+    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found
+) -> None:
     promised = raise_alarms(pipeline, bracelet, 1)
     key = promised[0][0]
     outbox.mark_failed(key, NOW + 1, NOW + 20, "refused")
@@ -90,7 +97,7 @@ def test_a_failed_attempt_is_repeated(store: Store, pipeline: Pipeline, outbox: 
 
 
 def test_unreadable_evidence_holds_up_nobody(
-    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet
+    store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found
 ) -> None:
     other = provision(store, "heron")
     raise_alarms(pipeline, bracelet, 1)
@@ -122,7 +129,7 @@ def test_a_delivery_prints_no_document(pipeline: Pipeline, outbox: Outbox, brace
 
 @pytest.mark.parametrize("evidence", [b"\xff", cbor2.dumps(7), cbor2.dumps([b"", b"no sign1"])])
 def test_evidence_of_another_version_holds_up_nobody(
-    store: Store, pipeline: Pipeline, bracelet: Bracelet, evidence: bytes
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, found: Found, evidence: bytes
 ) -> None:
     noted: list[OutboxId] = []
     outbox = Outbox(store, KEYS, on_unreadable=lambda key, _error: noted.append(key))
@@ -137,7 +144,7 @@ def test_evidence_of_another_version_holds_up_nobody(
 
 
 def test_alarms_accepted_while_the_clock_was_ahead_do_not_wait_for_that_time(
-    pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet
+    pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found
 ) -> None:
     promised = raise_alarms(pipeline, bracelet, 2, NOW + 365 * 86400)
     assert found(outbox.lease(NOW)) == promised, "neither their due time nor their lease can be true"

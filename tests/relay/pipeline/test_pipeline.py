@@ -15,7 +15,7 @@ from relay.registry import Registry
 from relay.store import Store, chains, schema
 from relay.verify import Heartbeat, Reason
 from relay.verify.ratchet import MAX_STEPS, SKIPPED_AGE_S
-from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, contents, one, provision, refusals
+from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, audience, contents, one, provision, refusals
 
 DRILL, CANCEL, DURESS = 1, 2, 4
 
@@ -26,17 +26,18 @@ def test_alarm(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     (item,) = outcome.items
     assert (item.status, item.kid, item.counter, item.delay_s) == (Status.NEW, bracelet.kid, 0, 10)
     assert bracelet.confirmed(item.receipt) == 0
-    assert item.rebroadcast is not None
-    topic, document = item.rebroadcast
-    assert topic == f"r/{bracelet.kid}/alarm"
-    assert rebroadcast.check(document, KEYS.public).ok
+    assert item.document is not None
+    assert rebroadcast.check(item.document, KEYS.public).ok
+    (delivery,) = item.deliveries
+    assert delivery.topic == f"s/{audience(store).id}/{bracelet.kid}/alarm"
+    assert audience(store).epoch.open(delivery.topic, delivery.octets) == item.document
     assert [event.name for event in outcome.events] == ["alarm.received", "alarm.verified", "alarm.committed"]
     rows = contents(store)
     alarm_id = int(bracelet.kid, 16) << 24
     assert [row[0] for row in rows["alarm"]] == [alarm_id]
     assert [row[0] for row in rows["alarm_case"]] == [alarm_id]
-    assert [row[:3] for row in rows["outbox"]] == [(alarm_id, "mqtt", 0)]
-    assert item.outbox_id == (alarm_id, "mqtt", 0)
+    assert [row[:3] for row in rows["outbox"]] == [(alarm_id, f"mqtt:{audience(store).id}", 0)]
+    assert delivery.id == (alarm_id, f"mqtt:{audience(store).id}", 0)
     assert rows["audit"][-1][2:] == ("relay", "alarm.accepted", int(bracelet.kid, 16), alarm_id)
 
 
@@ -44,8 +45,8 @@ def test_a_late_alarm_still_alerts(pipeline: Pipeline, bracelet: Bracelet) -> No
     octets = bracelet.alarm(time=int(NOW) - 86400 * 20)
     (item,) = pipeline.process([bracelet.by_sms(octets)], NOW).items
     assert (item.status, item.delay_s) == (Status.NEW, 86400 * 20)
-    assert item.rebroadcast is not None
-    assert json.loads(item.rebroadcast[1])["delay_s"] == 86400 * 20
+    assert item.document is not None
+    assert json.loads(item.document)["delay_s"] == 86400 * 20
 
 
 @pytest.mark.parametrize(("time", "delay"), [(0, None), (int(NOW) + 3600, 0)])
@@ -60,8 +61,8 @@ def test_the_same_message_on_both_paths(store: Store, pipeline: Pipeline, bracel
     before = contents(store)
     (second,) = pipeline.process([bracelet.by_sms(octets)], NOW + 20).items
     assert (second.status, second.receipt) == (Status.DUPLICATE, first.receipt)
-    assert second.rebroadcast is None
-    assert second.outbox_id is None
+    assert second.document is None
+    assert second.deliveries == ()
     assert contents(store) == before
 
 
@@ -141,7 +142,7 @@ def test_a_skipped_key_ages(pipeline: Pipeline, bracelet: Bracelet) -> None:
 def test_heartbeat(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     outcome = pipeline.process([bracelet.beat(bracelet.heartbeat(pending=2))], NOW)
     (item,) = outcome.items
-    assert (item.status, item.receipt, item.rebroadcast) == (Status.HEARTBEAT, None, None)
+    assert (item.status, item.receipt, item.document) == (Status.HEARTBEAT, None, None)
     assert outcome.events == []
     (row,) = contents(store)["heartbeat"]
     assert row[:7] == (int(bracelet.kid, 16), 0, int(NOW * 1000), int(NOW), NETWORK_TIME, 80, 2)
@@ -355,12 +356,12 @@ def test_a_message_that_the_database_refuses_is_set_aside(store: Store, pipeline
 
 def test_deliveries_done_with_a_batch(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     (item,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], NOW).items
-    assert item.outbox_id is not None
-    pipeline.process([bracelet.beat(bracelet.heartbeat())], NOW + 1, done=[item.outbox_id])
+    done = [delivery.id for delivery in item.deliveries]
+    pipeline.process([bracelet.beat(bracelet.heartbeat())], NOW + 1, done=done)
     rows = contents(store)
     assert [row[-1] for row in rows["outbox"]] == [int((NOW + 1) * 1000)]
     assert [row[-1] for row in rows["outbox_attempt"]] == ["done"]
-    pipeline.process([], NOW + 2, done=[item.outbox_id, OutboxId(1, "mqtt", 0)])
+    pipeline.process([], NOW + 2, done=[*done, OutboxId(1, "mqtt", 0)])
     assert [row[-1] for row in contents(store)["outbox"]] == [int((NOW + 1) * 1000)]
 
 

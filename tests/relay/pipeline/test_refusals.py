@@ -39,7 +39,7 @@ def test_refused_messages_move_nothing(store: Store, pipeline: Pipeline, bracele
         Reason.UNKNOWN_KID,
         *[Reason.BAD_TAG] * 4,
     ]
-    assert all(item.receipt is None and item.rebroadcast is None for item in items)
+    assert all(item.receipt is None and item.document is None and not item.deliveries for item in items)
     after = contents(store)
     assert {name for name in after if after[name] != before[name]} == {"refusal"}
     assert refusals(store)["bad_tag", "mqtt"] == 3

@@ -26,6 +26,8 @@ from relay.broker.process import free_port
 from relay.datadir import DataDir
 from relay.ingest.mqtt import client_tls
 from relay.store import schema
+from relay.subscribers.file import SubscriberFile
+from relay.subscribers.reader import Heard, Reader
 from relay.verify import Alarm, Fix, Heartbeat, agree, roots
 from relay.verify.seal import Sealer
 
@@ -59,10 +61,13 @@ class Client:
         self._paho.reconnect_delay_set(1, 1)
         self._paho.on_connect = lambda client, *_: client.subscribe([(f, 1) for f in self._filters])
         self._paho.on_subscribe = lambda *_: self.subscribed.set()
-        self._paho.on_message = lambda _c, _u, m: self.received.put((m.topic, m.payload))
+        self._paho.on_message = lambda _c, _u, m: self._take(m.topic, m.payload)
         self._paho.connect_async("localhost", rig.port, 30)
         self._paho.loop_start()
         assert self.subscribed.wait(TIMEOUT)
+
+    def _take(self, topic: str, octets: bytes) -> None:
+        self.received.put((topic, octets))
 
     def publish(self, topic: str, octets: bytes) -> None:
         """Returns when the broker has it."""
@@ -92,6 +97,25 @@ class Client:
     def close(self) -> None:
         self._paho.disconnect()
         self._paho.loop_stop()
+
+
+class Subscriber(Client):
+    """A subscriber: what it receives is opened and checked."""
+
+    def __init__(self, rig: Rig, own: SubscriberFile, clean: bool) -> None:
+        assert own.private is not None
+        self.reader = Reader(own.audience, own.account, own.relay_key, own.private)
+        self.refused: list[Heard] = []
+        self.lengths: dict[str, set[int]] = {}  # of what came sealed, by kind
+        super().__init__(rig, own.account, own.password, own.account, [*self.reader.filters], clean)
+
+    def _take(self, topic: str, octets: bytes) -> None:
+        self.lengths.setdefault(topic.rpartition("/")[2], set()).add(len(octets))
+        for heard in self.reader.take(topic, octets, None, time.monotonic()):
+            if heard.document is not None:
+                self.received.put((heard.topic, heard.octets))
+            elif not heard.ok:
+                self.refused.append(heard)
 
 
 class Bracelet:
@@ -201,9 +225,11 @@ class Rig:
         self.broker.wait_ready()
         return self.broker
 
-    def start(self, *, crash_at: str | None = None, full_disk: bool = False, wait: bool = True) -> Process:
+    def start(
+        self, *, crash_at: str | None = None, full_disk: bool = False, wait: bool = True, verbose: bool = False
+    ) -> Process:
         """A relay that is subscribed. Before its first subscription a broker has nothing to keep for it."""
-        arguments: tuple[str, ...] = ("relay", "run", "--log-json", "--data")
+        arguments: tuple[str, ...] = ("relay", "run", "--log-json", *(["--verbose"] if verbose else []), "--data")
         if crash_at is not None:
             arguments = ("tests.relay.service.crashing", crash_at)
         elif full_disk:
@@ -214,9 +240,9 @@ class Rig:
             process.wait_for("mqtt.ready")
         return process
 
-    def subscriber(self, client_id: str = "partner", clean: bool = False) -> Client:
-        account = self.relay.subscriber(client_id)
-        client = Client(self, account.user, account.password, client_id, ["r/#"], clean)
+    def subscriber(self, own: SubscriberFile | None = None, clean: bool = False) -> Subscriber:
+        """A subscriber by its file; the local one by default."""
+        client = Subscriber(self, own or self.relay.local_subscriber(), clean)
         self.clients.append(client)
         return client
 

@@ -125,6 +125,7 @@ def test_a_modem_that_restarts_under_a_running_relay(field: Field) -> None:
     eventually(lambda: field.stored_in_sim() == 0, "the message was deleted")
 
 
+@pytest.mark.long
 def test_a_modem_without_network_is_an_error_in_the_log(field: Field) -> None:
     def lose() -> None:
         field.modem.service = False

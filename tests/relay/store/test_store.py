@@ -141,7 +141,7 @@ def test_nothing_secret_is_readable_on_disk(tmp_path: Path) -> None:
     bracelet = provision(store, code_name="blue heron")
     pipeline = Pipeline(store, KEYS)
     outcome = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], 1.0)
-    assert outcome.items[0].rebroadcast is not None
+    assert outcome.items[0].document is not None
     with store.read() as connection:
         kid = int(bracelet.kid, 16)
         stored = chains.read(connection, store.box, [kid])

@@ -1,0 +1,71 @@
+"""Epoch keys on their way to subscribers: one retained message a member, taken away when it is removed.
+
+They are left with the broker at each connection, because some brokers lose what they retain, and whenever the registry
+changed. Looking begins new epochs too.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from relay.subscribers.register import Subscribers
+from relay.verify.keys import RelayKeys
+
+LOOK_S = 5.0
+
+
+class Publisher(Protocol):
+    """The MQTT connection, as far as this channel needs it."""
+
+    @property
+    def connected(self) -> bool: ...
+    def publish(self, topic: str, octets: bytes, now: float, *, retain: bool = False) -> int | None: ...
+
+
+class EpochKeys:
+    """`look_at` may be set to look at once."""
+
+    def __init__(self, subscribers: Subscribers, keys: RelayKeys, link: Publisher) -> None:
+        self._subscribers = subscribers
+        self._keys = keys
+        self._link = link
+        self._left: dict[int, tuple[bytes, ...]] = {}  # by subscriber, the epochs whose keys the broker was given
+        self._version: int | None = None
+        self._leaving: dict[int, int] = {}  # by message id, the subscriber whose keys are taken away
+        self._gone: list[int] = []
+        self.look_at = 0.0
+
+    def send(self, wall: float, now: float) -> None:
+        """Leave with the broker what it lacks, and begin epochs that are due. Raises what the store raises."""
+        if not self._link.connected:
+            self._left.clear()
+            self._version, self.look_at = None, now
+            return
+        if now < self.look_at:
+            return
+        self.look_at = now + LOOK_S
+        while self._gone:
+            self._subscribers.forget(self._gone[-1])
+            self._gone.pop()
+        self._subscribers.new_epochs(now=wall, only_due=True)
+        version = self._subscribers.version()
+        if version != self._version and self._leave(wall, now):
+            self._version = version
+
+    def _leave(self, wall: float, now: float) -> bool:
+        for message in self._subscribers.retained(self._keys, wall):
+            if self._left.get(message.id) == message.epochs:
+                continue
+            mid = self._link.publish(message.topic, message.octets, now, retain=True)
+            if mid is None:
+                return False  # no room: the rest at the next look
+            self._left[message.id] = message.epochs
+            if not message.octets:
+                self._leaving[mid] = message.id
+        return True
+
+    def published(self, mid: int) -> None:
+        """A PUBACK came. A removed subscriber whose keys are gone is forgotten with the next look."""
+        number = self._leaving.pop(mid, None)
+        if number is not None:
+            self._gone.append(number)

@@ -1,0 +1,128 @@
+"""Which accounts send more than any bracelet does: a token bucket each, and what to tell the operator. Pure.
+
+A bracelet sends some messages a minute; one that comes back after a day may send some thousand at once, mostly
+repetitions. So an account that exceeds its allowance is not an attacker yet: being over it only lets the intake refuse
+to keep more for it than its share. An account is to be cut off at the broker when it stays over, or when it has sent as
+much proven junk as its whole allowance, which no bracelet does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TELL_EVERY_S = 60.0
+_TELL_MOST = 20  # of many flooding accounts only so many a minute by name
+_JUNK = 100  # refused messages from which an account counts as a sender of junk, if they are most of what it sent
+_SWEEP_S = 60.0
+
+
+@dataclass(slots=True)
+class _Account:
+    tokens: float
+    at: float
+    since: float | None = None  # over its allowance since
+    messages: int = 0  # since then, as are the next two
+    let_go: int = 0
+    refused: int = 0
+    taken: int = 0
+    told_at: float | None = None
+    cut_until: float = 0.0
+
+
+class Flood(NamedTuple):
+    """A flooding account, with figures since it is over its allowance, and what is due now."""
+
+    account: str
+    messages: int
+    let_go: int
+    refused: int
+    seconds: float
+    tell: bool
+    cut_off: bool
+
+
+class FloodWatch:
+    """`per_s` messages a second for ever, and `burst` at once. `cut_s`: how long an account is cut off for."""
+
+    def __init__(self, per_s: float, burst: float, cut_s: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._cut_s = cut_s
+        self._accounts: dict[str, _Account] = {}
+        self._over: dict[str, _Account] = {}
+        self._sweep_at = 0.0
+
+    def arrived(self, account: str, now: float) -> bool:
+        """A message came; whether its account is over its allowance."""
+        known = self._accounts.get(account)
+        if known is None:
+            known = self._accounts[account] = _Account(self._burst, now)
+        elif now > known.at:
+            known.tokens = min(self._burst, known.tokens + (now - known.at) * self._per_s)
+            known.at = now
+        if known.since is not None:
+            known.messages += 1
+        if known.tokens >= 1:
+            known.tokens -= 1
+            return False
+        if known.since is None:
+            known.since = now
+            known.messages, known.let_go, known.refused, known.taken = 1, 0, 0, 0
+            self._over[account] = known
+        return True
+
+    def let_go(self, account: str) -> None:
+        """One of its messages was not kept."""
+        if (known := self._over.get(account)) is not None:
+            known.let_go += 1
+
+    def judged(self, account: str, *, refused: bool) -> None:
+        """One of its messages was verified."""
+        if (known := self._over.get(account)) is not None:
+            known.taken += 1
+            known.refused += refused
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether any account is over its allowance."""
+        return bool(self._over)
+
+    def is_flooding(self, account: str) -> bool:
+        return account in self._over
+
+    def sends_junk(self, account: str) -> bool:
+        """Whether most of what it sent since it is over its allowance was refused."""
+        known = self._over.get(account)
+        return known is not None and known.refused >= _JUNK and known.refused * 2 > known.taken
+
+    def due(self, now: float) -> list[Flood]:
+        """Whom to tell of, each once a minute, and whom to cut off. Call it about once a second."""
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_S
+            full = now - self._burst / self._per_s  # a bucket that was left alone since then is full
+            self._accounts = {name: a for name, a in self._accounts.items() if a.at > full or a.cut_until > now}
+        found = []
+        for name, known in list(self._over.items()):
+            assert known.since is not None
+            if known.tokens + (now - known.at) * self._per_s >= self._burst / 2:
+                known.since = None
+                del self._over[name]
+                continue
+            lasts = now - known.since
+            tell = known.told_at is None or now - known.told_at >= TELL_EVERY_S
+            stays = lasts * self._per_s >= self._burst or known.refused >= self._burst
+            cut = stays and now >= known.cut_until
+            if cut:
+                known.cut_until = now + self._cut_s
+            if cut or tell:
+                found.append(Flood(name, known.messages, known.let_go, known.refused, lasts, tell, cut))
+        return self._tell(found, now)
+
+    def _tell(self, found: list[Flood], now: float) -> list[Flood]:
+        """Those to be cut off, and the worst of those to be told of."""
+        found.sort(key=lambda flood: flood.messages, reverse=True)
+        worst = {flood.account for flood in found if flood.tell} & {f.account for f in found[:_TELL_MOST]}
+        for name in worst:
+            self._over[name].told_at = now
+        return [f._replace(tell=f.account in worst) for f in found if f.cut_off or f.account in worst]

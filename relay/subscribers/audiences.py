@@ -1,0 +1,104 @@
+"""What the running relay needs of its audiences: who may hear of which bracelet, and under which key.
+
+Read in one transaction, as part of what a registry version stands for (`relay.store.roster`): whoever seals under an
+audience makes sure, in the transaction that promises the delivery, that the version is still the same. So nothing
+reaches a subscriber that was stored after its removal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from relay.store import schema
+from relay.store.atrest import Box
+from relay.subscribers.sealing import PADDED, Epoch
+
+CHANNEL = "mqtt:"
+EPOCH_KEY, PERMISSION = "epoch.key", "audience.permission"
+
+
+class Permission(NamedTuple):
+    """Which bracelets (None: all, also later ones) and how exactly (None: as the bracelet says)."""
+
+    only: frozenset[int] | None = None
+    coarse_km: int | None = None
+
+    def encode(self) -> bytes:
+        only = None if self.only is None else sorted(self.only)
+        return json.dumps({"only": only, "coarse_km": self.coarse_km}).encode()
+
+    @classmethod
+    def decode(cls, octets: bytes) -> Permission:
+        found = json.loads(octets)
+        return cls(None if found["only"] is None else frozenset(found["only"]), found["coarse_km"])
+
+
+class Audience(NamedTuple):
+    """Subscribers who may read the same."""
+
+    id: str
+    permission: Permission
+    epoch: Epoch
+
+    @property
+    def channel(self) -> str:
+        """Its name in the outbox."""
+        return CHANNEL + self.id
+
+    def may_hear_of(self, kid: int) -> bool:
+        return self.permission.only is None or kid in self.permission.only
+
+    def seal(self, kid: int, kind: str, document: bytes) -> tuple[str, bytes]:
+        """Topic and octets to publish. `kind`: alarm or case."""
+        topic = f"s/{self.id}/{kid:08x}/{kind}"
+        return topic, self.epoch.seal(topic, document, PADDED[kind])
+
+
+def name(number: int) -> str:
+    """An audience's id, as topics and the outbox have it."""
+    return f"{number:012x}"
+
+
+def key_topic(audience: str, account: str) -> str:
+    """Where a subscriber finds its epoch keys."""
+    return f"s/{audience}/key/{account}"
+
+
+def read(connection: Connection, box: Box) -> tuple[Audience, ...]:
+    """Every audience that has a member, with its newest epoch."""
+    audience, epoch, subscriber = schema.audience.c, schema.epoch.c, schema.subscriber.c
+    members = select(subscriber.audience).where(subscriber.removed_ms.is_(None))
+    query = (
+        select(audience.id, audience.permission_sealed, epoch.id.label("epoch"), epoch.key_sealed)
+        .join_from(schema.audience, schema.epoch, (epoch.audience == audience.id) & (epoch.n == audience.newest))
+        .where(audience.id.in_(members))
+        .order_by(audience.id)
+    )
+    return tuple(
+        Audience(name(row.id), Permission.decode(box.open(PERMISSION, row.id, row.permission_sealed)),
+                 open_epoch(box, row.epoch, row.key_sealed))
+        for row in connection.execute(query)
+    )  # fmt: skip
+
+
+def open_epoch(box: Box, number: bytes, key_sealed: bytes) -> Epoch:
+    """An epoch with its key."""
+    return Epoch(number, box.open(EPOCH_KEY, int.from_bytes(number, "big"), key_sealed))
+
+
+def for_each(
+    audiences: Iterable[Audience], kid: int, exact: bytes, coarse: Callable[[int], bytes]
+) -> Iterator[tuple[Audience, bytes]]:
+    """The audiences that may hear of a bracelet, each with the document that it may see. `coarse` makes the document
+    for a grid of so many km."""
+    made: dict[int, bytes] = {}
+    for audience in audiences:
+        if audience.may_hear_of(kid):
+            km = audience.permission.coarse_km
+            if km is not None and km not in made:
+                made[km] = coarse(km)
+            yield audience, exact if km is None else made[km]

@@ -1,0 +1,48 @@
+"""The relay's own subscriber, which `relay watch` reads as, and the files that make people subscribers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from relay.subscribers.audiences import Permission
+from relay.subscribers.file import SubscriberFile, key_pair, public_of, read, write
+from relay.subscribers.register import LOCAL, Entry, SubscriberError, Subscribers
+
+
+class Home(NamedTuple):
+    """What every subscriber of a relay is told: where its broker is, whom it trusts, and the relay's public key."""
+
+    host: str
+    port: int
+    ca: str
+    relay_key: bytes
+
+    def file_for(self, entry: Entry, private: bytes | None) -> SubscriberFile:
+        """What this subscriber is given."""
+        account = (entry.account, entry.password, entry.audience)
+        return SubscriberFile(entry.name, self.host, self.port, self.ca, *account, self.relay_key, private)
+
+
+def local(subscribers: Subscribers, path: Path, home: Home, now: float) -> tuple[SubscriberFile, bool]:
+    """The file of the relay's own subscriber, made if it is missing or of another database; whether it was made."""
+    if path.exists():
+        found = read(path)
+        if found.private is not None and any(_is(found, entry) for entry in subscribers.list()):
+            return found, False
+    private, public = key_pair()
+    try:
+        entry = subscribers.rotate(LOCAL, public, now=now)
+    except SubscriberError:
+        entry = subscribers.add(LOCAL, public, Permission(), now=now)
+    made = home.file_for(entry, private)
+    write(path, made)
+    return made, True
+
+
+def _is(found: SubscriberFile, entry: Entry) -> bool:
+    return (
+        (found.account, found.password, found.audience) == (entry.account, entry.password, entry.audience)
+        and found.private is not None
+        and public_of(found.private) == entry.public
+    )

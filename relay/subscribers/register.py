@@ -1,0 +1,264 @@
+"""The subscribers in the store: who they are, what they may read, and the epochs of their audiences.
+
+An epoch ends after a day, and at once when somebody joins an audience or leaves it: who joins reads nothing earlier,
+who leaves nothing later. Each change raises the registry's version in the same transaction, so that a running relay
+takes it up before it stores anything more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from relay import registry
+from relay.store import roster, schema
+from relay.store.database import Store
+from relay.subscribers import epoch_keys
+from relay.subscribers.audiences import CHANNEL, EPOCH_KEY, PERMISSION, Permission, key_topic, name, open_epoch
+from relay.subscribers.coarse import KM
+from relay.subscribers.sealing import EPOCH_OCTETS, KEY_OCTETS
+from relay.verify.keys import RelayKeys
+
+PROFILE = "subscriber.profile"
+LOCAL = "watch"  # the one that `relay init` makes, for this machine
+NAME_MAX = 64
+DAY_MS = 86_400_000
+KEPT_MS = 8 * DAY_MS  # how long a subscriber may be away and still read what waited for it
+KEPT_AT_LEAST = 8  # epochs, whatever a clock says
+_S, _E, _A = schema.subscriber.c, schema.epoch.c, schema.audience.c
+
+
+class SubscriberError(Exception):
+    """What is asked for can't be done; the message says why and what to do."""
+
+
+class Entry(NamedTuple):
+    """One subscriber."""
+
+    id: int
+    name: str
+    account: str
+    password: str
+    audience: str
+    permission: Permission
+    added_ms: int
+    public: bytes
+
+    def __repr__(self) -> str:
+        return f"Entry({self.account})"
+
+
+class Retained(NamedTuple):
+    """What the broker is to keep for one subscriber: its epoch keys, or nothing any more."""
+
+    id: int
+    topic: str
+    octets: bytes
+    epochs: tuple[bytes, ...]
+
+
+class Subscribers:
+    """Changes are on disk when a call returns."""
+
+    def __init__(self, store: Store, actor: str = "operator") -> None:
+        self.store = store
+        self.actor = actor
+
+    def add(self, called: str, public: bytes, permission: Permission, *, now: float) -> Entry:
+        """A new subscriber, for the owner of this X25519 key."""
+        called = _checked_name(called)
+        _check_permission(permission)
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            if any(entry.name == called for entry in self._entries(connection)):
+                raise SubscriberError(f"{called}: there is a subscriber of this name; remove it first, or rotate it")
+            _check_bracelets(connection, permission)
+            audience = self._audience(connection, permission, now_ms)
+            joined = self._begin_epoch(connection, audience, now_ms)
+            number = _unused(connection, schema.subscriber, 32)
+            row = {"id": number, "audience": audience, "joined": joined, "added_ms": now_ms, "public": public,
+                   "profile_sealed": self._profile(number, called)}  # fmt: skip
+            connection.execute(insert(schema.subscriber).values(row))
+            if called == LOCAL:  # what an earlier version promised to the one account that all had shared
+                kept = update(schema.outbox).where(schema.outbox.c.channel == "mqtt", schema.outbox.c.done_ms.is_(None))
+                connection.execute(kept.values(channel=CHANNEL + name(audience)))
+            self._changed(connection, "subscriber.added", now_ms)
+        return self.get(called)
+
+    def remove(self, called: str, *, now: float) -> Entry:
+        """It may read nothing from now on. Its row stays until the broker has let go of its keys."""
+        if called == LOCAL:
+            raise SubscriberError(f"{LOCAL} is this relay's own, which `relay watch` needs; rotate it instead")
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            entry = self._get(connection, called)
+            change = update(schema.subscriber).where(_S.id == entry.id).values(removed_ms=now_ms)
+            connection.execute(change)
+            self._begin_epoch(connection, int(entry.audience, 16), now_ms)
+            self._changed(connection, "subscriber.removed", now_ms)
+        return entry
+
+    def rotate(self, called: str, public: bytes, *, now: float) -> Entry:
+        """A new password, the owner of another key, and a new epoch."""
+        now_ms = int(now * 1000)
+        with self.store.write() as connection:
+            entry = self._get(connection, called)
+            change = {"public": public, "profile_sealed": self._profile(entry.id, entry.name)}
+            connection.execute(update(schema.subscriber).where(_S.id == entry.id).values(change))
+            self._begin_epoch(connection, int(entry.audience, 16), now_ms)
+            self._changed(connection, "subscriber.rotated", now_ms)
+        return self.get(called)
+
+    def new_epochs(self, *, now: float, only_due: bool = False) -> int:
+        """Begin an epoch for every audience with members, or for those whose newest is a day old; how many began."""
+        now_ms = int(now * 1000)
+        with self.store.read() as connection:
+            if only_due and not _due(connection, now_ms):
+                return 0
+        with self.store.write() as connection:
+            audiences = _due(connection, now_ms if only_due else None)
+            for audience in audiences:
+                self._begin_epoch(connection, audience, now_ms)
+            if audiences:
+                self._changed(connection, "subscriber.new_epoch", now_ms)
+        return len(audiences)
+
+    def list(self) -> Sequence[Entry]:
+        """All of them, oldest first, without removed ones."""
+        with self.store.read() as connection:
+            return list(self._entries(connection))
+
+    def get(self, called: str) -> Entry:
+        with self.store.read() as connection:
+            return self._get(connection, called)
+
+    # ---- for the running relay ----
+
+    def retained(self, keys: RelayKeys, now: float) -> Sequence[Retained]:
+        """What the broker is to keep for each, removed ones too."""
+        box, messages = self.store.box, []
+        with self.store.read() as connection:
+            for row in connection.execute(select(schema.subscriber).order_by(_S.id)).all():
+                topic = key_topic(name(row.audience), account(row.id))
+                if row.removed_ms is not None:
+                    messages.append(Retained(row.id, topic, b"", ()))
+                    continue
+                query = select(_E.id, _E.key_sealed).where(_E.audience == row.audience, _E.n >= row.joined)
+                found = connection.execute(query.order_by(_E.n.desc()).limit(epoch_keys.MOST_EPOCHS)).all()
+                epochs = [open_epoch(box, number, sealed) for number, sealed in found]
+                octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
+                messages.append(Retained(row.id, topic, octets, tuple(epoch.id for epoch in epochs)))
+        return messages
+
+    def version(self) -> int:
+        """A number that rises with every change of the registry."""
+        with self.store.read() as connection:
+            return roster.version(connection)
+
+    def forget(self, number: int) -> None:
+        """A removed subscriber: the broker has let go of its keys."""
+        with self.store.write() as connection:
+            gone = delete(schema.subscriber).where(_S.id == number, _S.removed_ms.is_not(None))
+            connection.execute(gone)
+
+    # ---- parts ----
+
+    def _entries(self, connection: Connection) -> Iterable[Entry]:
+        query = (
+            select(schema.subscriber, _A.permission_sealed)
+            .join(schema.audience, _A.id == _S.audience)
+            .where(_S.removed_ms.is_(None))
+            .order_by(_S.added_ms, _S.id)
+        )
+        for row in connection.execute(query).all():
+            profile = json.loads(self.store.box.open(PROFILE, row.id, row.profile_sealed))
+            permission = Permission.decode(self.store.box.open(PERMISSION, row.audience, row.permission_sealed))
+            yield Entry(row.id, profile["name"], account(row.id), profile["password"], name(row.audience), permission,
+                        row.added_ms, row.public)  # fmt: skip
+
+    def _get(self, connection: Connection, called: str) -> Entry:
+        for entry in self._entries(connection):
+            if called in (entry.name, entry.account):
+                return entry
+        raise SubscriberError(f"{called}: there is no such subscriber; `relay subscriber list` shows them")
+
+    def _audience(self, connection: Connection, permission: Permission, now_ms: int) -> int:
+        """The audience with this permission, made if there is none."""
+        box = self.store.box
+        for number, sealed in connection.execute(select(_A.id, _A.permission_sealed)).all():
+            if Permission.decode(box.open(PERMISSION, number, sealed)) == permission:
+                return int(number)
+        number = _unused(connection, schema.audience, 48)
+        row = {"id": number, "created_ms": now_ms, "newest": 0,
+               "permission_sealed": box.seal(PERMISSION, number, permission.encode())}  # fmt: skip
+        connection.execute(insert(schema.audience).values(row))
+        return number
+
+    def _begin_epoch(self, connection: Connection, audience: int, now_ms: int) -> int:
+        """Seal under a new key from now on, and forget keys that nobody needs any more."""
+        number = os.urandom(EPOCH_OCTETS)
+        newest = connection.execute(select(_A.newest).where(_A.id == audience).with_for_update()).scalar_one() + 1
+        sealed = self.store.box.seal(EPOCH_KEY, int.from_bytes(number, "big"), os.urandom(KEY_OCTETS))
+        row = {"audience": audience, "n": newest, "id": number, "began_ms": now_ms, "key_sealed": sealed}
+        connection.execute(insert(schema.epoch).values(row))
+        connection.execute(update(schema.audience).where(_A.id == audience).values(newest=newest))
+        old = (_E.began_ms < now_ms - KEPT_MS) | (_E.n <= newest - epoch_keys.MOST_EPOCHS)
+        connection.execute(delete(schema.epoch).where(_E.audience == audience, _E.n <= newest - KEPT_AT_LEAST, old))
+        return int(newest)
+
+    def _profile(self, number: int, called: str) -> bytes:
+        profile = {"name": called, "password": secrets.token_urlsafe(registry.PASSWORD_OCTETS)}
+        return self.store.box.seal(PROFILE, number, json.dumps(profile).encode())
+
+    def _changed(self, connection: Connection, action: str, now_ms: int) -> None:
+        registry.changed(self.store, connection, self.actor, action, None, now_ms)
+
+
+def account(number: int) -> str:
+    """A subscriber's account at the broker: it tells nobody who that is."""
+    return f"sub-{number:08x}"
+
+
+def _due(connection: Connection, now_ms: int | None) -> Sequence[int]:
+    """Audiences with members whose newest epoch did not begin within the last day; with None, all with members."""
+    query = (
+        select(_A.id)
+        .join(schema.epoch, (_E.audience == _A.id) & (_E.n == _A.newest))
+        .where(_A.id.in_(select(_S.audience).where(_S.removed_ms.is_(None))))
+    )
+    if now_ms is not None:  # what began in the future was begun by a clock that was wrong
+        query = query.where((_E.began_ms <= now_ms - DAY_MS) | (_E.began_ms > now_ms + DAY_MS))
+    return list(connection.execute(query).scalars())
+
+
+def _unused(connection: Connection, table: Table, bits: int) -> int:
+    while True:
+        number = secrets.randbits(bits)
+        if number and connection.execute(select(table.c.id).where(table.c.id == number)).first() is None:
+            return number
+
+
+def _checked_name(called: str) -> str:
+    called = called.strip()
+    if not 1 <= len(called) <= NAME_MAX or not called.isprintable():
+        raise SubscriberError(f"a subscriber's name has 1 to {NAME_MAX} printable characters")
+    return called
+
+
+def _check_permission(permission: Permission) -> None:
+    if permission.coarse_km is not None and not KM[0] <= permission.coarse_km <= KM[1]:
+        raise SubscriberError(f"{permission.coarse_km}: a square has {KM[0]} to {KM[1]} km")
+
+
+def _check_bracelets(connection: Connection, permission: Permission) -> None:
+    wanted = permission.only or frozenset()
+    kid = schema.bracelet.c.kid
+    known = set(connection.execute(select(kid).where(kid.in_(wanted))).scalars()) if wanted else set()
+    if wanted - known:
+        missing = ", ".join(f"{number:08x}" for number in sorted(wanted - known))
+        raise SubscriberError(f"{missing}: there is no such bracelet; `relay bracelet list` shows them")
