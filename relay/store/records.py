@@ -31,6 +31,27 @@ def find(connection: Connection, ids: Iterable[int]) -> dict[int, Accepted]:
     return {number: Accepted(digest, receipt) for number, digest, receipt in connection.execute(query)}
 
 
+def newest(connection: Connection, kid: int, limit: int) -> list[tuple[int, Accepted]]:
+    """The newest alarm messages of a bracelet, oldest of them first, each with its id."""
+    table = schema.alarm.c
+    mine = (table.id >= kid * COUNTERS, table.id < (kid + 1) * COUNTERS)
+    query = select(table.id, table.digest, table.receipt).where(*mine).order_by(table.id.desc()).limit(limit)
+    rows = connection.execute(query).all()
+    return [(number, Accepted(digest, receipt)) for number, digest, receipt in reversed(rows)]
+
+
+def replace_receipts(store: Store, connection: Connection, receipts: Mapping[int, bytes]) -> None:
+    """New receipts of alarm messages, by id, where the bracelet can't read the former."""
+    store.many(connection, _RECEIPT, [(octets, number) for number, octets in receipts.items()])
+
+
+def heard_down(connection: Connection, kid: int) -> int | None:
+    """What a bracelet's newest heartbeat said of the down chain."""
+    table = schema.heartbeat.c
+    found: int | None = connection.execute(select(table.down).where(table.kid == kid)).scalar_one_or_none()
+    return found
+
+
 def add_alarms(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Alarm messages, values in the order of the table's columns."""
     store.many(connection, _ALARM, rows)
@@ -90,6 +111,9 @@ def _count_refusal(dialect: Any) -> ClauseElement:
 
 _ALARM = insert(schema.alarm).values(values(schema.alarm))
 _AUDIT = insert(schema.audit).values(values(schema.audit, "id"))
+_RECEIPT = (
+    update(schema.alarm).values(receipt=bindparam("new_receipt")).where(schema.alarm.c.id == bindparam("of_alarm"))
+)
 _LOST = (
     update(schema.heartbeat).values(lost_ms=bindparam("now_ms")).where(schema.heartbeat.c.kid == bindparam("number"))
 )

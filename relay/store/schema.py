@@ -34,6 +34,8 @@ registry = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
+    Column("relay_id", LargeBinary),  # whose database this is; NULL until a relay has opened it
+    Column("restored_ms", BigInteger),  # when it was last restored from a backup
     CheckConstraint("id = 1", name="registry_one_row"),
 )
 
@@ -59,6 +61,8 @@ chain = Table(
     Column("next", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),  # rises with every write: who read an older one may not write
     Column("state_sealed", LargeBinary, nullable=False),
+    # Of the down chain: what was sealed below this counter is void, because the chain was stepped forward to it.
+    Column("floor", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("name IN ('alarm', 'heartbeat', 'down')", name="chain_name"),
     sqlite_with_rowid=False,
 )
@@ -101,6 +105,9 @@ alarm_case = Table(
     Column("cancel_seq", Integer),
     Column("duress", Boolean, nullable=False),
     Column("drill", Boolean, nullable=False),
+    # What operators said of it, whether or not the bracelet can be told.
+    Column("accepted_ms", BigInteger),
+    Column("closed_ms", BigInteger),
 )
 
 alarm = Table(
@@ -131,6 +138,8 @@ outbox = Table(
     Column("alarm_id", BigInteger, ForeignKey("alarm.id"), primary_key=True, autoincrement=False),
     Column("channel", Text, primary_key=True),
     Column("step", SmallInteger, primary_key=True, autoincrement=False),
+    # What is told: the message itself ("alarm"), or that its case was "accepted" or "closed".
+    Column("document", Text, primary_key=True, server_default=text("'alarm'")),
     Column("priority", SmallInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("due_ms", BigInteger, nullable=False),
@@ -138,6 +147,7 @@ outbox = Table(
     Column("worker", Text),
     Column("lease_ms", BigInteger),
     Column("done_ms", BigInteger),
+    CheckConstraint("document IN ('alarm', 'accepted', 'closed')", name="outbox_document"),
     sqlite_with_rowid=False,
 )
 UNFINISHED = text("done_ms IS NULL")
@@ -150,6 +160,7 @@ outbox_attempt = Table(
     Column("alarm_id", BigInteger, nullable=False),
     Column("channel", Text, nullable=False),
     Column("step", SmallInteger, nullable=False),
+    Column("document", Text, nullable=False, server_default=text("'alarm'")),
     Column("at_ms", BigInteger, nullable=False),
     Column("worker", Text, nullable=False),
     Column("result", Text, nullable=False),
