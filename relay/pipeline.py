@@ -19,10 +19,10 @@ from relay import cases, outbox, rebroadcast, receipt, registry
 from relay.batch import Event, Inbound, Item, Outcome, Status, Work
 from relay.cases import opening
 from relay.outbox import OutboxId, Sealed
+from relay.rollback import DownChains
 from relay.store import chains, commands, records
 from relay.store.database import StaleState, Store
 from relay.store.records import Accepted
-from relay.rollback import DownChains
 from relay.store.roster import Bracelet, Roster
 from relay.subscribers import audiences, coarse
 from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
@@ -108,9 +108,7 @@ class Pipeline:
             with self.store.read() as connection:
                 work.accepted.update(records.find(connection, used))
 
-    def _judge(
-        self, work: Work, message: Inbound, envelope: Envelope | Reason, bracelets: dict[int, Bracelet]
-    ) -> Item:
+    def _judge(self, work: Work, message: Inbound, envelope: Envelope | Reason, bracelets: dict[int, Bracelet]) -> Item:
         lane = "heartbeat" if message.kind == "hb" else "alarm"
         kid, counter = (f"{envelope.kid:08x}", envelope.counter) if isinstance(envelope, Envelope) else (None, None)
         if lane == "alarm":
