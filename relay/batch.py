@@ -41,8 +41,8 @@ class Status(StrEnum):
 @dataclass(slots=True)
 class Item:
     """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims. For a
-    heartbeat, `receipt` is whatever it says that is missing of what was sent down, and `also` more of it. `document` is what `deliveries`
-    carry sealed; in clear it leaves the relay for nobody."""
+    heartbeat, `receipt` is whatever it says that is missing of what was sent down, and `also` more of it. `document` is
+    what `deliveries` carry sealed; in clear it leaves the relay for nobody."""
 
     status: Status
     kid: str | None = None
@@ -103,7 +103,6 @@ class Work:
         self.numbers: dict[int, str] = {}  # by kid, where a genuine SMS came from
         self.floors: dict[int, int] = {}  # by kid, to where the down chain was stepped forward
         self.rolled_back: set[int] = set()  # kids that showed that the relay was put back to an earlier state
-        self.known: set[int] = set()  # kids whose place in the down chain is known by now
         self.receipts: dict[int, bytes] = {}  # new ones for alarm messages of earlier batches, by id
 
     def head(self, bracelet: Bracelet, name: str) -> ChainState:

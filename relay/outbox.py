@@ -87,7 +87,7 @@ def promise(store: Store, connection: Connection, ids: Sequence[OutboxId], worke
 def promise_case(
     store: Store, connection: Connection, case_id: int, state: str, channels: Sequence[str], now_ms: int
 ) -> None:
-    """Write the deliveries of what became of a case, in the transaction that says so; whoever comes first sends them."""
+    """Write the deliveries of what became of a case, in the transaction that says so; any worker sends them."""
     message = select(func.min(schema.alarm.c.id)).where(schema.alarm.c.case_id == case_id)
     alarm_id = connection.execute(message).scalar_one()  # a case was opened by some message
     keys = [OutboxId(alarm_id, channel, 0, state) for channel in channels]

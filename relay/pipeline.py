@@ -145,14 +145,14 @@ class Pipeline:
             if before is None or before.digest != digest:
                 raise Refused(Reason.REPLAY)
             work.event("alarm.duplicate", bracelet.hex, envelope.counter, path=message.path)
-            answer = self.down_chains.receipt_again(work, bracelet, alarm_id, before)
+            answer = self.down_chains.repeated(work, bracelet, alarm_id, message.path, before)
             return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=answer)
 
         _ration(bracelet, envelope, state, work)
         opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
         alarm = opened.alarm
         work.event("alarm.verified", bracelet.hex, envelope.counter)
-        self.down_chains.before_answer(work, bracelet, message.path, envelope.counter - state.next)
+        self.down_chains.answered(work, bracelet.kid, alarm_id, message.path, envelope.counter - state.next)
         answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), envelope.counter)
         delay_s = rebroadcast.delay_s(alarm, work.now_ms)
         said: dict[str, Any] = {"alarm": alarm, "kid": bracelet.kid, "counter": envelope.counter,
@@ -246,7 +246,6 @@ class Pipeline:
                 work.outcome.registry_changed = True
         self._note_arrived(work, arrived)
         self.roster.moved(moved)
-        self.down_chains.committed(work)
         self.roster.trim()
         for row in work.alarms:
             work.event("alarm.committed", f"{row[1]:08x}", row[2])

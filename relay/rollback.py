@@ -1,16 +1,17 @@
 """The down chain when the relay may have been put back to an earlier state: noticed, stepped forward, answered anew.
 
-A relay whose data folder was copied back goes on at counters that bracelets have had. They refuse what it says, and what
-they report tells: a heartbeat whose `down` lies ahead of the chain is proof, and never a confirmation. Then the chain
-steps past what the bracelet said, by LEAP at least, so that it misses nothing that lies before; what was sealed below
-(`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts differ
+A relay whose data folder was copied back goes on at counters that bracelets have had. They refuse what it says, and
+what they report tells: a heartbeat whose `down` lies ahead of the chain is proof, and never a confirmation. Then the
+chain steps past what the bracelet said, by LEAP at least, so that it misses nothing that lies before; what was sealed
+below (`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts differ
 (`relay.verify.keys`).
 
-An alarm must be answered before anybody may have reported anything, and by SMS a bracelet reports nothing at all. But
-its first alarm after a start of the relay tells how much may have been answered in a life that the relay has forgotten:
-at most as many messages as the alarm chain is ahead. So the chain steps over as many before the first answer.
+By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later and more.
+Then the chain steps too, over as many messages as may have been answered in the life that the relay has forgotten: that
+is how far the bracelet's alarm chain was ahead. It is no proof, since an SMS may just be lost, so it is done few times.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from relay import receipt
@@ -24,39 +25,45 @@ from relay.store.schema import COUNTERS
 from relay.verify import parse
 from relay.verify.payload import USED, Heartbeat
 
-GUESS_MOST = 2048  # steps over what an alarm lets guess
-AHEAD_MOST = 4500  # of where the bracelet was last: it opens nothing that is more than 5000 ahead
+UNREAD_S = 45  # a bracelet that repeats an SMS waits for an answer longer than this
+GUESSES = 3  # of each bracelet since the start
+GUESS_MOST = 1024  # steps of one; a bracelet opens nothing that is more than 5000 ahead
+TEXTED_MOST = 1000  # answers by SMS that are remembered
 STEPS_MOST = 10_000  # at once, when a bracelet said where it is; the next heartbeat brings the rest
 AGAIN_MOST = 32  # receipts sealed anew at once: what a bracelet keeps undelivered
 HINT = (
-    "this relay was put back to an earlier state: a bracelet has had messages that the relay does not know of. Its answers "
-    "are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` the next time; alarms "
-    "that came in between are missing here"
+    "this relay was put back to an earlier state: a bracelet has had messages that the relay does not know of. Its "
+    "answers are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` the next time; "
+    "alarms that came in between are missing here"
 )
 
 
 class DownChains:
-    """What is known of bracelets' places in their down chains since the start of this process."""
+    """What bracelets show of their places in their down chains since the start of this process."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: set[int] = set()
+        self._ahead: dict[int, int] = {}  # by kid: how far its alarm chain was ahead, where it was
+        self._texted: OrderedDict[int, float] = OrderedDict()  # by alarm message: when it was first answered by SMS
+        self._guesses: dict[int, int] = {}  # by kid
 
-    def before_answer(self, work: Work, bracelet: Bracelet, path: str, ahead: int) -> None:
-        """An alarm message is to be answered that is so many ahead of the last one."""
-        if bracelet.kid in self._known or bracelet.kid in work.known:
-            return
-        work.known.add(bracelet.kid)
-        state = work.head(bracelet, chains.DOWN)
-        if ahead > 0 or (path == "sms" and state.next):
-            steps = LEAP + min(ahead, GUESS_MOST)
-            with self._store.read() as connection:
-                heard = records.heard_down(connection, bracelet.kid)
-            if heard is None or state.next + steps <= heard + AHEAD_MOST:
-                self._step(work, bracelet, steps)
+    def answered(self, work: Work, kid: int, alarm_id: int, path: str, ahead: int) -> None:
+        """A new alarm message is being answered; it is so many ahead of the last one."""
+        if ahead > 0:
+            self._ahead[kid] = self._ahead.get(kid, 0) + ahead
+        if path == "sms":
+            self._texted[alarm_id] = work.now_s
+            while len(self._texted) > TEXTED_MOST:
+                self._texted.popitem(last=False)
+
+    def repeated(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, before: Accepted) -> bytes:
+        """The receipt for a message that came again."""
+        if path == "sms":
+            self._guess(work, bracelet, alarm_id)
+        return self.receipt_again(work, bracelet, alarm_id, before)
 
     def receipt_again(self, work: Work, bracelet: Bracelet, alarm_id: int, before: Accepted) -> bytes:
-        """The receipt for a message that came again: the stored one, unless that is void."""
+        """The stored receipt of a message, unless that is void."""
         floor = work.floor(bracelet)
         if not floor or parse(before.receipt).counter >= floor:
             return before.receipt
@@ -73,7 +80,6 @@ class DownChains:
         state = work.head(bracelet, chains.DOWN)
         if beat.down > state.next:
             return self._rolled_back(work, bracelet, beat.down, beat.pending)
-        work.known.add(bracelet.kid)
         if beat.flags & USED:  # somebody repeats old messages: of what has arrived it says nothing
             return ()
         work.heard[bracelet.kid] = max(beat.down, work.heard.get(bracelet.kid, 0))
@@ -83,16 +89,19 @@ class DownChains:
             found = commands.missing(connection, bracelet.kid, beat.down, work.now_ms)
         return () if found is None else (found,)
 
-    def committed(self, work: Work) -> None:
-        """What was found out in this batch is on disk."""
-        self._known |= work.known
+    def _guess(self, work: Work, bracelet: Bracelet, alarm_id: int) -> None:
+        first = self._texted.setdefault(alarm_id, work.now_s)
+        guesses = self._guesses.get(bracelet.kid, 0)
+        if work.now_s - first >= UNREAD_S and guesses < GUESSES:
+            self._texted[alarm_id] = work.now_s
+            self._guesses[bracelet.kid] = guesses + 1
+            self._step(work, bracelet, min(LEAP + self._ahead.get(bracelet.kid, 0), GUESS_MOST))
 
     def _rolled_back(self, work: Work, bracelet: Bracelet, down: int, pending: int) -> tuple[bytes, ...]:
         steps = min(down + LEAP - work.head(bracelet, chains.DOWN).next, STEPS_MOST)
         if not bracelet.may_step(steps, work.now_s):  # whoever has a bracelet's keys can't keep the relay busy
             return ()
         self._step(work, bracelet, steps)
-        work.known.add(bracelet.kid)
         work.heard.pop(bracelet.kid, None)
         work.rolled_back.add(bracelet.kid)
         work.event("chain.rolled_back", bracelet.hex, None, steps=steps, hint=HINT)

@@ -34,7 +34,7 @@ _REPLACE = (
 )
 
 
-# A step so wide tells the bracelet that it was made on purpose: it misses nothing that lies before (firmware, ratchet).
+# A step so wide tells the bracelet that it was made on purpose: it misses nothing that lies before (firmware: ratchet).
 LEAP = 128
 _FLOOR = (
     update(schema.chain)
@@ -77,7 +77,7 @@ def read(connection: Connection, box: Box, kids: Iterable[int]) -> dict[tuple[in
 def create(connection: Connection, box: Box, kid: int, roots: Roots) -> None:
     """The three chains of a new bracelet."""
     rows = [
-        {"kid": kid, "name": name, "next": 0, "version": 0, "floor": 0, "state_sealed": box.seal(_place(name), kid, root)}
+        {"kid": kid, "name": name, "next": 0, "version": 0, "state_sealed": box.seal(_place(name), kid, root)}
         for name, root in roots._asdict().items()
     ]
     connection.execute(insert(schema.chain), rows)
