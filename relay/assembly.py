@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay import config, pki, store
+from relay import config, pki, store, together
 from relay.broker import MqttUser, temporary_id, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
@@ -50,11 +50,21 @@ class Relay:
 
     @cached_property
     def keys(self) -> RelayKeys:
-        return RelayKeys(self.data.signing_seed())
+        keys = RelayKeys(self.data.signing_seed())
+        together.check_public(self.data, keys)
+        return keys
 
     @cached_property
     def store(self) -> Store:
-        return store.open(self.config.store.url or self.data.db_url, self.data.store_key())
+        url = self.config.store.url or self.data.db_url
+        together.check_database(self.data, url)
+        opened = store.open(url, self.data.store_key())
+        try:
+            together.claim(self.data, opened, self.keys)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     @cached_property
     def registry(self) -> Registry:
@@ -139,6 +149,7 @@ class Relay:
         take it as they took the old one."""
         data, now = self.data, self._now()
         names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
+        together.check_certificates(data)
         try:
             if self._has_fit_certificate(names, now):
                 return False

@@ -75,7 +75,7 @@ class Outcome:
 
     def joined(self, later: Outcome) -> Outcome:
         """What became of two batches, one after the other: lists behind each other, and true where either is."""
-        both = {}
+        both: dict[str, Any] = {}
         for each in fields(self):
             mine, its = getattr(self, each.name), getattr(later, each.name)
             both[each.name] = mine or its if isinstance(mine, bool) else mine + its

@@ -3,8 +3,8 @@
 A relay whose data folder was copied back goes on at counters that bracelets have had. They refuse what it says, and
 what they report tells: a heartbeat whose `down` lies ahead of the chain is proof, and never a confirmation. Then the
 chain steps past what the bracelet said, by LEAP at least, so that it misses nothing that lies before; what was sealed
-below (`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts differ
-(`relay.verify.keys`).
+below (`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts
+differ (`relay.verify.keys`).
 
 By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later and more.
 Then the chain steps too, over as many messages as may have been answered in the life that the relay has forgotten: that
@@ -33,7 +33,7 @@ STEPS_MOST = 10_000  # at once, when a bracelet said where it is; the next heart
 AGAIN_MOST = 32  # receipts sealed anew at once: what a bracelet keeps undelivered
 HINT = (
     "this relay was put back to an earlier state: a bracelet has had messages that the relay does not know of. Its "
-    "answers are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` the next time; "
+    "answers are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` next time; "
     "alarms that came in between are missing here"
 )
 

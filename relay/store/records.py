@@ -45,11 +45,11 @@ def replace_receipts(store: Store, connection: Connection, receipts: Mapping[int
     store.many(connection, _RECEIPT, [(octets, number) for number, octets in receipts.items()])
 
 
-def heard_down(connection: Connection, kid: int) -> int | None:
-    """What a bracelet's newest heartbeat said of the down chain."""
+def heard_downs(connection: Connection, kids: Iterable[int]) -> dict[int, int]:
+    """What the newest heartbeats of these bracelets said of the down chain, by key id."""
     table = schema.heartbeat.c
-    found: int | None = connection.execute(select(table.down).where(table.kid == kid)).scalar_one_or_none()
-    return found
+    query = select(table.kid, table.down).where(table.kid.in_(list(kids)), table.down.is_not(None))
+    return {row.kid: row.down for row in connection.execute(query)}
 
 
 def add_alarms(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

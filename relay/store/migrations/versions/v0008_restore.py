@@ -25,9 +25,7 @@ def upgrade() -> None:
             f"UPDATE alarm_case SET {column} = (SELECT min(requested_ms) FROM command"
             f" WHERE command.case_id = alarm_case.id AND command.kind = {kind})"
         )
-    op.add_column(
-        "outbox_attempt", sa.Column("document", sa.Text(), nullable=False, server_default=sa.text("'alarm'"))
-    )
+    op.add_column("outbox_attempt", sa.Column("document", sa.Text(), nullable=False, server_default=sa.text("'alarm'")))
     # The document is part of the key, which SQLite can't change in place.
     op.drop_index("outbox_unfinished", "outbox")
     op.rename_table("outbox", "outbox_before")
@@ -51,9 +49,7 @@ def upgrade() -> None:
     )
     op.execute(f"INSERT INTO outbox ({OUTBOX}) SELECT {OUTBOX} FROM outbox_before")
     op.drop_table("outbox_before")
-    op.create_index(
-        "outbox_unfinished", "outbox", ["due_ms"], sqlite_where=UNFINISHED, postgresql_where=UNFINISHED
-    )
+    op.create_index("outbox_unfinished", "outbox", ["due_ms"], sqlite_where=UNFINISHED, postgresql_where=UNFINISHED)
 
 
 def downgrade() -> None:
@@ -79,9 +75,7 @@ def downgrade() -> None:
     )
     op.execute(f"INSERT INTO outbox ({OUTBOX}) SELECT {OUTBOX} FROM outbox_after")
     op.drop_table("outbox_after")
-    op.create_index(
-        "outbox_unfinished", "outbox", ["due_ms"], sqlite_where=UNFINISHED, postgresql_where=UNFINISHED
-    )
+    op.create_index("outbox_unfinished", "outbox", ["due_ms"], sqlite_where=UNFINISHED, postgresql_where=UNFINISHED)
     op.drop_column("outbox_attempt", "document")
     for column in ("accepted_ms", "closed_ms"):
         op.drop_column("alarm_case", column)
