@@ -60,7 +60,7 @@ class Relay:
         together.check_database(self.data, url)
         opened = store.open(url, self.data.store_key())
         try:
-            together.claim(self.data, opened, self.keys)
+            together.claim(self.data, opened, self.keys, with_ca=self.config.broker.embedded)
         except BaseException:
             opened.close()
             raise
@@ -149,7 +149,6 @@ class Relay:
         take it as they took the old one."""
         data, now = self.data, self._now()
         names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
-        together.check_certificates(data)
         try:
             if self._has_fit_certificate(names, now):
                 return False

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes
 
-from relay import config, pki, store
+from relay import config, pki, store, together
 from relay.backup import recovery
 from relay.datadir import (
     SECRET_RELAY,
@@ -101,6 +101,7 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     data.new_password(SECRET_RELAY)
     database = store.open(data.db_url, data.store_key())
     try:
+        together.claim(data, database, keys, with_ca=True)
         home = Home(options.names[0], options.port, authority.cert_pem.decode(), keys.public)
         local(Subscribers(database), data.watch, home, (now or datetime.now(UTC)).timestamp())
     finally:

@@ -4,8 +4,10 @@ another makes a relay that no bracelet believes, or that can read nothing. So th
 
 from __future__ import annotations
 
+import hashlib
+
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from sqlalchemy import select, update
 
 from relay.datadir import DataDir, DataDirError
@@ -20,8 +22,8 @@ def check_public(data: DataDir, keys: RelayKeys) -> None:
         written = path.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         raise DataDirError(
-            f"{path}: is missing; restore it from your backup, or write `{keys.public.hex()}` into it if {data.signing_key} "
-            "is the key that this relay always had"
+            f"{path}: is missing; restore it from your backup. If {data.signing_key} is the key that this relay always "
+            f"had, write {keys.public.hex()} into it"
         ) from None
     if written != keys.public.hex():
         raise DataDirError(
@@ -40,37 +42,42 @@ def check_database(data: DataDir, url: str) -> None:
         )
 
 
-def claim(data: DataDir, store: Store, keys: RelayKeys) -> None:
-    """Is this the database of the relay with this signing key? One that nobody has opened yet becomes it."""
-    owner = schema.registry.c.relay_id
+def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> None:
+    """Is this the database of the relay with this signing key, and with this CA? One that nobody has opened yet becomes
+    it. `with_ca`: the CA is the data folder's own."""
+    table = schema.registry.c
+    authority = _ca_key(data) if with_ca else None
     with store.read() as connection:
-        found = connection.execute(select(owner)).scalar_one()
-    if found is None:
-        with store.write() as connection:
-            connection.execute(update(schema.registry).where(owner.is_(None)).values(relay_id=keys.id))
-    elif found != keys.id:
+        owner, ca_key = connection.execute(select(table.relay_id, table.ca_key)).one()
+    if owner not in (None, keys.id):
         raise DataDirError(
-            f"{data.signing_key}: is the key of relay {keys.id.hex()}, but the database is that of relay {found.hex()}; "
+            f"{data.signing_key}: is the key of relay {keys.id.hex()}, but the database is that of {owner.hex()}; "
             "restore both from one backup, or correct store.url"
         )
+    if authority is not None and ca_key not in (None, authority):
+        raise DataDirError(
+            f"{data.ca_cert}: is not the CA that this relay's bracelets were given, and they would refuse the broker; "
+            f"restore {data.tls} from your backup"
+        )
+    if owner is None or (ca_key is None and authority is not None):
+        with store.write() as connection:
+            connection.execute(update(schema.registry).values(relay_id=keys.id, ca_key=ca_key or authority))
 
 
-def check_certificates(data: DataDir) -> None:
-    """Did this CA sign the broker's certificate? Bracelets believe the CA that they were given, and no other. What can't
-    be read is not judged here: it is made anew."""
+def _ca_key(data: DataDir) -> bytes | None:
+    """A hash of the CA's public key, which a renewed certificate keeps. None when there is no CA here, or none that can
+    be read: that is told where it is needed."""
     try:
-        authority = x509.load_pem_x509_certificate(data.ca_cert.read_bytes())
-        server = x509.load_pem_x509_certificate(data.server_cert.read_bytes())
-        server.verify_directly_issued_by(authority)
-    except FileNotFoundError:
-        return
-    except InvalidSignature:
-        pass
-    except (ValueError, TypeError):
-        return
-    else:
-        return
-    raise DataDirError(
-        f"{data.ca_cert}: did not sign {data.server_cert}; one of the two is another relay's. Restore {data.tls} from your "
-        f"backup. If you changed the CA on purpose (bracelets must be made anew then), delete {data.server_cert}"
-    )
+        public = x509.load_pem_x509_certificate(data.ca_cert.read_bytes()).public_key()
+    except (OSError, ValueError):
+        return None
+    try:
+        private = load_pem_private_key(data.ca_key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError):
+        private = None
+    if private is not None and private.public_key() != public:
+        raise DataDirError(
+            f"{data.ca_key}: is not the key of {data.ca_cert}; one of the two is another relay's. Restore {data.tls} "
+            "from your backup"
+        )
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()

@@ -78,8 +78,9 @@ def errors_in_words(command: F) -> F:
         except ArgumentError:
             raise Failure("store.url in relay.toml is not a database URL, like sqlite:////srv/tocsin/db") from None
         except DBAPIError as error:
+            said = " ".join(str(error.orig).split())
             raise Failure(
-                f"the database can't be used: {' '.join(str(error.orig).split())}; see store.url in relay.toml, whether the file is what the "
+                f"the database can't be used: {said}; see store.url in relay.toml, whether the file is what the "
                 "backup holds, and whether the disk is full"
             ) from None
         except BrokenPipeError:

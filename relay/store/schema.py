@@ -35,6 +35,7 @@ registry = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("relay_id", LargeBinary),  # whose database this is; NULL until a relay has opened it
+    Column("ca_key", LargeBinary),  # hash of the public key of the CA that its bracelets are given, if it is its own
     Column("restored_ms", BigInteger),  # when it was last restored from a backup
     CheckConstraint("id = 1", name="registry_one_row"),
 )

@@ -16,6 +16,7 @@ ACCEPT, CLOSE = 1, 2
 def upgrade() -> None:
     """Acceptances and closings were kept as orders to the bracelet only."""
     op.add_column("registry", sa.Column("relay_id", sa.LargeBinary(), nullable=True))
+    op.add_column("registry", sa.Column("ca_key", sa.LargeBinary(), nullable=True))
     op.add_column("registry", sa.Column("restored_ms", sa.BigInteger(), nullable=True))
     op.add_column("chain", sa.Column("floor", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.add_column("alarm_case", sa.Column("accepted_ms", sa.BigInteger(), nullable=True))
@@ -80,5 +81,5 @@ def downgrade() -> None:
     for column in ("accepted_ms", "closed_ms"):
         op.drop_column("alarm_case", column)
     op.drop_column("chain", "floor")
-    for column in ("relay_id", "restored_ms"):
+    for column in ("relay_id", "ca_key", "restored_ms"):
         op.drop_column("registry", column)
