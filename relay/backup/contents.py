@@ -1,7 +1,7 @@
 """What a backup holds, record by record, and how a database is filled from it.
 
     ["about", {relay_id, made_ms, schema}]
-    ["file", name, octets]                        keys, passwords, certificates, relay.toml
+    ["file", name, octets, may others read it]    keys, passwords, certificates, relay.toml
     ["table", name, [column ...]]
     ["rows", [[value ...] ...]]                   of the table before
     ["end", {table: rows}]
@@ -28,9 +28,9 @@ from relay.store.migrate import upgrade
 from relay.verify.keys import RelayKeys
 
 ROWS = 500  # in one record
-OPEN_TO_ALL = (".pub", ".pem")
 
 Progress = Callable[[int, int], None]
+Take = Callable[[str, bytes, bool], None]
 
 
 class About(NamedTuple):
@@ -61,7 +61,8 @@ def dump(
     """The records of a backup."""
     yield ["about", About(keys.id, made_ms, HEAD)._asdict()]
     for name in files(data, config):
-        yield ["file", name, (data.path / name).read_bytes()]
+        file = data.path / name
+        yield ["file", name, file.read_bytes(), bool(file.stat().st_mode & 0o004)]
     counts: dict[str, int] = {}
     with _one_moment(store) as connection:
         sizes = {table: _count(connection, table) for table in schema.metadata.sorted_tables}
@@ -95,7 +96,7 @@ def about(records: Iterator[list[Any]]) -> About:
     return About(**told)
 
 
-def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Callable[[str, bytes], None]) -> int:
+def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Take) -> int:
     """Make the tables of then in an empty database, fill them, and bring them to the present form; files go to `take`.
     The number of rows. One transaction: nothing is in the database when it raises."""
     upgrade(engine, None, found.schema)
@@ -113,7 +114,7 @@ def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Calla
 
 
 def _fill(
-    connection: Connection, tables: MetaData, records: Iterable[list[Any]], take: Callable[[str, bytes], None]
+    connection: Connection, tables: MetaData, records: Iterable[list[Any]], take: Take
 ) -> int:
     counts: dict[str, int] = {}
     names: list[str] = []

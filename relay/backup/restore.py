@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 
 from relay import config as configuration
 from relay.backup import BackupError, contents, proof, sealed
-from relay.backup.contents import OPEN_TO_ALL, About
+from relay.backup.contents import About
 from relay.datadir import DataDir, write_private
 from relay.store import Store, chains, commands, records, schema
 from relay.store.atrest import Box
@@ -86,10 +86,11 @@ def _restore(read: Iterator[list[Any]], staged: DataDir, target: DataDir, now: f
         engine.dispose()
         raise
     try:
-        rows = contents.fill(engine, about, first, lambda name, octets: None)
+        rows = contents.fill(engine, about, first, lambda *_: None)
         store = Store(engine, Box(staged.store_key()))
         proof.prove(store, keys)
-        return _begin_anew(store, keys, about, rows, int(now * 1000))
+        bracelets, alarms = begin_anew(store, keys, int(now * 1000))
+        return Restored(keys.id, about.made_ms, rows, bracelets, alarms)
     except BaseException:
         if elsewhere:  # it was empty
             empty(engine)
@@ -103,12 +104,12 @@ def _files(read: Iterator[list[Any]], staged: DataDir) -> Iterator[list[Any]]:
     for record in read:
         if record[0] != "file":
             return _chain(record, read)
-        _, name, octets = record
+        _, name, octets, public = record
         path = staged.path / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise BackupError("this backup names a file outside its folder; it was not made by `relay backup`")
         written = write_private(path, octets)
-        if name.endswith(OPEN_TO_ALL):
+        if public:
             written.chmod(0o644)
     raise BackupError("this backup holds no database; use an earlier one")
 
@@ -118,8 +119,8 @@ def _chain(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:
     yield from rest
 
 
-def _begin_anew(store: Store, keys: RelayKeys, about: About, rows: int, now_ms: int) -> Restored:
-    """Step the down chains forward, and say that this is a restored relay."""
+def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
+    """Step the down chains forward, and say that this is a restored relay. Its bracelets and alarm messages."""
     table = schema.registry
     with store.write() as connection:
         kids = list(connection.execute(select(schema.chain.c.kid).where(schema.chain.c.name == chains.DOWN)).scalars())
@@ -140,7 +141,7 @@ def _begin_anew(store: Store, keys: RelayKeys, about: About, rows: int, now_ms: 
         connection.execute(update(table).values(change))
         records.write_audit(store, connection, [(now_ms, "operator", "relay.restored", None, None)])
         alarms = connection.execute(select(func.count()).select_from(schema.alarm)).scalar_one()
-    return Restored(keys.id, about.made_ms, rows, len(kids), alarms)
+    return len(kids), alarms
 
 
 def steps_for(number: int, floor: int, heard: int | None) -> int:

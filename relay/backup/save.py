@@ -59,7 +59,7 @@ def _prove(file: Path, key: bytes, data: DataDir, keys: RelayKeys) -> Saved:
     """Read it from the disk again, restore it in memory, and look at that."""
     digest, kept = hashlib.sha256(), {}
 
-    def take(name: str, octets: bytes) -> None:
+    def take(name: str, octets: bytes, _public: bool) -> None:
         kept[name] = octets
 
     engine = scratch()
