@@ -23,6 +23,7 @@ from hwsim.world import World
 from hwsim.world.mqtt import Message
 from hwsim.world.pdu import Sms
 from relay import bundles, pki, store
+from relay.backup.restore import begin_anew
 from relay.downlink import Asked, Desk, Downlink, Outbound
 from relay.pipeline import Inbound, Item, Pipeline, Status
 from relay.receipt import topic as receipt_topic
@@ -117,14 +118,13 @@ class Rig:
         self._waiting: list[tuple[Inbound, str]] = []  # for a relay that is down; of an SMS also its sender
         self.ca = _authority()
         (folder / "relay.db").write_bytes(_empty_store())
-        self.store = store.open_store(f"sqlite:///{folder / 'relay.db'}", os.urandom(32))
+        self._store_key = os.urandom(32)
+        self.store = store.open_store(f"sqlite:///{folder / 'relay.db'}", self._store_key)
         keys = RelayKeys(os.urandom(32))
-        self.registry = Registry(self.store, keys)
         Subscribers(self.store).add(LOCAL, bytes(range(32)), Permission(), now=world.unix_time)
-        self.pipeline = Pipeline(self.store, keys)
-        self.desk = Desk(self.store, self.registry)
+        self._start_relay(keys)
         self.told: list[Outbound] = []  # commands that left, every time one did
-        self._downlink = Downlink(self.store, keys, lambda kid: self.pipeline.roster.drop(kid))
+        self.capture: list[bytes] = []  # all that ever went down, receipts too, as somebody at the broker sees it
         self._looking = False
         self._tls = self.certificate(self.ca)
         self.broker = world.mqtt_broker(HOST, PORT, tls=self._tls)
@@ -141,6 +141,12 @@ class Rig:
         self.broker.names = {f"{self.kid[0]}/{self.kid}": "kid", self.kid: "kid"}
         if not sends_time:
             self.offer["time"] = 0
+
+    def _start_relay(self, keys: RelayKeys) -> None:
+        self.registry = Registry(self.store, keys)
+        self.pipeline = Pipeline(self.store, keys)
+        self.desk = Desk(self.store, self.registry)
+        self._downlink = Downlink(self.store, keys, lambda kid: self.pipeline.roster.drop(kid))
 
     def close(self) -> None:
         self.store.close()
@@ -204,6 +210,25 @@ class Rig:
             if up:
                 self.pipeline = Pipeline(self.store, self.pipeline.keys)
             self._catch_up()
+
+    def keep(self) -> bytes:
+        """The relay's database as it is now, for `put_back`."""
+        with self.store.read() as connection:
+            kept: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
+        return kept
+
+    def put_back(self, kept: bytes, *, restore: bool) -> None:
+        """Put the relay back to an earlier state and start it: as `relay restore` does, or as somebody does who copies
+        the folder."""
+        self.store.close()
+        for end in ("-wal", "-shm"):
+            (self.folder / f"relay.db{end}").unlink(missing_ok=True)
+        (self.folder / "relay.db").write_bytes(kept)
+        self.store = store.open_store(f"sqlite:///{self.folder / 'relay.db'}", self._store_key)
+        if restore:
+            begin_anew(self.store, self.pipeline.keys, int(self.world.unix_time * 1000))
+        self.world.note("relay", "restored" if restore else "copied back")
+        self._start_relay(self.pipeline.keys)
 
     def set_genuine(self, genuine: bool) -> None:
         """False: whoever answers in the broker's place has a certificate of another authority."""
@@ -273,6 +298,7 @@ class Rig:
         self.told.append(command)
         paths = "mqtt" if command.number is None else "mqtt and sms"
         self.world.note("relay", "command", kind=command.kind.name.lower(), counter=command.counter, by=paths)
+        self.capture.append(command.octets)
         self.broker.publish(command.topic, command.octets)
         if command.number is not None:
             self.phone.send(command.number, command.octets)
@@ -308,14 +334,16 @@ class Rig:
         self.world.note("relay", str(item.status), path=inbound.path, counter=item.counter, **reason)
         if item.deliveries and item.kid is not None and item.counter is not None:
             self.rebroadcasts[item.kid, item.counter] += 1
-        if self.told:  # a heartbeat may have shown that something did not arrive
+        if self.told or item.also:  # a heartbeat may have shown that something did not arrive
             self.command()
         if not item.receipt or not self.answers:
             return
+        self.capture += [item.receipt, *item.also]
         if inbound.path == "sms":
             self.phone.send(sender, item.receipt)
         elif item.kid is not None:
-            self.broker.publish(receipt_topic(item.kid), item.receipt)
+            for octets in (item.receipt, *item.also):
+                self.broker.publish(receipt_topic(item.kid), octets)
 
     # -- what came of it
 

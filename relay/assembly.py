@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay import config, pki, store
+from relay import config, pki, store, together
 from relay import log as relay_log
 from relay.broker import PROGRAMMER, MqttUser, own_users, temporary_id, users_for
 from relay.broker.nats import NatsBroker
@@ -53,11 +53,20 @@ class Relay:
 
     @cached_property
     def keys(self) -> RelayKeys:
-        return RelayKeys(self.data.signing_seed())
+        keys = RelayKeys(self.data.signing_seed())
+        together.check_public(self.data, keys)
+        return keys
 
     @cached_property
     def store(self) -> Store:
-        return store.open(self.store_url, self.data.store_key())
+        together.check_database(self.data, self.store_url)
+        opened = store.open(self.store_url, self.data.store_key())
+        try:
+            together.claim(self.data, opened, self.keys, with_ca=self.config.broker.embedded)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     @cached_property
     def registry(self) -> Registry:

@@ -30,6 +30,8 @@ COMMANDS: dict[str, Entry] = {
     "close": Entry("relay.commands.case", "close", "Tell the bracelet that the alarm is over."),
     "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list, configure and revoke bracelets."),
     "broker": Entry("relay.commands.broker", "broker", "Write the accounts for a broker of your own."),
+    "backup": Entry("relay.commands.backup", "backup", "Write all that this relay is to one encrypted file."),
+    "restore": Entry("relay.commands.backup", "restore", "Make a relay of a backup."),
     "verify": Entry("relay.commands.verify", "verify", "Check an alarm that somebody sent you, offline."),
     "bench": Entry("relay.bench.command", "bench", "Measure the pipeline under load on this machine."),
 }

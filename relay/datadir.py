@@ -17,6 +17,7 @@ ENVIRONMENT = "TOCSIN_DATA"
 DEFAULT = "tocsin-data"
 SIGNING_KEY = "relay-signing.key"
 STORE_KEY = "store.key"
+RECOVERY_PUBLIC = "recovery.pub"
 SECRET_RELAY = "mqtt-relay"
 WATCH = "watch.json"
 
@@ -71,6 +72,32 @@ class DataDir:
     def signing_seed(self) -> bytes:
         """Seed of the relay's Ed25519 key: signs rebroadcasts, and its hash is the relay id."""
         return self._hex_key(self.keys / SIGNING_KEY)
+
+    @property
+    def signing_key(self) -> Path:
+        return self.keys / SIGNING_KEY
+
+    def recovery_public(self) -> bytes:
+        """The public half of the operators' recovery key, to which backups are sealed."""
+        path = self.keys / RECOVERY_PUBLIC
+        try:
+            key = bytes.fromhex(path.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            raise DataDirError(
+                f"{path}: is missing, so nobody could open a backup; make a recovery key with "
+                "`relay backup --new-recovery-key KEYFILE`"
+            ) from None
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise DataDirError(
+                f"{path}: is not a key of 64 hexadecimal digits; restore it, or make a new recovery key with "
+                "`relay backup --new-recovery-key KEYFILE`"
+            )
+        return key
+
+    def write_recovery_public(self, key: bytes) -> None:
+        write_private(self.keys / RECOVERY_PUBLIC, key.hex().encode() + b"\n")
 
     def store_key(self) -> bytes:
         """Key that encrypts positions, names and chain keys in the database."""

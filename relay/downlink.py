@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from relay import case_document, receipt, registry
+from relay import case_document, outbox, receipt, registry
+from relay.cases import opening
 from relay.registry import Registry, RegistryError
 from relay.store import chains, commands, records, schema
 from relay.store.chains import Replacement
@@ -33,6 +34,7 @@ SMS_ATTEMPTS = 4
 DAY_MS = 86_400_000
 EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS,
               Kind.UPDATE: 30 * DAY_MS}  # fmt: skip
+_STATE = {Kind.ACCEPT: "accepted", Kind.CLOSE: "closed"}
 _IMPLAUSIBLE_MS = 5 * 365 * DAY_MS  # as an age: this machine's clock is wrong, or was; then a command is rather sent
 _ALARM = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,7})")
 _T = schema.command.c
@@ -51,11 +53,11 @@ class Asked(NamedTuple):
     kind: Kind
     alarm: str | None = None
     settings: dict[str, int] | None = None
+    tells: bool = True  # whether the bracelet will be told: one that is revoked is not
 
 
 class Outbound(NamedTuple):
-    """A sealed command that is to be sent now, by MQTT and, when there is a number, by SMS too. `documents` are to be
-    published, one for each audience, when it is sent for the first time."""
+    """A sealed command that is to be sent now, by MQTT and, when there is a number, by SMS too."""
 
     id: int
     kid: str
@@ -63,7 +65,6 @@ class Outbound(NamedTuple):
     counter: int
     octets: bytes
     number: str | None
-    documents: tuple[tuple[str, bytes], ...]
 
     @property
     def topic(self) -> str:
@@ -107,9 +108,7 @@ class Desk:
             merged |= settings
             commands.finish(connection, [row.id for row in before], "superseded", now_ms)
             commands.add(connection, number, Kind.CONFIGURE, down.configure(merged), now_ms)
-            records.write_audit(
-                self.store, connection, [(now_ms, self.actor, _SAID[Kind.CONFIGURE], number, None)]
-            )
+            records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[Kind.CONFIGURE], number, None)])
         return Asked(kid, Kind.CONFIGURE, settings=merged)
 
     def update(self, kid: str, bundle: down.Bundle, *, now: float) -> Asked:
@@ -167,20 +166,23 @@ class Desk:
         kid, counter = int(found[1], 16), int(found[2])
         case_id = records.alarm_id(kid, counter)
         with self.store.write() as connection:
-            query = select(schema.alarm_case.c.id).where(schema.alarm_case.c.id == case_id)
-            if counter >= COUNTERS or connection.execute(query).first() is None:
+            case = opening.read(connection, case_id) if counter < COUNTERS else None
+            if case is None:
                 raise CommandError(f"there is no alarm {alarm}; `relay watch` shows them")
-            _may_command(connection, kid)
-            said = {row.kind: row for row in connection.execute(select(schema.command).where(_T.case_id == case_id))}
-            for other in (Kind.CLOSE, kind):
-                if int(other) in said:
-                    word = "closed" if other == Kind.CLOSE else "accepted"
-                    raise CommandError(f"{alarm} was {word} already, at {_utc(said[int(other)].requested_ms)} UTC")
+            for word, at_ms in (("closed", case.closed_ms), (_STATE[kind], getattr(case, f"{_STATE[kind]}_ms"))):
+                if at_ms is not None:
+                    raise CommandError(f"{alarm} was {word} already, at {_utc(at_ms)} UTC")
+            opening.say(connection, case_id, _STATE[kind], now_ms)
+            told = [each.channel for each in audiences.read(connection, self.store.box) if each.may_hear_of(kid)]
+            outbox.promise_case(self.store, connection, case_id, _STATE[kind], told, now_ms)
             # The wearer who is told that it is over need not be told that somebody has it.
-            commands.finish(connection, [row.id for row in said.values()], "superseded", now_ms)
-            commands.add(connection, kid, kind, down.about(kind, counter), now_ms, case_id)
+            before = [row.id for row in commands.unfinished(connection, kid) if row.case_id == case_id]
+            commands.finish(connection, before, "superseded", now_ms)
+            tells = _why_not(connection, kid) is None
+            if tells:
+                commands.add(connection, kid, kind, down.about(kind, counter), now_ms, case_id)
             records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[kind], kid, case_id)])
-        return Asked(found[1], kind, alarm)
+        return Asked(found[1], kind, alarm, tells=tells)
 
 
 class Downlink:
@@ -253,23 +255,25 @@ class Downlink:
 
     def _outbound(self, connection: Connection, row: Row[Any], counter: int, octets: bytes) -> Outbound:
         number = None
-        documents: tuple[tuple[str, bytes], ...] = ()
         if row.attempts < SMS_ATTEMPTS:
             number = commands.sms_number(self.store, connection, row.kid, row.case_id)
-        if row.case_id is not None and row.sent_ms is None:
-            state = "closed" if row.kind == Kind.CLOSE else "accepted"
-            said = case_document.build(self.keys, row.case_id, state, row.requested_ms)
-            told = audiences.read(connection, self.store.box)
-            documents = tuple(each.seal(row.kid, "case", said) for each in told if each.may_hear_of(row.kid))
-        return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number, documents)
+        return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number)
 
 
 def _may_command(connection: Connection, kid: int) -> None:
+    why_not = _why_not(connection, kid)
+    if why_not is not None:
+        raise RegistryError(why_not)
+
+
+def _why_not(connection: Connection, kid: int) -> str | None:
+    """Why this bracelet can't be told anything; None when it can."""
     state = connection.execute(select(schema.bracelet.c.state).where(schema.bracelet.c.kid == kid)).scalar_one()
     if state != "active":
-        raise RegistryError(f"this bracelet is {state}: it can't be told anything")
+        return f"this bracelet is {state}: it can't be told anything"
     if commands.revoking(connection, [kid]):
-        raise RegistryError("this bracelet is being revoked; it will be told nothing else")
+        return "this bracelet is being revoked; it will be told nothing else"
+    return None
 
 
 def _utc(ms: int) -> str:

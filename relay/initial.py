@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes
 
-from relay import config, pki, store
+from relay import config, pki, store, together
+from relay.backup import recovery
 from relay.datadir import (
     SECRET_RELAY,
     SIGNING_KEY,
@@ -47,6 +48,7 @@ class Made:
     relay_id: str
     relay_key: str
     ca_sha256: str
+    recovery_key: str = field(repr=False)  # the private half, which is kept nowhere here
 
 
 def init(data: DataDir, options: Options, now: datetime | None = None) -> Made:
@@ -86,6 +88,9 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     write_private(data.relay_public_key, keys.public.hex().encode() + b"\n")
     data.relay_public_key.chmod(0o644)
 
+    recovery_key, public = recovery.new()
+    data.write_recovery_public(public)
+
     authority = pki.create_ca(now=now)
     certificate, key = pki.issue_server(authority, options.names, now=now)
     write_private(data.ca_key, authority.key_pem)
@@ -96,6 +101,7 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     data.new_password(SECRET_RELAY)
     database = store.open(data.db_url, data.store_key())
     try:
+        together.claim(data, database, keys, with_ca=True)
         home = Home(options.names[0], options.port, authority.cert_pem.decode(), keys.public)
         local(Subscribers(database), data.watch, home, (now or datetime.now(UTC)).timestamp())
     finally:
@@ -112,4 +118,5 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     write_private(data.config, text.encode())
     sync_folder(data.path)
     config.load(data)
-    return Made(keys.id.hex(), keys.public.hex(), authority.certificate.fingerprint(hashes.SHA256()).hex())
+    fingerprint = authority.certificate.fingerprint(hashes.SHA256()).hex()
+    return Made(keys.id.hex(), keys.public.hex(), fingerprint, recovery_key)

@@ -11,16 +11,18 @@ from typing import Any, NamedTuple
 import cbor2
 from sqlalchemy import Connection, Row, bindparam, func, insert, null, or_, select, update
 
-from relay import rebroadcast
+from relay import case_document, rebroadcast
 from relay.store import schema
 from relay.store.atrest import Box
 from relay.store.database import Store, values
+from relay.store.schema import COUNTERS
 from relay.subscribers import audiences, coarse
 from relay.subscribers.audiences import Audience
 from relay.verify.envelope import parse_sign1
 from relay.verify.keys import RelayKeys
 from relay.verify.payload import parse_alarm
 
+ALARM = "alarm"
 EVIDENCE = "alarm.evidence"
 LEASE_S = 30  # well above the time from publish to PUBACK; a broker that takes longer gets the document twice
 RETRY_MOST_S = 3600
@@ -32,6 +34,7 @@ class OutboxId(NamedTuple):
     alarm_id: int
     channel: str
     step: int
+    document: str = ALARM  # or what became of its case, of case_document.STATES
 
 
 class Sealed(NamedTuple):
@@ -60,7 +63,10 @@ class Delivery(NamedTuple):
 
 
 _T = schema.outbox.c
-_THIS = (_T.alarm_id == bindparam("of_alarm"), _T.channel == bindparam("of_channel"), _T.step == bindparam("of_step"))
+_THIS = (
+    *(_T.alarm_id == bindparam("of_alarm"), _T.channel == bindparam("of_channel"), _T.step == bindparam("of_step")),
+    _T.document == bindparam("of_document"),
+)
 
 _PROMISE = insert(schema.outbox).values(values(schema.outbox, "done_ms"))
 _LOG = insert(schema.outbox_attempt).values(values(schema.outbox_attempt, "id"))
@@ -76,6 +82,16 @@ def promise(store: Store, connection: Connection, ids: Sequence[OutboxId], worke
     """Write the deliveries of new alarms, in the alarms' transaction, leased to `worker`, which sends them next."""
     lease = now_ms + LEASE_S * 1000
     store.many(connection, _PROMISE, [(*key, 0, now_ms, now_ms, 1, worker, lease) for key in ids])
+
+
+def promise_case(
+    store: Store, connection: Connection, case_id: int, state: str, channels: Sequence[str], now_ms: int
+) -> None:
+    """Write the deliveries of what became of a case, in the transaction that says so; any worker sends them."""
+    message = select(func.min(schema.alarm.c.id)).where(schema.alarm.c.case_id == case_id)
+    alarm_id = connection.execute(message).scalar_one()  # a case was opened by some message
+    keys = [OutboxId(alarm_id, channel, 0, state) for channel in channels]
+    store.many(connection, _PROMISE, [(*key, 0, now_ms, now_ms, 0, None, None) for key in keys])
 
 
 def finish(
@@ -121,23 +137,26 @@ class Outbox:
     def lease(self, now: float, limit: int = 100) -> list[Delivery]:
         """Take deliveries that are due and that nobody has, oldest first, for LEASE_S seconds."""
         now_ms = int(now * 1000)
+        with self.store.read() as connection:  # often there is nothing; that costs no transaction that writes
+            if connection.execute(_due(now_ms, 1, lock=False)).first() is None:
+                return []
         with self.store.write() as connection:
             rows = connection.execute(_due(now_ms, limit)).all()
             told = {each.channel: each for each in audiences.read(connection, self.store.box)} if rows else {}
             lease = now_ms + LEASE_S * 1000
-            taken = [(row.attempts + 1, self.worker, lease, row.alarm_id, row.channel, row.step) for row in rows]
+            taken = [(row.attempts + 1, self.worker, lease, *_key(row)) for row in rows]
             self.store.many(connection, _LEASE, taken)
             deliveries = []
             for row in rows:
                 if row.channel not in told:  # its last member was removed meanwhile: there is nobody to tell
-                    key = OutboxId(row.alarm_id, row.channel, row.step)
+                    key = _key(row)
                     finish(self.store, connection, [key], self.worker, now_ms, "nobody")
                     continue
                 try:
                     deliveries.append(self._deliver(row, told[row.channel]))
                 except Exception as error:
                     # One damaged row must not hold up the others. It stays unfinished, and its log says why.
-                    retry, key = now_ms + RETRY_MOST_S * 1000, OutboxId(row.alarm_id, row.channel, row.step)
+                    retry, key = now_ms + RETRY_MOST_S * 1000, _key(row)
                     self._again(connection, key, retry, now_ms, "unreadable")
                     self._on_unreadable(key, error)
         return deliveries
@@ -160,18 +179,27 @@ class Outbox:
         self.store.many(connection, _LOG, [(*key, now_ms, self.worker, result)])
 
     def _deliver(self, row: Row[Any], audience: Audience) -> Delivery:
+        kind, document = (ALARM, self._alarm(row, audience)) if row.document == ALARM else ("case", self._case(row))
+        kid, counter = divmod(row.alarm_id if row.document == ALARM else row.case_id, COUNTERS)
+        return Delivery(_key(row), *audience.seal(kid, kind, document), f"{kid:08x}", counter, row.attempts + 1)
+
+    def _case(self, row: Row[Any]) -> bytes:
+        at_ms = row.accepted_ms if row.document == "accepted" else row.closed_ms
+        return case_document.build(self.keys, row.case_id, row.document, at_ms)
+
+    def _alarm(self, row: Row[Any], audience: Audience) -> bytes:
         protected, sign1 = cbor2.loads(self.store.box.open(EVIDENCE, row.alarm_id, row.evidence_sealed))
         alarm = parse_alarm(parse_sign1(sign1)[0], row.counter)
         said: dict[str, Any] = {"alarm": alarm, "kid": row.kid, "counter": row.counter,
                                 "received_ms": row.received_ms, "path": row.path}  # fmt: skip
         km = audience.permission.coarse_km
         if km is None:
-            document = rebroadcast.build(self.keys, **said, protected=protected, sign1=sign1, public=row.public)
-        else:
-            document = coarse.build(self.keys, **said, km=km)
-        key = OutboxId(row.alarm_id, row.channel, row.step)
-        sealed = audience.seal(row.kid, "alarm", document)
-        return Delivery(key, *sealed, f"{row.kid:08x}", row.counter, row.attempts + 1)
+            return rebroadcast.build(self.keys, **said, protected=protected, sign1=sign1, public=row.public)
+        return coarse.build(self.keys, **said, km=km)
+
+
+def _key(row: Row[Any]) -> OutboxId:
+    return OutboxId(row.alarm_id, row.channel, row.step, row.document)
 
 
 def _reached(moment: Any, now_ms: int, most_s: int) -> Any:
@@ -179,18 +207,20 @@ def _reached(moment: Any, now_ms: int, most_s: int) -> Any:
     return or_(moment <= now_ms, moment > now_ms + most_s * 1000)
 
 
-def _due(now_ms: int, limit: int) -> Any:
-    alarm, bracelet = schema.alarm.c, schema.bracelet.c
-    return (
+def _due(now_ms: int, limit: int, *, lock: bool = True) -> Any:
+    alarm, bracelet, case = schema.alarm.c, schema.bracelet.c, schema.alarm_case.c
+    due = (
         select(
-            *(_T.alarm_id, _T.channel, _T.step, _T.attempts),
+            *(_T.alarm_id, _T.channel, _T.step, _T.document, _T.attempts),
+            *(alarm.case_id, case.accepted_ms, case.closed_ms),
             *(alarm.kid, alarm.counter, alarm.received_ms, alarm.path, alarm.evidence_sealed, bracelet.public),
         )
         .join_from(schema.outbox, schema.alarm, alarm.id == _T.alarm_id)
         .join(schema.bracelet, bracelet.kid == alarm.kid)
+        .join(schema.alarm_case, case.id == alarm.case_id)
         .where(_T.done_ms.is_(None), _reached(_T.due_ms, now_ms, RETRY_MOST_S))
         .where(or_(_T.lease_ms.is_(None), _reached(_T.lease_ms, now_ms, LEASE_S)))
         .order_by(_T.priority, _T.created_ms, _T.alarm_id)
         .limit(limit)
-        .with_for_update(skip_locked=True, of=schema.outbox)
     )
+    return due.with_for_update(skip_locked=True, of=schema.outbox) if lock else due

@@ -10,125 +10,28 @@ version that was read. A pipeline belongs to one thread.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError
 
 from relay import cases, outbox, rebroadcast, receipt, registry
+from relay.batch import Event, Inbound, Item, Outcome, Status, Work
 from relay.cases import opening
 from relay.outbox import OutboxId, Sealed
+from relay.rollback import DownChains
 from relay.store import chains, commands, records
-from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
 from relay.store.records import Accepted
 from relay.store.roster import Bracelet, Roster
 from relay.subscribers import audiences, coarse
 from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
 from relay.verify.down import Kind
-from relay.verify.payload import Heartbeat
 from relay.verify.ratchet import MAX_STEPS, ChainState
 
 STALE_RETRIES = 5
 
-
-class Inbound(NamedTuple):
-    """A message as it came. `kind` is "alarm", "hb", or None where the path doesn't tell (SMS: alarms only)."""
-
-    path: str
-    octets: bytes
-    kind: str | None = None
-    topic_kid: str | None = None
-    reply: object = None
-    sender: str | None = None  # of an SMS: its number
-
-
-class Status(StrEnum):
-    """What became of a message."""
-
-    NEW = "new"
-    DUPLICATE = "duplicate"
-    HEARTBEAT = "heartbeat"
-    LOST = "lost"  # a last will: the bracelet's connection has ended
-    REFUSED = "refused"
-
-
-@dataclass(slots=True)
-class Item:
-    """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims. For a
-    heartbeat, `receipt` is whatever it says that is missing of what was sent down. `document` is what `deliveries`
-    carry sealed; in clear it leaves the relay for nobody."""
-
-    status: Status
-    kid: str | None = None
-    counter: int | None = None
-    reason: Reason | None = None
-    document: bytes | None = field(default=None, repr=False)
-    receipt: bytes | None = field(default=None, repr=False)
-    deliveries: tuple[Sealed, ...] = field(default=(), repr=False)
-    delay_s: int | None = None
-
-
-class Event(NamedTuple):
-    """Something for the log. Never a position, a number, a name or a key."""
-
-    name: str
-    at: float
-    kid: str | None
-    counter: int | None
-    fields: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """`items` is aligned with the batch."""
-
-    items: list[Item] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    registry_changed: bool = False  # a bracelet has confirmed its wipe: its account at the broker is to be closed
-
-
-class _Work:
-    """A batch in work: everything that is to be written, and chain states as they will be."""
-
-    def __init__(self, now: float, clock: Callable[[], float]) -> None:
-        self.now_ms = int(now * 1000)
-        self.now_s = int(now)
-        self.clock = clock
-        self.outcome = Outcome()
-        self.heads: dict[tuple[int, str], ChainState] = {}
-        self.versions: dict[tuple[int, str], int] = {}
-        self.accepted: dict[int, Accepted] = {}
-        self.beats: dict[int, tuple[Any, ...]] = {}
-        self.lost: dict[int, int] = {}  # by kid, when
-        self.alarms: list[tuple[Any, ...]] = []
-        self.cases: list[tuple[Any, ...]] = []
-        self.deliveries: list[OutboxId] = []
-        self.refusals: dict[tuple[str, str], int] = {}
-        self.heard: dict[int, int] = {}  # by kid, below which counter of the down chain nothing is missing
-        self.numbers: dict[int, str] = {}  # by kid, where a genuine SMS came from
-
-    def head(self, bracelet: Bracelet, name: str) -> ChainState:
-        """The chain's state after the messages of this batch so far."""
-        key = (bracelet.kid, name)
-        state = self.heads.get(key)
-        if state is None:
-            stored = bracelet.chains[name]
-            if stored is None:
-                raise LookupError("a chain of this bracelet is missing or unreadable")
-            state = stored.state
-            self.versions[key] = stored.version
-        return state
-
-    def replacements(self) -> list[Replacement]:
-        """The chains that moved, with the version of the row that each replaces."""
-        return [Replacement(kid, name, self.versions[kid, name], state) for (kid, name), state in self.heads.items()]
-
-    def event(self, name: str, kid: str | None, counter: int | None, **fields: Any) -> None:
-        """Note something for the log."""
-        self.outcome.events.append(Event(name, self.clock(), kid, counter, fields))
+__all__ = ["STALE_RETRIES", "Event", "Inbound", "Item", "Outcome", "Pipeline", "Status"]
 
 
 class Pipeline:
@@ -139,6 +42,7 @@ class Pipeline:
         self.keys = keys
         self.worker = worker
         self.roster = Roster(store)
+        self.down_chains = DownChains(store)
 
     def process(
         self,
@@ -168,7 +72,7 @@ class Pipeline:
             half = len(batch) // 2
             first = self.process(batch[:half], now, done, clock)
             second = self.process(batch[half:], now, (), clock)
-            return Outcome(first.items + second.items, first.events + second.events)
+            return first.joined(second)
         except BaseException:
             # The commit may have failed or only its answer: what is in memory is not to be trusted.
             self.roster.forget()
@@ -177,7 +81,7 @@ class Pipeline:
     def _attempt(
         self, batch: Sequence[Inbound], now: float, done: Sequence[OutboxId], clock: Callable[[], float]
     ) -> Outcome:
-        work = _Work(now, clock)
+        work = Work(now, clock)
         envelopes = [_parse(message) for message in batch]
         bracelets = self.roster.load({e.kid for e in envelopes if isinstance(e, Envelope)})
         self._find_accepted(work, batch, envelopes, bracelets)
@@ -188,7 +92,7 @@ class Pipeline:
 
     def _find_accepted(
         self,
-        work: _Work,
+        work: Work,
         batch: Sequence[Inbound],
         envelopes: Sequence[Envelope | Reason],
         bracelets: dict[int, Bracelet],
@@ -204,9 +108,7 @@ class Pipeline:
             with self.store.read() as connection:
                 work.accepted.update(records.find(connection, used))
 
-    def _judge(
-        self, work: _Work, message: Inbound, envelope: Envelope | Reason, bracelets: dict[int, Bracelet]
-    ) -> Item:
+    def _judge(self, work: Work, message: Inbound, envelope: Envelope | Reason, bracelets: dict[int, Bracelet]) -> Item:
         lane = "heartbeat" if message.kind == "hb" else "alarm"
         kid, counter = (f"{envelope.kid:08x}", envelope.counter) if isinstance(envelope, Envelope) else (None, None)
         if lane == "alarm":
@@ -234,7 +136,7 @@ class Pipeline:
         work.event(f"{lane}.refused", kid, counter, reason=reason.value, path=message.path, **cause)
         return Item(Status.REFUSED, kid, counter, reason)
 
-    def _alarm(self, work: _Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
+    def _alarm(self, work: Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
         alarm_id = records.alarm_id(envelope.kid, envelope.counter)
         digest = sha256(message.octets).digest()
         state = work.head(bracelet, chains.ALARM)
@@ -243,12 +145,14 @@ class Pipeline:
             if before is None or before.digest != digest:
                 raise Refused(Reason.REPLAY)
             work.event("alarm.duplicate", bracelet.hex, envelope.counter, path=message.path)
-            return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=before.receipt)
+            answer = self.down_chains.repeated(work, bracelet, alarm_id, message.path, before)
+            return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=answer)
 
         _ration(bracelet, envelope, state, work)
         opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
         alarm = opened.alarm
         work.event("alarm.verified", bracelet.hex, envelope.counter)
+        self.down_chains.answered(work, bracelet.kid, alarm_id, message.path, envelope.counter - state.next)
         answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), envelope.counter)
         delay_s = rebroadcast.delay_s(alarm, work.now_ms)
         said: dict[str, Any] = {"alarm": alarm, "kid": bracelet.kid, "counter": envelope.counter,
@@ -286,7 +190,7 @@ class Pipeline:
             delay_s=delay_s,
         )
 
-    def _heartbeat(self, work: _Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
+    def _heartbeat(self, work: Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
         state = work.head(bracelet, chains.HEARTBEAT)
         if state.is_used(envelope.counter, work.now_s):
             # The broker may deliver it again, or a last will after the keys of its time are gone. It changes nothing,
@@ -308,19 +212,23 @@ class Pipeline:
         if envelope.counter >= state.next:  # else a later one came before it
             work.beats[bracelet.kid] = row
             work.lost.pop(bracelet.kid, None)
-            return Item(
-                Status.HEARTBEAT, bracelet.hex, envelope.counter, receipt=self._missing(work, bracelet, beat)
-            )
+            missing = self.down_chains.heard(work, bracelet, beat)
+            first, also = (missing[0], missing[1:]) if missing else (None, ())
+            return Item(Status.HEARTBEAT, bracelet.hex, envelope.counter, receipt=first, also=also)
         return Item(Status.HEARTBEAT, bracelet.hex, envelope.counter)
 
-    def _commit(self, work: _Work, done: Sequence[OutboxId]) -> None:
+    def _commit(self, work: Work, done: Sequence[OutboxId]) -> None:
         store = self.store
         moved = work.replacements()
+        audit: list[tuple[int, str, str, int | None, int | None]]
         audit = [(work.now_ms, self.worker, "alarm.accepted", row[1], row[0]) for row in work.alarms]
+        audit += [(work.now_ms, self.worker, "chain.rolled_back", kid, None) for kid in sorted(work.rolled_back)]
         with store.write() as connection:
             if not self.roster.is_current(connection):
                 raise StaleState("the registry changed")
             chains.replace(store, connection, moved)
+            commands.unseal(connection, work.floors, work.now_ms)
+            records.replace_receipts(store, connection, work.receipts)
             cases.fold(store, connection, work.cases)
             records.add_alarms(store, connection, work.alarms)
             outbox.promise(store, connection, work.deliveries, self.worker, work.now_ms)
@@ -342,19 +250,9 @@ class Pipeline:
         for row in work.alarms:
             work.event("alarm.committed", f"{row[1]:08x}", row[2])
 
-    def _note_arrived(self, work: _Work, arrived: Sequence[commands.Arrived]) -> None:
+    def _note_arrived(self, work: Work, arrived: Sequence[commands.Arrived]) -> None:
         for each in arrived:
             work.event("command.arrived", f"{each.kid:08x}", None, command=each.kind.name.lower())
-
-    def _missing(self, work: _Work, bracelet: Bracelet, beat: Heartbeat) -> bytes | None:
-        """What a heartbeat says that is missing of what was sent down, to be sent again."""
-        if beat.down is None:
-            return None
-        work.heard[bracelet.kid] = max(beat.down, work.heard.get(bracelet.kid, 0))
-        if beat.down >= work.head(bracelet, chains.DOWN).next:
-            return None
-        with self.store.read() as connection:
-            return commands.missing(connection, bracelet.kid, beat.down, work.now_ms)
 
     def _set_aside(
         self,
@@ -365,7 +263,7 @@ class Pipeline:
         error: Exception,
     ) -> Outcome:
         """The one message that the database will not take: refuse it, instead of stopping every alarm behind it."""
-        work = _Work(now, clock)
+        work = Work(now, clock)
         for message in batch:
             work.refusals[Reason.INTERNAL.value, message.path] = 1
             fields = {"reason": Reason.INTERNAL.value, "path": message.path, "error": type(error).__name__}
@@ -375,7 +273,7 @@ class Pipeline:
         return work.outcome
 
 
-def _ration(bracelet: Bracelet, envelope: Envelope, state: ChainState, work: _Work) -> None:
+def _ration(bracelet: Bracelet, envelope: Envelope, state: ChainState, work: Work) -> None:
     ahead = envelope.counter - state.next
     if 0 < ahead <= MAX_STEPS and not bracelet.may_step(ahead, work.now_s):
         raise Refused(Reason.GAP)

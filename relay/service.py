@@ -35,7 +35,7 @@ from relay.ingest.serial_port import SmsLink
 from relay.ingest.sessions import Former, Sessions
 from relay.ingest.sms import Incoming, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
 from relay.log import EventLog, Logger
-from relay.outbox import Delivery, Outbox
+from relay.outbox import ALARM, Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
 from relay.store import StaleState, StoreError, records
@@ -266,6 +266,8 @@ class Service:
             self.mqtt.outstanding < _RECEIPTS_MOST
             and self.mqtt.publish(receipt_topic(item.kid), item.receipt, now) is not None
         ):
+            for octets in item.also:
+                self.mqtt.publish(receipt_topic(item.kid), octets, now)
             what = "down.repeated" if item.status is Status.HEARTBEAT else "receipt.sent"
             self._events.emit(what, wall_clock(), item.kid, item.counter, path=MQTT)
 
@@ -293,7 +295,8 @@ class Service:
         key = self.rebroadcast.published(mid)
         if key is not None:
             kid, counter = divmod(key.alarm_id, COUNTERS)
-            self._events.emit("alarm.subscriber_ack", wall_clock(), f"{kid:08x}", counter)
+            what = "alarm" if key.document == ALARM else "case"
+            self._events.emit(f"{what}.subscriber_ack", wall_clock(), f"{kid:08x}", counter)
 
     def _sms_reports(self, reports: Sequence[Report], now: float) -> None:
         for report in reports:
@@ -369,7 +372,10 @@ class Service:
             self._events.emit("command.sent", wall_clock(), path=MQTT, **whose(command)[1])
 
     def _note_refilled(self, delivery: Delivery) -> None:
-        self._events.emit("alarm.rebroadcast", wall_clock(), delivery.kid, delivery.counter, attempt=delivery.attempt)
+        what = "alarm" if delivery.id.document == ALARM else "case"
+        self._events.emit(
+            f"{what}.rebroadcast", wall_clock(), delivery.kid, delivery.counter, attempt=delivery.attempt
+        )
 
     def _store_failed(self, error: Exception, now: float) -> None:
         delay = _STORE_RETRY[min(self._store_failures, len(_STORE_RETRY) - 1)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
+from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement, ColumnElement
 
@@ -19,7 +19,7 @@ from relay.verify.payload import Alarm
 
 
 class Phase(StrEnum):
-    """What the bracelet says about its own alarm. What operators say comes on top."""
+    """What the bracelet says about its own alarm. What operators say is beside it: accepted, closed."""
 
     OPEN = "open"
     CANCELLED = "cancelled"
@@ -39,6 +39,8 @@ class Case(NamedTuple):
     cancel_seq: int | None
     duress: bool
     drill: bool
+    accepted_ms: int | None = None
+    closed_ms: int | None = None
 
     @property
     def phase(self) -> Phase:
@@ -77,9 +79,15 @@ def read(connection: Connection, case_id: int) -> Case | None:
     return None if found is None else Case(*found)
 
 
+def say(connection: Connection, case_id: int, state: str, now_ms: int) -> None:
+    """A person says that a case is accepted or closed."""
+    change = update(schema.alarm_case).where(schema.alarm_case.c.id == case_id)
+    connection.execute(change.values({f"{state}_ms": now_ms}))
+
+
 def _upsert(dialect: Any) -> ClauseElement:
     table = schema.alarm_case
-    statement = dialect.insert(table).values(values(table))
+    statement = dialect.insert(table).values(values(table, "accepted_ms", "closed_ms"))
     new, old = statement.excluded, table.c
     newer = new.last_seq > old.last_seq
     none: ColumnElement[int] = literal_column("-1")

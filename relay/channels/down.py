@@ -50,8 +50,6 @@ class Commands:
             paths = []
             if self._mqtt.outstanding < BUSY and self._mqtt.publish(command.topic, command.octets, now) is not None:
                 paths.append("mqtt")
-                for topic, octets in command.documents:
-                    self._mqtt.publish(topic, octets, now)
             number, sms = command.number, self._sms
             if number is not None and sms is not None and sms.send(Outgoing(number, command.octets, command), now):
                 paths.append("sms")

@@ -14,7 +14,7 @@ from relay.outbox import Delivery, OutboxId
 
 IN_FLIGHT = 10_000  # an MQTT connection has 65,535 message ids, receipts need some of them
 _LEASE_MOST = 200
-_LOOK_AGAIN = 5.0
+_LOOK_AGAIN = 1.0  # what an operator says of an alarm is found in the outbox alone
 
 
 class Publisher(Protocol):

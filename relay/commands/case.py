@@ -50,7 +50,13 @@ def close(alarm: str, data: Path, as_json: bool) -> None:
 def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:
     running = running_relay(relay.data) is not None
     if as_json:
-        click.echo(json.dumps({"alarm": asked.alarm, "state": word, "relay_running": running}))
+        said = {"alarm": asked.alarm, "state": word, "relay_running": running}
+        click.echo(json.dumps(said if asked.tells else said | {"bracelet_told": False}))
     else:
         end = "" if running else NOT_RUNNING
-        click.echo(f"{asked.alarm}: {word}. The bracelet is told until it has confirmed it.{end}")
+        told = (
+            "The bracelet is told until it has confirmed it."
+            if asked.tells
+            else ("Subscribers are told; the bracelet is not, because it is revoked.")
+        )
+        click.echo(f"{asked.alarm}: {word}. {told}{end}")

@@ -49,6 +49,7 @@ def errors_in_words(command: F) -> F:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         from sqlalchemy.exc import ArgumentError, DBAPIError
 
+        from relay.backup import BackupError
         from relay.broker import BrokerError
         from relay.config import ConfigError
         from relay.datadir import DataDirError
@@ -61,6 +62,7 @@ def errors_in_words(command: F) -> F:
         try:
             return command(*args, **kwargs)
         except (
+            BackupError,
             BrokerError,
             CommandError,
             ConfigError,
@@ -76,8 +78,9 @@ def errors_in_words(command: F) -> F:
         except ArgumentError:
             raise Failure("store.url in relay.toml is not a database URL, like sqlite:////srv/tocsin/db") from None
         except DBAPIError as error:
+            said = " ".join(str(error.orig).split())
             raise Failure(
-                f"the database can't be used: {error.orig}; see store.url in relay.toml, whether the file is what the "
+                f"the database can't be used: {said}; see store.url in relay.toml, whether the file is what the "
                 "backup holds, and whether the disk is full"
             ) from None
         except BrokenPipeError:

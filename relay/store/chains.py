@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, insert, literal_column, select, up
 from relay.store import schema
 from relay.store.atrest import AtRestError, Box
 from relay.store.database import StaleState, Store
-from relay.verify.keys import KEY_OCTETS, MESSAGE_KEY_OCTETS, Roots
+from relay.verify.keys import KEY_OCTETS, MESSAGE_KEY_OCTETS, Roots, next_chain_key
 from relay.verify.ratchet import ChainState, Skipped
 
 ALARM, HEARTBEAT, DOWN = Roots._fields
@@ -34,30 +34,41 @@ _REPLACE = (
 )
 
 
+# A step so wide tells the bracelet that it was made on purpose: it misses nothing that lies before (firmware: ratchet).
+LEAP = 128
+_FLOOR = (
+    update(schema.chain)
+    .values(floor=bindparam("new_floor"))
+    .where(schema.chain.c.kid == bindparam("a_kid"), schema.chain.c.name == bindparam("a_name"))
+)
+
+
 class StoredChain(NamedTuple):
-    """A chain's state and the version of the row it came from."""
+    """A chain's state and the version of the row it came from. What was sealed below `floor` is void."""
 
     version: int
     state: ChainState
+    floor: int = 0
 
 
 class Replacement(NamedTuple):
-    """A chain's new state, and the version of the row that it follows."""
+    """A chain's new state, and the version of the row that it follows. `floor`: left out, it stays."""
 
     kid: int
     name: str
     version: int
     state: ChainState
+    floor: int | None = None
 
 
 def read(connection: Connection, box: Box, kids: Iterable[int]) -> dict[tuple[int, str], StoredChain | None]:
     """The chains of these bracelets, by (kid, name). None where a row can't be opened: one bracelet's trouble only."""
     chains: dict[tuple[int, str], StoredChain | None] = {}
     table = schema.chain.c
-    query = select(table.kid, table.name, table.next, table.version, table.state_sealed)
-    for kid, name, number, version, sealed in connection.execute(query.where(table.kid.in_(list(kids)))):
+    query = select(table.kid, table.name, table.next, table.version, table.state_sealed, table.floor)
+    for kid, name, number, version, sealed, floor in connection.execute(query.where(table.kid.in_(list(kids)))):
         try:
-            chains[kid, name] = StoredChain(version, _unpack(number, box.open(_place(name), kid, sealed)))
+            chains[kid, name] = StoredChain(version, _unpack(number, box.open(_place(name), kid, sealed)), floor)
         except AtRestError:
             chains[kid, name] = None
     return chains
@@ -81,6 +92,16 @@ def replace(store: Store, connection: Connection, replacements: Sequence[Replace
     ]
     if store.many(connection, _REPLACE, rows) != len(rows):
         raise StaleState("a chain was changed by another process")
+    floors = [(new.floor, new.kid, new.name) for new in replacements if new.floor is not None]
+    store.many(connection, _FLOOR, floors)
+
+
+def forward(state: ChainState, steps: int) -> ChainState:
+    """A sending chain after so many messages that are never sealed."""
+    key = state.key
+    for _ in range(steps):
+        key = next_chain_key(key)
+    return ChainState(state.next + steps, key)
 
 
 def _place(name: str) -> str:

@@ -98,6 +98,13 @@ def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> li
     return [Arrived(row.id, row.kid, Kind(row.kind), row.case_id) for row in arrived]
 
 
+def unseal(connection: Connection, kids: Iterable[int], now_ms: int) -> None:
+    """The down chains of these bracelets were stepped forward: what waits for them is sealed anew, and begins anew."""
+    anew = {"counter": None, "octets": None, "sent_ms": None, "attempts": 0, "due_ms": now_ms}
+    waiting = (_T.kid.in_(list(kids)), _T.done_ms.is_(None), _T.counter.is_not(None))
+    connection.execute(update(schema.command).where(*waiting).values(anew))
+
+
 def revoking(connection: Connection, kids: Iterable[int] | None = None) -> set[int]:
     """Bracelets that are to be wiped and have not confirmed it."""
     query = select(_T.kid).where(_T.done_ms.is_(None), _T.kind == int(Kind.REVOKE))

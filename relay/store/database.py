@@ -11,15 +11,26 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Engine, Table, bindparam, create_engine, event, inspect, text
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 from sqlalchemy.sql import ClauseElement
 
 from relay.store.atrest import Box
 
-HEAD = "0006"
+HEAD = "0007"
 BUSY_S = 10
 CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once
 SQLITE_AT_LEAST = (3, 37)
@@ -81,6 +92,17 @@ def values(table: Table, *without: str) -> dict[str, BindParameter[Any]]:
 
 def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
     """Open the database at `url`, and create or upgrade its tables."""
+    engine = open_engine(url, create=create)
+    try:
+        _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Store(engine, Box(store_key))
+
+
+def open_engine(url: str, *, create: bool = True) -> Engine:
+    """The database at `url`, whatever is in it."""
     parsed = make_url(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
@@ -100,21 +122,41 @@ def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
         raise StoreError("PostgreSQL needs its driver: pip install tocsin[postgres]") from None
     if sqlite:
         _prepare_sqlite(engine)
-    try:
-        _migrate(engine)
-    except BaseException:
+    return engine
+
+
+def scratch() -> Engine:
+    """An empty database in memory, for a look at what a backup holds. Never the store: see `open_engine`."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, hide_parameters=True)
+    _begin_explicitly(engine)
+    return engine
+
+
+def has_tables(engine: Engine) -> bool:
+    """Whether there is a store in this database already."""
+    with engine.connect() as connection:
+        return inspect(connection).has_table("alembic_version")
+
+
+def empty(engine: Engine) -> None:
+    """Remove every table, and of SQLite the file."""
+    tables = MetaData()
+    with engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
+        tables.reflect(connection)
+        tables.drop_all(connection)
+    if engine.dialect.name == "sqlite" and engine.url.database:
         engine.dispose()
-        raise
-    return Store(engine, Box(store_key))
+        os.unlink(engine.url.database)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
     if engine.dialect.dbapi is not None and engine.dialect.dbapi.sqlite_version_info < SQLITE_AT_LEAST:
         raise StoreError("SQLite is too old here: 3.37 or newer is needed")
 
+    _begin_explicitly(engine)
+
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # the driver shall not guess where transactions begin
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -126,6 +168,12 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA trusted_schema = OFF")
         cursor.execute("PRAGMA secure_delete = ON")  # a key that was used up or revoked leaves the file
         cursor.close()
+
+
+def _begin_explicitly(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver shall not guess where transactions begin
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -13,14 +13,14 @@ def configuration() -> Config:
     return config
 
 
-def upgrade(engine: Engine, found: str | None) -> None:
-    """Upgrade from revision `found` to the newest, in one transaction."""
+def upgrade(engine: Engine, found: str | None, to: str = "head") -> None:
+    """Upgrade from revision `found` to another, by default the newest, in one transaction."""
     from relay.store.database import StoreError
 
     config = configuration()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    if not {found, to} <= {None, "head", *known}:
         raise StoreError("this store was written by a newer version of Tocsin; upgrade the program, not the store")
     with engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)

@@ -31,6 +31,27 @@ def find(connection: Connection, ids: Iterable[int]) -> dict[int, Accepted]:
     return {number: Accepted(digest, receipt) for number, digest, receipt in connection.execute(query)}
 
 
+def newest(connection: Connection, kid: int, limit: int) -> list[tuple[int, Accepted]]:
+    """The newest alarm messages of a bracelet, oldest of them first, each with its id."""
+    table = schema.alarm.c
+    mine = (table.id >= kid * COUNTERS, table.id < (kid + 1) * COUNTERS)
+    query = select(table.id, table.digest, table.receipt).where(*mine).order_by(table.id.desc()).limit(limit)
+    rows = connection.execute(query).all()
+    return [(number, Accepted(digest, receipt)) for number, digest, receipt in reversed(rows)]
+
+
+def replace_receipts(store: Store, connection: Connection, receipts: Mapping[int, bytes]) -> None:
+    """New receipts of alarm messages, by id, where the bracelet can't read the former."""
+    store.many(connection, _RECEIPT, [(octets, number) for number, octets in receipts.items()])
+
+
+def heard_downs(connection: Connection, kids: Iterable[int]) -> dict[int, int]:
+    """What the newest heartbeats of these bracelets said of the down chain, by key id."""
+    table = schema.heartbeat.c
+    query = select(table.kid, table.down).where(table.kid.in_(list(kids)), table.down.is_not(None))
+    return {row.kid: row.down for row in connection.execute(query)}
+
+
 def add_alarms(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Alarm messages, values in the order of the table's columns."""
     store.many(connection, _ALARM, rows)
@@ -90,6 +111,9 @@ def _count_refusal(dialect: Any) -> ClauseElement:
 
 _ALARM = insert(schema.alarm).values(values(schema.alarm))
 _AUDIT = insert(schema.audit).values(values(schema.audit, "id"))
+_RECEIPT = (
+    update(schema.alarm).values(receipt=bindparam("new_receipt")).where(schema.alarm.c.id == bindparam("of_alarm"))
+)
 _LOST = (
     update(schema.heartbeat).values(lost_ms=bindparam("now_ms")).where(schema.heartbeat.c.kid == bindparam("number"))
 )

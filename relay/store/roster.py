@@ -108,7 +108,10 @@ class Roster:
     def moved(self, replacements: Iterable[Replacement]) -> None:
         """These chain states are on disk now."""
         for new in replacements:
-            self._bracelets[new.kid].chains[new.name] = StoredChain(new.version + 1, new.state)
+            mine = self._bracelets[new.kid].chains
+            before = mine[new.name]
+            floor = new.floor if new.floor is not None else before.floor if before else 0
+            mine[new.name] = StoredChain(new.version + 1, new.state, floor)
 
     def trim(self) -> None:
         """Drop those beyond the capacity. Not done while a batch is in work: it may need more than that at once."""

@@ -34,6 +34,9 @@ registry = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
+    Column("relay_id", LargeBinary),  # whose database this is; NULL until a relay has opened it
+    Column("ca_key", LargeBinary),  # hash of the public key of the CA that its bracelets are given, if it is its own
+    Column("restored_ms", BigInteger),  # when it was last restored from a backup
     CheckConstraint("id = 1", name="registry_one_row"),
 )
 
@@ -64,6 +67,8 @@ chain = Table(
     Column("next", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),  # rises with every write: who read an older one may not write
     Column("state_sealed", LargeBinary, nullable=False),
+    # Of the down chain: what was sealed below this counter is void, because the chain was stepped forward to it.
+    Column("floor", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("name IN ('alarm', 'heartbeat', 'down')", name="chain_name"),
     sqlite_with_rowid=False,
 )
@@ -106,6 +111,9 @@ alarm_case = Table(
     Column("cancel_seq", Integer),
     Column("duress", Boolean, nullable=False),
     Column("drill", Boolean, nullable=False),
+    # What operators said of it, whether or not the bracelet can be told.
+    Column("accepted_ms", BigInteger),
+    Column("closed_ms", BigInteger),
 )
 
 alarm = Table(
@@ -136,6 +144,8 @@ outbox = Table(
     Column("alarm_id", BigInteger, ForeignKey("alarm.id"), primary_key=True, autoincrement=False),
     Column("channel", Text, primary_key=True),
     Column("step", SmallInteger, primary_key=True, autoincrement=False),
+    # What is told: the message itself ("alarm"), or that its case was "accepted" or "closed".
+    Column("document", Text, primary_key=True, server_default=text("'alarm'")),
     Column("priority", SmallInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("due_ms", BigInteger, nullable=False),
@@ -143,6 +153,7 @@ outbox = Table(
     Column("worker", Text),
     Column("lease_ms", BigInteger),
     Column("done_ms", BigInteger),
+    CheckConstraint("document IN ('alarm', 'accepted', 'closed')", name="outbox_document"),
     sqlite_with_rowid=False,
 )
 UNFINISHED = text("done_ms IS NULL")
@@ -155,6 +166,7 @@ outbox_attempt = Table(
     Column("alarm_id", BigInteger, nullable=False),
     Column("channel", Text, nullable=False),
     Column("step", SmallInteger, nullable=False),
+    Column("document", Text, nullable=False, server_default=text("'alarm'")),
     Column("at_ms", BigInteger, nullable=False),
     Column("worker", Text, nullable=False),
     Column("result", Text, nullable=False),

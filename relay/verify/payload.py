@@ -15,6 +15,7 @@ UINT16 = 65535
 UINT32 = 4294967295
 
 DRILL, CANCEL, DURESS, LAST, DOUBTFUL = 1, 2, 4, 128, 256
+USED = 1  # of a heartbeat: something came down under a counter that was used before
 FLAGS = 511
 TIME_QUALITIES = ("unknown", "saved", "network", "gnss")
 STRAPS = ("none", "closed", "open", "reserved")

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from relay import case_document
 from relay.channels.down import Commands
 from relay.downlink import AGAIN_S, DAY_MS, SMS_ATTEMPTS, CommandError, Desk, Downlink, Outbound
+from relay.outbox import ALARM, LEASE_S, Outbox
 from relay.pipeline import Pipeline, Status
 from relay.registry import Registry, RegistryError
 from relay.store import Store, commands, schema
@@ -66,6 +67,18 @@ def beat(
     outcome = pipeline.process([bracelet.beat(octets)], now)
     assert outcome.items[0].status is Status.HEARTBEAT
     return outcome.items[0].receipt, outcome.registry_changed
+
+
+def case_documents(store: Store, now: float = NOW) -> list[dict[str, object]]:
+    """What subscribers are told of cases, out of the outbox; a worker that leased it and died left it there."""
+    epoch, found = audience(store).epoch, []
+    for delivery in Outbox(store, KEYS, "another").lease(now + LEASE_S + 1):
+        if delivery.id.document != ALARM:
+            assert delivery.topic == f"s/{audience(store).id}/{delivery.kid}/case"
+            checked = case_document.check(epoch.open(delivery.topic, delivery.octets), KEYS.public)
+            assert checked is not None
+            found.append(checked)
+    return found
 
 
 def results(store: Store) -> list[str | None]:
@@ -132,10 +145,7 @@ def test_an_acceptance_from_the_desk_to_the_wrist(
     assert command.topic == f"b/{bracelet.kid[0]}/{bracelet.kid}/ack"
     assert command.number is None
     assert read(bracelet, command) == (Kind.ACCEPT, 0)
-    ((topic, octets),) = command.documents
-    assert topic == f"s/{audience(store).id}/{bracelet.kid}/case"
-    checked = case_document.check(audience(store).epoch.open(topic, octets), KEYS.public)
-    assert checked is not None
+    (checked,) = case_documents(store)
     assert (checked["alarm"], checked["state"]) == (alarm, "accepted")
     downlink.sent(command, NOW)
     assert downlink.due(NOW + 1) == []
@@ -150,7 +160,7 @@ def test_receipts_and_commands_share_the_chain_in_any_order(
 ) -> None:
     for _ in range(3):
         desk.accept(raised(pipeline, bracelet), now=NOW)
-        (command,) = [command for command in downlink.due(NOW) if command.documents]
+        (command,) = downlink.due(NOW)
         assert read(bracelet, command)[0] is Kind.ACCEPT
         downlink.sent(command, NOW)
     assert bracelet.down.next == 6
@@ -176,9 +186,7 @@ def test_what_nobody_reported_as_sent_comes_again_in_seconds_and_sealed_only_onc
 ) -> None:
     desk.accept(raised(pipeline, bracelet), now=NOW)
     (first,), (second,) = downlink.due(NOW), downlink.due(NOW + 6)
-    assert first._replace(documents=()) == second._replace(documents=())
-    opened = [audience(store).epoch.open(*document) for each in (first, second) for document in each.documents]
-    assert len(opened) == 2 and opened[0] == opened[1], "the same document, only its seal is new"
+    assert first == second
 
 
 def test_a_heartbeat_that_shows_it_missing_makes_it_due(
@@ -191,7 +199,7 @@ def test_a_heartbeat_that_shows_it_missing_makes_it_due(
     assert downlink.due(NOW + 11) == []  # it may be on its way
     downlink.sent(command, NOW + 61)  # the second attempt; the third would be minutes later
     beat(pipeline, bracelet, 1, NOW + 130)
-    assert downlink.due(NOW + 131) == [command._replace(documents=())]
+    assert downlink.due(NOW + 131) == [command]
     assert results(store) == [None]
 
 
@@ -288,7 +296,8 @@ def test_a_clock_that_is_ahead_at_a_start_ends_no_command(
         channel.send(wrong + second, 1000.0 + second)
     assert results(store) == [None]
     channel.send(NOW + 200, 1200.0)
-    assert link.published == 2, "the command and its document: sent as soon as the clock is right"
+    assert link.published == 1, "sent as soon as the clock is right"
+    assert [document["state"] for document in case_documents(store)] == ["accepted"]
     channel.send(wrong, 1000.0 + 3601)
     assert results(store) == ["expired"], "a clock that says so for an hour is believed"
 
@@ -356,6 +365,35 @@ def test_what_makes_no_sense_is_refused_in_words(
         desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
     with pytest.raises(RegistryError, match="being revoked"):
         desk.revoke(bracelet.kid, now=NOW)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_alarm_of_a_seized_bracelet_can_be_accepted_and_closed(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink, at_once: bool
+) -> None:
+    alarm = raised(pipeline, bracelet)
+    desk.revoke(bracelet.kid, now=NOW)
+    if at_once:
+        desk.registry.revoke(bracelet.kid, now=NOW)
+    before = results(store)
+    for say, word in ((desk.accept, "accepted"), (desk.close, "closed")):
+        assert not say(alarm, now=NOW).tells
+        with pytest.raises(CommandError, match=f"{word} already"):
+            say(alarm, now=NOW)
+    with pytest.raises(CommandError, match="closed already"):
+        desk.accept(alarm, now=NOW)
+    assert results(store) == before, "the bracelet is told nothing of it"
+    assert {document["state"] for document in case_documents(store)} == {"accepted", "closed"}
+
+
+def test_a_case_is_told_though_its_alert_never_came(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet, desk: Desk
+) -> None:
+    bracelet.alarm()
+    (item,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm(seq=1))], NOW).items
+    assert item.counter == 1
+    desk.close(f"{bracelet.kid}-0", now=NOW)
+    assert [document["alarm"] for document in case_documents(store)] == [f"{bracelet.kid}-0"]
 
 
 def test_two_processes_seal_one_after_the_other(

@@ -34,7 +34,7 @@ def found(store: Store) -> Found:
 
 
 def attempts(store: Store) -> list[tuple[str, str]]:
-    return [(row[5], row[6]) for row in contents(store)["outbox_attempt"]]
+    return [(row[6], row[7]) for row in contents(store)["outbox_attempt"]]
 
 
 def test_a_new_alarm_is_leased_to_the_pipeline(pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet) -> None:

@@ -38,7 +38,7 @@ def test_alarm(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     assert [row[0] for row in rows["alarm"]] == [alarm_id]
     assert [row[0] for row in rows["alarm_case"]] == [alarm_id]
     assert [row[:3] for row in rows["outbox"]] == [(alarm_id, f"mqtt:{audience(store).id}", 0)]
-    assert delivery.id == (alarm_id, f"mqtt:{audience(store).id}", 0)
+    assert delivery.id == (alarm_id, f"mqtt:{audience(store).id}", 0, "alarm")
     assert rows["audit"][-1][2:] == ("relay", "alarm.accepted", int(bracelet.kid, 16), alarm_id)
 
 

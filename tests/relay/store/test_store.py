@@ -96,7 +96,7 @@ def test_chain_states_come_back(store: Store, bracelet: Bracelet) -> None:
     with store.write() as connection:
         chains.replace(store, connection, [Replacement(kid, "alarm", 0, state)])
     with store.read() as connection:
-        assert chains.read(connection, store.box, [kid])[kid, "alarm"] == (1, state)
+        assert chains.read(connection, store.box, [kid])[kid, "alarm"] == (1, state, 0)
 
 
 def test_an_outdated_state_is_not_written(store: Store, bracelet: Bracelet) -> None:

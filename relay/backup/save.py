@@ -1,0 +1,83 @@
+"""Making a backup while the relay runs: written, read back, restored in memory, and only then given its name."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from relay.backup import BackupError, contents, proof, sealed
+from relay.backup.contents import Progress
+from relay.config import Config
+from relay.datadir import STORE_KEY, DataDir, sync_folder
+from relay.store import Store
+from relay.store.atrest import Box
+from relay.store.database import scratch
+from relay.verify.keys import RelayKeys
+
+
+class Saved(NamedTuple):
+    """A backup that is on disk and was found good."""
+
+    octets: int
+    rows: int
+    sha256: str
+
+
+def save(
+    file: Path, data: DataDir, config: Config, keys: RelayKeys, store: Store, *, now: float,
+    progress: Progress = lambda *_: None,
+) -> Saved:  # fmt: skip
+    """Write a backup to `file`, which must not exist."""
+    if file.exists() or file.is_symlink():
+        raise BackupError(f"{file}: exists already; name another file, a backup is never overwritten")
+    public = data.recovery_public()
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            writer = sealed.Writer(out, public)
+            for record in contents.dump(data, config, keys, store, int(now * 1000), progress):
+                writer.write(record, last=record[0] == "end")
+            out.flush()
+            os.fsync(out.fileno())
+        saved = _prove(temporary, writer.key, data, keys)
+        os.rename(temporary, file)
+        sync_folder(file.parent)
+    except OSError as error:
+        where = error.filename if error.filename not in (None, str(temporary)) else file
+        raise BackupError(f"{where}: {error.strerror or error}; no backup was made") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return saved
+
+
+def _prove(file: Path, key: bytes, data: DataDir, keys: RelayKeys) -> Saved:
+    """Read it from the disk again, restore it in memory, and look at that."""
+    digest, kept = hashlib.sha256(), {}
+
+    def take(name: str, octets: bytes, _public: bool) -> None:
+        kept[name] = octets
+
+    engine = scratch()
+    try:
+        with file.open("rb") as read:
+            records = sealed.read(read, key=key)
+            rows = contents.fill(engine, contents.about(records), records, take)
+        signing, of_store = (_hex(kept, f"{data.keys.name}/{name}") for name in (data.signing_key.name, STORE_KEY))
+        if RelayKeys(signing).id != keys.id:
+            raise BackupError("the signing key was changed while the backup was made; make it again")
+        proof.prove(Store(engine, Box(of_store)), keys)
+    finally:
+        engine.dispose()
+    with file.open("rb") as read:
+        for part in iter(lambda: read.read(1 << 20), b""):
+            digest.update(part)
+    return Saved(file.stat().st_size, rows, digest.hexdigest())
+
+
+def _hex(kept: dict[str, bytes], name: str) -> bytes:
+    return bytes.fromhex(kept[name].decode().strip())

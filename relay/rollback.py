@@ -1,0 +1,123 @@
+"""The down chain when the relay may have been put back to an earlier state: noticed, stepped forward, answered anew.
+
+A relay whose data folder was copied back goes on at counters that bracelets have had. They refuse what it says, and
+what they report tells: a heartbeat whose `down` lies ahead of the chain is proof, and never a confirmation. Then the
+chain steps past what the bracelet said, by LEAP at least, so that it misses nothing that lies before; what was sealed
+below (`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts
+differ (`relay.verify.keys`).
+
+By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later and more.
+Then the chain steps too, over as many messages as may have been answered in the life that the relay has forgotten: that
+is how far the bracelet's alarm chain was ahead. It is no proof, since an SMS may just be lost, so it is done few times.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from relay import receipt
+from relay.batch import Work
+from relay.store import chains, commands, records
+from relay.store.chains import LEAP
+from relay.store.database import Store
+from relay.store.records import Accepted
+from relay.store.roster import Bracelet
+from relay.store.schema import COUNTERS
+from relay.verify import parse
+from relay.verify.payload import USED, Heartbeat
+
+UNREAD_S = 45  # a bracelet that repeats an SMS waits for an answer longer than this
+GUESSES = 3  # of each bracelet since the start
+GUESS_MOST = 1024  # steps of one; a bracelet opens nothing that is more than 5000 ahead
+TEXTED_MOST = 1000  # answers by SMS that are remembered
+STEPS_MOST = 10_000  # at once, when a bracelet said where it is; the next heartbeat brings the rest
+AGAIN_MOST = 32  # receipts sealed anew at once: what a bracelet keeps undelivered
+HINT = (
+    "this relay was put back to an earlier state: a bracelet has had messages that the relay does not know of. Its "
+    "answers are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` next time; "
+    "alarms that came in between are missing here"
+)
+
+
+class DownChains:
+    """What bracelets show of their places in their down chains since the start of this process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ahead: dict[int, int] = {}  # by kid: how far its alarm chain was ahead, where it was
+        self._texted: OrderedDict[int, float] = OrderedDict()  # by alarm message: when it was first answered by SMS
+        self._guesses: dict[int, int] = {}  # by kid
+
+    def answered(self, work: Work, kid: int, alarm_id: int, path: str, ahead: int) -> None:
+        """A new alarm message is being answered; it is so many ahead of the last one."""
+        if ahead > 0:
+            self._ahead[kid] = self._ahead.get(kid, 0) + ahead
+        if path == "sms":
+            self._texted[alarm_id] = work.now_s
+            while len(self._texted) > TEXTED_MOST:
+                self._texted.popitem(last=False)
+
+    def repeated(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, before: Accepted) -> bytes:
+        """The receipt for a message that came again."""
+        if path == "sms":
+            self._guess(work, bracelet, alarm_id)
+        return self.receipt_again(work, bracelet, alarm_id, before)
+
+    def receipt_again(self, work: Work, bracelet: Bracelet, alarm_id: int, before: Accepted) -> bytes:
+        """The stored receipt of a message, unless that is void."""
+        floor = work.floor(bracelet)
+        if not floor or parse(before.receipt).counter >= floor:
+            return before.receipt
+        answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), alarm_id % COUNTERS)
+        work.heads[bracelet.kid, chains.DOWN] = down
+        work.receipts[alarm_id] = answer
+        work.accepted[alarm_id] = Accepted(before.digest, answer)
+        return answer
+
+    def heard(self, work: Work, bracelet: Bracelet, beat: Heartbeat) -> tuple[bytes, ...]:
+        """What a heartbeat says of the down chain: noted, and what is to be sent again for it."""
+        if beat.down is None:
+            return ()
+        state = work.head(bracelet, chains.DOWN)
+        if beat.down > state.next:
+            return self._rolled_back(work, bracelet, beat.down, beat.pending)
+        if beat.flags & USED:  # somebody repeats old messages: of what has arrived it says nothing
+            return ()
+        work.heard[bracelet.kid] = max(beat.down, work.heard.get(bracelet.kid, 0))
+        if not work.floor(bracelet) <= beat.down < state.next:
+            return ()
+        with self._store.read() as connection:
+            found = commands.missing(connection, bracelet.kid, beat.down, work.now_ms)
+        return () if found is None else (found,)
+
+    def _guess(self, work: Work, bracelet: Bracelet, alarm_id: int) -> None:
+        first = self._texted.setdefault(alarm_id, work.now_s)
+        guesses = self._guesses.get(bracelet.kid, 0)
+        if work.now_s - first >= UNREAD_S and guesses < GUESSES:
+            self._texted[alarm_id] = work.now_s
+            self._guesses[bracelet.kid] = guesses + 1
+            self._step(work, bracelet, min(LEAP + self._ahead.get(bracelet.kid, 0), GUESS_MOST))
+
+    def _rolled_back(self, work: Work, bracelet: Bracelet, down: int, pending: int) -> tuple[bytes, ...]:
+        steps = min(down + LEAP - work.head(bracelet, chains.DOWN).next, STEPS_MOST)
+        if not bracelet.may_step(steps, work.now_s):  # whoever has a bracelet's keys can't keep the relay busy
+            return ()
+        self._step(work, bracelet, steps)
+        work.heard.pop(bracelet.kid, None)
+        work.rolled_back.add(bracelet.kid)
+        work.event("chain.rolled_back", bracelet.hex, None, steps=steps, hint=HINT)
+        return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
+
+    def _receipts_again(self, work: Work, bracelet: Bracelet, pending: int) -> Sequence[bytes]:
+        """Receipts for as many of its newest messages as a bracelet has none for."""
+        if not pending:
+            return []
+        with self._store.read() as connection:
+            newest = records.newest(connection, bracelet.kid, pending)
+        return [
+            self.receipt_again(work, bracelet, alarm_id, work.accepted.get(alarm_id, kept)) for alarm_id, kept in newest
+        ]
+
+    def _step(self, work: Work, bracelet: Bracelet, steps: int) -> None:
+        state = chains.forward(work.head(bracelet, chains.DOWN), steps)
+        work.heads[bracelet.kid, chains.DOWN] = state
+        work.floors[bracelet.kid] = state.next

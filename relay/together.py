@@ -1,0 +1,83 @@
+"""Do keys, database and certificates of a data folder belong together? Who copies single files from one folder into
+another makes a relay that no bracelet believes, or that can read nothing. So that is refused, by name, at the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from sqlalchemy import select, update
+
+from relay.datadir import DataDir, DataDirError
+from relay.store import Store, schema
+from relay.verify.keys import RelayKeys
+
+
+def check_public(data: DataDir, keys: RelayKeys) -> None:
+    """Is the public half that lies beside the signing key its own?"""
+    path = data.relay_public_key
+    try:
+        written = path.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        raise DataDirError(
+            f"{path}: is missing; restore it from your backup. If {data.signing_key} is the key that this relay always "
+            f"had, write {keys.public.hex()} into it"
+        ) from None
+    if written != keys.public.hex():
+        raise DataDirError(
+            f"{path}: does not belong to {data.signing_key}; one of the two is another relay's. Restore both from your "
+            "backup"
+        )
+
+
+def check_database(data: DataDir, url: str) -> None:
+    """Is the data folder's own database there? It was made with the keys; without it every bracelet is unknown."""
+    missing = not data.database.exists() or not data.database.stat().st_size
+    if url == data.db_url and missing:
+        raise DataDirError(
+            f"{data.database}: is missing or empty, beside keys that have served; restore the folder from your backup "
+            "with `relay restore`. If this relay never had a bracelet, delete the folder and run `relay init` again"
+        )
+
+
+def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> None:
+    """Is this the database of the relay with this signing key, and with this CA? One that nobody has opened yet becomes
+    it. `with_ca`: the CA is the data folder's own."""
+    table = schema.registry.c
+    authority = _ca_key(data) if with_ca else None
+    with store.read() as connection:
+        owner, ca_key = connection.execute(select(table.relay_id, table.ca_key)).one()
+    if owner not in (None, keys.id):
+        raise DataDirError(
+            f"{data.signing_key}: is the key of relay {keys.id.hex()}, but the database is that of {owner.hex()}; "
+            "restore both from one backup, or correct store.url"
+        )
+    if authority is not None and ca_key not in (None, authority):
+        raise DataDirError(
+            f"{data.ca_cert}: is not the CA that this relay's bracelets were given, and they would refuse the broker; "
+            f"restore {data.tls} from your backup"
+        )
+    if owner is None or (ca_key is None and authority is not None):
+        with store.write() as connection:
+            connection.execute(update(schema.registry).values(relay_id=keys.id, ca_key=ca_key or authority))
+
+
+def _ca_key(data: DataDir) -> bytes | None:
+    """A hash of the CA's public key, which a renewed certificate keeps. None when there is no CA here, or none that can
+    be read: that is told where it is needed."""
+    try:
+        public = x509.load_pem_x509_certificate(data.ca_cert.read_bytes()).public_key()
+    except (OSError, ValueError):
+        return None
+    try:
+        private = load_pem_private_key(data.ca_key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError):
+        private = None
+    if private is not None and private.public_key() != public:
+        raise DataDirError(
+            f"{data.ca_key}: is not the key of {data.ca_cert}; one of the two is another relay's. Restore {data.tls} "
+            "from your backup"
+        )
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()

@@ -1,0 +1,191 @@
+"""A relay that was put back to an earlier state: noticed by what bracelets say, and answered anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+
+from relay.batch import Item
+from relay.downlink import Desk, Downlink
+from relay.pipeline import Pipeline, Status
+from relay.registry import Registry
+from relay.rollback import GUESSES, UNREAD_S
+from relay.store import Store, chains, schema
+from relay.store.chains import LEAP, Replacement, StoredChain
+from relay.verify import Heartbeat, open_down, parse
+from relay.verify.down import Kind
+from relay.verify.payload import USED
+from relay.verify.ratchet import MAX_STEPS
+from tests.relay.support import KEYS, NETWORK_TIME, NOW, Bracelet, provision
+
+
+def beat(bracelet: Bracelet, down: int, pending: int = 0, used: bool = False) -> bytes:
+    flags = NETWORK_TIME | (USED if used else 0)
+    return bracelet.sealer.heartbeat(Heartbeat(flags, int(NOW), 80, pending, down))
+
+
+def hear(store: Store, bracelet: Bracelet, down: int, pending: int = 0, used: bool = False) -> Item:
+    (item,) = Pipeline(store, KEYS).process([bracelet.beat(beat(bracelet, down, pending, used))], NOW).items
+    assert item.status is Status.HEARTBEAT
+    return item
+
+
+def chain(store: Store, bracelet: Bracelet) -> StoredChain:
+    kid = int(bracelet.kid, 16)
+    with store.read() as connection:
+        stored = chains.read(connection, store.box, [kid])[kid, chains.DOWN]
+    assert stored is not None
+    return stored
+
+
+def put_back(store: Store, bracelet: Bracelet, to: StoredChain) -> None:
+    """The down chain as an older copy of the folder has it."""
+    with store.write() as connection:
+        kid = int(bracelet.kid, 16)
+        chains.replace(
+            store, connection, [Replacement(kid, chains.DOWN, chain(store, bracelet).version, to.state, to.floor)]
+        )
+
+
+def answered(store: Store, bracelet: Bracelet, count: int) -> list[tuple[bytes, bytes]]:
+    """So many alarms and their receipts."""
+    found = []
+    for _ in range(count):
+        octets = bracelet.alarm()
+        (item,) = Pipeline(store, KEYS).process([bracelet.by_mqtt(octets)], NOW).items
+        assert item.receipt is not None
+        found.append((octets, item.receipt))
+    return found
+
+
+def audited(store: Store) -> list[str]:
+    with store.read() as connection:
+        return list(connection.execute(select(schema.audit.c.action)).scalars())
+
+
+@pytest.mark.parametrize("lost", [1, 7, 3000])
+def test_what_lies_ahead_of_the_chain_is_proof_and_confirms_no_wipe(store: Store, lost: int) -> None:
+    bracelet = provision(store)
+    desk, downlink = Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, lambda _kid: None)
+    desk.revoke(bracelet.kid, now=NOW)
+    (first,) = downlink.due(NOW)
+    downlink.sent(first, NOW)
+    ahead = first.counter + 1 + lost
+    pipeline = Pipeline(store, KEYS)
+    outcome = pipeline.process([bracelet.beat(beat(bracelet, ahead))], NOW)
+    assert not outcome.registry_changed
+    assert desk.registry.get(bracelet.kid).state == "revoking"
+    (event,) = [event for event in outcome.events if event.name == "chain.rolled_back"]
+    assert "relay restore" in event.fields["hint"]
+    assert "chain.rolled_back" in audited(store)
+    assert chain(store, bracelet).state.next == ahead + LEAP == chain(store, bracelet).floor
+    (again,) = downlink.due(NOW + 1)
+    assert (again.kind, again.counter) == (Kind.REVOKE, ahead + LEAP)
+    assert again.octets != first.octets
+    (kind, _), _ = open_down(parse(again.octets), bracelet.down, 0)
+    assert kind is Kind.REVOKE
+    outcome = pipeline.process([bracelet.beat(beat(bracelet, again.counter + 1))], NOW + 2)
+    assert outcome.registry_changed
+    assert desk.registry.get(bracelet.kid).state == "revoked"
+
+
+def test_pending_receipts_are_sealed_anew_with_the_proof(store: Store) -> None:
+    bracelet = provision(store)
+    old = chain(store, bracelet)
+    for _, receipt in answered(store, bracelet, 5):
+        bracelet.confirmed(receipt)
+    put_back(store, bracelet, old)
+    refused = answered(store, bracelet, 2)
+    for _, receipt in refused:
+        assert parse(receipt).counter < bracelet.down.next
+    item = hear(store, bracelet, 5, pending=2, used=True)
+    confirmed = [bracelet.confirmed(receipt) for receipt in (item.receipt, *item.also)]
+    assert confirmed == [5, 6]
+    pipeline = Pipeline(store, KEYS)
+    for (octets, _), receipt in zip(refused, (item.receipt, *item.also), strict=True):
+        (again,) = pipeline.process([bracelet.by_mqtt(octets)], NOW + 9).items
+        assert (again.status, again.receipt) == (Status.DUPLICATE, receipt), "kept as any receipt is"
+
+
+def test_a_void_receipt_is_sealed_anew_for_a_repetition_and_only_once(store: Store) -> None:
+    bracelet = provision(store)
+    ((octets, void),) = answered(store, bracelet, 1)
+    hear(store, bracelet, 9)
+    pipeline = Pipeline(store, KEYS)
+    first, second = (pipeline.process([bracelet.by_mqtt(octets)], NOW).items[0].receipt for _ in range(2))
+    assert first == second != void
+    assert first is not None and parse(first).counter == 9 + LEAP
+    batch = pipeline.process([bracelet.by_mqtt(octets), bracelet.by_sms(octets)], NOW).items
+    assert [item.receipt for item in batch] == [first, first]
+
+
+def test_who_repeats_old_messages_confirms_and_changes_nothing(store: Store) -> None:
+    """A bracelet that reports a used counter and is not ahead proves nothing, and says nothing of what arrived."""
+    bracelet = provision(store)
+    desk, downlink = Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, lambda _kid: None)
+    desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
+    (command,) = downlink.due(NOW)
+    downlink.sent(command, NOW)
+    before = chain(store, bracelet)
+    item = hear(store, bracelet, command.counter + 1, used=True)
+    assert item.receipt is None
+    assert chain(store, bracelet) == before
+    with store.read() as connection:
+        assert connection.execute(select(schema.command.c.result)).scalars().all() == [None]
+
+
+def test_a_bracelet_that_lies_cannot_keep_the_relay_busy(store: Store) -> None:
+    bracelet = provision(store)
+    pipeline = Pipeline(store, KEYS)
+    for _ in range(20):
+        pipeline.process([bracelet.beat(beat(bracelet, 2**32 - 1))], NOW)
+    assert chain(store, bracelet).state.next <= 2 * MAX_STEPS
+
+
+def test_another_process_that_sealed_meanwhile_is_no_rollback(open_store: Callable[[], Store], store: Store) -> None:
+    bracelet = provision(store)
+    pipeline = Pipeline(store, KEYS)
+    pipeline.process([bracelet.beat(beat(bracelet, 0))], NOW)  # its chains are in memory now
+    desk = Desk(store, Registry(store, KEYS))
+    desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
+    (command,) = Downlink(open_store(), KEYS, lambda _kid: None).due(NOW)
+    outcome = pipeline.process([bracelet.beat(beat(bracelet, command.counter + 1))], NOW)
+    assert [event.name for event in outcome.events] == ["command.arrived"]
+    assert chain(store, bracelet).floor == 0
+
+
+def test_by_sms_a_message_that_comes_again_later_is_answered_under_a_new_counter(store: Store) -> None:
+    """A bracelet without MQTT can report nothing: it only repeats what it got no answer to."""
+    bracelet = provision(store)
+    old = chain(store, bracelet)
+    kid = int(bracelet.kid, 16)
+    with store.read() as connection:
+        alarms = chains.read(connection, store.box, [kid])[kid, chains.ALARM]
+    assert alarms is not None
+    for _, receipt in answered(store, bracelet, 5):
+        bracelet.confirmed(receipt)
+    put_back(store, bracelet, old)
+    with store.write() as connection:
+        for table in (schema.outbox, schema.alarm, schema.alarm_case):
+            connection.execute(table.delete())
+        now = chains.read(connection, store.box, [kid])[kid, chains.ALARM]
+        assert now is not None
+        chains.replace(store, connection, [Replacement(kid, chains.ALARM, now.version, alarms.state)])
+    pipeline, octets = Pipeline(store, KEYS), bracelet.alarm()
+
+    def text(at: float) -> bytes:
+        (item,) = pipeline.process([bracelet.by_sms(octets)], at).items
+        assert item.receipt is not None
+        return item.receipt
+
+    first = text(NOW)
+    assert parse(first).counter == 0
+    assert text(NOW + 5) == first, "the other path, or the modem, told it twice"
+    later = text(NOW + UNREAD_S + 1)
+    assert parse(later).counter == 1 + LEAP + 5
+    assert bracelet.confirmed(later) == 5
+    for minutes in range(1, 60):
+        text(NOW + minutes * 60)
+    assert chain(store, bracelet).state.next <= GUESSES * (LEAP + 5) + GUESSES + 1, "an SMS may just be lost"
