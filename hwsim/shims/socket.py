@@ -22,7 +22,7 @@ TCP_NODELAY = 1
 
 _SEND_BUFFER = const(5744)  # lwIP's TCP_SND_BUF in the ESP32 build
 
-_TELL = const(2880)  # octets read of the 5760 of its receive window, until the other side is told: half, as TCP does
+_PART = const(512)  # octets asked for at once; the rest stays outside of this heap, as lwIP's buffers are on the chip
 
 _NEW = const(0)
 _CONNECTING = const(1)
@@ -48,8 +48,7 @@ class socket(io.IOBase):
         self._udp = type == SOCK_DGRAM
         self._state = _NEW
         self._timeout = None
-        self._in = bytearray()
-        self._read = 0
+        self._in = 0  # octets that have arrived and were not read
         self._datagrams = []
         self._ended = False
         self._error = 0
@@ -59,7 +58,7 @@ class socket(io.IOBase):
     def _event(self, event):
         kind = event[1]
         if kind == "data":
-            self._in.extend(unhexlify(event[2]))
+            self._in += event[2]
         elif kind == "datagram":
             self._datagrams.append((unhexlify(event[2]), (event[3], event[4])))
         elif kind == "open":
@@ -120,27 +119,36 @@ class socket(io.IOBase):
             self.close()
         return 0
 
-    def _take(self, n):
-        data = bytes(self._in[:n])
-        self._in = self._in[n:]
-        self._read += len(data)
-        if self._read >= _TELL and self._state != _CLOSED:
-            _hw.post("net", "read", self._device, self._read)
-            self._read = 0
-        return data
+    def _take(self, into):
+        # Fill a buffer with what has arrived, as far as it goes.
+        at = 0
+        while self._in and at < len(into):
+            part = unhexlify(_hw.call("net", "take", self._device, min(_PART, len(into) - at)))
+            if not part:
+                self._in = 0
+            self._in -= len(part)
+            into[at : at + len(part)] = part
+            at += len(part)
+        return at
 
-    def recv(self, n):
-        # At most n octets as soon as there are any, b"" at the end; None where it would block.
+    def _wait_for_octets(self):
+        # Whether there are any, or the end; None where it would block.
         _hw.tick()
         if self._state == _CLOSED:
             raise OSError(uerrno.EBADF)
         if not self._block_until(lambda: self._in or self._ended or self._error):
             return None
-        if self._in:
-            return self._take(n)
-        if self._error:
+        if not self._in and self._error:
             raise OSError(self._error)
-        return b""
+        return self._in > 0
+
+    def recv(self, n):
+        # At most n octets as soon as there are any, b"" at the end; None where it would block.
+        there = self._wait_for_octets()
+        if not there:
+            return None if there is None else b""
+        data = bytearray(min(n, self._in))
+        return bytes(memoryview(data)[: self._take(data)])
 
     def read(self, n=-1):
         if n is None or n < 0:
@@ -164,18 +172,16 @@ class socket(io.IOBase):
             out += part
 
     def readinto(self, buf, n=-1):
-        data = self.recv(len(buf) if n < 0 else min(n, len(buf)))
-        if data is None:
-            return None
-        buf[: len(data)] = data
-        return len(data)
+        there = self._wait_for_octets()
+        if not there:
+            return None if there is None else 0
+        return self._take(memoryview(buf)[: len(buf) if n < 0 else n])
 
     def readline(self):
+        # One octet at a time, as MicroPython's own streams (py/stream.c, stream_unbuffered_readline).
         line = b""
         while not line.endswith(b"\n"):
-            if not self._in and line and self._timeout == 0:
-                break
-            part = self.recv(self._in.find(b"\n") + 1 or max(1, len(self._in)))
+            part = self.recv(1)
             if part is None:
                 return line or None
             if not part:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 RETRANSMIT_US = 1_000_000  # after an outage the first packet that passes is a retransmission
-SEGMENT = 1440  # octets (ESP-IDF, CONFIG_LWIP_TCP_MSS)
 RECEIVE_WINDOW = 5760  # octets the chip takes before the firmware reads (ESP-IDF, CONFIG_LWIP_TCP_WND_DEFAULT)
 CONNECT_TIMEOUT_US = 20_000_000
 
@@ -120,7 +119,7 @@ class Link:
         self.open = False
         self._endpoint: Endpoint | None = None
         self._device_there = True
-        self._unread = 0  # octets that the device has and its firmware did not say it has read
+        self._arrived = bytearray()  # what the chip holds until its firmware reads it
         self._held = bytearray()  # what waits for room there
         self._ended = False  # and behind it, the end
         self._up = Pipe(self, self._at_server)
@@ -187,18 +186,20 @@ class Link:
             self._held += item or b""
             self._fill()
 
-    def device_read(self, octets: int) -> None:
-        """The firmware took so many octets: there is room for more."""
-        self._unread -= octets
-        self._fill()
+    def take(self, octets: int) -> bytes:
+        """The firmware reads: at most so many octets of what has arrived."""
+        taken = bytes(self._arrived[:octets])
+        del self._arrived[: len(taken)]
+        if len(self._arrived) <= RECEIVE_WINDOW // 2:  # the other side is told of room when half is free, as TCP does
+            self._fill()
+        return taken
 
     def _fill(self) -> None:
-        part = bytes(self._held[: max(0, RECEIVE_WINDOW - self._unread)])
-        if part:
+        part = self._held[: RECEIVE_WINDOW - len(self._arrived)]
+        if part and self._device_there:
             del self._held[: len(part)]
-            self._unread += len(part)
-            for at in range(0, len(part), SEGMENT):
-                self.uplink.deliver(self.socket, "data", part[at : at + SEGMENT].hex())
+            self._arrived += part
+            self.uplink.deliver(self.socket, "data", len(part))
         if self._ended and not self._held and self._device_there:
             self._ended = False
             self.uplink.deliver(self.socket, "end")

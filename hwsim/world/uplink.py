@@ -152,6 +152,12 @@ class Uplink:
         self._network.path_changed()
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
+        if function == "take":
+            socket, octets = args
+            return self._links[socket].take(octets).hex() if socket in self._links else ""
+        return self._resolve(args)
+
+    def _resolve(self, args: list[Any]) -> Any:
         if args[0].count(".") == 3 and args[0].replace(".", "").isdigit():
             return args[0]  # an address: nobody is asked
         path = self.route
@@ -183,8 +189,6 @@ class Uplink:
             self._links[socket] = self._network.connect(self, socket, rest[0], rest[1])
         elif operation == "send" and socket in self._links:
             self._links[socket].from_device(bytes.fromhex(rest[0]))
-        elif operation == "read" and socket in self._links:
-            self._links[socket].device_read(rest[0])
         elif operation == "close" and socket in self._links:
             self._links.pop(socket).device_closed()
         elif operation == "sendto":
