@@ -28,6 +28,7 @@ from relay.downlink import Asked, Desk, Downlink, Outbound
 from relay.pipeline import Inbound, Item, Pipeline, Status
 from relay.receipt import topic as receipt_topic
 from relay.registry import Registry
+from relay.rollback import Lead
 from relay.store import commands
 from relay.subscribers.audiences import Permission
 from relay.subscribers.register import LOCAL, Subscribers
@@ -114,6 +115,7 @@ class Rig:
         self.rebroadcasts: Counter[tuple[str, int]] = Counter()  # documents at the subscriber by (key id, counter)
         self.sms = SmsFaults(world)
         self._noise = world.random("garbage")
+        self._leads = world.random("lead")
         self._relay_up = self._broker_up = self._genuine = True
         self._waiting: list[tuple[Inbound, str]] = []  # for a relay that is down; of an SMS also its sender
         self.ca = _authority()
@@ -144,9 +146,10 @@ class Rig:
 
     def _start_relay(self, keys: RelayKeys) -> None:
         self.registry = Registry(self.store, keys)
-        self.pipeline = Pipeline(self.store, keys)
+        lead = Lead(self._leads.randrange)
+        self.pipeline = Pipeline(self.store, keys, lead=lead)
         self.desk = Desk(self.store, self.registry)
-        self._downlink = Downlink(self.store, keys, lambda kid: self.pipeline.roster.drop(kid))
+        self._downlink = Downlink(self.store, keys, self.pipeline.roster.drop, lead)
 
     def close(self) -> None:
         self.store.close()
@@ -208,7 +211,7 @@ class Rig:
             self._relay_up = up
             self.world.note("relay", "up" if up else "down")
             if up:
-                self.pipeline = Pipeline(self.store, self.pipeline.keys)
+                self._start_relay(self.pipeline.keys)
             self._catch_up()
 
     def keep(self) -> bytes:

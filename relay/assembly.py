@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from relay.log import Logger
 from relay.outbox import Outbox, OutboxId
 from relay.pipeline import Pipeline
 from relay.registry import Registry
+from relay.rollback import Lead
 from relay.service import STORE_ERRORS, Service
 from relay.store import Store
 from relay.store.schema import COUNTERS
@@ -259,7 +261,7 @@ class Relay:
         self._known_users(log)
         broker = self.broker()
         return make(
-            Pipeline(self.store, self.keys, worker),
+            Pipeline(self.store, self.keys, worker, Lead(secrets.randbelow)),
             Outbox(self.store, self.keys, worker, partial(_unreadable, log)),
             self.endpoint(),
             log,

@@ -9,7 +9,7 @@ shows that it didn't.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, or_, select, update
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from relay import case_document, outbox, receipt, registry
 from relay.cases import opening
 from relay.registry import Registry, RegistryError
+from relay.rollback import Lead
 from relay.store import chains, commands, records, schema
 from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
@@ -188,10 +189,13 @@ class Desk:
 class Downlink:
     """The running relay's side. `moved` is told each bracelet whose down chain was moved behind the pipeline's back."""
 
-    def __init__(self, store: Store, keys: RelayKeys, moved: Callable[[int], None]) -> None:
+    def __init__(
+        self, store: Store, keys: RelayKeys, moved: Callable[[int], None], lead: Lead | None = None
+    ) -> None:
         self.store = store
         self.keys = keys
         self._moved = moved
+        self._lead = lead or Lead()
 
     def due(self, now: float, limit: int = 50, *, may_expire: bool = True) -> list[Outbound]:
         """Commands to send now, sealed. What isn't reported by `sent` comes again in a few seconds. `may_expire`: this
@@ -206,7 +210,10 @@ class Downlink:
         outbound, sealed = [], []
         try:
             with self.store.write() as connection:
-                for row in connection.execute(query.with_for_update(skip_locked=True)).all():
+                rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+                if self._step_ahead(connection, {row.kid for row in rows if row.counter is None}, now_ms):
+                    rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+                for row in rows:
                     age_ms, expires_ms = now_ms - row.requested_ms, EXPIRES_MS.get(Kind(row.kind))
                     if expires_ms is not None and expires_ms < age_ms < _IMPLAUSIBLE_MS:
                         if may_expire:
@@ -226,6 +233,7 @@ class Downlink:
                     outbound.append(self._outbound(connection, row, *found))
         except StaleState:  # another process sealed something for the same bracelet: both are right, one comes later
             return []
+        self._lead.taken(sealed)
         for kid in sealed:
             self._moved(kid)
         return outbound
@@ -238,6 +246,19 @@ class Downlink:
             again = now_ms + AGAIN_S[min(attempts, len(AGAIN_S) - 1)] * 1000
             change = {"attempts": attempts + 1, "sent_ms": now_ms, "due_ms": again}
             connection.execute(update(schema.command).where(_T.id == command.id).values(change))
+
+    def _step_ahead(self, connection: Connection, kids: Iterable[int], now_ms: int) -> bool:
+        """The first message to a bracelet since the start lies ahead of the last: see `relay.rollback`."""
+        steps = {kid: steps for kid in kids if (steps := self._lead.steps(kid))}
+        stored = chains.read(connection, self.store.box, steps) if steps else {}
+        moved = []
+        for (kid, name), chain in stored.items():
+            if name == chains.DOWN and chain is not None:
+                state = chains.forward(chain.state, steps[kid])
+                moved.append(Replacement(kid, name, chain.version, state, state.next))
+        chains.replace(self.store, connection, moved)
+        commands.unseal(connection, [new.kid for new in moved], now_ms)
+        return bool(moved)
 
     def _sealed(self, connection: Connection, row: Row[Any]) -> tuple[int, bytes] | None:
         """Counter and octets of a command; None when this bracelet has no chain any more."""

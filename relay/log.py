@@ -233,7 +233,7 @@ class EventLog:
         self._tokens -= 1
         if kid is not None:
             fields = {"kid": kid, "counter": counter, **fields}
-        self._log.info(event, at=at, **fields)
+        (self._log.error if "hint" in fields else self._log.info)(event, at=at, **fields)
 
 
 _json = False

@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from relay import cases, outbox, rebroadcast, receipt, registry
+from relay import cases, outbox, rebroadcast, registry
 from relay.batch import Event, Inbound, Item, Outcome, Status, Work
 from relay.cases import opening
 from relay.outbox import OutboxId, Sealed
-from relay.rollback import DownChains
+from relay.rollback import DownChains, Lead
 from relay.store import chains, commands, records
 from relay.store.database import StaleState, Store
 from relay.store.records import Accepted
@@ -37,12 +37,13 @@ __all__ = ["STALE_RETRIES", "Event", "Inbound", "Item", "Outcome", "Pipeline", "
 class Pipeline:
     """Verification, storage and answers for batches of messages."""
 
-    def __init__(self, store: Store, keys: RelayKeys, worker: str = "relay") -> None:
+    def __init__(self, store: Store, keys: RelayKeys, worker: str = "relay", lead: Lead | None = None) -> None:
         self.store = store
         self.keys = keys
         self.worker = worker
         self.roster = Roster(store)
-        self.down_chains = DownChains(store)
+        self.lead = lead or Lead()
+        self.down_chains = DownChains(store, self.lead)
 
     def process(
         self,
@@ -152,8 +153,8 @@ class Pipeline:
         opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
         alarm = opened.alarm
         work.event("alarm.verified", bracelet.hex, envelope.counter)
-        self.down_chains.answered(work, bracelet.kid, alarm_id, message.path, envelope.counter - state.next)
-        answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), envelope.counter)
+        ahead = envelope.counter - state.next
+        answer, down = self.down_chains.answer(work, bracelet, alarm_id, message.path, ahead)
         delay_s = rebroadcast.delay_s(alarm, work.now_ms)
         said: dict[str, Any] = {"alarm": alarm, "kid": bracelet.kid, "counter": envelope.counter,
                                 "received_ms": work.now_ms, "path": message.path}  # fmt: skip
@@ -246,6 +247,7 @@ class Pipeline:
                 work.outcome.registry_changed = True
         self._note_arrived(work, arrived)
         self.roster.moved(moved)
+        self.down_chains.moved(new.kid for new in moved if new.name == chains.DOWN)
         self.roster.trim()
         for row in work.alarms:
             work.event("alarm.committed", f"{row[1]:08x}", row[2])

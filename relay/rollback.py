@@ -6,13 +6,19 @@ chain steps past what the bracelet said, by LEAP at least, so that it misses not
 below (`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts
 differ (`relay.verify.keys`).
 
+A heartbeat that is level with the chain, or behind it, proves nothing by itself: what it has may be from the life that
+was forgotten. So the first message to each bracelet since the start of this process lies a random way ahead (`Lead`),
+where no forgotten life is likely to have ended; and a bracelet that reports that it refused something it has had
+(`USED`) confirms nothing, but has what waits for it sealed anew. It may only be that somebody repeats old messages,
+so that is done once an hour.
+
 By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later and more.
 Then the chain steps too, over as many messages as may have been answered in the life that the relay has forgotten: that
 is how far the bracelet's alarm chain was ahead. It is no proof, since an SMS may just be lost, so it is done few times.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from relay import receipt
 from relay.batch import Work
@@ -24,13 +30,19 @@ from relay.store.roster import Bracelet
 from relay.store.schema import COUNTERS
 from relay.verify import parse
 from relay.verify.payload import USED, Heartbeat
+from relay.verify.ratchet import ChainState
 
 UNREAD_S = 45  # a bracelet that repeats an SMS waits for an answer longer than this
 GUESSES = 3  # of each bracelet since the start
 GUESS_MOST = 1024  # steps of one; a bracelet opens nothing that is more than 5000 ahead
 TEXTED_MOST = 1000  # answers by SMS that are remembered
+REFUSED_S = 3600  # between two steps for what a bracelet refused
 STEPS_MOST = 10_000  # at once, when a bracelet said where it is; the next heartbeat brings the rest
 AGAIN_MOST = 32  # receipts sealed anew at once: what a bracelet keeps undelivered
+REFUSED_HINT = (
+    "a bracelet refused a message that it has had. Somebody repeats old messages, or this relay was put back to an "
+    "earlier state; what waits for the bracelet is sealed anew"
+)
 HINT = (
     "this relay was put back to an earlier state: a bracelet has had messages that the relay does not know of. Its "
     "answers are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` next time; "
@@ -38,23 +50,44 @@ HINT = (
 )
 
 
+class Lead:
+    """How far the first message to a bracelet since the start of this process lies ahead of the last one that this
+    relay remembers. `random_below(n)`: a number from 0 to n - 1; without it there is no lead."""
+
+    def __init__(self, random_below: Callable[[int], int] | None = None) -> None:
+        self._random_below = random_below
+        self._taken: set[int] = set()
+
+    def steps(self, kid: int) -> int:
+        """So far ahead, or 0 when there was a message to this bracelet already."""
+        return 0 if self._random_below is None or kid in self._taken else LEAP + self._random_below(LEAP)
+
+    def taken(self, kids: Iterable[int]) -> None:
+        """A message to each of these bracelets is on disk."""
+        if self._random_below is not None:
+            self._taken.update(kids)
+
+
 class DownChains:
     """What bracelets show of their places in their down chains since the start of this process."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lead: Lead) -> None:
         self._store = store
+        self._lead = lead
+        self._refused_at: dict[int, int] = {}  # by kid: when the chain was last stepped for what it refused
         self._ahead: dict[int, int] = {}  # by kid: how far its alarm chain was ahead, where it was
         self._texted: OrderedDict[int, float] = OrderedDict()  # by alarm message: when it was first answered by SMS
         self._guesses: dict[int, int] = {}  # by kid
 
-    def answered(self, work: Work, kid: int, alarm_id: int, path: str, ahead: int) -> None:
-        """A new alarm message is being answered; it is so many ahead of the last one."""
+    def answer(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, ahead: int) -> tuple[bytes, ChainState]:
+        """The receipt for a new alarm message, which is so many ahead of the last one, and the chain after it."""
         if ahead > 0:
-            self._ahead[kid] = self._ahead.get(kid, 0) + ahead
+            self._ahead[bracelet.kid] = self._ahead.get(bracelet.kid, 0) + ahead
         if path == "sms":
             self._texted[alarm_id] = work.now_s
             while len(self._texted) > TEXTED_MOST:
                 self._texted.popitem(last=False)
+        return self._receipt(work, bracelet, alarm_id)
 
     def repeated(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, before: Accepted) -> bytes:
         """The receipt for a message that came again."""
@@ -67,7 +100,7 @@ class DownChains:
         floor = work.floor(bracelet)
         if not floor or parse(before.receipt).counter >= floor:
             return before.receipt
-        answer, down = receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), alarm_id % COUNTERS)
+        answer, down = self._receipt(work, bracelet, alarm_id)
         work.heads[bracelet.kid, chains.DOWN] = down
         work.receipts[alarm_id] = answer
         work.accepted[alarm_id] = Accepted(before.digest, answer)
@@ -80,14 +113,26 @@ class DownChains:
         state = work.head(bracelet, chains.DOWN)
         if beat.down > state.next:
             return self._rolled_back(work, bracelet, beat.down, beat.pending)
-        if beat.flags & USED:  # somebody repeats old messages: of what has arrived it says nothing
-            return ()
+        if beat.flags & USED:
+            return self._refused(work, bracelet, beat.pending)
         work.heard[bracelet.kid] = max(beat.down, work.heard.get(bracelet.kid, 0))
         if not work.floor(bracelet) <= beat.down < state.next:
             return ()
         with self._store.read() as connection:
             found = commands.missing(connection, bracelet.kid, beat.down, work.now_ms)
         return () if found is None else (found,)
+
+    def moved(self, kids: Iterable[int]) -> None:
+        """The down chains of these bracelets are on disk as they are now."""
+        self._lead.taken(kids)
+
+    def _receipt(self, work: Work, bracelet: Bracelet, alarm_id: int) -> tuple[bytes, ChainState]:
+        key = bracelet.kid, chains.DOWN
+        if key not in work.heads:
+            steps = self._lead.steps(bracelet.kid)
+            if steps:
+                self._step(work, bracelet, steps)
+        return receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), alarm_id % COUNTERS)
 
     def _guess(self, work: Work, bracelet: Bracelet, alarm_id: int) -> None:
         first = self._texted.setdefault(alarm_id, work.now_s)
@@ -105,6 +150,15 @@ class DownChains:
         work.heard.pop(bracelet.kid, None)
         work.rolled_back.add(bracelet.kid)
         work.event("chain.rolled_back", bracelet.hex, None, steps=steps, hint=HINT)
+        return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
+
+    def _refused(self, work: Work, bracelet: Bracelet, pending: int) -> tuple[bytes, ...]:
+        last = self._refused_at.get(bracelet.kid)
+        if last is not None and 0 <= work.now_s - last < REFUSED_S:
+            return ()
+        self._refused_at[bracelet.kid] = work.now_s
+        self._step(work, bracelet, LEAP)
+        work.event("chain.refused", bracelet.hex, None, steps=LEAP, hint=REFUSED_HINT)
         return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
 
     def _receipts_again(self, work: Work, bracelet: Bracelet, pending: int) -> Sequence[bytes]:

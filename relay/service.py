@@ -122,7 +122,7 @@ class Service:
         )
         self.mqtt = self.sessions.alarms  # what the relay publishes goes by it
         self.rebroadcast = Rebroadcast(outbox, self.mqtt)
-        downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop)
+        downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop, pipeline.lead)
         self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
         self.epoch_keys = EpochKeys(Subscribers(pipeline.store, pipeline.worker), pipeline.keys, self.mqtt)
         self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)

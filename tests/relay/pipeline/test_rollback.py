@@ -11,7 +11,7 @@ from relay.batch import Item
 from relay.downlink import Desk, Downlink
 from relay.pipeline import Pipeline, Status
 from relay.registry import Registry
-from relay.rollback import GUESSES, UNREAD_S
+from relay.rollback import GUESSES, REFUSED_S, UNREAD_S, Lead
 from relay.store import Store, chains, schema
 from relay.store.chains import LEAP, Replacement, StoredChain
 from relay.verify import Heartbeat, open_down, parse
@@ -58,6 +58,11 @@ def answered(store: Store, bracelet: Bracelet, count: int) -> list[tuple[bytes, 
         assert item.receipt is not None
         found.append((octets, item.receipt))
     return found
+
+
+def results(store: Store) -> list[str | None]:
+    with store.read() as connection:
+        return list(connection.execute(select(schema.command.c.result)).scalars())
 
 
 def audited(store: Store) -> list[str]:
@@ -121,19 +126,87 @@ def test_a_void_receipt_is_sealed_anew_for_a_repetition_and_only_once(store: Sto
     assert [item.receipt for item in batch] == [first, first]
 
 
-def test_who_repeats_old_messages_confirms_and_changes_nothing(store: Store) -> None:
-    """A bracelet that reports a used counter and is not ahead proves nothing, and says nothing of what arrived."""
+def test_who_repeats_old_messages_confirms_nothing(store: Store) -> None:
+    """A bracelet that refused what it has had says nothing of what arrived: that is sealed anew, once an hour."""
     bracelet = provision(store)
     desk, downlink = Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, lambda _kid: None)
     desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
     (command,) = downlink.due(NOW)
     downlink.sent(command, NOW)
-    before = chain(store, bracelet)
-    item = hear(store, bracelet, command.counter + 1, used=True)
-    assert item.receipt is None
-    assert chain(store, bracelet) == before
-    with store.read() as connection:
-        assert connection.execute(select(schema.command.c.result)).scalars().all() == [None]
+    pipeline = Pipeline(store, KEYS)
+    said = []
+    for at in (0, 60, 120, REFUSED_S - 1, REFUSED_S):
+        outcome = pipeline.process([bracelet.beat(beat(bracelet, command.counter + 1, used=True))], NOW + at)
+        said.append([event.name for event in outcome.events])
+    assert said == [["chain.refused"], [], [], [], ["chain.refused"]]
+    assert chain(store, bracelet).floor == chain(store, bracelet).state.next == command.counter + 1 + 2 * LEAP
+    assert results(store) == [None]
+    (again,) = downlink.due(NOW + REFUSED_S)
+    assert again.octets != command.octets
+    (kind, _), _ = open_down(parse(again.octets), bracelet.down, 0)
+    assert kind is Kind.CONFIGURE
+
+
+@pytest.mark.parametrize("how", ["refused", "lost"])
+def test_a_chain_that_has_come_level_confirms_no_wipe(store: Store, how: str) -> None:
+    """The relay forgot a message, and sealed the revoke under the counter of that: the bracelet is level with it."""
+    bracelet = provision(store)
+    old = chain(store, bracelet)
+    ((_, forgotten),) = answered(store, bracelet, 1)
+    bracelet.confirmed(forgotten)
+    put_back(store, bracelet, old)
+    lead = Lead(lambda _most: 5) if how == "lost" else None
+    pipeline = Pipeline(store, KEYS, lead=lead)
+    desk, downlink = (
+        Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, pipeline.roster.drop, lead)
+    )  # fmt: skip
+    desk.revoke(bracelet.kid, now=NOW)
+    (first,) = downlink.due(NOW)
+    downlink.sent(first, NOW)
+    if how == "refused":
+        assert first.counter < bracelet.down.next
+        pipeline.process([bracelet.beat(beat(bracelet, bracelet.down.next, used=True))], NOW)
+    outcome = pipeline.process([bracelet.beat(beat(bracelet, bracelet.down.next))], NOW + 5)
+    assert not outcome.registry_changed
+    assert desk.registry.get(bracelet.kid).state == "revoking"
+    (again,) = downlink.due(NOW + 70)
+    (kind, _), state = open_down(parse(again.octets), bracelet.down, 0)
+    assert kind is Kind.REVOKE
+    assert pipeline.process([bracelet.beat(beat(bracelet, state.next))], NOW + 80).registry_changed
+
+
+def test_a_press_is_answered_by_a_relay_that_has_come_level(store: Store) -> None:
+    bracelet = provision(store)
+    old = chain(store, bracelet)
+    ((_, forgotten),) = answered(store, bracelet, 1)
+    bracelet.confirmed(forgotten)
+    put_back(store, bracelet, old)
+    ((octets, refused),) = answered(store, bracelet, 1)
+    assert parse(refused).counter < bracelet.down.next
+    item = hear(store, bracelet, bracelet.down.next, pending=1, used=True)
+    assert item.receipt is not None
+    assert bracelet.confirmed(item.receipt) == parse(octets).counter
+
+
+def test_the_first_message_since_the_start_lies_ahead(store: Store) -> None:
+    """Once for each bracelet; what was sealed before, and had not arrived, is sealed anew behind it."""
+    one, two = provision(store), provision(store)
+    desk, downlink = Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, lambda _kid: None)
+    desk.configure(one.kid, {"hold_ms": 2000}, now=NOW)
+    (before,) = downlink.due(NOW)
+    pipeline = Pipeline(store, KEYS, lead=Lead(lambda most: most - 1))
+    downlink = Downlink(store, KEYS, pipeline.roster.drop, pipeline.lead)
+    first, second = (pipeline.process([one.by_mqtt(one.alarm())], NOW).items[0].receipt for _ in range(2))
+    assert first is not None
+    assert second is not None
+    place = before.counter + 2 * LEAP
+    assert (parse(first).counter, parse(second).counter) == (place, place + 1)
+    desk.configure(two.kid, {"hold_ms": 2000}, now=NOW)
+    orders = {order.kid: order.counter for order in downlink.due(NOW + 1)}
+    assert orders == {one.kid: place + 2, two.kid: 2 * LEAP - 1}
+    (item,) = pipeline.process([two.by_mqtt(two.alarm())], NOW + 2).items
+    assert item.receipt is not None
+    assert parse(item.receipt).counter == 2 * LEAP
 
 
 def test_a_bracelet_that_lies_cannot_keep_the_relay_busy(store: Store) -> None:
