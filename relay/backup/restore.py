@@ -20,7 +20,6 @@ from sqlalchemy.engine import make_url
 
 from relay import config as configuration
 from relay.backup import BackupError, contents, proof, sealed
-from relay.backup.contents import About
 from relay.datadir import DataDir, write_private
 from relay.store import Store, chains, commands, records, schema
 from relay.store.atrest import Box

@@ -1,4 +1,4 @@
-"""The relay is put back to an earlier state: the wearer feels all the same that her alarm was heard, and a wipe wipes."""
+"""A relay that was put back: the wearer feels all the same that her alarm was heard, and a wipe wipes."""
 
 from __future__ import annotations
 

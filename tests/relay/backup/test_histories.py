@@ -1,4 +1,4 @@
-"""Random lives of a relay that is backed up, restored, copied back and interrupted: no two texts under one key and nonce,
+"""Random lives of a relay that is backed up, restored, copied back, interrupted: no two texts under one key and nonce,
 no wipe that is confirmed and did not happen, and in the end every bracelet is answered.
 
 A capture keeps all that ever left. Its keys are worked out from the bracelet's root, as nobody but these two can.
@@ -18,7 +18,7 @@ from sqlalchemy import event
 from relay import store as stores
 from relay.backup.restore import begin_anew
 from relay.downlink import Desk, Downlink, Outbound
-from relay.pipeline import Pipeline, Status
+from relay.pipeline import Pipeline
 from relay.registry import Registry
 from relay.store import Store
 from relay.verify import Heartbeat, Refused, open_down, parse
@@ -233,7 +233,7 @@ def live(folder: Path, seed: int) -> Life:
     return life
 
 
-@pytest.mark.parametrize("first, count", [(0, 20), pytest.param(20, 200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("first", "count"), [(0, 20), pytest.param(20, 200, marks=pytest.mark.long)])
 def test_histories(tmp_path: Path, first: int, count: int) -> None:
     reused = 0
     for seed in range(first, first + count):
