@@ -8,10 +8,13 @@ import hashlib
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
-from relay.datadir import DataDir, DataDirError
-from relay.store import Store, schema
+from relay.datadir import STORE_KEY, DataDir, DataDirError
+from relay.registry import PROFILE
+from relay.store import AtRestError, Store, schema
+from relay.store.atrest import Box
+from relay.subscribers import audiences
 from relay.verify.keys import RelayKeys
 
 
@@ -49,10 +52,16 @@ def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> Non
     authority = _ca_key(data) if with_ca else None
     with store.read() as connection:
         owner, ca_key = connection.execute(select(table.relay_id, table.ca_key)).one()
+        opens = _opens(connection, store.box)
     if owner not in (None, keys.id):
         raise DataDirError(
             f"{data.signing_key}: is the key of relay {keys.id.hex()}, but the database is that of {owner.hex()}; "
             "restore both from one backup, or correct store.url"
+        )
+    if not opens:
+        raise DataDirError(
+            f"{data.keys / STORE_KEY}: does not open what is in the database; it is another relay's. Restore both from "
+            "one backup"
         )
     if authority is not None and ca_key not in (None, authority):
         raise DataDirError(
@@ -62,6 +71,20 @@ def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> Non
     if owner is None or (ca_key is None and authority is not None):
         with store.write() as connection:
             connection.execute(update(schema.registry).values(relay_id=keys.id, ca_key=ca_key or authority))
+
+
+def _opens(connection: Connection, box: Box) -> bool:
+    """Does this store key open the database? One value tells: a subscriber's key, which every relay has from its start,
+    or a bracelet's password."""
+    epoch, bracelet = schema.epoch.c, schema.bracelet.c
+    try:
+        for number, sealed in connection.execute(select(epoch.id, epoch.key_sealed).limit(1)):
+            audiences.open_epoch(box, number, sealed)
+        for kid, sealed in connection.execute(select(bracelet.kid, bracelet.profile_sealed).limit(1)):
+            box.open(PROFILE, kid, sealed)
+    except AtRestError:
+        return False
+    return True
 
 
 def _ca_key(data: DataDir) -> bytes | None:

@@ -26,6 +26,8 @@ class Downlink:
 
     def take(self, octets, path):
         """Something came; it is opened later."""
+        if (octets, path) in self._waiting:  # answers to repetitions come together when the relay was away
+            return
         if len(self._waiting) < WAITING_MAX:
             self._waiting.append((octets, path))
             self._some.set()

@@ -48,7 +48,7 @@ class socket(io.IOBase):
         self._udp = type == SOCK_DGRAM
         self._state = _NEW
         self._timeout = None
-        self._in = 0  # octets that have arrived and were not read
+        self._in = 0  # octets that have arrived and were not read, as far as is known: more are told of with a reading
         self._datagrams = []
         self._ended = False
         self._error = 0
@@ -58,7 +58,7 @@ class socket(io.IOBase):
     def _event(self, event):
         kind = event[1]
         if kind == "data":
-            self._in += event[2]
+            self._in = event[2]
         elif kind == "datagram":
             self._datagrams.append((unhexlify(event[2]), (event[3], event[4])))
         elif kind == "open":
@@ -123,10 +123,8 @@ class socket(io.IOBase):
         # Fill a buffer with what has arrived, as far as it goes.
         at = 0
         while self._in and at < len(into):
-            part = unhexlify(_hw.call("net", "take", self._device, min(_PART, len(into) - at)))
-            if not part:
-                self._in = 0
-            self._in -= len(part)
+            part, self._in = _hw.call("net", "take", self._device, min(_PART, len(into) - at))
+            part = unhexlify(part)
             into[at : at + len(part)] = part
             at += len(part)
         return at

@@ -186,20 +186,22 @@ class Link:
             self._held += item or b""
             self._fill()
 
-    def take(self, octets: int) -> bytes:
-        """The firmware reads: at most so many octets of what has arrived."""
+    def take(self, octets: int) -> tuple[bytes, int]:
+        """The firmware reads: at most so many octets of what has arrived, and how many there are still."""
         taken = bytes(self._arrived[:octets])
         del self._arrived[: len(taken)]
         if len(self._arrived) <= RECEIVE_WINDOW // 2:  # the other side is told of room when half is free, as TCP does
             self._fill()
-        return taken
+        return taken, len(self._arrived)
 
     def _fill(self) -> None:
         part = self._held[: RECEIVE_WINDOW - len(self._arrived)]
         if part and self._device_there:
             del self._held[: len(part)]
+            known = bool(self._arrived)
             self._arrived += part
-            self.uplink.deliver(self.socket, "data", len(part))
+            if not known:  # else the firmware learns of it as it reads
+                self.uplink.deliver(self.socket, "data", len(part))
         if self._ended and not self._held and self._device_there:
             self._ended = False
             self.uplink.deliver(self.socket, "end")

@@ -154,7 +154,8 @@ class Uplink:
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         if function == "take":
             socket, octets = args
-            return self._links[socket].take(octets).hex() if socket in self._links else ""
+            taken, left = self._links[socket].take(octets) if socket in self._links else (b"", 0)
+            return taken.hex(), left
         return self._resolve(args)
 
     def _resolve(self, args: list[Any]) -> Any:

@@ -147,5 +147,5 @@ def steps_for(number: int, floor: int, heard: int | None) -> int:
     """How far a down chain steps that stands at `number`: what it stepped over before, and did not use, counts."""
     wanted = STEPS_LEAST + secrets.randbelow(STEPS_SPREAD)
     if heard is None:
-        return wanted if number - floor > LEAP or not floor else LEAP
+        return LEAP if floor and number == floor else wanted  # nothing was sealed since the step before
     return max(min(wanted, heard + AHEAD_MOST - number), 0)

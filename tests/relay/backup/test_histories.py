@@ -20,6 +20,7 @@ from relay.backup.restore import begin_anew
 from relay.downlink import Desk, Downlink, Outbound
 from relay.pipeline import Pipeline
 from relay.registry import Registry
+from relay.rollback import Lead
 from relay.store import Store
 from relay.verify import Heartbeat, Refused, open_down, parse
 from relay.verify.down import Kind
@@ -92,8 +93,8 @@ class Life:
         self.start()
 
     def start(self) -> None:
-        self.pipeline = Pipeline(self.store, KEYS)
-        self.downlink = Downlink(self.store, KEYS, self.pipeline.roster.drop)
+        self.pipeline = Pipeline(self.store, KEYS, lead=Lead(self.dice.randrange))
+        self.downlink = Downlink(self.store, KEYS, self.pipeline.roster.drop, self.pipeline.lead)
         self.desk = Desk(self.store, Registry(self.store, KEYS))
 
     def keep(self) -> bytes:
@@ -233,7 +234,7 @@ def live(folder: Path, seed: int) -> Life:
     return life
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 20), pytest.param(20, 200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("first", "count"), [(0, 8), pytest.param(8, 200, marks=pytest.mark.long)])
 def test_histories(tmp_path: Path, first: int, count: int) -> None:
     reused = 0
     for seed in range(first, first + count):
@@ -244,9 +245,10 @@ def test_histories(tmp_path: Path, first: int, count: int) -> None:
     assert reused, "counters were used again, so that salts were needed"
 
 
-def test_restores_alone_use_no_counter_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lives", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_restores_alone_use_no_counter_twice(tmp_path: Path, lives: int) -> None:
     """What `relay restore` moves forward is enough for a day of alarms, without the salts."""
-    for seed in range(20):
+    for seed in range(lives):
         folder = tmp_path / str(seed)
         folder.mkdir()
         life = Life(folder, seed)

@@ -1,0 +1,76 @@
+"""What does not belong together is refused at the start, by name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from relay.cli import main
+
+LIST = ["bracelet", "list"]
+COMMANDS = [["run"], LIST, ["backup", "FILE"]]
+FOREIGN = [
+    (["keys/relay-signing.key"], "relay-signing.pub"),
+    (["keys/relay-signing.pub"], "relay-signing.pub"),
+    (["keys/relay-signing.key", "keys/relay-signing.pub"], "relay-signing.key"),
+    (["keys/store.key"], "store.key"),
+    (["relay.sqlite3"], "relay-signing.key"),
+    (["tls/ca.pem", "tls/ca.key"], "ca.pem"),
+    (["tls/ca.key"], "ca.key"),
+    (["tls/ca.pem"], "ca.key"),
+]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    made = []
+    for name in ("one", "other"):
+        folder = tmp_path_factory.mktemp("relays") / name
+        assert CliRunner().invoke(main, ["init", str(folder)]).exit_code == 0
+        made.append(folder)
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "named", "command"),
+    [(*case, LIST) for case in FOREIGN] + [(*FOREIGN[3], command) for command in COMMANDS if command is not LIST],
+    ids=lambda value: "+".join(Path(name).name for name in value) if isinstance(value, list) else "",
+)
+def test_files_of_another_relay(
+    two: tuple[Path, Path], tmp_path: Path, foreign: list[str], named: str, command: list[str]
+) -> None:
+    mine, other = two
+    folder = tmp_path / "data"
+    shutil.copytree(mine, folder)
+    for name in foreign:
+        for end in ("", "-wal", "-shm"):
+            (folder / (name + end)).unlink(missing_ok=True)
+        shutil.copy(other / name, folder / name)
+    refused(command, folder, tmp_path, named)
+
+
+@pytest.mark.parametrize(
+    "missing", ["relay.sqlite3", "keys/relay-signing.pub", "keys/relay-signing.key", "keys/store.key"]
+)
+@pytest.mark.parametrize(("how", "command"), [("missing", COMMANDS[0]), ("empty", LIST), ("missing", COMMANDS[2])])
+def test_what_is_missing(two: tuple[Path, Path], tmp_path: Path, missing: str, how: str, command: list[str]) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(two[0], folder)
+    for end in ("", "-wal", "-shm"):
+        (folder / (missing + end)).unlink(missing_ok=True)
+    if how == "empty":
+        (folder / missing).touch(mode=0o600)
+    refused(command, folder, tmp_path, Path(missing).name)
+    assert how == "empty" or not (folder / missing).exists(), "nothing new is made in its place"
+
+
+def refused(command: list[str], folder: Path, tmp_path: Path, named: str) -> None:
+    arguments = [str(tmp_path / "a.backup") if each == "FILE" else each for each in command]
+    done = CliRunner().invoke(main, [*arguments, "--data", str(folder)])
+    assert done.exit_code == 1, done.output
+    assert named in done.output
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "a.backup").exists()
