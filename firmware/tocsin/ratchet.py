@@ -78,13 +78,14 @@ class ReceiveChain:
         # What an earlier scan reached is kept: a gap is paid for once, however often a forged counter asks for it.
         if counter < self._ahead and counter not in self._passed:
             self._restart()
+        keep = _KEEP if counter - self._counter < _LEAP else 0
         while self._ahead <= counter:
             if not budget:
                 return False
             budget -= 1
             key, self._ahead_key = step(self._ahead_key)
             self._passed[self._ahead] = key
-            self._passed.pop(self._ahead - _KEEP - 1, None)
+            self._passed.pop(self._ahead - keep - 1, None)
             self._ahead += 1
         return True
 

@@ -148,8 +148,11 @@ def test_settings_are_used_at_once_and_after_a_reset(bench, world):
 
 def test_of_two_configurations_in_the_wrong_order_the_newer_one_holds(bench, world):
     bench.boot(settle=70)
+    bench.configure(hold_ms=3000)  # the first message since the relay's start lies ahead: these two do not
+    world.expect("firmware", "configure", within=1200, news=1)
     bench.bracelet.wifi.up = False
     world.run(15)
+    bench.told.clear()
     bench.configure(hold_ms=5000)
     bench.configure(hold_ms=1500)
     bench.forget_sessions()
