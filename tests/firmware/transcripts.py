@@ -161,7 +161,7 @@ def play_alarm(dice):
         newest.sealed(kind, counter, now // 1000, now, news // 3, bool(dice(2)), what, not dice(3))
         counter += 1
         print(newest.deadline(news, True, False), newest.deadline(news, True, True), newest.next_at(now + dice(900000)))
-        print(now, kind, newest.state(), newest.deadline(news, True), newest.receipt(dice(counter), dice(counter)))
+        print(now, kind, newest.state(now), newest.deadline(news, True), newest.receipt(dice(counter), dice(counter)))
 
 
 def play_strap(dice):
