@@ -114,8 +114,13 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
         # Only the relay's user may read it, from the first moment on (SQLite gives its -wal and -shm files the same
         # mode).
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    else:
+    elif parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
+    else:
+        raise StoreError(
+            f"store.url names {parsed.get_backend_name()}; the store is SQLite (sqlite:////srv/tocsin/db) or PostgreSQL "
+            "(postgresql://host/name)"
+        )
     try:
         engine = create_engine(parsed, hide_parameters=True)  # rows must not reach a log by way of an error
     except ImportError:

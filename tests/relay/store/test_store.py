@@ -214,6 +214,11 @@ def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         stores.open("postgresql://nobody@/nowhere", STORE_KEY)
 
 
+def test_another_kind_of_database_is_refused_by_name() -> None:
+    with pytest.raises(StoreError, match="names mysql; the store is SQLite .* or PostgreSQL"):
+        stores.open("mysql://somewhere/it", STORE_KEY)
+
+
 def test_secrets_are_not_printed() -> None:
     assert repr(Roots(b"a", b"b", b"c")) == "Roots()"
     assert "0001" not in repr(KEYS)
