@@ -160,8 +160,10 @@ def _counters(evidence: Evidence, check: Check) -> None:
 
 
 def _belongs(evidence: Evidence, check: Check) -> None:
-    """Sequence numbers: each message to the alarm that was the newest when it was sealed."""
+    """Sequence numbers: each message to the alarm that was the newest when it was sealed, or, after a drill, to the one
+    behind it that was called back before: its quiet Updates go on, and then no more of the drill's."""
     facts = evidence.facts
+    firsts = {document["counter"]: document["counter"] - document["seq"] for document in evidence.documents}
     for document in evidence.documents:
         counter, first = document["counter"], document["counter"] - document["seq"]
         alert = document["seq"] == 0
@@ -181,11 +183,25 @@ def _belongs(evidence: Evidence, check: Check) -> None:
             newest = max((n for n in facts.raised if n <= counter), default=None)
             if newest is not None and not _unspoken(facts, newest, counter):
                 why = f"message {counter} says that its alarm is {first}, and that was {newest}"
-                check("sequence", first == newest, lambda text=why: text, at)
+                good = first == newest or (first == _behind(facts, newest) and _is_over(firsts, newest, counter))
+                check("sequence", good, lambda text=why: text, at)
         elif alert:  # sealed, stored, and the power went before it was said
             cut_off = {"strap": facts.strap_open, "check-in": facts.check_in}.get(document["cause"])
             unsaid = _interrupted(facts) if cut_off is None else _ended_in(facts, cut_off)
             check("nobody raised it", unsaid, lambda n=counter: f"alarm {n}")
+
+
+def _behind(facts: Facts, drill: int) -> int | None:
+    """The alarm that was called back before a drill, if this is one."""
+    if facts.by[drill] != "drill":
+        return None
+    alarm = max((n for n in facts.raised if n < drill and facts.by[n] != "drill"), default=None)
+    return alarm if alarm is not None and any(alarm < cancel < drill for cancel in facts.cancels) else None
+
+
+def _is_over(firsts: dict[int, int], drill: int, counter: int) -> bool:
+    """Whether no message of the drill follows this one."""
+    return all(first != drill for later, first in firsts.items() if later > counter)
 
 
 def _unspoken(facts: Facts, after: int, before: int) -> bool:

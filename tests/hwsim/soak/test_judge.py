@@ -308,3 +308,25 @@ def test_a_release_too_short_to_be_seen_is_none():
 def test_a_hold_over_a_reset_counts_from_the_start_of_the_work_as_well(ended, expected):
     armed = [Span(-5 * S, S), Span(2 * S, round(ended * S))]
     assert _interrupted(Facts(holds=[Span(-10 * S, 20 * S)], armed=armed)) is expected
+
+
+def after_a_drill(first_of_last):
+    """An alarm (7) that was called back (8), a drill (9) with its cancel (10), and an Update (11) of the given alarm."""
+    facts = Facts(
+        raised={7: 103 * S, 9: 300 * S}, updates={8: 123 * S, 10: 310 * S, 11: 400 * S, 12: 460 * S},
+        by={7: "hold", 8: "cancel", 9: "drill", 10: "cancel", 11: "time", 12: "time"}, cancels={8: 123 * S, 10: 310 * S},
+    )  # fmt: skip
+    last = [document(n, n - first, at) for n, first, at in ((11, first_of_last[0], 400), (12, first_of_last[1], 460))]
+    documents = [document(7, 0, 103), document(8, 1, 123, msg_type="Cancel"), document(9, 0, 300, status="Exercise"),
+                 document(10, 1, 310, status="Exercise", msg_type="Cancel"), *last]  # fmt: skip
+    return replace(good(), facts=facts, documents=documents)
+
+
+@pytest.mark.parametrize(("first_of_last", "wrong"), [((7, 7), False), ((7, 9), True), ((9, 9), False), ((8, 8), True)])
+def test_quiet_updates_go_on_behind_a_drill(first_of_last, wrong):
+    assert ("sequence" in broken(after_a_drill(first_of_last))) is wrong
+
+
+def test_an_alarm_that_nobody_called_back_is_not_gone_back_to():
+    life = after_a_drill((7, 7))
+    assert "sequence" in broken(replace(life, facts=replace(life.facts, cancels={10: 310 * S})))
