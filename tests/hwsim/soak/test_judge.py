@@ -315,7 +315,8 @@ def after_a_drill(first_of_last):
     facts = Facts(
         raised={7: 103 * S, 9: 300 * S}, updates={8: 123 * S, 10: 310 * S, 11: 400 * S, 12: 460 * S},
         by={7: "hold", 8: "cancel", 9: "drill", 10: "cancel", 11: "time", 12: "time"},
-        cancels={8: 123 * S, 10: 310 * S}, holds=[Span(100 * S, 104 * S), Span(119 * S, 124 * S), Span(306 * S, 311 * S)],
+        cancels={8: 123 * S, 10: 310 * S},
+        holds=[Span(100 * S, 104 * S), Span(119 * S, 124 * S), Span(306 * S, 311 * S)],
     )  # fmt: skip
     last = [document(n, n - first, at) for n, first, at in ((11, first_of_last[0], 400), (12, first_of_last[1], 460))]
     documents = [document(7, 0, 103), document(8, 1, 123, msg_type="Cancel"), document(9, 0, 300, status="Exercise"),
