@@ -118,8 +118,8 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     else:
         raise StoreError(
-            f"store.url names {parsed.get_backend_name()}; the store is SQLite (sqlite:////srv/tocsin/db) or PostgreSQL "
-            "(postgresql://host/name)"
+            f"store.url names {parsed.get_backend_name()}; the store is SQLite (sqlite:////srv/tocsin/db) or "
+            "PostgreSQL (postgresql://host/name)"
         )
     try:
         engine = create_engine(parsed, hide_parameters=True)  # rows must not reach a log by way of an error
