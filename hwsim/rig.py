@@ -139,8 +139,9 @@ class Rig:
             sms=RELAY_NUMBER, wifi=networks if wifi else [], apn=apn,
         )  # fmt: skip
         self.kid: str = self.offer["kid"]
-        # The relay drew the key id, and the relay is real: the one thing here that no seed rules.
-        self.broker.names = {f"{self.kid[0]}/{self.kid}": "kid", self.kid: "kid"}
+        # The relay drew key id and account, and the relay is real: no seed rules these.
+        account = self.offer["mqtt"]["user"]
+        self.broker.names = {f"{self.kid[0]}/{self.kid}": "kid", self.kid: "kid", account: "account"}
         if not sends_time:
             self.offer["time"] = 0
 

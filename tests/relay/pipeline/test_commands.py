@@ -430,13 +430,13 @@ def test_the_same_leaves_whatever_the_operator_does_about_either(
         (told,) = downlink.due(NOW)
         downlink.sent(told, NOW)
         closed_at = 30 if flags == PLAIN else 4000
-        for after in range(0, 90_000, 10):
+        for after in (*range(0, 130, 10), *range(300, 9000, 300), 25_200, 90_000):
             now = NOW + after
             if after == 20:
                 seen.append((after, len(called_back(pipeline, bracelet, flags, now)), None))
             if after == closed_at:
                 desk.close(alarm, now=now)
-            if after % 900 == 0 and after:
+            if after >= 900 and after % 900 == 0:
                 answer, _ = beat(pipeline, bracelet, told.counter, now)
                 seen.append((after, len(answer or b""), None))
             for command in downlink.due(now):
@@ -444,7 +444,7 @@ def test_the_same_leaves_whatever_the_operator_does_about_either(
                 downlink.sent(command, now)
         lives.append(seen)
     assert lives[0] == lives[1]
-    assert len(lives[0]) > 90
+    assert len([seen for seen in lives[0] if seen[1]]) > 9, 'there was something to compare'
 
 
 @pytest.mark.parametrize("at_once", [False, True])
