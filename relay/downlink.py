@@ -219,7 +219,8 @@ class Downlink:
         try:
             with self.store.write() as connection:
                 rows = connection.execute(query.with_for_update(skip_locked=True)).all()
-                if self._step_ahead(connection, {row.kid for row in rows if row.counter is None and not row.void}, now_ms):
+                fresh = {row.kid for row in rows if row.counter is None and not row.void}
+                if self._step_ahead(connection, fresh, now_ms):
                     rows = connection.execute(query.with_for_update(skip_locked=True)).all()
                 for row in rows:
                     if row.void:

@@ -22,7 +22,7 @@ import cbor2
 import paho.mqtt.client as paho
 import pytest
 
-from hwsim.powercut.secrets import Secrets, chip_seeds, dense, readable_positions
+from hwsim.powercut.secrets import dense, readable_positions
 from hwsim.scenario import wearer
 from hwsim.world import Track
 from relay import outbox
@@ -30,11 +30,13 @@ from relay.broker import RELAY
 from relay.broker.nats import NatsBroker
 from relay.demo.stack import Happened, Stack
 from relay.ingest.mqtt import client_tls
-from relay.store import schema
+from relay.store import chains, schema
 from relay.subscribers import file
 from relay.subscribers.audiences import Permission, open_epoch
 from relay.verify.envelope import parse_sign1
+from relay.verify.keys import message_key, next_chain_key
 from relay.verify.payload import parse_alarm
+from relay.verify.ratchet import ChainState
 from tests.end_to_end.test_hostile import publish
 from tests.hostile.searching import forms, hits, key_forms, number_forms, phone_forms, with_an_address
 from tests.relay.service.rig import Subscriber, eventually
@@ -95,19 +97,25 @@ class Life:
     stack: Place
     partner: file.SubscriberFile
     region: file.SubscriberFile
-    secrets: Secrets  # of the bracelet
+    chains: dict[str, ChainState]  # of the bracelet, before its life
     dumps: dict[str, Dump] = field(default_factory=dict)  # of the bracelet, by the moment
 
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     with Place(tmp_path_factory.mktemp("life")) as stack:
-        answer = json.loads(stack.world.call(lambda: stack.bracelet.files.get("/answer.json")))
         partner, region = _away(stack, "partner", Permission()), _away(stack, "region", Permission(None, 5))
-        lived = Life(stack, partner, region, Secrets.of(stack.offer, answer, chip_seeds(stack.bracelet)))
+        lived = Life(stack, partner, region, _chains(stack))
         _live(lived)
         stack.stop_relay()
         yield lived
+
+
+def _chains(stack: Place) -> dict[str, ChainState]:
+    store, kid = stack.relay_parts.store, int(stack.kid, 16)
+    with store.read() as connection:
+        stored = chains.read(connection, store.box, [kid])
+    return {name: found.state for (_, name), found in stored.items() if found is not None}
 
 
 def _away(stack: Place, called: str, permission: Permission) -> file.SubscriberFile:
@@ -237,10 +245,12 @@ def _relays_keys(life: Life) -> set[bytes]:
 def _chain_keys(life: Life, sent: Mapping[str, int]) -> set[bytes]:
     """Of every message that was sent: what opens it, and what those that follow are opened by."""
     keys: set[bytes] = set()
-    for chain in ("alarm", "heartbeat"):
-        assert sent[chain] > 2
-        for _, chain_key, message_key in life.secrets.chain_keys(chain, sent[chain] - 1):
-            keys |= {chain_key, message_key[:16]}
+    for chain in (chains.ALARM, chains.HEARTBEAT):
+        key = life.chains[chain].key
+        assert sent[chain] > life.chains[chain].next
+        for _ in range(life.chains[chain].next, sent[chain]):
+            keys |= {key, message_key(key)[:16]}
+            key = next_chain_key(key)
     return keys
 
 
@@ -251,8 +261,8 @@ def _passwords(life: Life) -> set[str]:
 
 
 def _wanted(life: Life) -> dict[str, set[bytes]]:
-    bracelets = {life.secrets.ephemeral, life.secrets.shared, life.secrets.prk, *life.secrets.roots.values()}
-    keys = _relays_keys(life) | bracelets | _chain_keys(life, life.dumps["after a life"].sent)
+    down = {state.key for state in life.chains.values()}
+    keys = _relays_keys(life) | down | _chain_keys(life, life.dumps["after a life"].sent)
     return {
         "position": number_forms(LAT) | number_forms(LON) | {b"lat_e7", b"lon_e7"},
         "number": phone_forms(NUMBER),
