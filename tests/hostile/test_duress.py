@@ -45,6 +45,7 @@ class Life:
     currents: list[tuple[int, str, str]]
     dumps: list[Any]
     downlink: list[tuple[int, str, int]]  # time, path, octets of all that the relay sends to the bracelet
+    rebroadcasts: list[tuple[int, str, int]]  # the same of what it publishes, for a subscriber
     phase: str | None = None
     duress: bool | None = None
     messages: list[str] = field(default_factory=list)
@@ -130,6 +131,7 @@ def test_whatever_the_operator_does_then(tmp_path: Path, wifi: bool) -> None:
             rig.close_alarm()
 
     plain, _ = same(tmp_path, {120: first, 3900: last}, wifi=wifi)
+    assert len({octets for _, _, octets in plain.rebroadcasts}) == 1
     assert all(what[2] <= RECEIPT for what in plain.downlink)
 
 
@@ -169,7 +171,7 @@ def test_the_relay_knows_and_an_update_reopens_nothing(tmp_path: Path) -> None:
 def same(folder: Path, deeds: Mapping[float, Deed] | None = None, **how: Any) -> tuple[Life, Life]:
     """Live twice, and compare."""
     plain, forced = (lived(folder / str(taps), taps == 3, deeds or {}, **how) for taps in (2, 3))
-    for name in ("trace", "downlink", "pulses", "light", "currents"):
+    for name in ("trace", "downlink", "rebroadcasts", "pulses", "light", "currents"):
         _compare(name, getattr(plain, name), getattr(forced, name))
     assert [_words(line) for line in plain.console] == [_words(line) for line in forced.console]
     for place, (one, other) in enumerate(zip(plain.dumps, forced.dumps, strict=True)):
@@ -273,6 +275,11 @@ def _seen(rig: Rig, dumps: list[Any], downlink: list[tuple[int, str, int]]) -> L
         currents=list(bracelet.meter.history),
         dumps=dumps,
         downlink=downlink,
+        rebroadcasts=[
+            (arrival.t_us, each.topic.rpartition("/")[2], len(each.octets))
+            for arrival in rig.arrivals
+            for each in arrival.item.deliveries
+        ],
         phase=str(case.phase),
         duress=case.duress,
         messages=[document["msg_type"] for _, document in rig.subscriber()],

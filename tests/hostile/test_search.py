@@ -163,7 +163,7 @@ def _live(life: Life) -> None:
 
         world.call(switch)
 
-    def raised(by: str = "hold", do: Callable[[Any], object] = wearer.press) -> str:
+    def raised(by: str = "hold", do: Callable[[Any], object] = _hold) -> str:
         counter = happens("raised", gesture(do), by=by)
         time.sleep(4)  # until she has let go, and what is felt is over
         return f"{stack.kid}-{counter}"
@@ -188,14 +188,14 @@ def _live(life: Life) -> None:
     happens("link", lambda: publish(scene, [b"", b"\x01" * 150, bytes(100), MARK]), path="mqtt", up=1)
     stack.relay_parts.subscribers.new_epochs(now=time.time())
     networks(wifi=False, mobile=False)
-    happens("raised", gesture(wearer.press))
+    happens("raised", gesture(_hold))
     time.sleep(5)
     life.dumps["with messages that nobody has"] = _dump(life)
     happens("delivered", lambda: networks(wifi=False, mobile=True))
     time.sleep(31)  # a hold before would be an Update
     stack.kill_relay()
     networks(wifi=True, mobile=True)
-    happens("raised", gesture(wearer.press))
+    happens("raised", gesture(_hold))
     stack.start_relay()
     happens("delivered")
     relay("backup", stack.data.path.parent / "backup")()
@@ -206,6 +206,10 @@ def _live(life: Life) -> None:
         lambda: stack.relay_parts.registry.get(stack.kid).state == "revoked", "the wipe is confirmed", PATIENCE_S
     )
     life.dumps["wiped"] = _dump(life)
+
+
+def _hold(rig: Any) -> None:
+    wearer.press(rig, wearer.HOLD_S)
 
 
 def _unfinished(life: Life) -> int:
