@@ -201,7 +201,7 @@ def _live(life: Life) -> None:
     relay("backup", stack.data.path.parent / "backup")()
     eventually(lambda: _unfinished(life) == 0, "all was published", PATIENCE_S)
     life.dumps["after a life"] = _dump(life)
-    happens("wiped", relay("bracelet", "revoke", stack.kid))
+    happens("wiped", relay("bracelet", "revoke", "--yes", stack.kid))
     eventually(
         lambda: stack.relay_parts.registry.get(stack.kid).state == "revoked", "the wipe is confirmed", PATIENCE_S
     )
@@ -241,7 +241,8 @@ def _relays_keys(life: Life) -> set[bytes]:
     with relay.store.read() as connection:
         rows = connection.execute(schema.epoch.select()).all()
         epochs = [open_epoch(relay.store.box, row.id, row.key_sealed).key for row in rows]
-    assert len(epochs) >= 6
+    many = len(epochs)
+    assert many >= 4, "two audiences, whose key was changed"
     private = [own.private for own in (life.partner, life.region, relay.local_subscriber())]
     return {data.signing_seed(), data.store_key(), *epochs, *(key for key in private if key is not None)}
 
