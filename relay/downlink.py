@@ -4,6 +4,10 @@
 seals what was asked for, in the transaction that moves the down chain, and says what is to be sent now. Nothing here
 sends. A command is sent again until a heartbeat shows that it arrived: at growing intervals, and whenever a heartbeat
 shows that it didn't.
+
+Once an alarm was called back, the bracelet is sent no acceptance or closing of it, or of an earlier alarm. Who forced
+her to call it back holds the bracelet and sees its traffic; what an operator does, and when, must not tell him what the
+relay takes the cancel for. The bracelet would heed neither (`secret` in the firmware's alarm.py).
 """
 
 from __future__ import annotations
@@ -54,7 +58,8 @@ class Asked(NamedTuple):
     kind: Kind
     alarm: str | None = None
     settings: dict[str, int] | None = None
-    tells: bool = True  # whether the bracelet will be told: one that is revoked is not
+    tells: bool = True  # whether the bracelet will be told: not one that is revoked
+    called_back: bool = False  # nor one whose wearer has called it back since
 
 
 class Outbound(NamedTuple):
@@ -176,14 +181,15 @@ class Desk:
             opening.say(connection, case_id, _STATE[kind], now_ms)
             told = [each.channel for each in audiences.read(connection, self.store.box) if each.may_hear_of(kid)]
             outbox.promise_case(self.store, connection, case_id, _STATE[kind], told, now_ms)
-            # The wearer who is told that it is over need not be told that somebody has it.
-            before = [row.id for row in commands.unfinished(connection, kid) if row.case_id == case_id]
-            commands.finish(connection, before, "superseded", now_ms)
-            tells = _why_not(connection, kid) is None
+            called_back = connection.execute(select(opening.called_back_since(kid, case_id))).scalar_one()
+            tells = not called_back and _why_not(connection, kid) is None
             if tells:
+                # The wearer who is told that it is over need not be told that somebody has it.
+                before = [row.id for row in commands.unfinished(connection, kid) if row.case_id == case_id]
+                commands.finish(connection, before, "superseded", now_ms)
                 commands.add(connection, kid, kind, down.about(kind, counter), now_ms, case_id)
             records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[kind], kid, case_id)])
-        return Asked(found[1], kind, alarm, tells=tells)
+        return Asked(found[1], kind, alarm, tells=tells, called_back=called_back)
 
 
 class Downlink:
@@ -203,7 +209,9 @@ class Downlink:
         now_ms = int(now * 1000)
         # What is due later than any schedule says was scheduled by a clock that was ahead.
         due = or_(_T.due_ms <= now_ms, _T.due_ms > now_ms + AGAIN_S[-1] * 1000)
-        query = select(schema.command).where(_T.done_ms.is_(None), due).order_by(_T.id).limit(limit)
+        void = opening.called_back_since(_T.kid, _T.case_id)  # false for what is about no alarm
+        query = select(schema.command, void.label("void")).where(_T.done_ms.is_(None), or_(due, void))
+        query = query.order_by(_T.id).limit(limit)
         with self.store.read() as connection:
             if connection.execute(query.limit(1)).first() is None:
                 return []
@@ -211,9 +219,13 @@ class Downlink:
         try:
             with self.store.write() as connection:
                 rows = connection.execute(query.with_for_update(skip_locked=True)).all()
-                if self._step_ahead(connection, {row.kid for row in rows if row.counter is None}, now_ms):
+                fresh = {row.kid for row in rows if row.counter is None and not row.void}
+                if self._step_ahead(connection, fresh, now_ms):
                     rows = connection.execute(query.with_for_update(skip_locked=True)).all()
                 for row in rows:
+                    if row.void:
+                        commands.finish(connection, [row.id], "superseded", now_ms)
+                        continue
                     age_ms, expires_ms = now_ms - row.requested_ms, EXPIRES_MS.get(Kind(row.kind))
                     if expires_ms is not None and expires_ms < age_ms < _IMPLAUSIBLE_MS:
                         if may_expire:

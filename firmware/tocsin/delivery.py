@@ -9,13 +9,15 @@ their counter.
 Policy (for people: firmware/README.md, "Delivery"):
 - MQTT: at once while connected, oldest first, a few in flight; repeated with backoff until the receipt.
 - SMS for Alerts and cancels: at once without a data network, else 15 s after they were raised; repeated with backoff.
-- SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes.
+- SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes. Of an alarm that was called
+  back one in ten, and none that is older than what the relay has.
 """
 
 from tocsin.alarm import ALERT, CANCEL, UPDATE
 
 SMS_AFTER_MS = 15000
 SMS_UPDATE_MS = 180000
+SMS_QUIET_MS = 600000
 MQTT_WINDOW = 4
 MQTT_AGAIN_MS = 15000  # first wait for a receipt after a PUBACK
 SMS_AGAIN_MS = 60000  # first wait for a receipt after an accepted SMS
@@ -60,6 +62,7 @@ class Delivery:
         self._sms = False
         self._sms_busy = False
         self._sms_update_at = None
+        self.quiet = None  # the newest alarm, if it was called back: then its Updates may cost less
         self.stretch = 1  # Updates by SMS so many times more seldom, when the battery must last
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -113,23 +116,24 @@ class Delivery:
             steps = path.tries if ok else min(path.tries, max(path.tries - SOON_TRIES, 1))
             path.at = now + self._backoff(SMS_AGAIN_MS if ok else SMS_ERROR_MS, path, steps)
             if message.kind == UPDATE:
-                self._sms_update_at = now + (SMS_UPDATE_MS * self.stretch if ok else SMS_ERROR_MS)
+                pause = SMS_QUIET_MS if message.alarm == self.quiet else SMS_UPDATE_MS
+                self._sms_update_at = now + (pause * self.stretch if ok else SMS_ERROR_MS)
 
     def receipt(self, counter):
         """The relay has it. Returns the message, which is forgotten here, or None if it was not waiting."""
         message = self.find(counter)
         if message:
             self.queue.remove(message)
+            if message.alarm == self.quiet and message.kind == UPDATE and not self._mqtt:  # each would cost an SMS
+                self._give_up([m for m in self._updates(message.alarm) if m.counter < counter])
         return message
 
     def close(self, alarm, but_newest=False):
         """The alarm that began with this counter is over: nobody needs its Updates any more (`but_newest`: only the
         newest, which says where she was then). One that is on its way ends with its receipt; the Alert and a cancel go
         on until theirs, so that the relay has the whole story."""
-        updates = [message for message in self.queue if message.alarm == alarm and message.kind == UPDATE]
-        for message in updates[:-1] if but_newest else updates:
-            if not (message.mqtt.flying or message.sms.flying):
-                self.queue.remove(message)
+        updates = self._updates(alarm)
+        self._give_up(updates[:-1] if but_newest else updates)
 
     def hurry(self):
         """The newest Update may be the last message ever: it doesn't wait for its turn by SMS."""
@@ -181,6 +185,14 @@ class Delivery:
         return sum([m.kind == ALERT for m in self.queue]) >= ALERTS_MAX
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _updates(self, alarm):
+        return [message for message in self.queue if message.alarm == alarm and message.kind == UPDATE]
+
+    def _give_up(self, messages):
+        for message in messages:
+            if not (message.mqtt.flying or message.sms.flying):
+                self.queue.remove(message)
 
     def _next_sms(self):
         """The message whose turn it is by SMS, and from when: Alerts and cancels before Updates, as they were

@@ -56,6 +56,7 @@ class State:
         self.alarm.restore(record.alarm, now, clock.time(), *record.extra[5:6])
         self.told = None  # the fix in its newest message
         self.delivery = delivery.Delivery(random_byte)
+        self._quiet()
         for message in record.messages:
             self.delivery.add(delivery.Message(*message), now)
         self.dirty = now  # when to write, None: flash has everything. At boot at once: it reserves counters.
@@ -72,6 +73,10 @@ class State:
                 record.extra[5:] = []
         except (ValueError, TypeError):  # nothing, in most cases
             pass
+
+    def _quiet(self):
+        """What the delivery is to know of the newest alarm."""
+        self.delivery.quiet = self.alarm.counter if self.alarm.called_back else None
 
     def _hold(self):
         """The newest Alert, while it waits for its receipt, in the other place."""
@@ -183,6 +188,7 @@ class State:
         still = kind != alarm.ALERT and movement.moved(self.told, fix) is False
         self.alarm.sealed(kind, counter, seconds, now, news, fix is not None, what, still)
         self.told = fix
+        self._quiet()
         message = delivery.Message(counter, first, kind, octets)
         dropped = self.delivery.add(message, now)
         if dropped:

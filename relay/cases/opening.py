@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement, ColumnElement
 
 from relay.store import schema
 from relay.store.database import Store, values
+from relay.store.schema import COUNTERS
 from relay.verify.payload import Alarm
 
 
@@ -83,6 +84,14 @@ def say(connection: Connection, case_id: int, state: str, now_ms: int) -> None:
     """A person says that a case is accepted or closed."""
     change = update(schema.alarm_case).where(schema.alarm_case.c.id == case_id)
     connection.execute(change.values({f"{state}_ms": now_ms}))
+
+
+def called_back_since(kid: Any, case_id: Any) -> ColumnElement[bool]:
+    """Whether this case or a later one of the same bracelet has a cancel, forced or not. `kid` and `case_id` are
+    numbers or columns."""
+    later = schema.alarm_case.alias().c
+    of_the_same = (later.id >= case_id, later.id < (kid + 1) * COUNTERS)
+    return exists(select(later.id).where(*of_the_same, later.cancel_seq.is_not(None)))
 
 
 def _upsert(dialect: Any) -> ClauseElement:

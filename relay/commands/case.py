@@ -54,9 +54,15 @@ def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:
         click.echo(json.dumps(said if asked.tells else said | {"bracelet_told": False}))
     else:
         end = "" if running else NOT_RUNNING
-        told = (
-            "The bracelet is told until it has confirmed it."
-            if asked.tells
-            else ("Subscribers are told; the bracelet is not, because it is revoked.")
+        click.echo(f"{asked.alarm}: {word}. {_who_is_told(asked)}{end}")
+
+
+def _who_is_told(asked: Asked) -> str:
+    if asked.tells:
+        return "The bracelet is told until it has confirmed it."
+    if asked.called_back:
+        return (
+            "Subscribers are told; the bracelet is not, because it was called back: who holds it must not learn "
+            "whether she was forced."
         )
-        click.echo(f"{asked.alarm}: {word}. {told}{end}")
+    return "Subscribers are told; the bracelet is not, because it is revoked."

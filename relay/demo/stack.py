@@ -38,6 +38,7 @@ HOST = "127.0.0.1"
 NAME = "broker.demo"  # the bracelet's name for the broker; resolved in the simulated world only
 SSID, WIFI_KEY = "workshop", "hwsim-key"
 RELAY_NUMBER, BRACELET_NUMBER = "+10000000099", "+10000000001"
+TRACK = Track.still(52.0, 13.0, 34)
 START_TIMEOUT_S = 60.0
 
 
@@ -71,6 +72,9 @@ class Stack:
         broker: BrokerFactory = NatsBroker,
         data_network: bool = True,
         sms: bool = True,
+        code_name: str = "demo",
+        number: str = BRACELET_NUMBER,
+        track: Track = TRACK,
         files: Mapping[str, bytes] | None = None,
         relay_command: Sequence[str] = (sys.executable, "-m", "relay"),
         say: Callable[[str], None] = lambda _: None,
@@ -81,6 +85,7 @@ class Stack:
         self._make_broker = broker
         self._data_network = data_network
         self._sms = sms
+        self._code_name, self._number, self._track = code_name, number, track
         self._files = dict(files or {})  # that the workshop has put on the bracelet
         self._relay_command = tuple(relay_command)
         self._say = say
@@ -110,7 +115,7 @@ class Stack:
     def _start(self) -> None:
         self._say("a modem on the relay's side")
         world = self.world
-        self.bracelet = world.bracelet(phone=BRACELET_NUMBER, track=Track.still(52.0, 13.0, 34))
+        self.bracelet = world.bracelet(phone=self._number, track=self._track)
         # It has been worn for hours: the sky and the cell are known. Nobody should have to watch that.
         self.bracelet.gnss.cold_start_s = 1.0
         self.bracelet.modem.register_us = 500_000
@@ -126,8 +131,8 @@ class Stack:
         initial.init(self.data, initial.Options((NAME, "localhost", HOST), HOST, mqtt_port, port, RELAY_NUMBER))
         self.relay_parts = Relay(self.data)
         world.call(lambda: world.net.route(NAME, mqtt_port, HOST, mqtt_port))
-        offer = self.relay_parts.registry.offer(
-            "demo",
+        self.offer = self.relay_parts.registry.offer(
+            self._code_name,
             now=time.time(),
             host=NAME,
             port=mqtt_port,
@@ -144,7 +149,7 @@ class Stack:
         self.broker.start()
 
         self._say("the bracelet: it makes its own keys")
-        files = {**self._files, "/offer.json": json.dumps(offer).encode()}
+        files = {**self._files, "/offer.json": json.dumps(self.offer).encode()}
         world.call(lambda: self.bracelet.files.put_all(files))
         world.call(self.bracelet.boot)
         self.wait_for(

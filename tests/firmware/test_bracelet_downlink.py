@@ -3,6 +3,7 @@
 import cbor2
 import pytest
 
+from hwsim.scenario import wearer
 from relay import receipt
 from relay.pipeline import Status
 from relay.store import chains, commands
@@ -72,21 +73,40 @@ def test_acceptance_survives_a_reset_and_is_not_felt_again(bench, world):
 
 @pytest.mark.parametrize("order", ["accept", "close_alarm"])
 def test_of_what_was_called_back_no_order_is_felt_or_told_from_another(bench, world, order):
+    """The relay gives none any more; this one was sealed before the cancel reached it, and was on its way."""
     pressed(bench, world)
+    bench.bracelet.wifi.up = False
+    world.run(2)
+    getattr(bench, order)()
+    bench.forget_sessions()
     for _ in range(2):
         bench.bracelet.button.press(0.15)
         world.run(0.45)
     bench.bracelet.button.hold(3.3)
     world.expect("firmware", "cancelled", within=5)
+    bench.bracelet.wifi.up = True
+    world.expect("firmware", "link", within=60, path="mqtt", up=1)
     world.run(5)
     start = world.now_us
-    getattr(bench, order)()
+    bench.tell(bench.told[0])
     world.expect("firmware", "order", within=10)
     world.run(3)
     assert felt(bench, start) == []
     world.expect("firmware", "update", within=700)  # and it changes nothing
-    world.run(30)
+    world.run(70)  # until the relay has looked again
     assert unfinished(bench) == []
+    assert len(bench.told) == 2
+
+
+@pytest.mark.parametrize("order", ["accept", "close_alarm"])
+def test_no_order_leaves_for_what_was_called_back(bench, world, order):
+    pressed(bench, world)
+    wearer.call_back(bench)
+    world.expect("firmware", "cancelled", within=8)
+    world.run(5)
+    getattr(bench, order)()
+    world.run(4000)
+    assert bench.told == []
 
 
 @pytest.mark.parametrize("path", ["mqtt", "sms"])
@@ -148,18 +168,18 @@ def test_settings_are_used_at_once_and_after_a_reset(bench, world):
 
 def test_of_two_configurations_in_the_wrong_order_the_newer_one_holds(bench, world):
     bench.boot(settle=70)
-    bench.configure(hold_ms=3000)  # the first message since the relay's start lies ahead: these two do not
-    world.expect("firmware", "configure", within=1200, news=1)
+    bench.configure(heartbeat_s=900)  # the first message after the relay's start lies a leap ahead
+    world.expect("firmware", "configure", within=5, news=1)
+    world.run(5)
     bench.bracelet.wifi.up = False
     world.run(15)
-    bench.told.clear()
     bench.configure(hold_ms=5000)
     bench.configure(hold_ms=1500)
     bench.forget_sessions()
     bench.bracelet.wifi.up = True
     world.expect("wifi", "up")
     world.expect("firmware", "link", within=50, path="mqtt", up=1)
-    older, newer = bench.told[0], bench.told[1]
+    older, newer = bench.told[1], bench.told[2]
     world.run(2)
     bench.tell(newer)
     world.expect("firmware", "configure", within=5, news=1)

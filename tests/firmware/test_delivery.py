@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 from tocsin.alarm import ALERT, CANCEL, UPDATE
-from tocsin.delivery import BACKOFF_MAX_MS, LIMIT, SMS_AFTER_MS, SMS_UPDATE_MS, Delivery, Message
+from tocsin.delivery import BACKOFF_MAX_MS, LIMIT, SMS_AFTER_MS, SMS_QUIET_MS, SMS_UPDATE_MS, Delivery, Message
 
 
 def delivery(byte=0):
@@ -164,6 +164,38 @@ def test_updates_by_sms_only_the_newest_and_rarely():
     d.add(message(4, 1), 60_000)
     assert d.poll(45_000 + SMS_UPDATE_MS - 1) == []
     assert sent(d.poll(45_000 + SMS_UPDATE_MS)) == [("sms", 4)]
+
+
+def called_back():
+    """A delivery by SMS alone, with Updates 6 and 8 of alarm 5 that was called back, and Update 7 of another."""
+    d = delivery()
+    d.sms(True, 0)
+    d.net(False, 0)
+    for counter, alarm in ((6, 5), (7, 2), (8, 5)):
+        d.add(message(counter, alarm), 0)
+    d.quiet = 5
+    return d
+
+
+def test_of_an_alarm_that_was_called_back_sms_are_rare_and_none_goes_that_is_older_than_what_the_relay_has():
+    d = called_back()
+    assert sent(d.poll(0)) == [("sms", 8)]
+    d.texted(8, True, 1000)
+    d.add(message(9, 5), 30_000)
+    d.receipt(8)
+    assert [m.counter for m in d.queue] == [7, 9]
+    assert d.deadline() == 1000 + SMS_QUIET_MS
+    assert sent(d.poll(1000 + SMS_QUIET_MS)) == [("sms", 9)]
+
+
+def test_of_an_alarm_that_was_called_back_everything_goes_by_mqtt():
+    d = called_back()
+    assert sent(d.poll(0)) == [("sms", 8)]
+    d.texted(8, True, 1000)
+    d.mqtt(True, 2000)
+    assert sent(d.poll(2000)) == [("mqtt", 6), ("mqtt", 7), ("mqtt", 8)]
+    d.receipt(8)
+    assert [m.counter for m in d.queue] == [6, 7]
 
 
 def test_no_update_by_sms_while_mqtt_is_up():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from relay.verify import Alarm, Cell, Fix, Heartbeat
 from relay.verify.down import Kind
 from relay.verify.envelope import open_down, parse
 from relay.verify.ratchet import ChainState
+from tests.hostile.searching import forms, hits, key_forms, number_forms, semi_octets
 from tests.relay.service.rig import Bracelet, Rig, eventually, rig
 
 RELAY, NUMBER, NAME = "+10000000009", "+4915712345678", "Nachtigall-Zielona"
@@ -134,33 +134,6 @@ def live(world: World, phone: Any, made: Rig, bracelet: Bracelet) -> int:
     return number
 
 
-def forms(text: str) -> set[bytes]:
-    """A text as files may have it."""
-    plain = text.encode()
-    encoded = {base64.b64encode(bytes(shift) + plain)[8 if shift else 0 : -4] for shift in range(3)}
-    return {plain, text.encode("utf-16-le"), text.encode("utf-16-be"), plain.hex().encode()} | {
-        each for each in encoded if len(each) >= 12
-    }
-
-
-def number_forms(value: int) -> set[bytes]:
-    """An integer of 32 bits as text and in binary."""
-    degrees = f"{value // 10_000_000}.{value % 10_000_000:07d}"
-    binary = {struct.pack(order, value) for order in ("<i", ">i", "<q", ">q", "<d", ">d")}
-    return {str(value).encode(), degrees[:7].encode(), cbor2.dumps(value), *binary}
-
-
-def semi_octets(number: str) -> bytes:
-    """Digits as an SMS's address has them (3GPP TS 23.040, 9.1.2.3)."""
-    digits = number.lstrip("+")
-    digits += "F" * (len(digits) % 2)
-    return bytes.fromhex("".join(digits[at + 1] + digits[at] for at in range(0, len(digits), 2)))
-
-
-def key_forms(key: bytes) -> set[bytes]:
-    return {key, key.hex().encode(), base64.urlsafe_b64encode(key).rstrip(b"="), base64.b64encode(key).rstrip(b"=")}
-
-
 def secrets_of(life: Life) -> dict[str, set[bytes]]:
     relay, number = life.rig.relay, NUMBER.lstrip("+")
     with relay.store.read() as connection:
@@ -233,7 +206,3 @@ def test_duress_can_not_be_told_by_the_size_of_what_lies_there(life: Life) -> No
     assert [document["state"] for document in documents if document["type"] == "case"] == ["accepted", "closed"]
     assert subscriber.refused == []
     assert (len(subscriber.lengths["alarm"]), len(subscriber.lengths["case"])) == (1, 1)
-
-
-def hits(octets: bytes, wanted: set[bytes]) -> bool:
-    return any(each in octets for each in wanted)

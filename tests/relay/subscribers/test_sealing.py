@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+from typing import Any
 
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from relay import rebroadcast
+from relay.subscribers import coarse
 from relay.subscribers.sealing import MAX_OCTETS, PADDED, Epoch, SealError, parse
+from relay.verify import Alarm, Cell, Fix
+from tests.relay.support import KEYS
 
+CANCEL, DURESS, DRILL = 2, 4, 1
 TOPIC = "s/0000c0ffee01/0a1b2c3d/alarm"
 EPOCH = Epoch(b"epoch..1", bytes(range(32)))
 
@@ -32,6 +38,22 @@ def test_every_document_comes_back() -> None:
 def test_its_length_says_only_how_many_blocks_there_are() -> None:
     lengths = {len(EPOCH.seal(TOPIC, b"{" + b"x" * more + b"}", 1536)) for more in (1, 700, 1100, 1101, 1534)}
     assert len(lengths) == 1
+
+
+@pytest.mark.parametrize("flags", [0, CANCEL, CANCEL | DURESS, CANCEL | DURESS | DRILL, 255])
+def test_the_longest_and_the_shortest_alarm_are_equally_long(flags: int) -> None:
+    """So what the bracelet said of itself, a cancel, duress or no position, shows in no length, whoever may read it."""
+    longest = Alarm(flags, 23, 65535, 2**32 - 1, 101, Fix(-(9 * 10**8), -(18 * 10**8), 65535, 65535, -32768, 255, 359),
+                    Cell(999, 999, 65535, 268435455))  # fmt: skip
+    lengths = set()
+    for alarm in (Alarm(flags, 0, 0, 0, 0, None), longest):
+        said: dict[str, Any] = {"alarm": alarm, "kid": 2**32 - 1, "counter": 2**24 - 1}
+        said |= {"received_ms": 2**41, "path": "mqtt"}
+        exact = rebroadcast.build(KEYS, **said, protected=bytes(24), sign1=bytes(140), public=bytes(32))
+        both = exact, coarse.build(KEYS, **said, km=500)
+        lengths |= {len(EPOCH.seal(TOPIC, each, PADDED["alarm"])) for each in both}
+    assert len(lengths) == 1
+    assert lengths.pop() < PADDED["alarm"] + 100
 
 
 def test_it_is_a_cose_encrypt0_that_a_plain_implementation_opens() -> None:
