@@ -55,7 +55,7 @@ def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Pa
     file.write_text(json.dumps(seen["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False))
     key = on_broker.data.relay_public_key
     assert verify(file, "--relay-key", str(key)) == (0, "GENUINE")
-    assert verify(file)[0] == 0
+    assert verify(file) == (3, "SIGNATURES HOLD, RELAY UNKNOWN")
     assert verify(file, "--relay-key", "00" * 32) == (1, "NOT GENUINE")
     changed = seen["document"] | {"battery": 79}
     file.write_text(json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
