@@ -23,6 +23,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("relay.demo.command", "demo", "See one alarm, from the press to the receipt on the wrist."),
     "init": Entry("relay.commands.init", "init", "Make a data folder: keys, certificates, configuration."),
     "run": Entry("relay.commands.run", "run", "Serve."),
+    "alarms": Entry("relay.commands.alarms", "alarms", "List alarms: what is open, since when, who has answered."),
     "watch": Entry("relay.commands.watch", "watch", "Live feed of verified alarms."),
     "subscriber": Entry("relay.commands.subscriber", "subscriber", "Say who may read the alarms, and how exactly."),
     "subscribe": Entry("relay.commands.subscribe", "subscribe", "Read alarms as a subscriber; needs no data folder."),

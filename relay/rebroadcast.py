@@ -65,7 +65,7 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
         "alarm": f"{kid:08x}-{counter - alarm.seq}",
         "msg_type": message_type(alarm),
         "status": "Exercise" if alarm.drill else "Actual",
-        "cause": CAUSES[alarm.cause] if alarm.cause < len(CAUSES) else f"cause-{alarm.cause}",
+        "cause": name_of_cause(alarm.cause),
         "flags": {
             "cancel": alarm.cancel,
             "doubtful": alarm.doubtful,
@@ -83,6 +83,11 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
         "position": None if alarm.fix is None else alarm.fix._asdict(),
         "cell": None if alarm.cell is None else alarm.cell._asdict(),
     }
+
+
+def name_of_cause(cause: int) -> str:
+    """Why an alarm was raised."""
+    return CAUSES[cause] if cause < len(CAUSES) else f"cause-{cause}"
 
 
 def message_type(alarm: Alarm) -> str:
