@@ -23,8 +23,8 @@ SEALED_TOPIC = re.compile(rb"s/[0-9]{1,20}/[0-9a-f]{8}/(?:alarm|case) (?!\{)")
 _WITH_TOPIC = re.compile(rb'(?:[\t -z|~]*[ \t])?(?P<document>\{\s*".*)')
 _WRAPPED = re.compile(rb'\{\s*"genuine"\s*:\s*true\s*,\s*"document"\s*:\s*(\{.*\})\s*\}', re.DOTALL)
 _BEGIN = re.compile(r"\S")
-_CASE_FORM = {name: "str" for name in ("type", "kid", "alarm", "state", "at", "relay", "relay_key", "signature")}
-_COARSE_POSITION = {name: "int" for name in ("lat_e7", "lon_e7", "accuracy_m", "age_s")}
+_CASE_FORM = dict.fromkeys(("type", "kid", "alarm", "state", "at", "relay", "relay_key", "signature"), "str")
+_COARSE_POSITION = dict.fromkeys(("lat_e7", "lon_e7", "accuracy_m", "age_s"), "int")
 FORMS: dict[str, dict[str, Any]] = {
     "alarm": FORM,
     "coarse": {name: form for name, form in FORM.items() if name != "evidence"}

@@ -14,7 +14,7 @@ from relay.pipeline import Pipeline, Status
 from relay.registry import Registry
 from relay.store import Store, schema
 from relay.verify import Alarm, Cell, Fix
-from tests.relay.support import KEYS, NETWORK_TIME, NOW, SOMEWHERE, Bracelet, provision
+from tests.relay.support import KEYS, NETWORK_TIME, NOW, SOMEWHERE, provision
 
 DRILL, CANCEL, DURESS, LAST, DOUBTFUL, STRAP_OPEN = 1, 2, 4, 128, 256, 2 << 5
 DAY = 86_400
