@@ -94,7 +94,8 @@ def lines(known: Known, now_ms: int) -> list[str]:
             rows.append((word, f"by {by or 'an operator'}, {_when(at_ms, now_ms)}"))
     if known.bracelet != "active":
         rows.append(("bracelet", f"{known.bracelet}: it can't be told anything"))
-    return [*textwrap.wrap(head, WIDTH, subsequent_indent="       "), *(each for row in rows for each in _wrapped(*row))]
+    wrapped = [line for row in rows for line in _wrapped(*row)]
+    return [*textwrap.wrap(head, WIDTH, subsequent_indent=" " * 7), *wrapped]
 
 
 def plain(known: Known, now_ms: int) -> dict[str, Any]:

@@ -120,7 +120,8 @@ def test_without_a_key_the_relay_is_unknown() -> None:
 
 def test_relays_that_are_known_are_named(tmp_path: Path) -> None:
     known = tmp_path / "known"
-    known.write_text(f"# ours\n\n{OTHER_RELAY.public.hex()} other.example\n{KEYS.public.hex()}  Sparrow's relay # 2026\n")
+    theirs, ours = OTHER_RELAY.public.hex(), KEYS.public.hex()
+    known.write_text(f"# ours\n\n{theirs} other.example\n{ours}  Sparrow's relay # 2026\n")
     for options, env in ((("--known-keys", str(known)), {}), ((), {"TOCSIN_KNOWN_KEYS": str(known)})):
         done = verify(*options, input=GENUINE, env=env)
         assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "GENUINE")
