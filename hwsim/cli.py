@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from hwsim import toolchain
+from hwsim.board import BoardError
 from hwsim.bundle.command import main as bundle
+from relay.program import SETTINGS, NewFile, Program, version_option
 
 
 def _set_heap(_: click.Context, __: click.Parameter, size: str | None) -> None:
@@ -35,17 +37,20 @@ heap_option = click.option(
 )
 
 
-class _Tools(click.Group):
-    """What the toolchain can't find is one sentence, not a traceback."""
+class _Tools(Program):
+    """What the toolchain can't find, or a board file that can't be used, is one sentence, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except toolchain.ToolchainError as error:
             raise click.ClickException(str(error)) from error
+        except BoardError as error:
+            raise click.UsageError(f"--board: {error}") from error
 
 
-@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Tools, context_settings=SETTINGS)
+@version_option("hwsim")
 def main() -> None:
     """Tools of the hardware simulator."""
 
@@ -127,7 +132,7 @@ def rehearse(seed: int, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Play all of them.")
 @click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a scenario instead of the story.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this SVG file.")
+@click.option("--plot", type=NewFile(), help="Draw it into this SVG file.")
 @click.option("--trace", is_flag=True, help="Show every event instead of the story.")
 @click.option("--quiet", is_flag=True, help="Of what held, show one line.")
 @heap_option
@@ -311,7 +316,7 @@ def starts(
 @main.command("power")
 @click.option("--board", default="reference", show_default=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(0.1), help="To be armed and idle.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw current over time as an SVG.")
+@click.option("--plot", type=NewFile(), help="Draw current over time as an SVG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @heap_option
 def power(board: str, hours: float, plot: Path | None, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from hwsim.workshop.desk import Desk, choose
 from hwsim.workshop.people import QUESTIONS, Person
 from hwsim.workshop.tools import FAST
 from hwsim.workshop.trouble import Trouble
+from relay.program import SETTINGS, Single, version_option
 
 
 def state_folder() -> Path:
@@ -29,7 +30,8 @@ def state_folder() -> Path:
     return (Path(configured) if configured.startswith("/") else Path.home() / ".local" / "state") / "tocsin"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Single, context_settings=SETTINGS)
+@version_option("flash.sh")
 @click.option("--board", "name", required=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--port", help="Serial port, or a pattern of them in quotes. Default: the one on USB.")
 @click.option(
