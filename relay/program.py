@@ -1,20 +1,23 @@
-"""What the command lines of this project have in common: `-h`, `-V`, NO_COLOR (https://no-color.org), no traceback for a
-file that can't be used, a word for Ctrl-C's exit status. Click itself says "did you mean".
+"""What the command lines of this project have in common: `-h`, `-V`, NO_COLOR (https://no-color.org), a sentence for a
+file that can't be used, the exit status after Ctrl-C. Click itself says "did you mean".
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 INTERRUPTED = 130  # as shells have it for a program that SIGINT ended
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def version_option(name: str) -> Any:
+
+def version_option(name: str) -> Callable[[F], F]:
     """-V and --version of the program of this name."""
     return click.version_option(None, "-V", "--version", package_name="tocsin", prog_name=name)
 
@@ -51,7 +54,7 @@ class NewFile(click.Path):
         super().__init__(dir_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         folder = path.absolute().parent
         if not folder.is_dir():
             self.fail(f"{path}: there is no folder {folder}", param, ctx)
