@@ -19,6 +19,7 @@ from relay.commands.common import (
     errors_in_words,
     json_option,
     running_relay,
+    said_once,
     tell_running_relay,
 )
 from relay.commands.offers import (
@@ -92,8 +93,8 @@ def add(
     relay bracelet add CODE_NAME --offer offer.json    make an offer; put it on the bracelet as /offer.json
     relay bracelet add --answer answer.json            complete with what the bracelet wrote to /answer.json
 
-    CODE_NAME is yours, stored encrypted, and never leaves the relay: no real names. The offer holds a password and Wi-
-    Fi keys: delete it once the bracelet has it.
+    CODE_NAME is yours, stored encrypted, and never leaves the relay: no real names; @FILE: from a file, @-: from
+    standard input, or asked for. The offer holds a password and Wi-Fi keys: delete it once the bracelet has it.
     """
     relay = Relay(DataDir(data).require())
     if answer_file is not None:
@@ -102,6 +103,7 @@ def add(
         _complete(relay, answer_file, as_json)
     elif code_name is not None and offer_file is not None:
         access = access_point(apn, apn_user, apn_roaming)
+        code_name = said_once(code_name, "code name")
         _offer(relay, code_name, offer_file, networks(wifi), access, host, port, sms, as_json)
     else:
         raise click.UsageError("give CODE_NAME with --offer FILE for a new bracelet, or --answer FILE to complete one")

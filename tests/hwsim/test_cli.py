@@ -37,7 +37,8 @@ def test_every_program_tells_its_version(program: Any, name: str, option: str) -
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"), [(("bords",), "'boards'"), (("power", "--plt", "x"), "'--plot'"), (("bundle", "mkae"), "'make'")]
+    ("words", "meant"),
+    [(("bords",), "'boards'"), (("power", "--plt", "x"), "'--plot'"), (("bundle", "mkae"), "'make'")],
 )
 def test_a_mistype_is_answered_with_what_was_meant(words: tuple[str, ...], meant: str) -> None:
     done = hwsim(*words)
