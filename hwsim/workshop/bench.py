@@ -431,7 +431,7 @@ class Bench:
 
     def _do_record(self) -> dict[str, Any]:
         facts = dict(self.progress.facts)
-        for ours in ("raised", "texts", "texted"):
+        for ours in ("raised", "texts", "texted", "asked"):
             facts.pop(ours, None)
         made: dict[str, Any] = {
             "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),
