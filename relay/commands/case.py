@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from relay.assembly import Relay
-from relay.commands.common import NOT_RUNNING, data_option, errors_in_words, json_option, running_relay
+from relay.commands.common import NOT_RUNNING, data_option, errors_in_words, json_option, running_relay, said_once
 from relay.datadir import DataDir
 from relay.downlink import Asked, Desk
 
@@ -18,7 +18,7 @@ _NAME_MOST = 64
 alarm_argument = click.argument("alarm", metavar="ALARM")
 by_option = click.option(
     "--by",
-    metavar="NAME",
+    metavar="NAME|@FILE",
     envvar="TOCSIN_OPERATOR",
     help="Who says so, for colleagues who come in later; stored encrypted. Default: $TOCSIN_OPERATOR, or else your "
     "account on this machine.",
@@ -65,9 +65,10 @@ def _name(given: str | None) -> str | None:
             return getpass.getuser()
         except (OSError, KeyError):  # a user id without a name, as in a container; KeyError until Python 3.12
             return None
-    if not 1 <= len(given.strip()) <= _NAME_MOST or not given.isprintable():
+    name = said_once(given, "name").strip()
+    if not 1 <= len(name) <= _NAME_MOST or not name.isprintable():
         raise click.BadParameter(f"a name has 1 to {_NAME_MOST} printable characters", param_hint="--by")
-    return given.strip()
+    return name
 
 
 def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:
