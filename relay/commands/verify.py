@@ -124,10 +124,10 @@ def in_words(judged: Judged, now: float) -> Sequence[str]:
     said = _of_case(document, now) if document["type"] == "case" else _of_alarm(document, now)
     whose = f"relay {document['relay']}"
     said.append(("whose", whose + (f": {judged.known_as}" if judged.known_as else ", which you do not know")))
-    said += [("proof", sentence) for sentence in judged.confirmed]
+    said += [("" if number else "proof", sentence) for number, sentence in enumerate(judged.confirmed)]
     if judged.verdict is Verdict.RELAY_UNKNOWN:
         said.append(("but", _UNKNOWN))
-    return [f"{name + ':':<7}{text}" for name, text in said]
+    return [f"{name + ':' if name else '':<7}{text}" for name, text in said]
 
 
 def _of_case(document: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
