@@ -37,6 +37,9 @@ class _Plain(click.Command):
             if error.filename is None or isinstance(error, BrokenPipeError):
                 raise  # not about a file, so nothing that the user could look at
             raise click.ClickException(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
+        except KeyboardInterrupt:  # what has something to tell then has caught it
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 class Program(_Plain, click.Group):

@@ -33,8 +33,9 @@ from relay.ingest.mqtt import Endpoint, Message
 from relay.ingest.ratelimit import RateLimit
 from relay.ingest.serial_port import SmsLink
 from relay.ingest.sessions import Former, Sessions
-from relay.ingest.sms import Incoming, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
+from relay.ingest.sms import Incoming, Outgoing, Report, Sent
 from relay.log import EventLog, Logger, drill_mark
+from relay.modem_log import tell_of_modem
 from relay.outbox import ALARM, Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
@@ -305,21 +306,10 @@ class Service:
         for report in reports:
             if isinstance(report, Incoming):
                 self._intake.arrived(Inbound(SMS, report.octets, None, None, report, report.sender), now)
-            elif isinstance(report, Ready):
-                self.log.info("sms.ready", found=report.messages)
             elif isinstance(report, Sent):
                 self._note_sent(report.message)
-            elif isinstance(report, Trouble):
-                level, hint = (self.log.error, {"hint": report.hint}) if report.hint else (self.log.warning, {})
-                level("sms.trouble", what=report.what, error=report.error, **hint)
-            elif isinstance(report, Recovered):
-                self.log.info("sms.trouble_over", what=report.what)
-            elif isinstance(report, Silent):
-                self.log.error("sms.silent", hint="the modem does not answer: check its power and cable")
             else:
-                level = self.log.error if report.final else self.log.warning
-                what, tag = whose(report.message.tag)
-                level(f"{what}.not_sent", path=SMS, error=report.error, given_up=report.final, **tag)
+                tell_of_modem(self.log, report)
 
     def _note_sent(self, message: Outgoing) -> None:
         what, tag = whose(message.tag)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from relay.cases import listing
 from relay.cli import main
 from tests.relay.rebroadcast.test_rebroadcast import GENUINE
 
@@ -47,6 +49,12 @@ def test_no_color(no_color: str, tmp_path: Path) -> None:
     file.write_bytes(GENUINE)
     done = relay("verify", file, env={"NO_COLOR": no_color})
     assert ("\x1b" in done.output) == (not no_color)
+
+
+def test_an_interrupt_is_told_by_the_exit_status(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "in_order", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    done = relay("alarms", "--data", made)
+    assert (done.exit_code, done.stderr) == (130, "Interrupted.\n")
 
 
 THINGS = ("missing/x", "garbage", "text", "empty", "folder", "empty/x")
