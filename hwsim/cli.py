@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from hwsim import toolchain
+from hwsim.board import BoardError
 from hwsim.bundle.command import main as bundle
+from relay.program import SETTINGS, NewFile, Program, version_option
 
 
 def _set_heap(_: click.Context, __: click.Parameter, size: str | None) -> None:
@@ -35,22 +37,38 @@ heap_option = click.option(
 )
 
 
-class _Tools(click.Group):
-    """What the toolchain can't find is one sentence, not a traceback."""
+class _Tools(Program):
+    """What the toolchain can't find, or a board file that can't be used, is one sentence, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except toolchain.ToolchainError as error:
             raise click.ClickException(str(error)) from error
+        except BoardError as error:
+            raise click.UsageError(f"--board: {error}") from error
 
 
-@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Tools, context_settings=SETTINGS)
+@version_option("hwsim")
 def main() -> None:
     """Tools of the hardware simulator."""
 
 
 main.add_command(bundle)
+
+
+class _Firmware(click.Path):
+    """The folder of a firmware."""
+
+    def __init__(self, path_type: type[Path] | None = None) -> None:
+        super().__init__(exists=True, file_okay=False, path_type=path_type)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder = super().convert(value, param, ctx)
+        if not Path(os.fsdecode(folder), "main.py").is_file():
+            self.fail(f"{value}: has no main.py, so it is no firmware's folder", param, ctx)
+        return folder
 
 
 @main.command("toolchain")
@@ -66,7 +84,7 @@ def show_toolchain(bits: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option(
     "--against",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=_Firmware(path_type=Path),
     metavar="DIR",
     help="Compare native code with that of another firmware's folder, in turn, and print the median ratio.",
 )
@@ -91,7 +109,7 @@ def bench_seal(as_json: bool, against: Path | None, pairs: int) -> None:
               "and --board).")  # fmt: skip
 @click.option("--board", default="reference", show_default=True, help="Name in board_configs/, the path of a file, or "
               "any: each life has one of ours, drawn.")  # fmt: skip
-@click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+@click.option("--firmware", type=_Firmware(), help="Another firmware's folder.")
 @heap_option
 def soak(
     seeds: int, first: int, hours: float, jobs: int | None, as_json: bool, replay: str | None, board: str,
@@ -127,7 +145,7 @@ def rehearse(seed: int, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Play all of them.")
 @click.option("--seed", default=1, show_default=True, help="Everything random follows from it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a scenario instead of the story.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this SVG file.")
+@click.option("--plot", type=NewFile(), help="Draw it into this SVG file.")
 @click.option("--trace", is_flag=True, help="Show every event instead of the story.")
 @click.option("--quiet", is_flag=True, help="Of what held, show one line.")
 @heap_option
@@ -135,7 +153,11 @@ def run(
     scenarios: tuple[str, ...], listing: bool, everything: bool, seed: int, as_json: bool, plot: Path | None,
     trace: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Play scenarios (names of ours, or files): the story, then what had to hold, and whether it did."""
+    """Play scenarios (names of ours, or files): the story, then what had to hold, and whether it did.
+
+    Ctrl-C ends it with those that were played. Exit status: 0 all held, 1 something did not, 2 mistyped, 130
+    interrupted before anything did not.
+    """
     from hwsim.scenario import command, file
 
     named = (*scenarios, *file.names()) if everything else scenarios
@@ -251,7 +273,7 @@ def boards(boards: tuple[str, ...], details: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option("--at", type=click.IntRange(0), help="Only this operation, with the trace; 0 is the life without a cut.")
 @click.option("--torn/--clean", default=True, help="With --at: within the operation (default), or just before it.")
-@click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+@click.option("--firmware", type=_Firmware(), help="Another firmware's folder.")
 @heap_option
 def powercut(
     life: str | None, quick: bool, jobs: int | None, seed: int, as_json: bool, at: int | None, torn: bool,
@@ -259,7 +281,8 @@ def powercut(
 ) -> None:  # fmt: skip
     """Let the supply fail at every flash operation of an alarm's life, and check what the bracelet is after it.
 
-    Exit status: 0 everything held, 1 something did not.
+    Ctrl-C ends it with what was found so far. Exit status: 0 everything held, 1 something did not, 130 interrupted
+    before anything did not.
     """
     from hwsim.powercut import command
     from hwsim.powercut.life import CLEAN, LIVES, TORN, Cut
@@ -281,7 +304,7 @@ def powercut(
 @click.option("--call", help="Only this driver call, as the table has it.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-@click.option("--firmware", type=click.Path(exists=True, file_okay=False), help="Another firmware's folder.")
+@click.option("--firmware", type=_Firmware(), help="Another firmware's folder.")
 @heap_option
 def starts(
     boards: tuple[str, ...], every: bool, call: str | None, jobs: int | None, as_json: bool, firmware: str | None
@@ -311,7 +334,7 @@ def starts(
 @main.command("power")
 @click.option("--board", default="reference", show_default=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(0.1), help="To be armed and idle.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw current over time as an SVG.")
+@click.option("--plot", type=NewFile(), help="Draw current over time as an SVG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @heap_option
 def power(board: str, hours: float, plot: Path | None, as_json: bool) -> None:

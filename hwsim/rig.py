@@ -218,7 +218,7 @@ class Rig:
     def keep(self) -> bytes:
         """The relay's database as it is now, for `put_back`."""
         with self.store.read() as connection:
-            kept: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
+            kept: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]  # SQLite's own
         return kept
 
     def put_back(self, kept: bytes, *, restore: bool) -> None:

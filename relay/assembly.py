@@ -14,12 +14,12 @@ from functools import cached_property, partial
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay import config, pki, store, together
+from relay import config, pki, readiness, store, together
 from relay import log as relay_log
 from relay.broker import PROGRAMMER, MqttUser, own_users, temporary_id, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
-from relay.datadir import SECRET_RELAY, DataDir, read_secret, write_private
+from relay.datadir import RECOVERY_PUBLIC, SECRET_RELAY, DataDir, read_secret, write_private
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
 from relay.ingest.sessions import Former, client_ids
@@ -34,7 +34,7 @@ from relay.store import Store
 from relay.store.schema import COUNTERS
 from relay.subscribers.file import SubscriberFile
 from relay.subscribers.local import Home, local
-from relay.subscribers.register import Subscribers
+from relay.subscribers.register import LOCAL, Subscribers
 from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
@@ -272,7 +272,14 @@ class Relay:
             renew=self.renew_certificate,
             former=former,
             cut_off=partial(self._cut_off, broker),
+            announce=partial(self._announce, log),
         )
+
+    def _announce(self, log: Logger) -> None:
+        told = [entry for entry in self.subscribers.list() if entry.name != LOCAL]
+        bracelets = len(self.registry.account_names())
+        has_key = (self.data.keys / RECOVERY_PUBLIC).exists()
+        readiness.announce(log, readiness.Standing(self.config, bracelets, len(told), has_key))
 
 
 def _unreadable(log: Logger, key: OutboxId, error: Exception) -> None:

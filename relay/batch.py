@@ -53,6 +53,7 @@ class Item:
     also: tuple[bytes, ...] = field(default=(), repr=False)
     deliveries: tuple[Sealed, ...] = field(default=(), repr=False)
     delay_s: int | None = None
+    drill: bool = False
 
 
 class Event(NamedTuple):

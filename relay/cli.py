@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import click
 
+from relay.program import SETTINGS, Program, version_option
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -23,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("relay.demo.command", "demo", "See one alarm, from the press to the receipt on the wrist."),
     "init": Entry("relay.commands.init", "init", "Make a data folder: keys, certificates, configuration."),
     "run": Entry("relay.commands.run", "run", "Serve."),
+    "alarms": Entry("relay.commands.alarms", "alarms", "List alarms: what is open, since when, who has answered."),
     "watch": Entry("relay.commands.watch", "watch", "Live feed of verified alarms."),
     "subscriber": Entry("relay.commands.subscriber", "subscriber", "Say who may read the alarms, and how exactly."),
     "subscribe": Entry("relay.commands.subscribe", "subscribe", "Read alarms as a subscriber; needs no data folder."),
@@ -37,11 +40,18 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Program):
     """Imports a command when it is called, so that `relay verify` doesn't load a database to check a signature."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)  # click knows none of these
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = COMMANDS.get(cmd_name)
@@ -61,8 +71,8 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tocsin", prog_name="relay")
+@click.group(cls=_Lazy, context_settings=SETTINGS)
+@version_option("relay")
 def main() -> None:
     """Receives, verifies, stores and passes on the alarms of Tocsin bracelets.
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from relay import case_document, outbox, receipt, registry
+from relay import outbox, receipt, registry, words
 from relay.cases import opening
 from relay.registry import Registry, RegistryError
 from relay.rollback import Lead
@@ -88,13 +88,13 @@ class Desk:
         self.registry = registry
         self.actor = actor
 
-    def accept(self, alarm: str, *, now: float) -> Asked:
-        """A person has accepted this alarm ("<key id>-<counter>"): the wearer will feel it."""
-        return self._about(Kind.ACCEPT, alarm, int(now * 1000))
+    def accept(self, alarm: str, *, now: float, by: str | None = None) -> Asked:
+        """A person, `by`, has accepted this alarm ("<key id>-<counter>"): the wearer will feel it."""
+        return self._about(Kind.ACCEPT, alarm, by, int(now * 1000))
 
-    def close(self, alarm: str, *, now: float) -> Asked:
+    def close(self, alarm: str, *, now: float, by: str | None = None) -> Asked:
         """This alarm is over: the bracelet stops its Updates."""
-        return self._about(Kind.CLOSE, alarm, int(now * 1000))
+        return self._about(Kind.CLOSE, alarm, by, int(now * 1000))
 
     def configure(self, kid: str, settings: Mapping[str, int], *, now: float) -> Asked:
         """Change these settings (relay.verify.down.SETTINGS) of a bracelet."""
@@ -165,20 +165,23 @@ class Desk:
     def _number(self, kid: str) -> int:
         return int(self.registry.get(kid).kid, 16)
 
-    def _about(self, kind: Kind, alarm: str, now_ms: int) -> Asked:
+    def _about(self, kind: Kind, alarm: str, by: str | None, now_ms: int) -> Asked:
         found = _ALARM.fullmatch(alarm)
         if found is None:
-            raise CommandError("an alarm is named KEY_ID-COUNTER, like c0ffee01-12; `relay watch` shows it")
+            raise CommandError("an alarm is named KEY_ID-COUNTER, like c0ffee01-12; `relay alarms` shows it")
         kid, counter = int(found[1], 16), int(found[2])
         case_id = records.alarm_id(kid, counter)
         with self.store.write() as connection:
             case = opening.read(connection, case_id) if counter < COUNTERS else None
             if case is None:
-                raise CommandError(f"there is no alarm {alarm}; `relay watch` shows them")
+                raise CommandError(f"there is no alarm {alarm}; `relay alarms --all` shows them")
             for word, at_ms in (("closed", case.closed_ms), (_STATE[kind], getattr(case, f"{_STATE[kind]}_ms"))):
                 if at_ms is not None:
-                    raise CommandError(f"{alarm} was {word} already, at {_utc(at_ms)} UTC")
-            opening.say(connection, case_id, _STATE[kind], now_ms)
+                    who = opening.who(self.store.box, case, word)
+                    raise CommandError(
+                        f"{alarm} was {word} already, {f'by {who}, ' if who else ''}at {words.utc(at_ms)}"
+                    )
+            opening.say(connection, self.store.box, case_id, _STATE[kind], by, now_ms)
             told = [each.channel for each in audiences.read(connection, self.store.box) if each.may_hear_of(kid)]
             outbox.promise_case(self.store, connection, case_id, _STATE[kind], told, now_ms)
             called_back = connection.execute(select(opening.called_back_since(kid, case_id))).scalar_one()
@@ -307,7 +310,3 @@ def _why_not(connection: Connection, kid: int) -> str | None:
     if commands.revoking(connection, [kid]):
         return "this bracelet is being revoked; it will be told nothing else"
     return None
-
-
-def _utc(ms: int) -> str:
-    return case_document.iso(ms)[:16].replace("T", " ")

@@ -9,6 +9,7 @@ log, which lives in the database.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import time
@@ -83,13 +84,14 @@ _FLOATS = re.compile(r"(?:^at|_s|_ms|_us|_ratio)\Z")
 _LEAKS = (
     re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.S),
     re.compile(r"\b[a-z]+://[^\s/@]+@"),  # a password in a URL
-    re.compile(r"[-+]?\b\d{1,3}\.\d{3,}\b"),  # a coordinate
     re.compile(r"[-+]?\b\d{7,}\b"),  # a phone number, or a coordinate times 10^7
     re.compile(r"\b(?:[0-9a-fA-F]{2}){12,}\b"),  # a key or a message in hexadecimal
     re.compile(
         r"(?=[^\s=]*[a-z])(?=[^\s=]*[A-Z])[A-Za-z0-9+/_-]{32,}={0,2}"
     ),  # a key or a message in base64; a path in lower case is none
 )
+# A coordinate; in the group what is none, an IPv4 address.
+_COORDINATE = re.compile(r"(\b(?:\d{1,3}\.){3}\d{1,3}\b(?!\.\d))|[-+]?\b\d{1,3}\.\d{3,}\b")
 _VERBATIM = frozenset({"event", "level", "timestamp", "kid", "at"})
 _MAX_TEXT = 300
 _LEFT_OUT_INTERVAL = 10.0
@@ -106,6 +108,7 @@ class Logger(Protocol):
 
 def scrub(text: str) -> str:
     """`text` without anything that looks like a position, a number, a key or a password."""
+    text = _COORDINATE.sub(lambda found: found[1] or BLOCKED, text)
     for pattern in _LEAKS:
         text = pattern.sub(BLOCKED, text)
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
@@ -151,22 +154,28 @@ _COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 
 
 def order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor: first when, how bad and what."""
+    """structlog processor: first when, how bad and what; `time` is `at` in UTC, for people."""
     first = {name: event.pop(name) for name in ("at", "level", "event")}
-    return {**first, **event}
+    return {**first, "time": _iso(float(first["at"])), **event}
+
+
+def _iso(at: float) -> str:
+    """ISO 8601 in UTC, with milliseconds."""
+    ms = int(at * 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"
 
 
 class _Human:
-    """`12:34:56.789 event key=value`, with colour on a terminal."""
+    """`2026-01-01T12:34:56.789Z event key=value`, with colour on a terminal."""
 
     def __init__(self, colour: bool) -> None:
         self._colour = colour
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         fields = dict(event)
-        at = float(fields.pop("at"))
+        del fields["at"]
+        clock = fields.pop("time")
         level = str(fields.pop("level", "info"))
-        clock = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
         mark = "" if level == "info" else f"{level.upper()} "
         line = f"{clock} {mark}{fields.pop('event')}"
         if self._colour and level in _COLOURS:
@@ -236,6 +245,11 @@ class EventLog:
         (self._log.error if "hint" in fields else self._log.info)(event, at=at, **fields)
 
 
+def drill_mark(drill: object) -> dict[str, bool]:
+    """What tells a drill from an alarm, in whatever is logged of one: the field is there for a drill only."""
+    return {"drill": True} if drill else {}
+
+
 _json = False
 
 
@@ -249,7 +263,8 @@ def configure(*, json: bool, stream: TextIO | None = None, verbose: bool = False
     global _json
     _json = json
     target = stream if stream is not None else sys.stderr
-    renderer: Any = structlog.processors.JSONRenderer() if json else _Human(colour=target.isatty())
+    colour = target.isatty() and not os.environ.get("NO_COLOR")
+    renderer: Any = structlog.processors.JSONRenderer() if json else _Human(colour=colour)
     structlog.configure(
         processors=[structlog.processors.add_log_level, stamp, redact, order, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),

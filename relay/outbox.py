@@ -20,7 +20,7 @@ from relay.subscribers import audiences, coarse
 from relay.subscribers.audiences import Audience
 from relay.verify.envelope import parse_sign1
 from relay.verify.keys import RelayKeys
-from relay.verify.payload import parse_alarm
+from relay.verify.payload import DRILL, parse_alarm
 
 ALARM = "alarm"
 EVIDENCE = "alarm.evidence"
@@ -57,6 +57,7 @@ class Delivery(NamedTuple):
     kid: str
     counter: int
     attempt: int
+    drill: bool
 
     def __repr__(self) -> str:
         return f"Delivery({self.kid}, {self.counter})"
@@ -181,7 +182,8 @@ class Outbox:
     def _deliver(self, row: Row[Any], audience: Audience) -> Delivery:
         kind, document = (ALARM, self._alarm(row, audience)) if row.document == ALARM else ("case", self._case(row))
         kid, counter = divmod(row.alarm_id if row.document == ALARM else row.case_id, COUNTERS)
-        return Delivery(_key(row), *audience.seal(kid, kind, document), f"{kid:08x}", counter, row.attempts + 1)
+        sealed = audience.seal(kid, kind, document)
+        return Delivery(_key(row), *sealed, f"{kid:08x}", counter, row.attempts + 1, bool(row.flags & DRILL))
 
     def _case(self, row: Row[Any]) -> bytes:
         at_ms = row.accepted_ms if row.document == "accepted" else row.closed_ms
@@ -213,7 +215,8 @@ def _due(now_ms: int, limit: int, *, lock: bool = True) -> Any:
         select(
             *(_T.alarm_id, _T.channel, _T.step, _T.document, _T.attempts),
             *(alarm.case_id, case.accepted_ms, case.closed_ms),
-            *(alarm.kid, alarm.counter, alarm.received_ms, alarm.path, alarm.evidence_sealed, bracelet.public),
+            *(alarm.kid, alarm.counter, alarm.flags, alarm.received_ms, alarm.path, alarm.evidence_sealed),
+            bracelet.public,
         )
         .join_from(schema.outbox, schema.alarm, alarm.id == _T.alarm_id)
         .join(schema.bracelet, bracelet.kid == alarm.kid)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from relay import cases, outbox, rebroadcast, registry
 from relay.batch import Event, Inbound, Item, Outcome, Status, Work
 from relay.cases import opening
+from relay.log import drill_mark
 from relay.outbox import OutboxId, Sealed
 from relay.rollback import DownChains, Lead
 from relay.store import chains, commands, records
@@ -27,6 +28,7 @@ from relay.store.roster import Bracelet, Roster
 from relay.subscribers import audiences, coarse
 from relay.verify import Envelope, Reason, Refused, RelayKeys, open_alarm, open_heartbeat, parse
 from relay.verify.down import Kind
+from relay.verify.payload import DRILL
 from relay.verify.ratchet import MAX_STEPS, ChainState
 
 STALE_RETRIES = 5
@@ -152,7 +154,7 @@ class Pipeline:
         _ration(bracelet, envelope, state, work)
         opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
         alarm = opened.alarm
-        work.event("alarm.verified", bracelet.hex, envelope.counter)
+        work.event("alarm.verified", bracelet.hex, envelope.counter, **drill_mark(alarm.drill))
         ahead = envelope.counter - state.next
         answer, down = self.down_chains.answer(work, bracelet, alarm_id, message.path, ahead)
         delay_s = rebroadcast.delay_s(alarm, work.now_ms)
@@ -189,6 +191,7 @@ class Pipeline:
             receipt=answer,
             deliveries=deliveries,
             delay_s=delay_s,
+            drill=alarm.drill,
         )
 
     def _heartbeat(self, work: Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
@@ -250,7 +253,7 @@ class Pipeline:
         self.down_chains.moved(new.kid for new in moved if new.name == chains.DOWN)
         self.roster.trim()
         for row in work.alarms:
-            work.event("alarm.committed", f"{row[1]:08x}", row[2])
+            work.event("alarm.committed", f"{row[1]:08x}", row[2], **drill_mark(row[5] & DRILL))
 
     def _note_arrived(self, work: Work, arrived: Sequence[commands.Arrived]) -> None:
         for each in arrived:

@@ -65,7 +65,7 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
         "alarm": f"{kid:08x}-{counter - alarm.seq}",
         "msg_type": message_type(alarm),
         "status": "Exercise" if alarm.drill else "Actual",
-        "cause": CAUSES[alarm.cause] if alarm.cause < len(CAUSES) else f"cause-{alarm.cause}",
+        "cause": name_of_cause(alarm.cause),
         "flags": {
             "cancel": alarm.cancel,
             "doubtful": alarm.doubtful,
@@ -83,6 +83,11 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
         "position": None if alarm.fix is None else alarm.fix._asdict(),
         "cell": None if alarm.cell is None else alarm.cell._asdict(),
     }
+
+
+def name_of_cause(cause: int) -> str:
+    """Why an alarm was raised."""
+    return CAUSES[cause] if cause < len(CAUSES) else f"cause-{cause}"
 
 
 def message_type(alarm: Alarm) -> str:
@@ -156,7 +161,7 @@ SENTENCES = {
 
 _FIX = {"lat_e7": "int", "lon_e7": "int", "accuracy_m": "int", "age_s": "int"}
 _MORE_FIX = {"altitude_m": "int?", "speed_mps": "int?", "heading_deg": "int?"}
-_FORM: dict[str, Any] = {
+FORM: dict[str, Any] = {
     "tocsin": "int",
     "type": "str",
     "relay": "str",
@@ -224,12 +229,12 @@ class Report(NamedTuple):
         return f"Report({', '.join(finding.code for finding in self.findings) or 'genuine'})"
 
 
-class _Problem(Exception):
+class Problem(Exception):
     """A finding after which there is nothing more to check."""
 
     def __init__(self, code: str, field: str = "") -> None:
         super().__init__(code)
-        self.finding = _finding(code, field)
+        self.finding = finding(code, field)
 
 
 def check(octets: bytes, relay_key: bytes | None = None) -> Report:
@@ -239,26 +244,26 @@ def check(octets: bytes, relay_key: bytes | None = None) -> Report:
     """
     try:
         document = _read(octets)
-        public = _decode(document["relay_key"], 32, "relay_key")
-        signature = _decode(document["signature"], 64, "signature")
-        received_ms = _milliseconds(document["received"])
-    except _Problem as problem:
+        public = decode(document["relay_key"], 32, "relay_key")
+        signature = decode(document["signature"], 64, "signature")
+        received_ms = milliseconds(document["received"])
+    except Problem as problem:
         return Report((problem.finding,))
 
     findings = []
     if relay_key is not None and relay_key != public:
-        findings.append(_finding("pinned_key_differs", "relay_key"))
+        findings.append(finding("pinned_key_differs", "relay_key"))
     if document["relay"] != relay_id(public).hex():
-        findings.append(_finding("relay_id_differs", "relay"))
+        findings.append(finding("relay_id_differs", "relay"))
     try:
         findings += _against_evidence(document, relay_id(public), received_ms)
-    except _Problem as problem:
+    except Problem as problem:
         findings.append(problem.finding)
     unsigned = {name: value for name, value in document.items() if name != "signature"}
     try:
         crypto_sign_open(signature + LABEL + canonical(unsigned), public)
     except (CryptoError, ValueError):
-        findings.append(_finding("relay_signature", "signature"))
+        findings.append(finding("relay_signature", "signature"))
     return Report(tuple(findings), () if findings else _confirmed(document, relay_key is not None), document)
 
 
@@ -266,35 +271,45 @@ def _against_evidence(document: dict[str, Any], relay: bytes, received_ms: int) 
     """Compare the document with what the bracelet signed."""
     evidence = document["evidence"]
     try:
-        protected, sign1 = (_decode(evidence[name], None, name) for name in ("outer_protected", "sign1"))
-        public = _decode(evidence["key"], 32, "key")
-    except _Problem:
-        raise _Problem("evidence_unreadable", "evidence") from None
+        protected, sign1 = (decode(evidence[name], None, name) for name in ("outer_protected", "sign1"))
+        public = decode(evidence["key"], 32, "key")
+    except Problem:
+        raise Problem("evidence_unreadable", "evidence") from None
     try:
         kid, counter = parse_header(protected)
     except Refused:
-        raise _Problem("evidence_header", "evidence") from None
+        raise Problem("evidence_header", "evidence") from None
     try:
         payload, signature = parse_sign1(sign1)
     except Refused as refused:
         code = "evidence_algorithm" if refused.reason is Reason.BAD_HEADER else "evidence_unreadable"
-        raise _Problem(code, "evidence") from None
+        raise Problem(code, "evidence") from None
     findings = []
     if not signature_is_good(public, relay, protected, payload, signature):
-        findings.append(_finding("bracelet_signature", "evidence"))
+        findings.append(finding("bracelet_signature", "evidence"))
     try:
         alarm = parse_alarm(payload, counter)
     except Refused:
-        return [*findings, _finding("evidence_payload", "evidence")]
+        return [*findings, finding("evidence_payload", "evidence")]
     signed = describe(alarm, kid, counter, received_ms)
-    different = [name for name in _FORM if name in signed and document[name] != signed[name]]
-    return [_finding(_CODES.get(name, name + "_differs"), name) for name in different] + findings
+    different = [name for name in FORM if name in signed and document[name] != signed[name]]
+    return [finding(_CODES.get(name, name + "_differs"), name) for name in different] + findings
 
 
 def _read(octets: bytes) -> dict[str, Any]:
     """The document as a dictionary of exactly the right form."""
+    document = read_object(octets)
+    version = document.get("tocsin")
+    if type(version) is not int or version != DOCUMENT_VERSION or document.get("type") != "alarm":
+        raise Problem("unsupported_version")
+    check_form(document, FORM)
+    return document
+
+
+def read_object(octets: bytes) -> dict[str, Any]:
+    """The JSON object in `octets`, or Problem: of what relays write, without looking at its fields."""
     if len(octets) > MAX_OCTETS:
-        raise _Problem("too_large")
+        raise Problem("too_large")
     try:
         document = json.loads(
             octets.decode(),
@@ -304,75 +319,72 @@ def _read(octets: bytes) -> dict[str, Any]:
             object_pairs_hook=_object,
         )
     except (ValueError, RecursionError):
-        raise _Problem("not_json") from None
+        raise Problem("not_json") from None
     if type(document) is not dict:
-        raise _Problem("not_an_object")
-    version = document.get("tocsin")
-    if type(version) is not int or version != DOCUMENT_VERSION or document.get("type") != "alarm":
-        raise _Problem("unsupported_version")
-    _check_form(document, _FORM, "")
+        raise Problem("not_an_object")
     return document
 
 
-def _check_form(value: dict[str, Any], form: dict[str, Any], prefix: str) -> None:
+def check_form(value: dict[str, Any], form: dict[str, Any], prefix: str = "") -> None:
+    """Problem unless `value` has exactly the fields of `form`, each of its type."""
     for name in form:
         if name not in value:
-            raise _Problem("missing_field", prefix + name)
+            raise Problem("missing_field", prefix + name)
     for name, item in value.items():
         if name not in form:
-            raise _Problem("extra_field")  # its name is a stranger's text: not repeated
+            raise Problem("extra_field")  # its name is a stranger's text: not repeated
         inner = form[name]
         if isinstance(inner, dict):
             if item is None and name in _NULLABLE:
                 continue
             if type(item) is not dict:
-                raise _Problem("bad_value", prefix + name)
-            _check_form(item, inner, prefix + name + ".")
+                raise Problem("bad_value", prefix + name)
+            check_form(item, inner, prefix + name + ".")
         elif type(item) not in _TYPES[inner] or (type(item) is str and not _PLAIN.fullmatch(item)):
-            raise _Problem("bad_value", prefix + name)
+            raise Problem("bad_value", prefix + name)
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS or text == "-0":
-        raise _Problem("bad_number")
+        raise Problem("bad_number")
     return int(text)
 
 
 def _no_number(_text: str) -> Any:
-    raise _Problem("bad_number")
+    raise Problem("bad_number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _Problem("duplicate_field")
+        raise Problem("duplicate_field")
     return value
 
 
-def _decode(text: str, octets: int | None, field: str) -> bytes:
+def decode(text: str, octets: int | None, field: str) -> bytes:
     """base64url, in its one canonical spelling."""
     try:
         value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
-        raise _Problem("bad_value", field) from None
+        raise Problem("bad_value", field) from None
     if b64(value) != text or (octets is not None and len(value) != octets):
-        raise _Problem("bad_value", field)
+        raise Problem("bad_value", field)
     return value
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds(text: str) -> int:
     """A time in the one form that `iso` writes."""
     try:
         when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
         ms = (when - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
-        raise _Problem("bad_value", "received") from None
+        raise Problem("bad_value", "received") from None
     if iso(ms) != text:
-        raise _Problem("bad_value", "received")
+        raise Problem("bad_value", "received")
     return ms
 
 
-def _finding(code: str, field: str = "") -> Finding:
+def finding(code: str, field: str = "") -> Finding:
     return Finding(code, SENTENCES[code], field)
 
 

@@ -22,6 +22,8 @@ from relay.broker.passwords import verifier
 from relay.store import chains, commands, records, schema
 from relay.store.database import Store
 from relay.store.roster import version
+from relay.store.schema import COUNTERS
+from relay.verify.down import HEARTBEAT_S
 from relay.verify.keys import RelayKeys, agree, roots
 from relay.verify.payload import LAST, STRAPS, known
 
@@ -64,7 +66,8 @@ class Heard(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A bracelet in the list. Times are milliseconds since 1970."""
+    """A bracelet in the list. Times are milliseconds since 1970. `last_ms`: when anything genuine came from it, a
+    heartbeat or an alarm message; `heartbeat_s`: how often it should be heard."""
 
     kid: str
     code_name: str
@@ -73,6 +76,8 @@ class Entry(NamedTuple):
     completed_ms: int | None
     revoked_ms: int | None
     heard: Heard | None = None
+    last_ms: int | None = None
+    heartbeat_s: int = HEARTBEAT_S
 
     def __repr__(self) -> str:
         return f"Entry({self.kid}, {self.state})"
@@ -253,22 +258,27 @@ class Registry:
             return version(connection)
 
     def _entries(self, *where: Any) -> Entries:
-        table, beat = schema.bracelet.c, schema.heartbeat.c
+        table, beat, alarm = schema.bracelet.c, schema.heartbeat.c, schema.alarm.c
+        mine = (alarm.id >= table.kid * COUNTERS, alarm.id < (table.kid + 1) * COUNTERS)
+        newest = select(alarm.received_ms).where(*mine).order_by(alarm.id.desc()).limit(1).scalar_subquery()
         query = select(
             *(table.kid, table.profile_sealed, table.state, table.offered_ms, table.completed_ms, table.revoked_ms),
+            newest.label("alarmed_ms"),
             *(beat.received_ms, beat.battery, beat.flags, beat.pending),
             *(beat.down, beat.registration, beat.signal, beat.operator, beat.link),
             *(beat.reset_cause, beat.resets, beat.crash, beat.mode, beat.program, beat.lost_ms),
         ).select_from(schema.bracelet.outerjoin(schema.heartbeat, table.kid == beat.kid))
         with self.store.read() as connection:
-            revoking = commands.revoking(connection)
+            revoking, intervals = commands.revoking(connection), commands.heartbeat_intervals(connection)
             rows = connection.execute(query.where(*where).order_by(table.offered_ms, table.kid)).all()
         entries = []
-        for kid, sealed, state, offered, completed, revoked, at, battery, flags, *rest in rows:
+        for kid, sealed, state, offered, completed, revoked, alarmed, at, battery, flags, *rest in rows:
             heard = None if at is None else Heard(at, known(battery), bool(flags & LAST), STRAPS[flags >> 5 & 3], *rest)
             code_name = self._profile(kid, sealed)["code_name"]
             state = "revoking" if kid in revoking else state
-            entries.append(Entry(f"{kid:08x}", code_name, state, offered, completed, revoked, heard))
+            last_ms = max((ms for ms in (at, alarmed) if ms is not None), default=None)
+            known_of = (code_name, state, offered, completed, revoked, heard, last_ms)
+            entries.append(Entry(f"{kid:08x}", *known_of, intervals.get(kid, HEARTBEAT_S)))
         return entries
 
     def _profile(self, kid: int, sealed: bytes) -> dict[str, str]:

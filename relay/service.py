@@ -33,8 +33,9 @@ from relay.ingest.mqtt import Endpoint, Message
 from relay.ingest.ratelimit import RateLimit
 from relay.ingest.serial_port import SmsLink
 from relay.ingest.sessions import Former, Sessions
-from relay.ingest.sms import Incoming, Outgoing, Ready, Recovered, Report, Sent, Silent, Trouble
-from relay.log import EventLog, Logger
+from relay.ingest.sms import Incoming, Outgoing, Report, Sent
+from relay.log import EventLog, Logger, drill_mark
+from relay.modem_log import tell_of_modem
 from relay.outbox import ALARM, Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
@@ -91,6 +92,7 @@ class Service:
         renew: Callable[[], bool] = lambda: False,
         former: Former | None = None,
         cut_off: Callable[[str, float], bool] = lambda _account, _seconds: False,
+        announce: Callable[[], None] = lambda: None,
     ) -> None:
         self.pipeline = pipeline
         self.outbox = outbox
@@ -106,6 +108,7 @@ class Service:
         self._intake = intake_for(self.limits)
         self._lanes = self._intake.lanes
         self._cut_off = cut_off
+        self._announce = announce
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
@@ -166,6 +169,7 @@ class Service:
         self.log.info(
             "relay.started", unfinished_deliveries=self.outbox.pending(), freed=freed, sms=self.sms is not None
         )
+        self._announce()
 
     def stop(self) -> None:
         """End `run` soon; callable from a signal handler or another thread."""
@@ -232,7 +236,7 @@ class Service:
         for item in outcome.items:
             sent = [self.rebroadcast.publish(*delivery, now) for delivery in item.deliveries]
             if any(sent):
-                self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter)
+                self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter, **drill_mark(item.drill))
 
     def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
@@ -296,27 +300,16 @@ class Service:
         if key is not None:
             kid, counter = divmod(key.alarm_id, COUNTERS)
             what = "alarm" if key.document == ALARM else "case"
-            self._events.emit(f"{what}.subscriber_ack", wall_clock(), f"{kid:08x}", counter)
+            self._events.emit(f"{what}.at_broker", wall_clock(), f"{kid:08x}", counter)
 
     def _sms_reports(self, reports: Sequence[Report], now: float) -> None:
         for report in reports:
             if isinstance(report, Incoming):
                 self._intake.arrived(Inbound(SMS, report.octets, None, None, report, report.sender), now)
-            elif isinstance(report, Ready):
-                self.log.info("sms.ready", found=report.messages)
             elif isinstance(report, Sent):
                 self._note_sent(report.message)
-            elif isinstance(report, Trouble):
-                level, hint = (self.log.error, {"hint": report.hint}) if report.hint else (self.log.warning, {})
-                level("sms.trouble", what=report.what, error=report.error, **hint)
-            elif isinstance(report, Recovered):
-                self.log.info("sms.trouble_over", what=report.what)
-            elif isinstance(report, Silent):
-                self.log.error("sms.silent", hint="the modem does not answer: check its power and cable")
             else:
-                level = self.log.error if report.final else self.log.warning
-                what, tag = whose(report.message.tag)
-                level(f"{what}.not_sent", path=SMS, error=report.error, given_up=report.final, **tag)
+                tell_of_modem(self.log, report)
 
     def _note_sent(self, message: Outgoing) -> None:
         what, tag = whose(message.tag)
@@ -373,9 +366,8 @@ class Service:
 
     def _note_refilled(self, delivery: Delivery) -> None:
         what = "alarm" if delivery.id.document == ALARM else "case"
-        self._events.emit(
-            f"{what}.rebroadcast", wall_clock(), delivery.kid, delivery.counter, attempt=delivery.attempt
-        )
+        fields = {"attempt": delivery.attempt, **drill_mark(delivery.drill)}
+        self._events.emit(f"{what}.rebroadcast", wall_clock(), delivery.kid, delivery.counter, **fields)
 
     def _store_failed(self, error: Exception, now: float) -> None:
         delay = _STORE_RETRY[min(self._store_failures, len(_STORE_RETRY) - 1)]

@@ -7,14 +7,11 @@ are new each time, as in hwsim/rig.py.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,7 +19,9 @@ import click
 
 from hwsim.powercut import judge
 from hwsim.powercut.life import CLEAN, LIVES, TORN, Cut, Life
+from hwsim.soak.workers import work
 from hwsim.world import SimulationError
+from relay.program import INTERRUPTED
 
 QUICK_STEP = 11  # of the operations; prime, so that no stage's rhythm hides one
 
@@ -53,6 +52,7 @@ class Report:
     firmware: str | None
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
+    interrupted: bool = False
 
     @property
     def failed(self) -> list[Result]:
@@ -75,8 +75,7 @@ def play(job: Job) -> Result:
         with Life(job.life, job.cut, seed=job.seed, firmware=job.firmware) as life:
             return _result(job, life)
     except SimulationError as error:
-        at, how = (job.cut.at, job.cut.how) if job.cut else (0, "")
-        return Result(job.life, at, how, "", 0, 0, [str(error).splitlines()[0]], 0)
+        return _not_judged(job, str(error).splitlines()[0])
 
 
 def _result(job: Job, life: Life) -> Result:
@@ -106,39 +105,51 @@ def check(
     """Live all of it. A life that the simulator can't go on with counts as failed."""
     report = Report(seed, firmware)
     started = time.monotonic()
-    lives = list(lives)
-    with _players(processes or os.cpu_count() or 1) as played:
-        whole = list(played([Job(life, None, seed, firmware) for life in lives]))
-        report.results += whole
-        todo = [
-            job for result in whole
-            for job in jobs(result.life, result.operations, seed=seed, quick=quick, firmware=firmware)
-        ]  # fmt: skip
-        running = played(todo)
-        bar = click.progressbar(running, length=len(todo), label="power cuts", file=sys.stderr)
-        with bar if sys.stderr.isatty() else _Plain(running) as results:
-            report.results += results
+    try:
+        _live(report, list(lives), quick, processes or os.cpu_count() or 1)
+    except KeyboardInterrupt:
+        report.interrupted = True
     report.seconds = time.monotonic() - started
     return report
 
 
-@contextlib.contextmanager
-def _players(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterator[Result]]]:
-    """What lives the lives, in their order: so many processes, or this one."""
+def _live(report: Report, lives: Sequence[str], quick: bool, processes: int) -> None:
+    """Each result is in the report as soon as it is there."""
+    seed, firmware = report.seed, report.firmware
+    whole = [Job(life, None, seed, firmware) for life in lives]
+    report.results += [result for _, result in sorted(_played(whole, processes))]
+    todo = [
+        job for result in list(report.results)
+        for job in jobs(result.life, result.operations, seed=seed, quick=quick, firmware=firmware)
+    ]  # fmt: skip
+    running = _played(todo, processes)
+    bar = click.progressbar(running, length=len(todo), label="power cuts", file=sys.stderr)
+    with bar if sys.stderr.isatty() else _Plain(running) as results:
+        for _, result in results:
+            report.results.append(result)
+
+
+def _played(todo: Sequence[Job], processes: int) -> Iterator[tuple[int, Result]]:
+    """Place and result of each, by so many processes, or in this one."""
     if processes == 1:
-        yield lambda todo: map(play, todo)
+        yield from enumerate(map(play, todo))
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield lambda todo: pool.map(play, todo)
+    for place, result in work(play, todo, processes):
+        yield place, result or _not_judged(todo[place], "the process that played it died")
+
+
+def _not_judged(job: Job, why: str) -> Result:
+    at, how = (job.cut.at, job.cut.how) if job.cut else (0, "")
+    return Result(job.life, at, how, "", 0, 0, [why], 0)
 
 
 class _Plain:
     """What a progress bar is without a terminal."""
 
-    def __init__(self, items: Iterator[Result]) -> None:
+    def __init__(self, items: Iterator[tuple[int, Result]]) -> None:
         self._items = items
 
-    def __enter__(self) -> Iterator[Result]:
+    def __enter__(self) -> Iterator[tuple[int, Result]]:
         return self._items
 
     def __exit__(self, *error: object) -> None:
@@ -148,13 +159,13 @@ class _Plain:
 def main(
     lives: Iterable[str], *, seed: int, quick: bool, processes: int | None, firmware: str | None, as_json: bool
 ) -> int:
-    """The command. 0: everything held; 1: something did not."""
+    """The command. 0: everything held; 1: something did not; 130: interrupted before anything did not."""
     report = check(lives, seed=seed, quick=quick, processes=processes, firmware=firmware)
     if as_json:
         click.echo(json.dumps(as_object(report)))
     else:
         _table(report)
-    return 1 if report.failed else 0
+    return 1 if report.failed else INTERRUPTED if report.interrupted else 0
 
 
 def as_object(report: Report) -> dict[str, object]:
@@ -165,6 +176,7 @@ def as_object(report: Report) -> dict[str, object]:
         "lives": rows,
         "cuts": sum(row["clean"] + row["torn"] for row in rows),
         "failed": len(report.failed),
+        "interrupted": report.interrupted,
         "failures": [
             {key: value for key, value in asdict(result).items() if key in ("life", "at", "how", "stage", "failures")}
             | {"replay": report.replay(result)}
@@ -197,7 +209,8 @@ def _table(report: Report) -> None:
             f"{row['passed']:7} {row['failed']:7}"
         )
     cuts = sum(bool(result.at) for result in report.results)
-    click.echo(f"{cuts} cuts in {report.seconds:.0f} s, {len(report.failed)} failures")
+    early = ", INTERRUPTED: not all were tried" if report.interrupted else ""
+    click.echo(f"{cuts} cuts in {report.seconds:.0f} s, {len(report.failed)} failures{early}")
     for result in report.failed:
         where = f"{result.how} cut at operation {result.at} ({result.stage})" if result.at else "not cut at all"
         click.echo(f"\n{result.life}, {where}:")

@@ -14,6 +14,7 @@ from hwsim.scenario import file, plot, timeline
 from hwsim.scenario.judge import Verdict, judge
 from hwsim.scenario.play import Played, play
 from hwsim.world.trace import format_events
+from relay.program import INTERRUPTED
 
 HELD, FAILED, USAGE = 0, 1, 2
 
@@ -21,7 +22,8 @@ HELD, FAILED, USAGE = 0, 1, 2
 def main(
     named: Sequence[str], *, seed: int, as_json: bool, plot_file: Path | None, trace: bool, quiet: bool, listing: bool
 ) -> int:
-    """The command's exit status: 0 all expectations held, 1 one did not, 2 a file or an option can't be used."""
+    """The command's exit status: 0 all expectations held, 1 one did not, 2 a file or an option can't be used,
+    130 interrupted."""
     try:
         if listing:
             return _list(as_json)
@@ -33,24 +35,31 @@ def main(
     except file.ScenarioError as error:
         click.echo(f"Error: {error}", err=True)
         return USAGE
-    results = []
-    with click.progressbar(
-        scenarios, label="Playing", file=sys.stderr, hidden=len(scenarios) == 1 or not sys.stderr.isatty()
-    ) as progress:
-        for scenario in progress:
-            played = play(scenario, seed)
-            results.append((played, judge(played)))
-    if plot_file:
+    results: list[tuple[Played, list[Verdict]]] = []
+    interrupted = False
+    try:
+        with click.progressbar(
+            scenarios, label="Playing", file=sys.stderr, hidden=len(scenarios) == 1 or not sys.stderr.isatty()
+        ) as progress:
+            for scenario in progress:
+                played = play(scenario, seed)
+                results.append((played, judge(played)))
+    except KeyboardInterrupt:
+        interrupted = True
+        click.echo(f"Interrupted: {len(results)} of {len(scenarios)} were played.", err=True)
+    if plot_file and results:
         plot_file.write_text(plot.draw(*results[0]), encoding="utf-8")
     if as_json:
         objects = [_object(*result) for result in results]
-        click.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
+        click.echo(json.dumps(objects[0] if len(scenarios) == 1 and objects else objects, indent=2))
     else:
         for played, verdicts in results:
             _tell(played, verdicts, trace, quiet)
-        if len(results) > 1:
-            _sum_up(results)
-    return HELD if all(verdict.held for _, verdicts in results for verdict in verdicts) else FAILED
+        if len(scenarios) > 1:
+            _sum_up(results, len(scenarios))
+    if not all(verdict.held for _, verdicts in results for verdict in verdicts):
+        return FAILED
+    return INTERRUPTED if interrupted else HELD
 
 
 def _list(as_json: bool) -> int:
@@ -85,9 +94,10 @@ def _tell(played: Played, verdicts: list[Verdict], trace: bool, quiet: bool) -> 
     click.echo(f"{scenario.name}: {state}  (seed {played.seed}, trace {played.digest})")
 
 
-def _sum_up(results: list[tuple[Played, list[Verdict]]]) -> None:
+def _sum_up(results: list[tuple[Played, list[Verdict]]], of: int) -> None:
     failed = [played.scenario.name for played, verdicts in results if not all(v.held for v in verdicts)]
-    click.echo(f"{len(results)} scenarios, {len(failed)} failed{': ' + ', '.join(failed) if failed else ''}")
+    count = f"{len(results)} scenarios" if len(results) == of else f"{len(results)} of {of} scenarios"
+    click.echo(f"{count}, {len(failed)} failed{': ' + ', '.join(failed) if failed else ''}")
 
 
 def _object(played: Played, verdicts: list[Verdict]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -31,7 +32,12 @@ def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> It
     def start() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, call), daemon=True)
-        process.start()
+        # Until it has left the terminal's group, an interrupt of that is not for it: what is blocked here is there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         workers[ours] = process
 
@@ -76,7 +82,11 @@ def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> It
 
 def _serve(connection: Connection, call: Callable[[Any], Any]) -> None:
     os.setsid()  # an interrupt from the terminal is for the one who started us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops one that came before
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    sys.unraisablehook = _end_all_the_same
     if sys.platform == "linux":  # whoever started us may be killed, and would leave us at work for minutes
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     while True:
@@ -85,3 +95,11 @@ def _serve(connection: Connection, call: Callable[[Any], Any]) -> None:
         except EOFError:
             return
         connection.send(call(task))
+
+
+def _end_all_the_same(raised: sys.UnraisableHookArgs) -> None:
+    """SIGTERM came while Python ran something in which exceptions are lost, as a callback of its collector."""
+    if isinstance(raised.exc_value, SystemExit):
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()  # when that has ended
+    else:
+        sys.__unraisablehook__(raised)

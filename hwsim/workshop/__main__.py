@@ -11,15 +11,18 @@ from pathlib import Path
 
 import click
 
-from hwsim import bundle
+from hwsim import abilities, bundle
 from hwsim.board import Board, BoardError, load
 from hwsim.workshop import batch, bench, plan, renew
 from hwsim.workshop.batch import Row
 from hwsim.workshop.bench import Options
-from hwsim.workshop.desk import Desk, choose
+from hwsim.workshop.desk import Desk, Ways, choose
 from hwsim.workshop.people import QUESTIONS, Person
 from hwsim.workshop.tools import FAST
 from hwsim.workshop.trouble import Trouble
+from relay.commands.common import said, said_once
+from relay.commands.offers import access_point, networks
+from relay.program import SETTINGS, Single, version_option
 
 
 def state_folder() -> Path:
@@ -29,7 +32,8 @@ def state_folder() -> Path:
     return (Path(configured) if configured.startswith("/") else Path.home() / ".local" / "state") / "tocsin"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Single, context_settings=SETTINGS)
+@version_option("flash.sh")
 @click.option("--board", "name", required=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--port", help="Serial port, or a pattern of them in quotes. Default: the one on USB.")
 @click.option(
@@ -56,12 +60,17 @@ def state_folder() -> Path:
 )  # fmt: skip
 @click.option("--from-start", is_flag=True, help="Begin anew, also with a board that is half done or finished.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done; no port is touched.")
-@click.option("--code-name", default="bench", show_default=True, help="Begin of the relay's code names.")
-@click.option("--wifi", multiple=True, metavar="SSID:KEY", help="A Wi-Fi network for the bracelet; repeatable.")
+@click.option(
+    "--code-name", default="bench", show_default=True, metavar="NAME|@FILE", help="Begin of the relay's code names."
+)
+@click.option(
+    "--wifi", multiple=True, metavar="SSID:KEY|@FILE",
+    help="A Wi-Fi network for the bracelet; repeatable. From a file, one a line: @FILE.",
+)  # fmt: skip
 @click.option("--host", help="Where the bracelet reaches the broker, if not as the relay's settings say.")
 @click.option("--broker-port", type=click.IntRange(1, 65535), help="And on which port.")
 @click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network.")
-@click.option("--apn-user", metavar="USER:PASSWORD", help="For an access point that asks for them.")
+@click.option("--apn-user", metavar="USER:PASSWORD|@FILE", help="For an access point that asks for them.")
 @click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well.")
 @click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not as the relay's settings say.")
 @click.option(
@@ -105,7 +114,14 @@ def main(
         return
     if relay is None and update is None:
         raise click.UsageError("--relay is missing: a bracelet is finished when a relay has answered its drill")
-    network = [word for ssid in wifi for word in ("--wifi", ssid)]
+    # Read once, so that the same goes into each offer of a batch, although it came from standard input; and looked at
+    # before the first step.
+    code_name = said_once(code_name, "code name")
+    apn_user = None if apn_user is None else said_once(apn_user, "USER:PASSWORD")
+    access_point(apn, apn_user, apn_roaming)
+    wifi = tuple(line for given in wifi for line in said(given, "SSID:KEY"))
+    networks(wifi)
+    network = [word for line in wifi for word in ("--wifi", line)]
     given = {"--host": host, "--port": broker_port, "--apn": apn, "--apn-user": apn_user, "--sms": sms}
     for option, value in given.items():
         if value is not None:
@@ -122,6 +138,7 @@ def main(
             assert relay is not None
             desk = choose(relay, code_name, network)
             desk.check()
+            _tell_ways(board, desk.ways(), person)
             work = _making(board, desk, options, person)
         rows = batch.many(port, count, person, work) if many else [work(batch.the_one_port(port))]
     except Trouble as trouble:
@@ -145,6 +162,22 @@ def _making(board: Board, desk: Desk, options: Options, person: Person) -> Calla
         else f"the maker's key for updates: {bench.key_id(key)}"
     )  # fmt: skip
     return functools.partial(batch.one, board=board, desk=desk, person=person, options=options)
+
+
+def _tell_ways(board: Board, ways: Ways, person: Person) -> None:
+    """Before the first step, because a bracelet that finds no way to the relay is not found out before the last but
+    one. Trouble when there will be none."""
+    able = {ability.name: ability.able for ability in abilities.of(board)}
+    data, texts = ways.data and able["data"], ways.texts and able["SMS"]
+    if ways.wifi:
+        return
+    if not (data or texts):
+        raise Trouble(
+            "the bracelet would find no way to the relay: name a Wi-Fi network (--wifi SSID:KEY or --wifi @FILE; with "
+            "offers from a file, at `relay bracelet export`), an access point (--apn), or a number for SMS (--sms)"
+        )
+    left = " and ".join(name for name, there in (("mobile data", data), ("SMS", texts)) if there)
+    person.tell(f"no --wifi: this bracelet will reach the relay by {left} alone")
 
 
 def _updating(file: Path, board: Board, options: Options, person: Person) -> Callable[[str], Row]:

@@ -15,7 +15,7 @@ from typing import Any
 from hwsim import bundle
 from hwsim.board import Board
 from hwsim.toolchain import ToolchainError
-from hwsim.workshop import build, images, partitions, plan, record, selftest_host, smsdrill_host
+from hwsim.workshop import asked, build, images, partitions, plan, record, selftest_host, smsdrill_host
 from hwsim.workshop.desk import Desk
 from hwsim.workshop.people import BY_ENGINEER, Person
 from hwsim.workshop.tools import FAST, MAC, Cable, Console
@@ -115,6 +115,7 @@ class Bench:
             self._renew_key()
         if "install" in progress.done and "provision" not in progress.done and self._changed():
             progress.again_from("install")  # the self-test speaks to today's firmware only
+        self._heed_changes()
         if progress.done:
             person.tell(f"goes on at: {plan.STEPS[progress.next() or 'record']}", resumed=progress.next())
         made: dict[str, Any] | None = None
@@ -139,6 +140,41 @@ class Bench:
         progress.finish(time.strftime("%Y-%m-%d"))
         plan.save(self._state, progress)
         return made
+
+    def _heed_changes(self) -> None:
+        """What is asked for now holds, or it is refused: never does the board get what an earlier run was told."""
+        progress, image = self.progress, self._options.image
+        given = "provision" in progress.done
+        differs = []
+        if "write" in progress.done and image is not None and not self._is_written(image):
+            differs.append("--image")
+            if not given:
+                progress.again_from("image")
+        if "asked" in progress.facts and (changed := asked.changed(self._desk.asked(), progress.facts["asked"])):
+            differs += changed
+            if not given:
+                self._withdraw_offer()
+        if differs and given:
+            raise Trouble(
+                f"{', '.join(differs)}: not as in the run before, and this board has what that run was told. Run this "
+                "with the same options, or make it anew with --from-start"
+            )
+        if differs:
+            self._person.tell(f"{', '.join(differs)}: not as in the run before; what is asked for now is done")
+
+    def _is_written(self, image: Path) -> bool:
+        try:
+            digest = hashlib.sha256(image.read_bytes()).hexdigest()
+        except OSError as error:
+            raise Trouble(f"{image}: the image can't be read ({error.strerror}); see --image") from None
+        return bool(digest == self.progress.facts["image"]["sha256"])
+
+    def _withdraw_offer(self) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # it had none yet
+            self._desk.withdraw(json.loads(self._offer.read_bytes())["kid"])
+        self._offer.unlink(missing_ok=True)
+        if "offer" in self.progress.done:
+            self.progress.again_from("offer")
 
     def _changed(self) -> bool:
         """Is the firmware on the board another than ours is now?"""
@@ -256,6 +292,7 @@ class Bench:
     def _do_offer(self) -> dict[str, Any]:
         if not self._offer.exists():
             self._desk.check()
+            self._note(asked=asked.noted(self._desk.asked()))
             self._desk.offer(self._offer)
         offer = json.loads(self._offer.read_bytes())
         return {"kid": offer["kid"], "relay_id": offer["relay_id"], "texts": bool(offer.get("sms"))}
@@ -394,7 +431,7 @@ class Bench:
 
     def _do_record(self) -> dict[str, Any]:
         facts = dict(self.progress.facts)
-        for ours in ("raised", "texts", "texted"):
+        for ours in ("raised", "texts", "texted", "asked"):
             facts.pop(ours, None)
         made: dict[str, Any] = {
             "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),

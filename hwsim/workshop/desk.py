@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import click
 
@@ -17,14 +17,32 @@ from hwsim.workshop.people import Person
 from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
 from relay import cli as relay
+from relay import config
 from relay.commands.common import running_relay
-from relay.datadir import DataDir
+from relay.datadir import DataDir, DataDirError
 from relay.registry import BATCH
+
+
+class Ways(NamedTuple):
+    """By what the bracelets that get an offer here will reach the relay."""
+
+    wifi: bool
+    data: bool
+    texts: bool
 
 
 class Desk(Protocol):
     def check(self) -> None:
         """Trouble when it can't be used: before anything is done to a board."""
+
+    def ways(self) -> Ways:
+        """What the next offer will have."""
+
+    def asked(self) -> dict[str, str]:
+        """The options that decide what an offer is, and their values."""
+
+    def withdraw(self, kid: str) -> None:
+        """An offer that no bracelet will answer."""
 
     def offer(self, file: Path) -> None:
         """Put an offer for one bracelet there, readable for its owner only."""
@@ -68,6 +86,26 @@ class Here:
                 f"{self._folder}), and run this again"
             )
 
+    def ways(self) -> Ways:
+        try:
+            number = config.load(DataDir(self._folder)).sms.number
+        except (config.ConfigError, DataDirError) as error:
+            raise Trouble(str(error)) from None
+        return Ways("--wifi" in self._network, "--apn" in self._network, "--sms" in self._network or bool(number))
+
+    def asked(self) -> dict[str, str]:
+        found = {"--relay": str(self._folder.resolve()), "--code-name": self._name}
+        words = iter(self._network)
+        for option in words:
+            value = "yes" if option == "--apn-roaming" else next(words)
+            option = "--broker-port" if option == "--port" else option  # as flash.sh calls it
+            found[option] = "\n".join(each for each in (found.get(option), value) if each is not None)
+        return found
+
+    def withdraw(self, kid: str) -> None:
+        with contextlib.suppress(Trouble):  # it was before
+            self._relay("bracelet", "revoke", kid, "--yes", "--now")
+
     def offer(self, file: Path) -> None:
         name = f"{self._name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
         self._relay("bracelet", "add", name, "--offer", str(file), *self._network)
@@ -107,6 +145,18 @@ class Carried:
 
     def check(self) -> None:
         self._offers()
+
+    def ways(self) -> Ways:
+        offers = self._offers()
+        if not offers:  # of the one that this board has already nothing is known to be missing
+            return Ways(True, True, True)
+        return Ways(bool(offers[0].get("wifi")), bool(offers[0].get("apn")), bool(offers[0].get("sms")))
+
+    def asked(self) -> dict[str, str]:
+        return {"--relay": str(self._file.resolve())}
+
+    def withdraw(self, kid: str) -> None:
+        """Nobody but the relay can."""
 
     def offer(self, file: Path) -> None:
         with self._alone():

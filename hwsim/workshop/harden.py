@@ -29,6 +29,7 @@ from hwsim.chips import Family
 from hwsim.workshop import partitions
 from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
+from relay.program import SETTINGS, Single, version_option
 
 ENCRYPTION, SIGNED, CLOSED = "flash-encryption", "secure-boot", "closed"
 WHY = {
@@ -266,7 +267,8 @@ def _places(context: click.Context, parameter: click.Parameter, values: Sequence
     return found
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Single, context_settings=SETTINGS)
+@version_option("flash.sh harden")
 @click.option("--board", "name", required=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--flash-encryption", is_flag=True, help="What is on the flash chip is encrypted.")
 @click.option("--secure-boot", is_flag=True, help="Only what your key has signed is started.")

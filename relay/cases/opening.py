@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement, ColumnElement
 
 from relay.store import schema
+from relay.store.atrest import Box
 from relay.store.database import Store, values
 from relay.store.schema import COUNTERS
 from relay.verify.payload import Alarm
@@ -42,6 +43,8 @@ class Case(NamedTuple):
     drill: bool
     accepted_ms: int | None = None
     closed_ms: int | None = None
+    accepted_by: bytes | None = None  # sealed
+    closed_by: bytes | None = None
 
     @property
     def phase(self) -> Phase:
@@ -80,10 +83,24 @@ def read(connection: Connection, case_id: int) -> Case | None:
     return None if found is None else Case(*found)
 
 
-def say(connection: Connection, case_id: int, state: str, now_ms: int) -> None:
+def say(connection: Connection, box: Box, case_id: int, state: str, who: str | None, now_ms: int) -> None:
     """A person says that a case is accepted or closed."""
     change = update(schema.alarm_case).where(schema.alarm_case.c.id == case_id)
-    connection.execute(change.values({f"{state}_ms": now_ms}))
+    sealed = None if who is None else box.seal(_place(state), case_id, who.encode())
+    connection.execute(change.values({f"{state}_ms": now_ms, f"{state}_by_sealed": sealed}))
+
+
+def who(box: Box, case: Case, state: str) -> str | None:
+    """Who said that it is accepted or closed; None when that is not known."""
+    sealed = getattr(case, f"{state}_by")
+    return None if sealed is None else box.open(_place(state), case.id, sealed).decode()
+
+
+def _place(state: str) -> str:
+    return f"alarm_case.{state}_by"
+
+
+_BY_PEOPLE = ("accepted_ms", "closed_ms", "accepted_by_sealed", "closed_by_sealed")
 
 
 def called_back_since(kid: Any, case_id: Any) -> ColumnElement[bool]:
@@ -96,7 +113,7 @@ def called_back_since(kid: Any, case_id: Any) -> ColumnElement[bool]:
 
 def _upsert(dialect: Any) -> ClauseElement:
     table = schema.alarm_case
-    statement = dialect.insert(table).values(values(table, "accepted_ms", "closed_ms"))
+    statement = dialect.insert(table).values(values(table, *_BY_PEOPLE))
     new, old = statement.excluded, table.c
     newer = new.last_seq > old.last_seq
     none: ColumnElement[int] = literal_column("-1")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from relay import bundles
+from relay import bundles, health, words
 from relay.assembly import Relay
 from relay.commands.common import (
     NOT_RUNNING,
@@ -19,6 +19,7 @@ from relay.commands.common import (
     errors_in_words,
     json_option,
     running_relay,
+    said_once,
     tell_running_relay,
 )
 from relay.commands.offers import (
@@ -35,9 +36,8 @@ from relay.commands.offers import (
 )
 from relay.datadir import DataDir
 from relay.downlink import Desk
-from relay.registry import Entry, Heard
+from relay.registry import Entry
 from relay.verify.down import SETTINGS, Bundle
-from relay.verify.payload import REGISTRATIONS, UNKNOWN_DBM
 
 
 def _range(name: str) -> click.IntRange:
@@ -93,8 +93,8 @@ def add(
     relay bracelet add CODE_NAME --offer offer.json    make an offer; put it on the bracelet as /offer.json
     relay bracelet add --answer answer.json            complete with what the bracelet wrote to /answer.json
 
-    CODE_NAME is yours, stored encrypted, and never leaves the relay: no real names. The offer holds a password and Wi-
-    Fi keys: delete it once the bracelet has it.
+    CODE_NAME is yours, stored encrypted, and never leaves the relay: no real names; @FILE: from a file, @-: from
+    standard input, or asked for. The offer holds a password and Wi-Fi keys: delete it once the bracelet has it.
     """
     relay = Relay(DataDir(data).require())
     if answer_file is not None:
@@ -103,6 +103,7 @@ def add(
         _complete(relay, answer_file, as_json)
     elif code_name is not None and offer_file is not None:
         access = access_point(apn, apn_user, apn_roaming)
+        code_name = said_once(code_name, "code name")
         _offer(relay, code_name, offer_file, networks(wifi), access, host, port, sms, as_json)
     else:
         raise click.UsageError("give CODE_NAME with --offer FILE for a new bracelet, or --answer FILE to complete one")
@@ -151,7 +152,8 @@ def _complete(relay: Relay, file: Path, as_json: bool) -> None:
 def list_(data: Path, as_json: bool) -> None:
     """All bracelets, revoked ones too, and what their newest heartbeats say.
 
-    A crash number stands for the type and place of an error: `hwsim crash NUMBER` finds them in the firmware.
+    Health is *good* when nothing is known to be wrong, and something was heard within three heartbeat intervals. A
+    crash number stands for the type and place of an error: `hwsim crash NUMBER` finds them in the firmware.
     """
     entries = Relay(DataDir(data).require()).registry.list()
     if as_json:
@@ -160,15 +162,12 @@ def list_(data: Path, as_json: bool) -> None:
     if not entries:
         click.echo("No bracelets. Add one: relay bracelet add CODE_NAME --offer FILE")
         return
-    width = max(9, *(len(entry.code_name) for entry in entries))
-    click.echo(
-        f"{'key id':<8}  {'state':<8}  {'code name':<{width}}  {'since (UTC)':<16}  {'heard (UTC)':<16}  "
-        f"{'battery':<7}  {'strap':<6}  {'network':<9}  {'signal':<8}  {'version':<7}  state of health"
-    )
+    now_ms = int(time.time() * 1000)
     for entry in entries:
-        since = entry.revoked_ms or entry.completed_ms or entry.offered_ms
-        line = f"{entry.kid}  {entry.state:<8}  {entry.code_name:<{width}}  {_utc(since)}  {_heard(entry.heard)}"
-        click.echo(line.rstrip())
+        head, *more = health.lines(entry, now_ms)
+        click.secho(head, bold=True)
+        for line in more:
+            click.echo(line)
 
 
 @bracelet.command()
@@ -309,37 +308,12 @@ def _read_answer(file: Path) -> Mapping[str, Any]:
     return read_json(file, "copy the bracelet's /answer.json again", 4096)
 
 
-def _utc(ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(ms / 1000))
-
-
-def _heard(heard: Heard | None) -> str:
-    """The columns about the newest heartbeat."""
-    if heard is None:
-        return "never"
-    network = "-" if heard.registration is None else REGISTRATIONS[heard.registration]
-    signal = "-" if heard.signal in (None, UNKNOWN_DBM) else f"-{heard.signal} dBm"
-    words = []
-    if heard.lost_ms is not None:
-        words.append(f"connection lost {_utc(heard.lost_ms)}")
-    if heard.last:
-        words.append("battery ends")
-    if heard.pending:
-        words.append(f"{heard.pending} unanswered")
-    if heard.mode:
-        words.append("safe mode")
-    if heard.resets and heard.resets > 1:
-        words.append(f"{heard.resets} starts")
-    if heard.crash:
-        words.append(f"crash {heard.crash}")
-    health = ", ".join(words) or "good"
-    battery = "unknown" if heard.battery is None else f"{heard.battery} %"
-    version = "-" if heard.program is None else str(heard.program)
-    return (
-        f"{_utc(heard.at_ms)}  {battery:<7}  {heard.strap:<6}  {network:<9}  {signal:<8}  "
-        f"{version:<7}  {health}"
-    )
-
-
 def _plain(entry: Entry) -> dict[str, Any]:
-    return {**entry._asdict(), "heard": None if entry.heard is None else entry.heard._asdict()}
+    now_ms = int(time.time() * 1000)
+    silent_ms = health.silent_since_ms(entry, now_ms)
+    return {
+        **entry._asdict(),
+        "heard": None if entry.heard is None else entry.heard._asdict(),
+        "health": health.words_of(entry, now_ms),
+        "silent_since": None if silent_ms is None else words.utc(silent_ms),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import time
 from pathlib import Path
@@ -9,42 +10,65 @@ from pathlib import Path
 import click
 
 from relay.assembly import Relay
-from relay.commands.common import NOT_RUNNING, data_option, errors_in_words, json_option, running_relay
+from relay.commands.common import NOT_RUNNING, data_option, errors_in_words, json_option, running_relay, said_once
 from relay.datadir import DataDir
 from relay.downlink import Asked, Desk
 
+_NAME_MOST = 64
 alarm_argument = click.argument("alarm", metavar="ALARM")
+by_option = click.option(
+    "--by",
+    metavar="NAME|@FILE",
+    envvar="TOCSIN_OPERATOR",
+    help="Who says so, for colleagues who come in later; stored encrypted. Default: $TOCSIN_OPERATOR, or else your "
+    "account on this machine.",
+)
 
 
 @click.command()
 @alarm_argument
+@by_option
 @data_option
 @json_option
 @errors_in_words
-def accept(alarm: str, data: Path, as_json: bool) -> None:
+def accept(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
     """Tell the wearer that a person has accepted this alarm and acts on it.
 
-    ALARM as `relay watch` shows it: KEY_ID-COUNTER. The wearer feels five rising pulses, other than those that say that
-    the relay has it. Say it when it is true: somebody's hope rests on it. Exit status 1 when there is no such alarm, or
-    when somebody has accepted or closed it before.
+    ALARM as `relay alarms` shows it: KEY_ID-COUNTER. The wearer feels five rising pulses, other than those that say
+    that the relay has it. Say it when it is true: somebody's hope rests on it. Exit status 1 when there is no such
+    alarm, or when somebody has accepted or closed it before.
     """
     relay = Relay(DataDir(data).require())
-    _tell(relay, Desk(relay.store, relay.registry).accept(alarm, now=time.time()), "accepted", as_json)
+    _tell(relay, Desk(relay.store, relay.registry).accept(alarm, now=time.time(), by=_name(by)), "accepted", as_json)
 
 
 @click.command()
 @alarm_argument
+@by_option
 @data_option
 @json_option
 @errors_in_words
-def close(alarm: str, data: Path, as_json: bool) -> None:
+def close(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
     """Tell the bracelet that this alarm is over: it sends no more Updates of it.
 
-    ALARM as `relay watch` shows it: KEY_ID-COUNTER. There is no way back, but a new hold raises a new alarm. Exit
+    ALARM as `relay alarms` shows it: KEY_ID-COUNTER. There is no way back, but a new hold raises a new alarm. Exit
     status 1 when there is no such alarm, or when it was closed before.
     """
     relay = Relay(DataDir(data).require())
-    _tell(relay, Desk(relay.store, relay.registry).close(alarm, now=time.time()), "closed", as_json)
+    _tell(relay, Desk(relay.store, relay.registry).close(alarm, now=time.time(), by=_name(by)), "closed", as_json)
+
+
+def _name(given: str | None) -> str | None:
+    """Who answers; None when not even this machine knows."""
+    if given is None:
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError):  # a user id without a name, as in a container; KeyError until Python 3.12
+            return None
+    name = said_once(given, "name").strip()
+    if not 1 <= len(name) <= _NAME_MOST or not name.isprintable():
+        raise click.BadParameter(f"a name has 1 to {_NAME_MOST} printable characters", param_hint="--by")
+    return name
 
 
 def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:

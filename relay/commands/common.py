@@ -6,6 +6,7 @@ import fcntl
 import functools
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,39 @@ data_option = click.option(
     help=f"The relay's data folder (or ${ENVIRONMENT}).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
+
+
+STDIN = "@-"
+_SAID_MOST = 1 << 16
+
+
+def said(given: str, what: str) -> list[str]:
+    """What an option or argument says, which may be secret: itself, or the lines of the file in @FILE, or of standard
+    input with @- (on a terminal they are asked for), so that it need not stand in the list of processes."""
+    if not given.startswith("@"):
+        return [given]
+    if given == STDIN and sys.stdin.isatty():
+        text = click.prompt(what, hide_input=True, err=True)
+    else:
+        try:
+            with click.open_file(given[1:], encoding="utf-8") as file:
+                text = file.read(_SAID_MOST)
+        except OSError as error:
+            raise click.BadParameter(f"{given}: the file can't be read: {error.strerror}") from None
+        except ValueError:
+            raise click.BadParameter(f"{given}: is not a text in UTF-8") from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise click.BadParameter(f"{given}: there is nothing in it; write one a line: {what}")
+    return lines
+
+
+def said_once(given: str, what: str) -> str:
+    """The same where only one can be meant."""
+    lines = said(given, what)
+    if len(lines) > 1:
+        raise click.BadParameter(f"{given}: has {len(lines)} lines, and one is wanted: {what}")
+    return lines[0]
 
 
 NOT_RUNNING = os.linesep + "No relay is running on this folder; it is sent as soon as one does."

@@ -52,6 +52,11 @@ class Listener:
             has_room=has_room,
         )
 
+    @property
+    def hears(self) -> bool:
+        """Whether the broker has granted what is to be heard, and is connected."""
+        return self._link.connected
+
     def turn(self) -> Sequence[Heard]:
         """Wait a moment for messages; what could be read of them."""
         link, now = self._link, time.monotonic()

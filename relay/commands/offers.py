@@ -13,21 +13,31 @@ from typing import Any
 import click
 
 from relay.assembly import Relay
-from relay.commands.common import F, Failure, data_option, errors_in_words, json_option, tell_running_relay
+from relay.commands.common import (
+    F,
+    Failure,
+    data_option,
+    errors_in_words,
+    json_option,
+    said,
+    said_once,
+    tell_running_relay,
+)
 from relay.config import E164
 from relay.datadir import DataDir, write_private
 from relay.registry import BATCH, RegistryError
 
 # What goes into an offer.
 _NETWORK = (
-    click.option("--wifi", multiple=True, metavar="SSID:KEY", help="A Wi-Fi network for the bracelet; repeatable."),
+    click.option("--wifi", multiple=True, metavar="SSID:KEY|@FILE", help="A Wi-Fi network for the bracelet; "
+                 "repeatable. From a file, one a line: @FILE; from standard input, or asked for: @-."),
     click.option("--host", help="Where the bracelet reaches the broker, if not mqtt.public_host."),
     click.option("--port", type=click.IntRange(1, 65535), help="And on which port."),
     click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network."),
-    click.option("--apn-user", metavar="USER:PASSWORD", help="For an access point that asks for them (PAP)."),
+    click.option("--apn-user", metavar="USER:PASSWORD|@FILE", help="For an access point that asks for them (PAP)."),
     click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well; without it, SMS alone there."),
     click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not sms.number."),
-)
+)  # fmt: skip
 
 
 def network_options(command: F) -> F:
@@ -61,14 +71,18 @@ def export(
 ) -> None:
     """Make offers for several bracelets, in one file for a workshop elsewhere: flash.sh --relay FILE.
 
-    One offer for each CODE_NAME, or --count of them with one CODE_NAME as their begin. Code names don't go into the
-    file. It holds passwords and Wi-Fi keys: carry it as such, and delete it once the bracelets have them. What comes
-    back is for `relay bracelet import`.
+    One offer for each CODE_NAME, or --count of them with one CODE_NAME as their begin; @FILE: a name a line, @-: from
+    standard input. Code names don't go into the file. It holds passwords and Wi-Fi keys: carry it as such, and delete
+    it once the bracelets have them. What comes back is for `relay bracelet import`.
     """
     relay = Relay(DataDir(data).require())
     if not code_names or (count is not None and len(code_names) != 1):
         raise click.UsageError("give a CODE_NAME for each bracelet, or one CODE_NAME with --count")
-    names = list(code_names) if count is None else [f"{code_names[0]} {number}" for number in range(1, count + 1)]
+    if count is None:
+        names = [name for given in code_names for name in said(given, "code name")]
+    else:
+        begin = said_once(code_names[0], "code name")
+        names = [f"{begin} {number}" for number in range(1, count + 1)]
     must_be_new(file, "offers are never overwritten")
     access = access_point(apn, apn_user, apn_roaming)
     offers = make_offers(relay, names, networks(wifi), access, host, port, sms)
@@ -181,7 +195,7 @@ def write_offers(relay: Relay, file: Path, offers: list[dict[str, Any]], content
 def networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
     """SSID and key of each; BadParameter when one can't be."""
     networks = []
-    for text in wifi:
+    for text in (line for given in wifi for line in said(given, "SSID:KEY")):
         ssid, colon, key = text.partition(":")
         if not colon or not 1 <= len(ssid.encode()) <= 32 or not (key == "" or 8 <= len(key) <= 63):
             raise click.BadParameter(
@@ -201,7 +215,7 @@ def access_point(name: str | None, user: str | None, roaming: bool) -> dict[str,
         raise click.BadParameter("a name has letters, digits, hyphens and dots", param_hint="--apn")
     access: dict[str, str | bool] = {"name": name, "roaming": roaming}
     if user is not None:
-        login, colon, password = user.partition(":")
+        login, colon, password = said_once(user, "USER:PASSWORD").partition(":")
         if not (colon and login and password):
             raise click.BadParameter("is USER:PASSWORD", param_hint="--apn-user")
         access.update(user=login, password=password)

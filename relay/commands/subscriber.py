@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from relay.assembly import Relay
-from relay.commands.common import data_option, errors_in_words, json_option, tell_running_relay
+from relay.commands.common import data_option, errors_in_words, json_option, said_once, tell_running_relay
 from relay.datadir import DataDir
 from relay.rebroadcast import iso
 from relay.subscribers import file
@@ -83,14 +83,15 @@ def add(
 ) -> None:
     """Add a subscriber and write its file, which is to be handed over safely.
 
-    It reads what comes from now on, nothing earlier. Exit status 1 when there is one of this name, or no such bracelet.
+    NAME is stored encrypted; @FILE: from a file, @-: from standard input, or asked for. The subscriber reads what
+    comes from now on, nothing earlier. Exit status 1 when there is one of this name, or no such bracelet.
     """
     relay = Relay(DataDir(data).require())
     if path is not None:
         _must_be_new(path)
     permission = Permission(frozenset(int(kid, 16) for kid in only) or None, coarse)
     private, public = (None, public_key) if public_key is not None else file.key_pair()
-    entry = relay.subscribers.add(name, public, permission, now=time.time())
+    entry = relay.subscribers.add(said_once(name, "name"), public, permission, now=time.time())
     _hand_over(relay, entry, private, path, as_json, "added")
 
 
@@ -121,7 +122,7 @@ def remove(name: str, data: Path, as_json: bool) -> None:
     What it has read, it has. Exit status 1 when there is no such subscriber.
     """
     relay = Relay(DataDir(data).require())
-    entry = relay.subscribers.remove(name, now=time.time())
+    entry = relay.subscribers.remove(said_once(name, "name"), now=time.time())
     running = tell_running_relay(relay.data)
     if as_json:
         click.echo(json.dumps({**_fields(entry), "relay_running": running}, ensure_ascii=False))
@@ -151,6 +152,7 @@ def rotate(
         said = f"New keys for {began} audience{'s' * (began != 1)}.{_unless(running)}"
         click.echo(json.dumps({"epochs": began, "relay_running": running}) if as_json else said)
         return
+    name = said_once(name, "name")
     if path is not None:
         _must_be_new(path)
     private, public = (None, public_key) if public_key is not None else file.key_pair()

@@ -1,79 +1,192 @@
-"""`relay watch`: what a subscriber sees."""
+"""`relay watch`: what is open, then what a subscriber sees."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
-from relay import log
+from relay import log, words
 from relay.assembly import Relay
+from relay.cases import listing, reading
+from relay.cases.listing import DRILL_COLOUR, LATE_COLOUR
+from relay.cases.reading import Known
+from relay.commands.alarms import show
 from relay.commands.common import data_option, errors_in_words
 from relay.commands.listening import Listener, seat
 from relay.datadir import DataDir
+from relay.store import AtRestError, Store
 from relay.subscribers.reader import Heard, Reader
 
 _COLOURS = {"Alert": "red", "Update": "yellow", "Cancel": "green"}
-_DRILL_COLOUR = "blue"
+_REMEMBERED = 10_000  # alarms
 
 
 @click.command()
 @data_option
-@click.option("--json", "as_json", is_flag=True, help='One JSON object a line: {"genuine": true, "document": {...}}.')
+@click.option("--json", "as_json", is_flag=True, help='One JSON object a line: {"genuine": true, "document": {...}}, '
+              'at first {"open": {...}} as in `relay alarms --json`.')
 @click.option("--count", type=click.IntRange(min=1), help="End after this many alarms.")
 @errors_in_words
 def watch(data: Path, as_json: bool, count: int | None) -> None:
-    """Show alarms as they are rebroadcast, and what becomes of them, each checked before it is shown.
+    """Show what is open, then alarms as they are rebroadcast, and what becomes of them.
 
+    Each is checked before it is shown.
     Connects to the broker as this machine's own subscriber (secrets/watch.json in the data folder), and leaves no
-    session there. What is not genuine is shown as refused, with the reason. Ends on Ctrl-C.
-    """
+    session there; what was opened while it was cut off is shown from this machine's store. Code names are that store's
+    too. What is not genuine is shown as refused, with the reason. Times are UTC. Ends on Ctrl-C.
+    """  # fmt: skip
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
     own = relay.local_subscriber()
     assert own.private is not None
     reader = Reader(own.audience, own.account, own.relay_key, own.private)
-    display = Display(as_json, count)
+    display = Display(as_json, count, Names(relay.store))
     with seat(relay.data.watch) as number, Listener(relay.temporary(own, number), reader) as listener:
+        display.show_open(_known(relay.store), time.time())
+        heard_before = False
         while not display.finished():
             for heard in listener.turn():
                 display.show(heard)
                 listener.acknowledge(heard)
+            if listener.hears and not heard_before:  # what came before that, nobody sends again to a temporary client
+                try:
+                    display.show_open(_known(relay.store), time.time(), only_new=True)
+                except (SQLAlchemyError, OSError) as error:
+                    said = f"what was opened meanwhile can't be read ({type(error).__name__}); see `relay alarms`"
+                    click.secho(said, fg="magenta", err=True)
+            heard_before = listener.hears
+
+
+def _known(store: Store) -> list[Known]:
+    now_ms = int(time.time() * 1000)
+    return listing.in_order(reading.known(store, now_ms), now_ms)
+
+
+class Names:
+    """Code names of bracelets, from the store of this machine. No answer is no reason to hold back an alarm."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, str] = {}
+
+    def __call__(self, kid: str) -> str | None:
+        if kid not in self._known:
+            try:
+                self._known[kid] = reading.code_name(self._store, kid)
+            except (SQLAlchemyError, AtRestError, OSError, LookupError):
+                return None
+        return self._known[kid]
+
+
+class Cancel(NamedTuple):
+    """What was said of calling an alarm off: in which Update at last, and whether ever under duress."""
+
+    seq: int
+    duress: bool
+
+
+class Cancels:
+    """Which alarms were called off. After every cancel Updates follow; what they say is not that it goes on."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, Cancel] = OrderedDict()
+
+    def note(self, alarm: str, seq: int | None, duress: bool) -> None:
+        """An alarm was called off in this Update (None: in none yet), or something in it was said under duress."""
+        before = self._of.get(alarm, Cancel(-1, False))
+        self._of[alarm] = Cancel(max(before.seq, -1 if seq is None else seq), before.duress or duress)
+        self._of.move_to_end(alarm)
+        while len(self._of) > _REMEMBERED:
+            self._of.popitem(last=False)
+
+    def mark(self, document: Mapping[str, Any]) -> str:
+        """What a message means after a cancel, or before one that came earlier; empty for others."""
+        flags, alarm, seq = document["flags"], document["alarm"], document["seq"]
+        if flags["cancel"] or flags["duress"]:
+            self.note(alarm, seq if flags["cancel"] else None, flags["duress"])
+            return ""
+        found = self._of.get(alarm)
+        if found is None or found.seq < 0:
+            return ""
+        if found.duress:
+            return "it was called off UNDER DURESS: treat as an alarm"
+        return "after a cancel: it stays cancelled" if seq > found.seq else "from before its cancel, which came earlier"
 
 
 class Display:
-    """Prints what was heard. `count` alarms finish it; None: it goes on."""
+    """Prints what was heard. `count` alarms finish it; None: it goes on. `name` knows code names."""
 
-    def __init__(self, as_json: bool, count: int | None) -> None:
+    def __init__(self, as_json: bool, count: int | None, name: Callable[[str], str | None] = lambda _kid: None) -> None:
         self._as_json = as_json
         self._left = count
+        self._name = name
+        self._cancels = Cancels()
+        self._shown: OrderedDict[str, None] = OrderedDict()  # alarms
 
     def finished(self) -> bool:
         return self._left is not None and self._left <= 0
+
+    def show_open(self, known: Collection[Known], now: float, *, only_new: bool = False) -> None:
+        """What is open of these; with `only_new` no alarm of which something was shown before."""
+        now_ms = int(now * 1000)
+        for each in known:
+            self._cancels.note(listing.name(each), each.case.cancel_seq, each.case.duress)
+        found = [each for each in known if listing.state(each, now_ms) in listing.OPEN]
+        found = [each for each in found if not (only_new and listing.name(each) in self._shown)]
+        for each in found:
+            self._note_shown(listing.name(each))
+        if self._as_json:
+            for each in found:
+                click.echo(json.dumps({"open": listing.plain(each, now_ms)}, ensure_ascii=False))
+        elif found:
+            opened = "Opened meanwhile" if only_new else "Open"
+            click.secho(f"{opened}, as of {words.utc(now_ms)}:", bold=True)
+            show(found, now_ms)
+            click.echo()
+        elif not only_new:
+            click.echo("No alarm is open.", err=True)
+        sys.stdout.flush()
 
     def show(self, heard: Heard) -> None:
         """Keys that came are not shown; nothing is once it is finished."""
         if self.finished() or (heard.ok and heard.document is None):
             return
+        now = time.time()
         if self._as_json:
             click.echo(as_line(heard))
-            sys.stdout.flush()
         elif heard.document is None:
             reasons = "; ".join(finding.sentence for finding in heard.findings)
             topic = heard.topic if heard.topic.isprintable() else "(a topic with control characters)"
-            click.secho(f"{time.strftime('%H:%M:%S')}  REFUSED  {topic}: {reasons}", fg="magenta", err=True)
+            click.secho(f"{words.utc(int(now * 1000))}  REFUSED  {topic}: {reasons}", fg="magenta", err=True)
         elif heard.kind == "case":
             document = heard.document  # what became of an alarm; not counted, as it is none
-            said = f"{document['at'][11:19]} UTC  {document['state'].upper()}  {document['alarm']}"
-            click.echo(click.style(said, fg="cyan", bold=True))
+            said = f"{_seconds(document['at'])}  {document['state'].upper()}  {document['alarm']}"
+            click.echo(click.style(said + self._named(document), fg="cyan", bold=True))
         else:
-            click.echo(describe(heard.document))
-        if heard.document is not None and heard.kind == "alarm" and self._left is not None:
-            self._left -= 1
+            mark = self._cancels.mark(heard.document)
+            click.echo(describe(heard.document, self._name(heard.document["kid"]), now, mark))
+        sys.stdout.flush()
+        if heard.document is not None and heard.kind == "alarm":
+            self._note_shown(heard.document["alarm"])
+            if self._left is not None:
+                self._left -= 1
+
+    def _named(self, document: Mapping[str, Any]) -> str:
+        name = self._name(document["kid"])
+        return f"  {name}" if name else ""
+
+    def _note_shown(self, alarm: str) -> None:
+        self._shown[alarm] = None
+        while len(self._shown) > _REMEMBERED:
+            self._shown.popitem(last=False)
 
 
 def as_line(heard: Heard) -> str:
@@ -85,17 +198,29 @@ def as_line(heard: Heard) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def describe(document: dict[str, Any]) -> str:
-    """One alarm message in a line or two, for people."""
+def describe(
+    document: Mapping[str, Any], code_name: str | None = None, now: float | None = None, mark: str = ""
+) -> str:
+    """One alarm message in a line or two, for people. `now` tells how old it is; by default it has just arrived.
+    `mark`: what is to be said of it after a cancel."""
     kind = document["msg_type"]
     flags = [name for name in ("drill", "cancel", "duress") if document["flags"][name]]
     drill = document["status"] != "Actual"  # says so first, and never in an alarm's colour
     word = f"DRILL {kind}" if drill else kind
-    head = f"{document['received'][11:19]} UTC  {word.upper():<6}  {document['alarm']}  {document['cause']}"
+    head = f"{_seconds(document['received'])}  {word.upper():<6}  {document['alarm']}  {document['cause']}"
+    if code_name:
+        head += f"  {code_name}"
     if drill:
         head += f"  ({document['status']}: nobody is in danger)"
+    late = document["delay_s"] is not None and document["delay_s"] >= words.LATE_S
+    if late:
+        raised = "sent" if document["seq"] else "raised"
+        age = document["delay_s"] if now is None else int(now) - document["sent_unix"]
+        head += f"  LATE: {raised} {words.ago(age)}"
     if flags:
         head += "  [" + ", ".join(flags) + "]"
+    if mark:
+        head += f"  {mark}"
     if "duress" in flags:
         head += "  called off UNDER DURESS: treat as an alarm" if "cancel" in flags else "  UNDER DURESS"
     if "coarse_km" in document:
@@ -107,36 +232,27 @@ def describe(document: dict[str, Any]) -> str:
     if document["flags"]["last"]:
         head += "  LAST message: the battery ends"
     parts = [
-        _position(document["position"]),
-        _cell(document["cell"]),
-        "battery unknown" if document["battery"] is None else f"battery {document['battery']} %",
+        words.position(document["position"]),
+        words.cell(document["cell"]),
+        words.battery(document["battery"]),
         _delay(document),
     ]
-    colour = _DRILL_COLOUR if drill else _COLOURS.get(kind)
+    colour = LATE_COLOUR if late and kind != "Cancel" else _COLOURS.get(kind)
+    if drill:
+        colour = DRILL_COLOUR
+    elif "stays cancelled" in mark:
+        colour = _COLOURS["Cancel"]
     return click.style(head, fg=colour, bold=True) + "\n          " + ", ".join(part for part in parts if part)
 
 
-def _position(position: dict[str, Any] | None) -> str:
-    if position is None:
-        return "no position"
-    place = f"{_degrees(position['lat_e7'])}, {_degrees(position['lon_e7'])} within {position['accuracy_m']} m"
-    return f"{place}, {position['age_s']} s old" if position["age_s"] else place
+def _seconds(iso: str) -> str:
+    return f"{iso[:19]}Z"
 
 
-def _degrees(e7: int) -> str:
-    """Ten-millionths of a degree as decimal degrees, without a float."""
-    whole, part = divmod(abs(e7), 10_000_000)
-    return f"{'-' if e7 < 0 else ''}{whole}.{part:07d}"
-
-
-def _cell(cell: dict[str, Any] | None) -> str:
-    return "" if cell is None else f"cell {cell['mcc']}-{cell['mnc']:02d}-{cell['lac']}-{cell['cid']}"
-
-
-def _delay(document: dict[str, Any]) -> str:
+def _delay(document: Mapping[str, Any]) -> str:
     delay = document["delay_s"]
     if delay is None:
         return f"by {document['path']}, time of raising unknown"
-    if delay >= 120:
-        return f"by {document['path']}, DELAYED {delay // 60} min"
+    if delay >= words.LATE_S:
+        return f"by {document['path']}, DELAYED by {words.span(delay)}, sent {document['sent']}"
     return f"by {document['path']} after {delay} s"

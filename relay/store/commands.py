@@ -14,7 +14,7 @@ from relay.store import schema
 from relay.store.database import Store
 from relay.store.schema import COUNTERS
 from relay.verify import down
-from relay.verify.down import Bundle, Kind
+from relay.verify.down import HEARTBEAT_S, Bundle, Kind
 from relay.verify.envelope import parse
 
 NUMBER = "sms_sender.number"
@@ -50,6 +50,19 @@ def finish(connection: Connection, ids: Iterable[int], result: str, now_ms: int)
     """These are done; `result` is arrived, superseded, expired or given up."""
     change = update(schema.command).values(done_ms=now_ms, result=result)
     connection.execute(change.where(_T.id.in_(list(ids)), _T.done_ms.is_(None)))
+
+
+def heartbeat_intervals(connection: Connection) -> dict[int, int]:
+    """Seconds between two heartbeats of those bracelets that were told to change it: as they confirmed it, or, while
+    they have not, the longer one."""
+    told = or_(_T.done_ms.is_(None), _T.result == "arrived")
+    query = select(_T.kid, _T.body, _T.done_ms).where(_T.kind == int(Kind.CONFIGURE), told).order_by(_T.id)
+    found: dict[int, int] = {}
+    for kid, body, done_ms in connection.execute(query):
+        interval = settings_of(body).get("heartbeat_s")
+        if interval is not None:
+            found[kid] = interval if done_ms is not None else max(interval, found.get(kid, HEARTBEAT_S))
+    return found
 
 
 def bundles(connection: Connection, since_ms: int) -> tuple[set[Bundle], set[Bundle]]:

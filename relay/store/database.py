@@ -30,7 +30,7 @@ from sqlalchemy.sql import ClauseElement
 
 from relay.store.atrest import Box
 
-HEAD = "0007"
+HEAD = "0008"
 BUSY_S = 10
 CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once
 SQLITE_AT_LEAST = (3, 37)

@@ -114,6 +114,8 @@ alarm_case = Table(
     # What operators said of it, whether or not the bracelet can be told.
     Column("accepted_ms", BigInteger),
     Column("closed_ms", BigInteger),
+    Column("accepted_by_sealed", LargeBinary),  # who said so
+    Column("closed_by_sealed", LargeBinary),
 )
 
 alarm = Table(

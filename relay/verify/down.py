@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, Setting] = {
     "hold_ms": Setting(2, 1000, 10000),  # how long a hold must be to raise
     "check_in_min": Setting(3, 0, 1440),  # minutes from one check-in to the next; 0: off
 }
+HEARTBEAT_S = 900  # of a bracelet that was told nothing else (firmware/tocsin/settings.py)
 _BY_KEY = {setting.key: (name, setting) for name, setting in SETTINGS.items()}
 
 

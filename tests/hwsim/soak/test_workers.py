@@ -33,6 +33,28 @@ def say_who(folder):
         mine.unlink()
 
 
+class Fragile:
+    """Something that the collector, or the end of a function, runs code for."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def __del__(self):
+        (self._folder / "dying").touch()
+        time.sleep(60)
+
+
+def drop_something(folder):
+    mine = Path(folder) / "working"
+    mine.touch()
+    fragile = Fragile(Path(folder))
+    try:
+        del fragile
+        time.sleep(60)
+    finally:
+        mine.unlink()
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 7])
 def test_every_task_once(jobs):
     assert dict(work(square, range(5), jobs)) == {number: number**2 for number in range(5)}
@@ -90,3 +112,23 @@ def test_they_end_with_whoever_started_them(tmp_path):
     process.wait()
     while list(marks.iterdir()):  # the time limit of a test ends this
         time.sleep(0.05)
+
+
+def test_one_that_is_told_to_end_while_exceptions_are_lost_ends_all_the_same(tmp_path, capfd):
+    def interrupted(number, frame):
+        raise KeyboardInterrupt
+
+    def interrupt_when_it_dies():
+        while not (tmp_path / "dying").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    threading.Thread(target=interrupt_when_it_dies, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(work(drop_something, [str(tmp_path)], 1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not (tmp_path / "working").exists(), "it has cleaned up, and was not killed"
+    assert "Traceback" not in capfd.readouterr().err

@@ -110,3 +110,58 @@ def test_a_dry_run_touches_nothing(tmp_path):
     assert not (tmp_path / "state").exists()
     done = CliRunner().invoke(main, ["--board", "none", "--dry-run"])
     assert done.exit_code == 2 and "no such board" in done.output
+
+
+# -- by what it will reach the relay
+
+
+def exported(folder: Path, file: Path, *options: str) -> Path:
+    relay("bracelet", "export", file, "box", *options, "--data", folder)
+    return file
+
+
+def flash(*words: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["--board", "walter", *(str(word) for word in words)])
+    assert isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def test_a_bracelet_without_any_way_is_refused_before_the_first_step(folder, tmp_path):
+    status, said = flash("--relay", exported(folder, tmp_path / "offers.json"), "--port", tmp_path / "ttyUSB7")
+    assert status == 1
+    assert "would find no way to the relay: name a Wi-Fi network" in said
+    assert "ttyUSB7" not in said
+
+
+def test_what_is_missing_is_said_before_the_first_step(folder, tmp_path):
+    texts = exported(folder, tmp_path / "texts.json", "--sms", "+10000000009")
+    status, said = flash("--relay", texts, "--port", tmp_path / "ttyUSB7")
+    assert status == 1
+    assert said.index("no --wifi: this bracelet will reach the relay by SMS alone") < said.index("no such port")
+    both = exported(folder, tmp_path / "both.json", "--sms", "+10000000009", "--apn", "a.b")
+    assert "by mobile data and SMS alone" in flash("--relay", both, "--port", tmp_path / "ttyUSB7")[1]
+    wifi = exported(folder, tmp_path / "wifi.json", "--wifi", "home:12345678")
+    assert "alone" not in flash("--relay", wifi, "--port", tmp_path / "ttyUSB7")[1]
+
+
+def test_a_relay_on_this_machine_knows_its_own_number(folder, tmp_path):
+    assert choose(folder, "bench", []).ways() == (False, False, False)
+    assert choose(folder, "bench", ["--wifi", "a:12345678", "--apn", "a.b", "--sms", "+1"]).ways() == (True, True, True)
+    file = folder / "relay.toml"
+    file.write_text(file.read_text().replace("[sms]", '[sms]\nnumber = "+10000000009"'))
+    assert choose(folder, "bench", []).ways() == (False, False, True)
+
+
+@pytest.mark.parametrize("words", [("--wifi", "home"), ("--wifi", "home:short"), ("--apn", "a b"), ("--apn-user", "x")])
+def test_a_mistyped_network_is_refused_before_the_first_step(folder, words):
+    assert flash("--relay", folder, *words)[0] == 2
+
+
+def test_networks_come_from_files(folder, tmp_path):
+    file = tmp_path / "wifi"
+    file.write_text("home:12345678\nwork:short\n")
+    status, said = flash("--relay", folder, "--wifi", f"@{file}")
+    assert (status, "the key has 8 to 63 characters" in said) == (2, True)
+    file.write_text("home:12345678\nwork:87654321\n")
+    assert "no relay is running" in flash("--relay", folder, "--wifi", f"@{file}")[1]
+    assert flash("--relay", folder, "--wifi", f"@{file}.missing")[0] == 2

@@ -206,6 +206,7 @@ def test_three_kinds_of_board_from_start_to_receipt(reached_by_sms, tmp_path):
         assert {part: result["result"] for part, result in made["selftest"].items()} == fitted
         assert made["not_asked"] == [part for part in PARTS if fitted[part] == "not asked"]
         assert made["firmware"]["rom"] == (kind == KINDS[2])  # run from a ROMFS where the image has one
+        assert "asked" not in made, "what the offer was made with is the bench's own"
         assert made["update_key"] == (None if kind == KINDS[1] else workshop.key_id(KEY))
         for private in (rehearse.WIFI_KEY, rehearse.NAME, "+1000", "interrupted", "bench"):
             assert private not in text

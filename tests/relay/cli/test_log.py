@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -29,6 +31,8 @@ from relay.log import BLOCKED, EventLog, safe, scrub
         ("session_present", True),
         ("hint", "nothing listens there: is the broker running?"),
         ("error", "ConnectionRefusedError: [Errno 111] Connection refused"),
+        ("broker", "192.168.120.5:8883 (its own)"),
+        ("broker", "10.0.123.255"),
         ("error", "/srv/tocsin/data/relay.toml: mqtt.port: must be a number"),
     ],
 )
@@ -48,7 +52,8 @@ def test_fields_about_people_and_secrets_are_blocked_by_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["+10000000001", "0171 23456789", "52.1234567", "-113.12345", "521234567", "deadbeef" * 4, "A" * 20 + "b1" * 10,
+    ["+10000000001", "0171 23456789", "52.1234567", "-113.12345", "52.123",
+     "1.1.52.1234567", "521234567", "deadbeef" * 4, "A" * 20 + "b1" * 10,
      "postgresql://relay:secret@host/db", "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----"],
 )  # fmt: skip
 def test_values_that_look_like_secrets_are_blocked_inside_any_text(text: str) -> None:
@@ -81,6 +86,10 @@ def test_no_key_survives_in_a_text(key: bytes) -> None:
     assert key.hex() not in scrub(f"key {key.hex()} refused")
 
 
+def utc(at: float) -> str:
+    return datetime.fromtimestamp(int(at * 1000) / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 @pytest.fixture
 def lines() -> Any:
     stream = io.StringIO()
@@ -96,12 +105,43 @@ def test_json_lines(lines: io.StringIO) -> None:
     assert (event["kid"], event["counter"], event["position"]) == ("0a1b2c3d", 7, BLOCKED)
     assert isinstance(event["at"], float)
     assert list(event)[:3] == ["at", "level", "event"]
+    assert event["time"] == utc(event["at"])
 
 
 def test_lines_for_people(lines: io.StringIO) -> None:
     log.configure(json=False, stream=lines)
     structlog.get_logger().warning("sms.trouble", what="reading failed", at=0.25)
-    assert lines.getvalue().endswith('.250 WARNING sms.trouble what="reading failed"\n')
+    assert lines.getvalue() == '1970-01-01T00:00:00.250Z WARNING sms.trouble what="reading failed"\n'
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns"])
+def test_times_are_utc_wherever_the_machine_is(
+    lines: io.StringIO, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        log.configure(json=False, stream=lines)
+        structlog.get_logger().info("relay.started", at=1767225600.5)
+        assert lines.getvalue() == "2026-01-01T00:00:00.500Z relay.started\n"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_are_for_terminals_that_want_them(no_color: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    terminal = Terminal()
+    log.configure(json=False, stream=terminal)
+    structlog.get_logger().error("store.failed")
+    structlog.reset_defaults()
+    assert ("\x1b" in terminal.getvalue()) == (not no_color)
 
 
 def test_a_reader_that_went_away_does_not_stop_the_relay(lines: io.StringIO) -> None:

@@ -100,3 +100,39 @@ def test_all_or_none(folder: Path, tmp_path: Path) -> None:
 def test_names_and_number_must_fit(folder: Path, tmp_path: Path) -> None:
     assert relay("bracelet", "export", tmp_path / "o.json", "--data", folder).exit_code == 2
     assert relay("bracelet", "export", tmp_path / "o.json", "a", "b", "--count", "2", "--data", folder).exit_code == 2
+
+
+def test_what_is_secret_comes_from_files(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "offers.json"
+    wifi, login, names = tmp_path / "wifi", tmp_path / "login", tmp_path / "names"
+    wifi.write_text("home:12345678\r\n\nwork place: with spaces \n")
+    login.write_text("me:secret\n")
+    names.write_text("sparrow\nheron\n")
+    words = ("--wifi", f"@{wifi}", "--wifi", "open:", "--apn", "a.b", "--apn-user", f"@{login}", "--data", folder)
+    done = relay("bracelet", "export", file, f"@{names}", *words)
+    assert done.exit_code == 0, done.output
+    assert set(states(folder)) == {"sparrow", "heron"}
+    for offer in json.loads(file.read_text())["offers"]:
+        assert offer["wifi"] == [["home", "12345678"], ["work place", " with spaces "], ["open", ""]]
+        assert (offer["apn"]["user"], offer["apn"]["password"]) == ("me", "secret")
+
+
+def test_what_is_secret_comes_from_standard_input(folder: Path, tmp_path: Path) -> None:
+    words = ["bracelet", "add", "@-", "--offer", str(tmp_path / "o"), "--data", str(folder)]
+    assert CliRunner().invoke(main, words, input="kestrel\n").exit_code == 0
+    words = ["bracelet", "add", "robin", "--offer", str(tmp_path / "p"), "--wifi", "@-", "--data", str(folder)]
+    assert CliRunner().invoke(main, words, input="home:12345678\n").exit_code == 0
+    assert json.loads((tmp_path / "p").read_text())["wifi"] == [["home", "12345678"]]
+    assert set(states(folder)) == {"kestrel", "robin"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "can't be read"), (b"\n", "nothing in it"), (b"\xff", "not a text in UTF-8"), (b"a\nb\n", "has 2 lines")],
+)
+def test_a_file_that_says_nothing_useful(folder: Path, tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "name"
+    if content is not None:
+        file.write_bytes(content)
+    done = relay("bracelet", "add", f"@{file}", "--offer", tmp_path / "o", "--data", folder)
+    assert (done.exit_code, says in done.stderr) == (2, True), done.stderr

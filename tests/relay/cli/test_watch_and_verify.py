@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ import pytest
 from relay.broker import TEMPORARY
 from relay.downlink import Desk
 from relay.ingest.mqtt import Endpoint, client_tls
-from tests.relay.service.rig import ROOT, TIMEOUT, Rig, eventually, rig
+from relay.pipeline import Inbound, Pipeline
+from tests.relay.service.rig import ROOT, TIMEOUT, Bracelet, Rig, eventually, rig
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Pa
     device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
 
     shown, _ = human.communicate(timeout=TIMEOUT)
-    assert f"ALERT   {bracelet.kid}-0  button" in shown
+    assert f"ALERT   {bracelet.kid}-0  button  eins" in shown
+    assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ  ALERT", shown)
     assert "52.1234567, 13.1234567 within 12 m, 3 s old" in shown
     assert "\x1b" not in shown, "no colours where no terminal is"
     line, _ = machine.communicate(timeout=TIMEOUT)
@@ -55,7 +58,7 @@ def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Pa
     file.write_text(json.dumps(seen["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False))
     key = on_broker.data.relay_public_key
     assert verify(file, "--relay-key", str(key)) == (0, "GENUINE")
-    assert verify(file)[0] == 0
+    assert verify(file) == (3, "SIGNATURES HOLD, RELAY UNKNOWN")
     assert verify(file, "--relay-key", "00" * 32) == (1, "NOT GENUINE")
     changed = seen["document"] | {"battery": 79}
     file.write_text(json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
@@ -115,9 +118,37 @@ def test_watch_shows_what_becomes_of_an_alarm(on_broker: Rig) -> None:
     assert human.stdout is not None
     lines = [human.stdout.readline() for _ in range(4)]
     assert f"ALERT   {alarm}" in lines[0]
-    assert [line.split()[2:] for line in lines[2:]] == [["ACCEPTED", alarm], ["CLOSED", alarm]]
+    assert [line.split()[1:] for line in lines[2:]] == [["ACCEPTED", alarm, "eins"], ["CLOSED", alarm, "eins"]]
     human.terminate()
     human.communicate(timeout=TIMEOUT)
+
+
+def test_watch_starts_with_what_is_open_and_shows_what_it_missed_while_it_was_cut_off(on_broker: Rig) -> None:
+    first, second = on_broker.bracelet("eins"), on_broker.bracelet("zwei")
+    broker = on_broker.start_broker()
+    pipeline = Pipeline(on_broker.relay.store, on_broker.relay.keys)
+
+    def raised(bracelet: Bracelet) -> str:
+        pipeline.process([Inbound("sms", bracelet.alarm())], time.time())
+        return f"{bracelet.kid}-0"
+
+    alarm = raised(first)
+    human, machine = start_watch(on_broker), start_watch(on_broker, "--json")
+    assert human.stdout is not None
+    assert machine.stdout is not None
+    assert human.stdout.readline().startswith("Open, as of 20")
+    assert human.stdout.readline().split()[:3] == ["ALARM", alarm, "eins"]
+    opened = json.loads(machine.stdout.readline())["open"]
+    assert (opened["alarm"], opened["code_name"], opened["state"]) == (alarm, "eins", "unanswered")
+    broker.stop()
+    missed = raised(second)
+    broker.start()
+    assert json.loads(machine.stdout.readline())["open"]["alarm"] == missed
+    line = eventually(lambda: (said := human.stdout.readline()).startswith("ALARM") and said, "it is shown")  # type: ignore[union-attr]
+    assert line.split()[:3] == ["ALARM", missed, "zwei"], "and not the first one again"
+    for each in (human, machine):
+        each.terminate()
+        each.communicate(timeout=TIMEOUT)
 
 
 def test_watch_shows_what_is_not_genuine_as_refused(on_broker: Rig) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from relay import cases, rebroadcast
-from relay.outbox import OutboxId
+from relay.outbox import Outbox, OutboxId
 from relay.pipeline import Pipeline, Status
 from relay.registry import Registry
 from relay.store import Store, chains, schema
@@ -40,6 +40,18 @@ def test_alarm(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     assert [row[:3] for row in rows["outbox"]] == [(alarm_id, f"mqtt:{audience(store).id}", 0)]
     assert delivery.id == (alarm_id, f"mqtt:{audience(store).id}", 0, "alarm")
     assert rows["audit"][-1][2:] == ("relay", "alarm.accepted", int(bracelet.kid, 16), alarm_id)
+
+
+def test_the_log_tells_a_drill_from_an_alarm(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
+    for flags in (DRILL, 0):
+        outcome = pipeline.process([bracelet.by_mqtt(bracelet.alarm(flags=flags))], NOW)
+        assert [item.drill for item in outcome.items] == [bool(flags)]
+        told = {event.name: event.fields.get("drill") for event in outcome.events}
+        mark = True if flags else None
+        assert told == {"alarm.received": None, "alarm.verified": mark, "alarm.committed": mark}
+    with store.write() as connection:
+        connection.execute(schema.outbox.update().values(lease_ms=None))
+    assert [delivery.drill for delivery in Outbox(store, KEYS).lease(NOW + 60)] == [True, False]
 
 
 def test_a_late_alarm_still_alerts(pipeline: Pipeline, bracelet: Bracelet) -> None:

@@ -149,9 +149,10 @@ class Bracelet:
         self._rig.clients.append(client)
         return client
 
-    def alarm(self, seq: int = 0) -> bytes:
+    def alarm(self, seq: int = 0, flags: int = 0) -> bytes:
         fix = Fix(521234567, 131234567, 12, 3)
-        return self.sealer.alarm(Alarm(flags=0b11000, cause=0, seq=seq, time=int(time.time()), battery=80, fix=fix))
+        alarm = Alarm(flags=0b11000 | flags, cause=0, seq=seq, time=int(time.time()), battery=80, fix=fix)
+        return self.sealer.alarm(alarm)
 
     def heartbeat(self) -> bytes:
         return self.sealer.heartbeat(Heartbeat(flags=0, time=int(time.time()), battery=80, pending=0))

@@ -34,18 +34,25 @@ def test_one_alarm_by_mqtt(on_broker: Rig) -> None:
     topic, receipt = device.next()
     assert topic == f"{bracelet.base}/ack"
 
-    stages = ["alarm.received", "alarm.verified", "alarm.committed", "alarm.rebroadcast", "alarm.subscriber_ack"]
+    stages = ["alarm.received", "alarm.verified", "alarm.committed", "alarm.rebroadcast", "alarm.at_broker"]
     for stage in [*stages, "receipt.sent"]:
         (event,) = relay.wait_for(stage)
         assert (event["kid"], event["counter"]) == (bracelet.kid, 0)
+        assert "drill" not in event
     eventually(lambda: on_broker.unfinished() == 0, "the delivery is recorded as done")
+
+    device.publish(f"{bracelet.base}/alarm", bracelet.alarm(flags=1))
+    for stage in stages[1:4]:
+        assert relay.wait_for(stage, 2)[1]["drill"] is True, "the log tells it from an alarm"
+    device.next()
+    subscriber.next()
 
     device.publish(f"{bracelet.base}/alarm", octets)
     assert device.next()[1] == receipt, "the same receipt again, and no second rebroadcast"
     device.publish(f"{bracelet.base}/hb", bracelet.heartbeat())
     eventually(lambda: on_broker.count("heartbeat") == 1, "a heartbeat is stored")
     assert subscriber.received.empty()
-    assert on_broker.count("alarm") == 1
+    assert on_broker.count("alarm") == 2
 
     relay.signal(signal.SIGTERM)
     assert relay.wait() == 0

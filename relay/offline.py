@@ -1,0 +1,156 @@
+"""The offline check of whatever somebody was sent: documents in a text, and what each of them proves.
+
+Pure: octets in, judgements out; it takes texts from anywhere, so it never raises. A signature proves who signed, not
+that the signer is a relay that anybody trusts: anyone can make a relay and a bracelet of their own, whose documents
+are as consistent as real ones. So a judgement says first whether the signatures hold, and then whose they are, which
+only somebody who knows the relay's key from another source can tell.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from relay import case_document, rebroadcast
+from relay.rebroadcast import FORM, Finding, Problem, canonical, check_form, decode, finding, milliseconds, read_object
+from relay.subscribers import coarse, sealing
+from relay.verify.keys import relay_id
+
+SEALED_TOPIC = re.compile(rb"s/[0-9]{1,20}/[0-9a-f]{8}/(?:alarm|case) (?!\{)")
+_WITH_TOPIC = re.compile(rb'(?:[\t -z|~]*[ \t])?(?P<document>\{\s*".*)')
+_WRAPPED = re.compile(rb'\{\s*"genuine"\s*:\s*true\s*,\s*"document"\s*:\s*(\{.*\})\s*\}', re.DOTALL)
+_BEGIN = re.compile(r"\S")
+_CASE_FORM = dict.fromkeys(("type", "kid", "alarm", "state", "at", "relay", "relay_key", "signature"), "str")
+_COARSE_POSITION = dict.fromkeys(("lat_e7", "lon_e7", "accuracy_m", "age_s"), "int")
+FORMS: dict[str, dict[str, Any]] = {
+    "alarm": FORM,
+    "coarse": {name: form for name, form in FORM.items() if name != "evidence"}
+    | {"position": _COARSE_POSITION, "coarse_km": "int"},
+    "case": {"tocsin": "int"} | _CASE_FORM,
+}
+
+
+class Verdict(StrEnum):
+    """What can be said of a document."""
+
+    GENUINE = "genuine"  # every signature holds, and the relay is one that is known
+    RELAY_UNKNOWN = "relay_unknown"  # every signature holds
+    NOT_GENUINE = "not_genuine"
+    SEALED = "sealed"  # for subscribers; nothing of it can be checked before it is opened
+
+
+class Piece(NamedTuple):
+    """What may be one document, and the line on which it begins."""
+
+    line: int
+    octets: bytes
+
+
+class Judged(NamedTuple):
+    """One document's judgement. `document` is there when all signatures hold; `known_as` when the relay is known."""
+
+    line: int
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    document: dict[str, Any] | None = None
+    confirmed: tuple[str, ...] = ()
+    known_as: str | None = None
+
+
+def pieces(text: bytes) -> list[Piece]:
+    """The documents in a text: JSON objects one after the other, or one a line with the topic before it, as
+    `mosquitto_sub -v` writes them. Those that `relay watch --json` wrapped are taken out."""
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    if _is_sealed(text):
+        return [Piece(1, text)]
+    return [Piece(line, _unwrapped(octets)) for line, octets in _objects(text) or _lines(text)]
+
+
+def _objects(text: bytes) -> list[tuple[int, bytes]]:
+    """The JSON objects of a text that has nothing else in it; empty when it has."""
+    found, at, line = [], 0, 1
+    try:
+        characters, read = text.decode(), json.JSONDecoder().raw_decode
+        while begins := _BEGIN.search(characters, at):
+            line += characters.count("\n", at, begins.start())
+            value, at = read(characters, begins.start())
+            if type(value) is not dict:
+                return []
+            found.append((line, characters[begins.start() : at].encode()))
+            line += characters.count("\n", begins.start(), at)
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
+def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Line by line. What was sealed may have ends of lines in it, so behind it only what begins as a document does is
+    looked at."""
+    behind_sealed = False
+    for number, raw in enumerate(text.split(b"\n"), 1):
+        line = raw.strip(b" \t\r")
+        found = _WITH_TOPIC.fullmatch(line)
+        sealed = SEALED_TOPIC.match(line) is not None
+        if not line or line.endswith(b" (null)") or (behind_sealed and not (found or sealed)):
+            continue  # (null): a retained message that was taken away
+        behind_sealed = sealed
+        yield number, found["document"] if found and not sealed else line
+
+
+def judge(piece: Piece, known: Mapping[bytes, str], *, only_known: bool = False) -> Judged:
+    """What a document proves. `known`: names of relays by public key; with `only_known` all others are refused."""
+    if _is_sealed(piece.octets) or SEALED_TOPIC.match(piece.octets):
+        return Judged(piece.line, Verdict.SEALED)
+    try:
+        document = read_object(piece.octets)
+        kind = document.get("type")
+        if kind == "alarm" or type(kind) is not str or kind not in FORMS or document.get("tocsin") != 1:
+            report = rebroadcast.check(piece.octets)
+            document = report.document or {}
+            findings, confirmed = report.findings, report.confirmed[:-1]
+        else:
+            findings, confirmed = _check(document, kind)
+        public = decode(document["relay_key"], 32, "relay_key") if not findings else b""
+    except Problem as problem:
+        findings = (problem.finding,)
+    if not findings and only_known and public not in known:
+        findings = (finding("pinned_key_differs", "relay_key"),)
+    if findings:
+        return Judged(piece.line, Verdict.NOT_GENUINE, findings)
+    verdict = Verdict.GENUINE if public in known else Verdict.RELAY_UNKNOWN
+    return Judged(piece.line, verdict, (), document, confirmed, known.get(public))
+
+
+def _check(document: dict[str, Any], kind: str) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """A document that rests on the relay's word: what is wrong with it, what was proven."""
+    check_form(document, FORMS[kind])
+    public = decode(document["relay_key"], 32, "relay_key")
+    milliseconds(document["at" if kind == "case" else "received"])
+    if kind == "case" and document["state"] not in case_document.STATES:
+        return (finding("bad_value", "state"),), ()
+    if document["relay"] != relay_id(public).hex():
+        return (finding("relay_id_differs", "relay"),), ()
+    check = case_document.check if kind == "case" else coarse.check
+    if check(canonical(document), public) is None:
+        return (finding("relay_signature", "signature"),), ()
+    said = f"The relay {document['relay']} signed this document, and nothing was changed since."
+    return (), (said, "It rests on that relay's word alone: no bracelet signed it.")
+
+
+def _is_sealed(octets: bytes) -> bool:
+    """Whether this is a sealed document; a text tool may have put an end of line behind it."""
+    for each in (octets, octets.removesuffix(b"\n")):
+        try:
+            sealing.parse(each)
+        except sealing.SealError:
+            continue
+        return True
+    return False
+
+
+def _unwrapped(octets: bytes) -> bytes:
+    found = _WRAPPED.fullmatch(octets)
+    return found[1] if found else octets

@@ -1,0 +1,66 @@
+"""What the command lines of this project have in common: `-h`, `-V`, NO_COLOR (https://no-color.org), a sentence for a
+file that can't be used, the exit status after Ctrl-C. Click itself says "did you mean".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+INTERRUPTED = 130  # as shells have it for a program that SIGINT ended
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def version_option(name: str) -> Callable[[F], F]:
+    """-V and --version of the program of this name."""
+    return click.version_option(None, "-V", "--version", package_name="tocsin", prog_name=name)
+
+
+class _Plain(click.Command):
+    """Without colours where the user wants none, and in words where a file can't be used."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        if os.environ.get("NO_COLOR"):
+            extra["color"] = False
+        return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename is None or isinstance(error, BrokenPipeError):
+                raise  # not about a file, so nothing that the user could look at
+            raise click.ClickException(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
+        except KeyboardInterrupt:  # what has something to tell then has caught it
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+class Program(_Plain, click.Group):
+    """A program with commands."""
+
+
+class Single(_Plain):
+    """A program that is one command."""
+
+
+class NewFile(click.Path):
+    """A file that is written at the end: whether it can be is looked at before anything is done."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            self.fail(f"{path}: there is no folder {folder}", param, ctx)
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            self.fail(f"{path}: can't be written; name a file in a folder of yours", param, ctx)
+        return path

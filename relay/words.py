@@ -1,0 +1,55 @@
+"""Times, ages and places in words, the same in every output. Pure: who asks says what time it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+LATE_S = 120  # a message that took longer was held up on its way
+_CLOCKS_APART_S = 5  # two clocks that are set differ by less
+_STEPS = ((86_400, "days"), (3_600, "h"), (60, "min"))
+
+
+def span(seconds: int) -> str:
+    """A length of time in its largest unit of which there are two at least: "119 s", "2 min", "21 days"."""
+    for size, unit in _STEPS:
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def ago(seconds: int) -> str:
+    """How long ago something was."""
+    if seconds < -_CLOCKS_APART_S:
+        return f"{span(-seconds)} ahead of this machine's clock, so one of the two clocks is wrong"
+    return "just now" if seconds <= _CLOCKS_APART_S else f"{span(seconds)} ago"
+
+
+def utc(ms: int) -> str:
+    """ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def degrees(e7: int) -> str:
+    """Ten-millionths of a degree as decimal degrees, without a float."""
+    whole, part = divmod(abs(e7), 10_000_000)
+    return f"{'-' if e7 < 0 else ''}{whole}.{part:07d}"
+
+
+def position(found: Mapping[str, Any] | None) -> str:
+    """A document's position; its age is that at the time of the message."""
+    if found is None:
+        return "no position"
+    place = f"{degrees(found['lat_e7'])}, {degrees(found['lon_e7'])} within {found['accuracy_m']} m"
+    return f"{place}, {found['age_s']} s old" if found["age_s"] else place
+
+
+def cell(found: Mapping[str, Any] | None) -> str:
+    """A document's cell, nothing when there is none."""
+    return "" if found is None else f"cell {found['mcc']}-{found['mnc']:02d}-{found['lac']}-{found['cid']}"
+
+
+def battery(percent: int | None) -> str:
+    """The charge as a bracelet reports it."""
+    return "battery unknown" if percent is None else f"battery {percent} %"
