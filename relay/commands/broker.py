@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
-from relay.commands.common import data_option, errors_in_words
-from relay.datadir import DataDir
+from relay.commands.common import Failure, data_option, errors_in_words, json_option, running_relay
+from relay.datadir import DataDir, read_secret
+
+if TYPE_CHECKING:
+    from relay.broker.check.examine import Target
+
+_SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 
 
 @click.group()
 def broker() -> None:
-    """Accounts for a broker of your own.
+    """Check a broker, and write the accounts for one of your own.
 
-    The embedded broker needs none of this: it asks the relay's store who may connect.
+    The embedded broker needs no accounts: it asks the relay's store who may connect.
     """
 
 
@@ -55,3 +63,97 @@ def accounts(data: Path, form: str, out: Path | None) -> None:
             click.echo(write_private(out / name, text.encode()))
     relay.note_exported()
     click.echo(f"{len(users)} accounts.", err=True)
+
+
+class _Url(click.ParamType[tuple[str, int, bool]]):
+    """mqtts://HOST[:PORT] as (host, port, with TLS)."""
+
+    name = "url"
+
+    def convert(
+        self, value: str | tuple[str, int, bool], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int, bool]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            self.fail(f"{value!r} has no port from 1 to 65535; give mqtts://HOST or mqtts://HOST:PORT", param, ctx)
+        if parts.username is not None or parts.password is not None:
+            # It is not repeated: what stands there may be a password.
+            self.fail("must not hold an account; give it by --user NAME and --password @FILE", param, ctx)
+        if parts.scheme not in _SCHEMES or not parts.hostname or port == 0 or parts.path.strip("/"):
+            self.fail(f"{value!r} is no broker; give mqtts://HOST[:PORT], or mqtt:// without TLS", param, ctx)
+        return parts.hostname, port or _SCHEMES[parts.scheme], parts.scheme == "mqtts"
+
+
+@broker.command()
+@data_option
+@click.option("--url", type=_Url(), metavar="mqtts://HOST[:PORT]", help="Which broker; left out: that of relay.toml.")
+@click.option("--ca", metavar="FILE", type=click.Path(dir_okay=False, exists=True, path_type=Path),
+              help="The CA of its certificate; left out: that of relay.toml.")  # fmt: skip
+@click.option("--user", metavar="NAME", help="Ask everything as this account, which nobody else may be using.")
+@click.option("--password", metavar="@FILE", help="File with its password; left out: it is asked for.")
+@json_option
+@click.pass_context
+@errors_in_words
+def check(
+    ctx: click.Context,
+    data: Path,
+    url: tuple[str, int, bool] | None,
+    ca: Path | None,
+    user: str | None,
+    password: str | None,
+    as_json: bool,
+) -> None:
+    """Examine a broker for what the relay relies on, by using it.
+
+    Takes about half a minute, two minutes at most. A running relay is not disturbed and takes nothing of it for an
+    alarm; what the check makes on the broker it removes. One line says what was asked, what came and how good that is
+    (good, less, loses, unknown), the next what to do.
+
+    Exit status: 0 all good, 1 something that loses alarms, 3 something less.
+    """
+    from relay.broker.check import exit_status
+    from relay.broker.check.examine import alone
+    from relay.broker.check.report import as_json as listed
+    from relay.broker.check.report import as_text
+
+    if password is not None and (user is None or not password.startswith("@")):
+        raise click.UsageError("give --password @FILE, and --user NAME with it")
+    folder = DataDir(data).require()
+    target = _target(folder, url, ca, user, password)
+    with alone(folder):
+        findings = target.examine()
+    click.echo(json.dumps(listed(findings), indent=1) if as_json else as_text(findings))
+    ctx.exit(exit_status(findings))
+
+
+def _target(
+    folder: DataDir, url: tuple[str, int, bool] | None, ca: Path | None, user: str | None, password: str | None
+) -> Target:
+    from dataclasses import replace
+
+    from relay.assembly import Relay
+    from relay.broker.check.client import Account
+    from relay.broker.check.examine import target_of
+    from relay.broker.check.visit import Roles
+    from relay.ingest.mqtt import client_tls
+    from relay.ingest.sessions import client_ids
+
+    relay = Relay(folder)
+    in_use = url is None and running_relay(folder) is not None
+    target = target_of(relay, sessions=() if in_use else client_ids(relay.config.mqtt.sessions))
+    if url is not None:
+        host, port, with_tls = url
+        target = replace(target, host=host, port=port, tls=target.tls if with_tls else None)
+    if ca is not None and target.tls is not None:
+        try:
+            target = replace(target, tls=client_tls(ca))
+        except (OSError, ValueError):
+            raise Failure(f"{ca}: is not a certificate in PEM; give the file of the broker's CA") from None
+    if user is not None:
+        secret = read_secret(Path(password[1:])) if password else click.prompt("Password", hide_input=True, err=True)
+        target = replace(target, roles=Roles.one(Account(user, secret)))
+    return target
