@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 
 import click
 
+from relay.broker import BrokerError
 from relay.commands.common import Failure, data_option, errors_in_words, json_option, running_relay
 from relay.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:
     from relay.broker.check.examine import Target
+    from relay.broker.check.known import Found
 
 _SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 
@@ -88,6 +90,19 @@ class _Url(click.ParamType[tuple[str, int, bool]]):
         return parts.hostname, port or _SCHEMES[parts.scheme], parts.scheme == "mqtts"
 
 
+class _Known(click.ParamType[str]):
+    """A broker that `--crash` knows."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from relay.broker.check.known import KNOWN
+
+        if value not in KNOWN:
+            self.fail(f"{value!r} is not known; give one of {', '.join(KNOWN)}", param, ctx)
+        return value
+
+
 @broker.command()
 @data_option
 @click.option("--url", type=_Url(), metavar="mqtts://HOST[:PORT]", help="Which broker; left out: that of relay.toml.")
@@ -95,6 +110,13 @@ class _Url(click.ParamType[tuple[str, int, bool]]):
               help="The CA of its certificate; left out: that of relay.toml.")  # fmt: skip
 @click.option("--user", metavar="NAME", help="Ask everything as this account, which nobody else may be using.")
 @click.option("--password", metavar="@FILE", help="File with its password; left out: it is asked for.")
+@click.option("--crash", is_flag=True, help="For developers: start brokers that are known, check them, kill them.")
+@click.option("--only", "names", multiple=True, type=_Known(), metavar="NAME", help="With --crash: this one. Repeatable.")
+@click.option("--node-modules", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+              help="With --crash: where npm has put aedes.")  # fmt: skip
+@click.option("--amqtt-python", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="With --crash: the python that has amqtt.")  # fmt: skip
+@click.option("--markdown", is_flag=True, help="With --crash: write the table of relay/README.md.")
 @json_option
 @click.pass_context
 @errors_in_words
@@ -105,6 +127,11 @@ def check(
     ca: Path | None,
     user: str | None,
     password: str | None,
+    crash: bool,
+    names: tuple[str, ...],
+    node_modules: Path | None,
+    amqtt_python: Path | None,
+    markdown: bool,
     as_json: bool,
 ) -> None:
     """Examine a broker for what the relay relies on, by using it.
@@ -117,11 +144,18 @@ def check(
     """
     from relay.broker.check import exit_status
     from relay.broker.check.examine import alone
+    from relay.broker.check.known import Found
     from relay.broker.check.report import as_json as listed
     from relay.broker.check.report import as_text
 
     if password is not None and (user is None or not password.startswith("@")):
         raise click.UsageError("give --password @FILE, and --user NAME with it")
+    if crash:
+        if url or ca or user:
+            raise click.UsageError("--crash starts brokers itself; leave out --url, --ca and --user")
+        ctx.exit(_crash(names, Found(node_modules, amqtt_python), as_json=as_json, markdown=markdown))
+    if names or node_modules or amqtt_python or markdown:
+        raise click.UsageError("--only, --node-modules, --amqtt-python and --markdown need --crash")
     folder = DataDir(data).require()
     target = _target(folder, url, ca, user, password)
     with alone(folder):
@@ -157,3 +191,32 @@ def _target(
         secret = read_secret(Path(password[1:])) if password else click.prompt("Password", hide_input=True, err=True)
         target = replace(target, roles=Roles.one(Account(user, secret)))
     return target
+
+
+def _crash(names: tuple[str, ...], found: Found, *, as_json: bool, markdown: bool) -> int:
+    from relay.broker.check import exit_status
+    from relay.broker.check.crash import examine
+    from relay.broker.check.known import KNOWN, Missing
+    from relay.broker.check.report import as_json as listed
+    from relay.broker.check.report import as_markdown, as_text
+
+    brokers, failed = {}, False
+    for name in names or KNOWN:
+        try:
+            version, findings = examine(name, found, lambda text: click.echo(f"check: {text}", err=True))
+        except Missing as error:
+            click.echo(f"relay: {name}: left out: {error}", err=True)
+            continue
+        except BrokerError as error:
+            click.echo(f"relay: {name}: {error}", err=True)
+            failed = True
+            continue
+        title = f"{name.partition('-')[0] if name.startswith('mosquitto') else name} {version}"
+        brokers[title] = findings
+        if not as_json and not markdown:
+            click.echo(f"== {title}\n{as_text(findings)}\n")
+    if as_json:
+        click.echo(json.dumps({title: listed(findings) for title, findings in brokers.items()}, indent=1))
+    elif markdown:
+        click.echo(as_markdown(brokers))
+    return 1 if failed else exit_status(finding for findings in brokers.values() for finding in findings)

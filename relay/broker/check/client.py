@@ -67,6 +67,7 @@ class Client:
         self._clients = clients
         self._client = client
         self._code: int | None = None
+        self._reason = ""
         self._granted: dict[int, int] = {}
         self._confirmed = 0
         self._unacked: list[tuple[int, int]] = []
@@ -88,7 +89,7 @@ class Client:
             self.refusal = "closed the connection before it answered" if self.ended else "did not answer"
             self.abandon()
         elif self._code:
-            self.refusal = f"refused (code {self._code})"
+            self.refusal = f"refused ({self._reason})"
             self.ended = True
 
     @property
@@ -197,7 +198,7 @@ class Client:
         return Answer.CLOSED if self.ended else Answer.NOTHING
 
     def _on_connect(self, _c: Any, _u: Any, flags: mqtt.ConnectFlags, reason: Any, _p: Any) -> None:
-        self._code = reason.value if reason.is_failure else 0
+        self._code, self._reason = (reason.value if reason.is_failure else 0), str(reason).lower()
         self.session_present = flags.session_present
 
     def _on_disconnect(self, *_: Any) -> None:
