@@ -111,7 +111,8 @@ class _Known(click.ParamType[str]):
 @click.option("--user", metavar="NAME", help="Ask everything as this account, which nobody else may be using.")
 @click.option("--password", metavar="@FILE", help="File with its password; left out: it is asked for.")
 @click.option("--crash", is_flag=True, help="For developers: start brokers that are known, check them, kill them.")
-@click.option("--only", "names", multiple=True, type=_Known(), metavar="NAME", help="With --crash: this one. Repeatable.")
+@click.option("--only", "names", multiple=True, type=_Known(), metavar="NAME",
+              help="With --crash: this one. Repeatable.")  # fmt: skip
 @click.option("--node-modules", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
               help="With --crash: where npm has put aedes.")  # fmt: skip
 @click.option("--amqtt-python", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",

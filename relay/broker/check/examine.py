@@ -11,7 +11,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -42,9 +42,11 @@ class Target:
     tls: ssl.SSLContext | None
     roles: Roles
 
-    def examine(self, *, seconds: float = SECONDS, patience: float = PATIENCE) -> list[Finding]:
-        """All findings; takes up to `seconds`, and a little for tidying up."""
-        return check(Clients(self.host, self.port, self.tls, seconds=seconds, patience=patience), self.roles)
+    def examine(
+        self, only: Collection[str] = (), *, seconds: float = SECONDS, patience: float = PATIENCE
+    ) -> list[Finding]:
+        """All findings, or some; takes up to `seconds`, and a little for tidying up."""
+        return check(Clients(self.host, self.port, self.tls, seconds=seconds, patience=patience), self.roles, only)
 
     def with_subscriber(self, name: str, password: str) -> Target:
         return replace(self, roles=replace(self.roles, subscriber=Account(name, password)))

@@ -151,7 +151,7 @@ class AmqttBroker(_OtherBroker):
     def write_configuration(self) -> None:
         hashing = (
             "import json, sys; from pwdlib.hashers.argon2 import Argon2Hasher; "
-            "hasher = Argon2Hasher(time_cost=1, memory_cost=8); "
+            "hasher = Argon2Hasher(time_cost=1, memory_cost=64); "
             "print(json.dumps({name: hasher.hash(word) for name, word in json.load(sys.stdin).items()}))"
         )
         asked = json.dumps({user.name: user.password for user in self.users})

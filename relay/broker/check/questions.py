@@ -278,13 +278,16 @@ def subscriber_topics(visit: Visit) -> Came:
 def client_ids(visit: Visit) -> Came:
     if visit.roles.single:
         return Came("needs several accounts", None)
-    victim = visit.listener()
+    victim, relay, marker = visit.listener(), visit.relay(), _marker()
+    victim.listen(RECEIPT)
     thief = visit.clients.open(visit.roles.bracelet, PROBE)
-    stays = victim.stays(_QUIET)
-    words = thief.refusal or ("under its own name" if visit.makes_id_of_name else "accepted, and both stay")
-    thief.close()
-    victim.close()
-    return Came(words) if stays else Came("another account takes the connection", False)
+    if not victim.stays(_QUIET):
+        return Came("another account takes the connection", False)
+    relay.publish(RECEIPT, marker)
+    if not victim.hears(marker):
+        return Came("another account takes the messages", False)
+    victim.acknowledge_all()
+    return Came(thief.refusal or ("under its own name" if visit.makes_id_of_name else "accepted, and both stay"))
 
 
 def to_bracelets(visit: Visit) -> Came:

@@ -25,8 +25,8 @@ def target(broker: Broker, tls: Path, password: str = PASSWORDS["relay"]) -> Tar
     return Target(broker.host, broker.port, context, roles(password)).with_subscriber(PARTNER, PASSWORDS[PARTNER])
 
 
-def look(broker: Broker, tls: Path, password: str = PASSWORDS["relay"]) -> list[Finding]:
-    return target(broker, tls, password).examine()
+def look(broker: Broker, tls: Path, *only: str, password: str = PASSWORDS["relay"]) -> list[Finding]:
+    return target(broker, tls, password).examine(only)
 
 
 def bad(findings: list[Finding]) -> dict[str, str]:
@@ -47,15 +47,20 @@ class AlteredMosquitto(MosquittoBroker):
         file.write_text("\n".join([*kept, *added, ""]))
 
 
-@contextmanager
-def altered(folder: Path, tls: Path, settings: Mapping[str, str | None]) -> Iterator[AlteredMosquitto]:
-    """A mosquitto with other settings, ready."""
-    where = (folder, "127.0.0.1", 0, tls / "cert.pem", tls / "key.pem", everyone())
+def altered_in(where: tuple, settings: Mapping[str, str | None]) -> AlteredMosquitto:
+    """A mosquitto with other settings, ready; `where` as brokers take it."""
     broker = AlteredMosquitto(*where, program=toolchain.mosquitto())
     broker.altered = settings
     broker.start()
+    broker.wait_ready()
+    return broker
+
+
+@contextmanager
+def altered(folder: Path, tls: Path, settings: Mapping[str, str | None]) -> Iterator[AlteredMosquitto]:
+    """The same for the tests' accounts, until the end."""
+    broker = altered_in((folder, "127.0.0.1", 0, tls / "cert.pem", tls / "key.pem", everyone()), settings)
     try:
-        broker.wait_ready()
         yield broker
     finally:
         broker.stop()

@@ -129,7 +129,7 @@ def stumbling(broker: NatsBroker, tls: Path, packets: int) -> Iterator[Stumbling
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("packets", [1, 2, 3, 5, 8, 13, 21, 34, 55, 1800])
+@pytest.mark.parametrize("packets", [1, 3, 8, 21, 55, 1000])
 def test_a_broker_that_closes_in_mid_check_is_a_result_and_nothing_stays(
     nats: NatsBroker, tls_files: Path, connect: Connect, packets: int
 ) -> None:
