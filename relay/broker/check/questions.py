@@ -181,24 +181,15 @@ def limits(visit: Visit) -> Came:
 
 
 def pieces(visit: Visit) -> Came:
-    programmer = visit.clients.enter(visit.roles.programmer, PROGRAMMER)
     content = {f"fw/{_OWN}/{number}": secrets.token_bytes(_PIECE) for number in range(_PIECES)}
-    try:
-        for topic, octets in content.items():
-            programmer.tell(topic, octets, retain=True)
-        bracelet = visit.bracelet()
-        fetched = 0
-        for topic, octets in content.items():
-            bracelet.listen(topic, 0)
-            fetched += bracelet.hears(octets, PATIENCE if not fetched else _QUIET)
-        bracelet.close()
-    finally:
-        visit.clients.allow(PATIENCE)
-        if programmer.ended:
-            programmer = visit.clients.enter(visit.roles.programmer, PROGRAMMER)
-        for topic in content:
-            programmer.tell(topic, b"", retain=True)
-        programmer.close()
+    visit.leave(content)
+    bracelet = visit.bracelet()
+    fetched = 0
+    for topic, octets in content.items():
+        bracelet.listen(topic, 0)
+        fetched += bracelet.hears(octets, PATIENCE if not fetched else _QUIET)
+    bracelet.close()
+    visit.remove()
     if fetched < _PIECES:
         return Came(f"{fetched} of {_PIECES} kept", False)
     after = visit.bracelet()

@@ -6,11 +6,11 @@ only one check may look at a broker at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relay.broker import PROBE, PROBE_BRACELET, PROGRAMMER, RELAY
-from relay.broker.check.client import Account, Client, Clients
+from relay.broker.check.client import Account, Client, Clients, Interrupted
 
 _TIDYING = 15.0  # seconds, beyond the time for the questions
 
@@ -53,6 +53,8 @@ class Visit:
     roles: Roles
     makes_id_of_name: bool = False  # the broker puts the account's name in the place of every client id
     _kept: list[tuple[Account, str]] = field(default_factory=list)  # sessions that it made
+    _retained: list[str] = field(default_factory=list)  # topics under which it may have left something
+    _certain: set[str] = field(default_factory=set)  # those for which the broker has acknowledged it
 
     def listener(self, *, clean: bool = False) -> Client:
         """The one that hears what the others publish; its session is kept."""
@@ -77,7 +79,30 @@ class Visit:
         if (account, client_id) not in self._kept:
             self._kept.append((account, client_id))
 
+    def leave(self, content: Mapping[str, bytes]) -> None:
+        """Have the broker keep these messages, by topic."""
+        self._retained = [*content]
+        programmer = self.clients.enter(self.roles.programmer, PROGRAMMER)
+        for topic, octets in content.items():
+            programmer.tell(topic, octets, retain=True)
+            self._certain.add(topic)
+        programmer.close()
+
+    def remove(self) -> None:
+        """Have the broker keep nothing of it any more (3.3.1.3)."""
+        programmer = self.clients.enter(self.roles.programmer, PROGRAMMER)
+        while self._retained:
+            programmer.tell(self._retained[-1], b"", retain=True)
+            self._retained.pop()
+        programmer.close()
+
     def tidy_up(self) -> list[str]:
-        """End what this visit made; the client ids for which that did not work."""
+        """Remove what this visit has left and not removed; the client ids and topics for which that did not work."""
         self.clients.allow(_TIDYING)
-        return [client_id for account, client_id in self._kept if not self.clients.end_session(account, client_id)]
+        try:
+            if self._retained:
+                self.remove()
+        except Interrupted:
+            pass
+        left = [client_id for account, client_id in self._kept if not self.clients.end_session(account, client_id)]
+        return left + [topic for topic in self._retained if topic in self._certain]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -84,39 +85,52 @@ class Stumbling:
             threading.Thread(target=self._join, args=(plain,), daemon=True).start()
 
     def _join(self, plain: socket.socket) -> None:
+        """One thread for both directions: OpenSSL's connections are not made for two."""
         with suppress(OSError):
             near = self._tls.wrap_socket(plain, server_side=True)
             trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
             far = trusting.wrap_socket(socket.create_connection(("127.0.0.1", self._to)))
             self._ends += [near, far]
-            threading.Thread(target=_copy, args=(far, near), daemon=True).start()
+            waiting = b""
             with near, far:
-                self._forward(near, far)
+                while True:
+                    ready = [one for one in (near, far) if one.pending()] or select.select([near, far], [], [])[0]
+                    if far in ready:
+                        near.sendall(_some(far))
+                    if near in ready:
+                        waiting = self._forward(waiting + _some(near), far)
 
-    def _forward(self, near: ssl.SSLSocket, far: ssl.SSLSocket) -> None:
-        waiting = b""
-        while part := near.recv(65536):
-            waiting += part
-            while (head := qos1.head(waiting, 0)) is not None and head.end <= len(waiting):
-                with self._lock:
-                    self._left -= 1
-                    if self._left == 0:
-                        for end in self._ends:
-                            with suppress(OSError):
-                                end.shutdown(socket.SHUT_RDWR)
-                        return
-                far.sendall(waiting[: head.end])
-                waiting = waiting[head.end :]
+    def _forward(self, waiting: bytes, far: ssl.SSLSocket) -> bytes:
+        """Pass on whole packets; returns the beginning of the next."""
+        while (head := qos1.head(waiting, 0)) is not None and head.end <= len(waiting):
+            with self._lock:
+                self._left -= 1
+                if self._left == 0:
+                    for end in self._ends:
+                        with suppress(OSError):
+                            end.shutdown(socket.SHUT_RDWR)
+                    raise ConnectionError
+            far.sendall(waiting[: head.end])
+            waiting = waiting[head.end :]
+        return waiting
 
     def close(self) -> None:
         self._listening.close()
 
 
-def _copy(source: ssl.SSLSocket, target: ssl.SSLSocket) -> None:
-    with suppress(OSError):
-        while part := source.recv(65536):
-            target.sendall(part)
+def _some(source: ssl.SSLSocket) -> bytes:
+    """What has come; nothing if that was TLS's own."""
+    source.setblocking(False)
+    try:
+        octets = source.recv(65536)
+    except ssl.SSLWantReadError:
+        return b""
+    finally:
+        source.setblocking(True)
+    if not octets:
+        raise ConnectionError
+    return octets
 
 
 @contextmanager
