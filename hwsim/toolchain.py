@@ -180,13 +180,18 @@ def _answered(question: list[str], pattern: str) -> str:
 
 def _unpacked(package: str, program: str, advice: str, bits: int | None = None) -> Tool:
     try:
-        tree = unpack_debian(package, SUITE, bits)
+        return unpacked(package, program, SUITE, bits)
     except ToolchainError as why:
         raise ToolchainError(f"{advice}; unpacking Debian's package did not work either: {why}") from why
+
+
+def unpacked(package: str, program: str, suite: str, bits: int | None = None) -> Tool:
+    """A program of a package of Debian's `suite`, whatever else is installed."""
+    tree = unpack_debian(package, suite, bits)
     _, triplet, loader = _architecture(bits)
     argv = (*_started_by(tree, triplet, loader), str(tree / program))
     version = json.loads((tree / "manifest.json").read_text())["version"]
-    return Tool(argv, version, f"Debian {SUITE}, unpacked in the user's cache")
+    return Tool(argv, version, f"Debian {suite}, unpacked in the user's cache")
 
 
 def _started_by(tree: Path, triplet: str, loader: str) -> tuple[str, ...]:
@@ -313,6 +318,9 @@ def _fetch(package: str, suite: str, architecture: tuple[str, str, str], mirror:
     for folder in (own, libraries):
         _keep(folder, f"usr/lib/{triplet}/*.so*", tree, kept)
         _keep(folder, "usr/lib/*.so*", tree, kept)  # a few packages don't use the architecture's folder
+    # A library may be packaged under its full version only: installation would make the name that programs ask for.
+    if ldconfig := shutil.which("ldconfig", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/sbin"])):
+        _run([ldconfig, "-n", str(tree / "usr/lib" / triplet)])
     for name in programs:  # fails when a library is missing, or this kernel is too old for them
         _run([*_started_by(tree, triplet, loader), "--list", str(tree / name)])
     version = re.sub(r"^\d+:|[+-].*$", "", versions[package])  # without Debian's epoch and revision

@@ -32,7 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "accept": Entry("relay.commands.case", "accept", "Tell the wearer that a person has accepted the alarm."),
     "close": Entry("relay.commands.case", "close", "Tell the bracelet that the alarm is over."),
     "bracelet": Entry("relay.commands.bracelet", "bracelet", "Add, list, configure and revoke bracelets."),
-    "broker": Entry("relay.commands.broker", "broker", "Write the accounts for a broker of your own."),
+    "broker": Entry("relay.commands.broker", "broker", "Check a broker, and write accounts for one of your own."),
     "backup": Entry("relay.commands.backup", "backup", "Write all that this relay is to one encrypted file."),
     "restore": Entry("relay.commands.backup", "restore", "Make a relay of a backup."),
     "verify": Entry("relay.commands.verify", "verify", "Check an alarm that somebody sent you, offline."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,14 @@ from relay.commands.common import Failure, errors_in_words, json_option
     type=click.Path(exists=False, path_type=Path),
     help="Work in this new folder, on its disk, and leave it.",
 )
+@click.option(
+    "--accounts",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Measure something else: what N accounts cost the embedded broker's gate and the alarm loop.",
+)
 @errors_in_words
-def bench(as_json: bool, quick: bool, keep: Path | None) -> None:
+def bench(as_json: bool, quick: bool, keep: Path | None, accounts: int | None) -> None:
     """Measure the pipeline on this machine: throughput, CPU, latency, losses, beside the limits of its parts.
 
     Takes about a minute; progress on standard error. Exit status 1 when an alarm was lost or a phase could not be
@@ -29,6 +36,9 @@ def bench(as_json: bool, quick: bool, keep: Path | None) -> None:
     """
     from relay.bench import plan
 
+    if accounts is not None:
+        _accounts(accounts, as_json=as_json, quick=quick, keep=keep)
+        return
     try:
         results = plan.run(
             plan.QUICK if quick else plan.Size(), lambda text: click.echo(f"bench: {text}", err=True), keep
@@ -37,6 +47,22 @@ def bench(as_json: bool, quick: bool, keep: Path | None) -> None:
         raise Failure(str(error)) from None
     click.echo(json.dumps(results, indent=1) if as_json else describe(results))
     raise SystemExit(1 if results["targets"]["lost"]["value"] else 0)
+
+
+def _accounts(count: int, *, as_json: bool, quick: bool, keep: Path | None) -> None:
+    from relay.bench import accounts, plan
+
+    size = accounts.Size(count, connections=min(count, 60), alarms=10) if quick else accounts.Size(count)
+    try:
+        with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
+            if keep is not None:
+                keep.mkdir(parents=True)
+            where = Path(folder) if keep is None else keep
+            results = accounts.run(where, size, lambda text: click.echo(f"bench: {text}", err=True))
+    except (plan.BenchError, FileExistsError) as error:
+        raise Failure(str(error)) from None
+    click.echo(json.dumps(results, indent=1) if as_json else accounts.describe(results))
+    raise SystemExit(1 if results["connects"]["refused"] else 0)
 
 
 def describe(results: dict[str, Any]) -> str:

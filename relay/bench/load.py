@@ -82,12 +82,14 @@ class Connection:
     def fileno(self) -> int:
         return self.socket.fileno()
 
-    def expect(self, kind: int) -> None:
-        """Wait for one packet of this kind."""
+    def expect(self, *kinds: int) -> None:
+        """Wait for one packet of each of these kinds."""
         self.socket.flush()
+        missing = set(kinds)
         while True:
             select.select([self.socket], [], [], 10)
-            if kind in [head.kind for head in self.packets()]:
+            missing -= {head.kind for head in self.packets()}
+            if not missing:
                 return
             if self.socket.ended:
                 raise ConnectionError("the broker closed the connection")

@@ -105,7 +105,9 @@ class Broker(Protocol):
 
 PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
 RELAY, INTAKES, PROGRAMMER = "relay", ("intake-1-a", "intake-1-h"), "programs"
-PROBE = "probe"  # looks at a broker of one's own: as the relay, it would end the relay's session there
+# They look at a broker: as the relay, they would end the relay's session there. PROBE_KID is no key id.
+PROBE, PROBE_BRACELET, PROBE_KID = "probe", "probe-bracelet", "probe"
+PROBE_WAITING = 10_000  # messages of a burst
 SUBSCRIBER_WAITING = 20_000  # documents that may wait for a subscriber
 TEMPORARY = 10  # clients at once under one subscriber's account beside its own
 _UP = ("b/+/+/alarm", "b/+/+/hb")
@@ -138,7 +140,29 @@ def own_users(password: str, sessions: Sequence[str] = INTAKES) -> list[MqttUser
         MqttUser(name=RELAY, subscribe=_UP, any_id=True, **whole),
         *(MqttUser(name=name, subscribe=(topic,), **whole) for name, topic in zip(sessions, _UP, strict=True)),
         MqttUser(name=PROGRAMMER, password=password, publish=(PROGRAMS,), waiting_most=0),
-        MqttUser(name=PROBE, password=password, publish=("b/+/+/ack",), subscribe=_UP[:1], waiting_most=500),
+        *(MqttUser(password=password, **rules) for rules in _probe_rules()),
+    ]
+
+
+def _probe_rules() -> list[dict[str, Any]]:
+    """Who looks at a broker uses topics of its own, and hears what is published on those of a bracelet and an audience
+    that can't exist. One account hears; the other is like a bracelet's."""
+    base = f"b/{PROBE_KID[0]}/{PROBE_KID}"
+    documents = tuple(topic.replace("+", "probe", 1) for topic in _OUT[1:])
+    return [
+        {
+            "name": PROBE_BRACELET,
+            "publish": ("probe/+",),
+            "subscribe": ("probe/+", f"{base}/ack", PROGRAMS),
+            "payload": BRACELET_PAYLOAD,
+            "waiting_most": BRACELET_WAITING,
+        },
+        {
+            "name": PROBE,
+            "publish": ("probe/+",),
+            "subscribe": ("probe/+", f"{base}/alarm", f"{base}/ack", *documents),
+            "waiting_most": PROBE_WAITING,
+        },
     ]
 
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from relay import log
 from relay.commands.common import AlreadyRunning, Failure, data_option, errors_in_words, sole_relay
 from relay.datadir import DataDir
-
-if TYPE_CHECKING:
-    from relay.ingest.mqtt import Endpoint
-
-_EXAMINE_AGAIN_S = 30.0
 
 
 @click.command()
@@ -43,30 +35,11 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
         with sole_relay(folder):
             service = relay.service(log.get())
             if service.broker is None:
-                accounts = relay.endpoint(), relay.temporary(relay.local_subscriber())
-                threading.Thread(target=_examine_broker, args=accounts, daemon=True).start()
+                from relay.broker.check.examine import keep_examining, target_of
+
+                keep_examining(target_of(relay), folder, log.get(), lambda: service.sessions.times_ready)
             service.run()
     except AlreadyRunning:
         raise Failure(
             f"{folder.path}: a relay is serving this folder already; stop it first, or use another folder with --data"
         ) from None
-
-
-def _examine_broker(own: Endpoint, subscriber: Endpoint) -> None:
-    """Warn of what a broker of the operator's own is seen to do wrong. Beside the service, because alarms don't wait
-    for it."""
-    from relay.broker import PROBE, BrokerError
-    from relay.broker.probe import probe
-
-    accounts = (PROBE, own.password), (subscriber.user, subscriber.password)
-    told = None
-    while True:
-        try:
-            for warning in probe(own.host, own.port, own.tls, *accounts):
-                log.get().warning("broker.setting", warning=warning)
-            return
-        except (BrokerError, OSError) as error:
-            if str(error) != told:
-                told = str(error)
-                log.get().warning("broker.not_examined", error=error, retry_s=_EXAMINE_AGAIN_S)
-        time.sleep(_EXAMINE_AGAIN_S)

@@ -70,6 +70,7 @@ class Sessions:
         self._former = former
         self._ending: MqttLink | None = None
         self._ready = False
+        self.times_ready = 0  # how often both came to be ready
 
     @property
     def ready(self) -> bool:
@@ -116,6 +117,7 @@ class Sessions:
         if self.ready != self._ready:
             self._ready = self.ready
             if self._ready:
+                self.times_ready += 1
                 self._log.info("mqtt.ready")
         if self._former is not None and self._former.ids and self._ready:
             self._end_former(self._former)

@@ -20,7 +20,7 @@ from relay.broker.nats import NatsBroker
 
 ANNA, BORIS = "0a1b2c3d", "0a99ffee"
 PARTNER, SECOND, AUDIENCE = "sub-0000000a", "sub-0000000b", "0000c0ffee01"
-PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs", "probe"), "the-relay-has-one-too") | {
+PASSWORDS = dict.fromkeys(("relay", *INTAKES, "programs", "probe", "probe-bracelet"), "the-relay-has-one-too") | {
     ANNA: "anna-has-her-own-password",
     BORIS: "boris-has-one-as-well",
     PARTNER: "a-partner-has-its-own",

@@ -248,4 +248,4 @@ def test_a_user_that_could_break_a_configuration_file_is_refused(bad: dict[str, 
 def test_users_for_lists_everyone_once() -> None:
     bracelets, partners = [("a", ANNA, "p" * 16), ("b", BORIS, "q" * 16)], [(PARTNER, "s" * 16, AUDIENCE)]
     names = [user.name for user in users_for(bracelets, "r" * 16, partners)]
-    assert names == ["relay", *INTAKES, "programs", "probe", PARTNER, "a", "b"]
+    assert names == ["relay", *INTAKES, "programs", "probe-bracelet", "probe", PARTNER, "a", "b"]

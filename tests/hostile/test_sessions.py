@@ -61,15 +61,17 @@ def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
         code, own = connect(broker, ca, "relay", *account)
         own.close()
         assert code == 0
-        refused = 0
+        refused, opened = 0, []  # while they are connected, the gate does not end their sessions
         for number in range(600):
             code, connection = connect(broker, ca, f"{number:06d}".ljust(LONG, "x"), *account)
-            connection.close()
+            opened.append(connection)
             refused += code != 0
             if refused == 5:
                 break
         assert refused == 5, "the store could not be filled, so this test shows nothing"
         broker.stop()
+        for connection in opened:
+            connection.close()
         broker.start()
         broker.wait_ready()
         code, connection = connect(broker, ca, "relay", *account)

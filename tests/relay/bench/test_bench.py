@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.bench import accounts
 from relay.bench.command import describe
 from relay.bench.plan import QUICK, TARGETS, ratios, targets
 from relay.datadir import DataDir
@@ -46,6 +47,19 @@ def test_a_short_run_end_to_end(tmp_path: Path) -> None:
     assert moved[1] == NONCE_OCTETS + KEY_OCTETS + 16  # the key alone, and AES-GCM-SIV's tag
     assert "bench: pipeline, paced" in done.stderr
     assert "pipeline, paced" in describe(results)
+
+
+@pytest.mark.long
+def test_many_accounts_are_let_in_and_alarms_answered_meanwhile() -> None:
+    command = [sys.executable, "-m", "relay", "bench", "--accounts", "300", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert (results["accounts"], results["connects"]["connected"], results["connects"]["refused"]) == (300, 60, 0)
+    assert all(set(memory) == {"relay", "broker", "gate"} for memory in results["memory_mib"].values())
+    assert all(mib > 5 for memory in results["memory_mib"].values() for mib in memory.values())
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] <= row["slowest_ms"] for row in results["receipts"].values())
+    assert "300 accounts" in accounts.describe(results)
 
 
 def phase(per_s: float, cpu: float, p99: float = 10.0, lost: int = 0) -> dict[str, float]:
