@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import os
@@ -120,9 +121,11 @@ def errors_in_words(command: F) -> F:
         except BrokenPipeError:
             raise SystemExit(1) from None
         except OSError as error:
-            if error.filename is None:
-                raise  # not about a file, so nothing that the user could look at
-            raise Failure(f"{error.filename}: {error.strerror}") from None
+            if error.filename is not None:
+                raise Failure(f"{error.filename}: {error.strerror}") from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise Failure(f"{error.strerror}, where the data folder is; make room there, and repeat") from None
+            raise  # not about a file, so nothing that the user could look at
 
     return wrapper  # type: ignore[return-value]  # the same signature, by functools.wraps
 

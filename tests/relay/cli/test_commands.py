@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import stat
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -16,6 +19,7 @@ from nacl.signing import SigningKey
 from hwsim.bundle import sign
 from relay.assembly import Relay
 from relay.cli import COMMANDS, main
+from relay.commands.common import errors_in_words
 from relay.datadir import DataDir
 from relay.pipeline import Pipeline
 from tests.relay import support
@@ -264,3 +268,15 @@ def test_a_program_needs_a_bundle_and_a_broker(folder: Path, tmp_path: Path) -> 
     assert (done.exit_code, "is the relay running?" in done.stderr) == (1, True)
     done = relay("bracelet", "withdraw", file, "--data", folder)
     assert (done.exit_code, "may still be there" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_one_sentence_wherever_it_is_met(number: int) -> None:
+    @click.command()
+    @errors_in_words
+    def writes() -> None:
+        raise OSError(number, os.strerror(number))
+
+    done = CliRunner().invoke(writes)
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert "where the data folder is" in done.output
