@@ -129,6 +129,11 @@ class Link:
     def peer(self) -> str:
         return self.uplink.name
 
+    @property
+    def unread(self) -> int:
+        """Octets that the chip holds until its firmware reads them."""
+        return len(self._arrived)
+
     def path_up(self) -> bool:
         return self.path.passes and self.uplink.route is self.path
 
@@ -347,6 +352,10 @@ class Network:
             link.fail("ECONNRESET")
 
     # -- connections
+
+    def links(self) -> list[Link]:
+        """Those that are, or are being made."""
+        return list(self._links)
 
     def connect(self, uplink: Uplink, socket: str, address: str, port: int) -> Link:
         host = next((name for name, known in self._addresses.items() if known == address), address)

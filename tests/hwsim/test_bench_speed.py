@@ -16,9 +16,9 @@ def test_exchanges_and_events_are_the_same_each_time_and_few():
         counted = [(speed.exchanges, speed.one_way, speed.events) for speed in (first[name], second[name])]
         assert counted[0] == counted[1]
     # At peace only the duties; in an alarm what modem, battery and broker need, and one for the receiver's sentences of
-    # up to eight seconds. What costs time.
+    # up to eight seconds, and what comes by the network, in parts. What costs time.
     assert first["idle"].exchanges < 0.2
-    assert first["alarm"].exchanges < 1.2
+    assert first["alarm"].exchanges < 1.25
     assert first["idle"].one_way < 0.1
 
 
