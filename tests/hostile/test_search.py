@@ -368,6 +368,7 @@ def test_what_somebody_left_in_clear_is_found_wherever_it_lies(life: Life) -> No
     with stack.relay_parts.store.write() as connection:
         row = {"at_ms": 0, "actor": NUMBER, "action": NAME, "kid": None, "alarm_id": LAT}
         connection.execute(schema.audit.insert().values(row))
+    stack.world.call(stack.bracelet.power_cut)
     stack.world.call(lambda: stack.bracelet.files.put("/left", clear))
     written = _written(life) | _dump(life).parts
     for what in ("position", "number", "code name"):
