@@ -78,16 +78,26 @@ class ReceiveChain:
         # What an earlier scan reached is kept: a gap is paid for once, however often a forged counter asks for it.
         if counter < self._ahead and counter not in self._passed:
             self._restart()
-        keep = _KEEP if counter - self._counter < _LEAP else 0
+        leap = counter - self._counter >= _LEAP
         while self._ahead <= counter:
             if not budget:
                 return False
             budget -= 1
-            key, self._ahead_key = step(self._ahead_key)
-            self._passed[self._ahead] = key
-            self._passed.pop(self._ahead - keep - 1, None)
+            key, following = step(self._ahead_key)
+            if not leap or self._ahead == counter:  # what lies before a leap is not asked for
+                self._pass(key)
+            self._ahead_key = following  # together with the counter: whatever memory was lacking before
             self._ahead += 1
         return True
+
+    def _pass(self, key):
+        """Keep the key of the message that the copy is at; when there is no room, of the former ones none."""
+        try:
+            self._passed[self._ahead] = key
+        except MemoryError:  # a table of so many wants one long stretch of the heap
+            self._passed = {}
+            self._passed[self._ahead] = key
+        self._passed.pop(self._ahead - _KEEP - 1, None)
 
     def open(self, octets):
         """The plaintext of a message. ValueError, and nothing has changed, unless its tag is good."""

@@ -8,7 +8,7 @@ import json
 import sys
 from binascii import hexlify, unhexlify
 
-from tocsin import cbor, cose, envelope
+from tocsin import cbor, cose, envelope, ratchet
 from tocsin.crypto import ccm, ed25519
 from tocsin.ratchet import ReceiveChain, salted, step
 
@@ -106,6 +106,58 @@ def receive(kid, state, messages):
         except ValueError as error:
             result = str(error)
         out.append([result, chain.state()])
+    return out
+
+
+class Table(dict):
+    """A table that finds no room for more than so many keys."""
+
+    most = None
+
+    @classmethod
+    def of(cls, keys, most):
+        cls.most = len(keys)
+        table = cls()
+        for name in keys:
+            table[name] = keys[name]
+        cls.most = most
+        return table
+
+    def __setitem__(self, name, value):
+        if len(self) >= self.most:
+            raise MemoryError
+        super().__setitem__(name, value)
+
+
+def receive_short_of_memory(kid, state, messages, every, most):
+    """`receive`, when every so many-th step of the ratchet finds no memory and the table of keys takes so many at most.
+    What failed by that comes again, as the relay sends it again."""
+    chain, count, out = ReceiveChain(*state), 0, []
+
+    def poor(key):
+        nonlocal count
+        count += 1
+        if count % every == 0:
+            raise MemoryError
+        return step(key)
+
+    ratchet.step = poor
+    try:
+        for message in messages:
+            result = "MemoryError"
+            for _ in range(1000):
+                chain._passed = Table.of(chain._passed, most)
+                try:
+                    result = list(envelope.open_down(message, kid, chain))
+                    break
+                except MemoryError:
+                    pass
+                except ValueError as error:
+                    result = str(error)
+                    break
+            out.append([result, chain.state()])
+    finally:
+        ratchet.step = step
     return out
 
 

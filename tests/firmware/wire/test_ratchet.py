@@ -157,6 +157,34 @@ def test_a_leap_forgets_what_lies_before_it_and_a_gap_does_not(device: Device) -
         assert len(results[1][1][2]) == kept
 
 
+@pytest.mark.parametrize(("every", "most"), [(3, KEPT + 1), (40, KEPT + 1), (10**6, 2), (7, 5)])
+def test_a_lack_of_memory_costs_at_most_the_keys_of_what_was_passed(device: Device, every: int, most: int) -> None:
+    """Wherever it strikes: what comes next opens. Before, a chain whose table found no room lost its place, and opened
+    nothing more of the relay's until the next start."""
+    root = bytes(32)
+    messages = receipts(root, 2 * LEAP + 80)
+    arrivals = (0, LEAP + 10, LEAP + 11, LEAP + 60, 2 * LEAP + 79)
+    results = device.call("receive_short_of_memory", KID, [0, root, {}], [messages[n] for n in arrivals], every, most)
+    assert [result for result, _ in results] == [["receipt", 1000 + n] for n in arrivals]
+    model = Model(root)
+    for counter, (_, state) in zip(arrivals, results, strict=True):
+        assert model.opens(counter)
+        wanted = model.state()
+        assert state[:2] == wanted[:2]
+        assert state[2].items() <= wanted[2].items()
+        if most > KEPT:
+            assert state[2] == wanted[2]
+        model.skipped = set(state[2])
+
+
+def test_before_a_leap_no_keys_are_kept(device: Device) -> None:
+    """A table of them would want one long stretch of the heap, and nothing of it is ever asked for."""
+    root = bytes(32)
+    message = receipts(root, 2 * LEAP)[-1]
+    ((result, state),) = device.call("receive_short_of_memory", KID, [0, root, {}], [message], 10**6, 1)
+    assert (result, state[0], state[2]) == (["receipt", 1000 + 2 * LEAP - 1], 2 * LEAP, {})
+
+
 def test_scan_works_in_small_steps_and_moves_nothing(device: Device) -> None:
     root = bytes(32)
     assert device.call("scan", [0, root, {}], 0, 32) == [1, True]
