@@ -147,12 +147,13 @@ def find_gammu() -> Tool:
 
 
 @functools.cache
-def find_mosquitto() -> Tool:
-    """PATH (and sbin, which is often not on it), else Debian's package."""
+def find_mosquitto(suite: str | None = None) -> Tool:
+    """PATH (and sbin, which is often not on it), else Debian's package; with `suite` that of this Debian."""
     found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
-    if found:
+    if found and suite is None:
         return Tool((found,), _answered([found, "-h"], r"version (\d+(?:\.\d+)+)"), "PATH")
-    return _unpacked("mosquitto", "usr/sbin/mosquitto", "mosquitto is missing: install Debian's package mosquitto")
+    advice = "mosquitto is missing: install Debian's package mosquitto"
+    return _unpacked("mosquitto", "usr/sbin/mosquitto", advice, suite=suite or SUITE)
 
 
 def _micropython_version(argv: Sequence[str]) -> str | None:
@@ -178,16 +179,11 @@ def _answered(question: list[str], pattern: str) -> str:
     return found.group(1) if found else "unknown"
 
 
-def _unpacked(package: str, program: str, advice: str, bits: int | None = None) -> Tool:
+def _unpacked(package: str, program: str, advice: str, bits: int | None = None, suite: str = SUITE) -> Tool:
     try:
-        return unpacked(package, program, SUITE, bits)
+        tree = unpack_debian(package, suite, bits)
     except ToolchainError as why:
         raise ToolchainError(f"{advice}; unpacking Debian's package did not work either: {why}") from why
-
-
-def unpacked(package: str, program: str, suite: str, bits: int | None = None) -> Tool:
-    """A program of a package of Debian's `suite`, whatever else is installed."""
-    tree = unpack_debian(package, suite, bits)
     _, triplet, loader = _architecture(bits)
     argv = (*_started_by(tree, triplet, loader), str(tree / program))
     version = json.loads((tree / "manifest.json").read_text())["version"]

@@ -52,6 +52,7 @@ _IDLE = 1.0
 _REST_LEAST, _REST_EACH, _REST_MOST = 0.02, 0.0005, 0.1
 _FLOOD_REST = 0.25  # only flooding accounts wait: they get a transaction so often, reading goes before
 _SUPERVISE = 1.0
+_SUPERVISE_FLOOD = 0.25  # until a flooding account is cut off, everybody waits behind its messages at the broker
 _RENEW_LOOK = 60.0  # a clock may be set at any moment
 _RELOAD_RETRY = 10.0
 # What a store raises that can't be used now. Anything else is a bug: it ends the process, loses nothing, and is seen.
@@ -202,7 +203,7 @@ class Service:
                 self._sms_reports(self.sms.readable(now), now)
             self._sms_reports(self.sms.tick(now), now)
         if now >= self._supervise_at:
-            self._supervise_at = now + _SUPERVISE
+            self._supervise_at = now + (_SUPERVISE_FLOOD if self._intake.is_flooded else _SUPERVISE)
             self._supervise(now)
             if now >= self._renew_at:
                 self._renew_certificate(now)

@@ -178,7 +178,7 @@ def _target(
     from relay.ingest.sessions import client_ids
 
     relay = Relay(folder)
-    in_use = url is None and running_relay(folder) is not None
+    in_use = running_relay(folder) is not None  # whatever URL is given may be the same broker by another name
     target = target_of(relay, sessions=() if in_use else client_ids(relay.config.mqtt.sessions))
     if url is not None:
         host, port, with_tls = url

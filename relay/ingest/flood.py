@@ -3,7 +3,8 @@
 A bracelet sends some messages a minute; one that comes back after a day may send some thousand at once, mostly
 repetitions. So an account that exceeds its allowance is not an attacker yet: being over it only lets the intake refuse
 to keep more for it than its share. An account is to be cut off at the broker when it stays over, or when it has sent as
-much proven junk as its whole allowance, which no bracelet does.
+much proven junk as its whole allowance, or so much that a whole allowance was let go without being a repetition. No
+bracelet does either, and until it is cut off its messages stand before everybody's at the broker.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class _Account:
     tokens: float
     at: float
     since: float | None = None  # over its allowance since
-    messages: int = 0  # since then, as are the next two
+    messages: int = 0  # since then, as are the next four
     let_go: int = 0
+    repeated: int = 0
     refused: int = 0
     taken: int = 0
     told_at: float | None = None
@@ -68,14 +70,15 @@ class FloodWatch:
             return False
         if known.since is None:
             known.since = now
-            known.messages, known.let_go, known.refused, known.taken = 1, 0, 0, 0
+            known.messages, known.let_go, known.repeated, known.refused, known.taken = 1, 0, 0, 0, 0
             self._over[account] = known
         return True
 
-    def let_go(self, account: str) -> None:
-        """One of its messages was not kept."""
+    def let_go(self, account: str, *, repeated: bool) -> None:
+        """One of its messages was not kept; `repeated`: the same had come before."""
         if (known := self._over.get(account)) is not None:
             known.let_go += 1
+            known.repeated += repeated
 
     def judged(self, account: str, *, refused: bool) -> None:
         """One of its messages was verified."""
@@ -112,7 +115,8 @@ class FloodWatch:
             lasts = now - known.since
             tell = known.told_at is None or now - known.told_at >= TELL_EVERY_S
             stays = lasts * self._per_s >= self._burst or known.refused >= self._burst
-            cut = stays and now >= known.cut_until
+            far_over = known.let_go - known.repeated >= self._burst
+            cut = (stays or far_over) and now >= known.cut_until
             if cut:
                 known.cut_until = now + self._cut_s
             if cut or tell:

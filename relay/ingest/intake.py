@@ -48,8 +48,9 @@ class Intake:
         over = self._watch(message).arrived(account, now)
         if message.path == MQTT:
             key = (account, message.octets)
-            if over and (key in self._kept or not self._has_share(account)):
-                self._by_mqtt.let_go(account)
+            repeated = key in self._kept
+            if over and (repeated or not self._has_share(account)):
+                self._by_mqtt.let_go(account, repeated=repeated)
                 self._let_go += 1
                 return False
             self._kept[key] = None

@@ -58,12 +58,13 @@ def send_junk(port: int, ca: Path, thief: tuple[str, str, str], *, most: int, se
     return taken
 
 
-def attack(seconds: float, settings: str = "") -> dict[str, Any]:
-    """Figures: the receipts' delays of an honest bracelet before and while another one's account sends junk to the
-    embedded broker; `settings` are added to relay.toml."""
-    with tempfile.TemporaryDirectory() as folder, rig(Path(folder), own_broker=False) as made:
-        made.data.config.write_text(made.data.config.read_text() + settings)
+def attack(seconds: float, *, embedded: bool = True) -> dict[str, Any]:
+    """Figures: the receipts' delays of an honest bracelet before and while another one's account sends junk. Only the
+    embedded broker can be told to cut it off."""
+    with tempfile.TemporaryDirectory() as folder, rig(Path(folder), own_broker=not embedded) as made:
         thief, honest = made.bracelet("thief"), made.bracelet("honest")
+        if not embedded:
+            made.start_broker()
         relay = made.start()
         before = receipts(made, honest, seconds / 2)
         command = [sys.executable, "-m", "tests.hostile.flooding", "send", str(made.port), str(made.data.ca_cert)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOCK = "broker-check.lock"
 _LOOK_S = 1.0
 _AGAIN_S = 30.0  # until a broker that kept the check out is tried again
-_AT_MOST_EVERY_S = 600.0  # a broker that comes and goes is not examined each time
+_AT_MOST_EVERY_S = 60.0  # a broker that comes and goes is not examined each time
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,12 @@ class _Examiner:
 
     def examine(self) -> bool:
         """Log what is not as before; whether the broker let the check in."""
-        with alone(self._data):
-            findings = self._target.examine()
+        try:
+            with alone(self._data):
+                findings = self._target.examine()
+        except OSError as error:  # the folder: the broker's doings are findings
+            self._log.warning("broker.not_examined", error=error, retry_s=_AGAIN_S)
+            return False
         news = [one for one in findings if one.verdict in (Verdict.LOSES, Verdict.LESS) and one not in self._told]
         self._told = findings
         kept_out = findings[0].key == "connection"

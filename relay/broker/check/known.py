@@ -196,7 +196,7 @@ def _newer_mosquitto(where: Where, _found: Found) -> tuple[str, ChildBroker]:
     from hwsim import toolchain
 
     try:
-        tool = toolchain.unpacked("mosquitto", "usr/sbin/mosquitto", _NEWER_MOSQUITTO)
+        tool = toolchain.find_mosquitto(_NEWER_MOSQUITTO)
     except toolchain.ToolchainError as error:
         raise Missing(str(error)) from None
     return tool.version, MosquittoBroker(*where, program=tool.argv)

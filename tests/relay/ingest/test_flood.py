@@ -50,6 +50,15 @@ def test_one_that_stays_over_is_cut_off_once_in_a_while_and_told_of_once_a_minut
     assert told[:3] == [0, 60, 120]
 
 
+def test_so_many_that_were_let_go_are_enough_to_be_cut_off_and_repetitions_are_not() -> None:
+    floods = watch()
+    for account, repeated in (("thief", False), ("patient", True)):
+        for number in range(8000):
+            if floods.arrived(account, 0.0) and number >= 3000:
+                floods.let_go(account, repeated=repeated)
+    assert {flood.account: flood.cut_off for flood in floods.due(0.5)} == {"thief": True, "patient": False}
+
+
 def test_a_whole_allowance_of_junk_is_enough_to_be_cut_off() -> None:
     floods = watch()
     for _ in range(4500):
