@@ -122,6 +122,7 @@ class Service:
             room_for_heartbeats=lambda: self._lanes.has_room,
             longest=MAX_OCTETS + 1,
             wake=self.wake,
+            may_connect=lambda: broker is None or broker.serves(),
             former=former,
         )
         self.mqtt = self.sessions.alarms  # what the relay publishes goes by it

@@ -86,6 +86,10 @@ class Broker(Protocol):
     def wait_ready(self, timeout: float = 15.0) -> None:
         """Return as soon as it accepts a user over TLS; BrokerError when it doesn't."""
 
+    def serves(self) -> bool:
+        """Whether to connect already: who comes earlier may be refused after some seconds. Cheap; true after a while
+        in any case."""
+
     def poll(self) -> int | None:
         """Its exit status if it has ended by itself, else None. To be called now and then."""
 

@@ -41,6 +41,7 @@ KNOWN = {
 RELOAD_TIMEOUT = 10.0
 RESTART_AFTER = 1.0
 CALLOUT_TIMEOUT = 5  # seconds for the gate's answer; without one, a client is refused and comes again
+SERVES_AFTER = 20.0  # seconds from a start; whatever keeps the gate by then is seen by connecting
 FILTER_TIMEOUT = 3.0
 MAX_FILE_STORE = 1 << 30
 # A session's subscriptions may have 65,535 messages on their way altogether; the relay's has two, a test's a few.
@@ -116,6 +117,9 @@ class NatsBroker(ChildBroker):
             self._start_gate()
             restarted = True
         return restarted
+
+    def serves(self) -> bool:
+        return self._gate_serves() or time.monotonic() - self._last_start >= SERVES_AFTER
 
     def wait_ready(self, timeout: float = 15.0) -> None:
         # Whoever connects before the gate has waits in vain for CALLOUT_TIMEOUT.

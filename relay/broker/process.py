@@ -86,6 +86,9 @@ class ChildBroker(ABC):
             time.sleep(0.02)
         raise BrokerError(f"the broker was not ready in {timeout:g} s: {reason}; {self._last_words()}")
 
+    def serves(self) -> bool:
+        return True
+
     def poll(self) -> int | None:
         if self._child is None:
             return None

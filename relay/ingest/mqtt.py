@@ -34,6 +34,7 @@ __all__ = ["FILTERS", "Endpoint", "Message", "MqttLink", "client_tls"]
 FILTERS = ("b/+/+/alarm", "b/+/+/hb")
 _BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CONNECT_TIMEOUT = 10.0
+_LOOK = 0.05  # whether the broker lets in yet
 _ANSWER = 10.0  # from the connection to the CONNACK
 _STALLED = 30.0
 _STALLED_ALONE = 10.0  # the same while one message after the other is tried
@@ -84,6 +85,7 @@ class MqttLink:
         has_room: Callable[[], bool] = lambda: True,
         longest: int = 1 << 16,
         wake: Callable[[], None] = lambda: None,
+        may_connect: Callable[[], bool] = lambda: True,
         session: str = "",
     ) -> None:
         self._endpoint = endpoint
@@ -94,6 +96,7 @@ class MqttLink:
         self._has_room = has_room
         self._longest = longest
         self._wake = wake
+        self._may_connect = may_connect
         self._name = session
         self._session = {"session": session} if session else {}  # for the log
         self._connecting: threading.Thread | None = None
@@ -264,7 +267,10 @@ class MqttLink:
             self._was_closed(now)
         if self._client.socket() is None:
             if now >= self._connect_at:
-                self._connect()
+                if self._may_connect():
+                    self._connect()
+                else:
+                    self._connect_at = now + _LOOK
         elif self._connected:
             self._watch(now)
         elif now - self._opened_at > _ANSWER:

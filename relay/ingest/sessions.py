@@ -45,6 +45,7 @@ class Sessions:
         room_for_heartbeats: Callable[[], bool],
         longest: int,
         wake: Callable[[], None],
+        may_connect: Callable[[], bool] = lambda: True,
         former: Former | None = None,
     ) -> None:
         self._log = log
@@ -62,6 +63,7 @@ class Sessions:
                 has_room=self._room[session],
                 longest=longest,
                 wake=wake,
+                may_connect=may_connect,
                 session=session,
             )
 

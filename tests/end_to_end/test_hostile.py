@@ -39,7 +39,8 @@ def ratchets(scene: Scene) -> tuple[dict[str, int], dict[str, int]]:
     """Where the relay's chains stand, and where the alarms that it stored must have brought them: Updates may come
     meanwhile."""
     with scene.stack.relay_parts.store.read() as connection:
-        stand = dict(connection.exec_driver_sql("select name, next from chain where name <> 'heartbeat'").all())
+        # The down chain counts from where the first message since the relay's start has led it.
+        stand = dict(connection.exec_driver_sql("select name, next - floor from chain where name <> 'heartbeat'").all())
         last, count = connection.exec_driver_sql("select max(counter), count(*) from alarm").one()
     return stand, {"alarm": last + 1, "down": count}
 
