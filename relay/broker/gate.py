@@ -45,6 +45,7 @@ _REMEMBERED = 1_000_000  # answers
 _ASKED_AT_ONCE = 5000  # connections; beyond that the broker lets them wait, and they come again
 _SWEEP_S = 60.0
 _WATCH_S = 10.0
+_AGAIN_S = 1.0
 T = TypeVar("T")
 
 
@@ -143,6 +144,7 @@ class Gate:
         self._admitted: dict[str, bytes | None] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._sweep = changed
+        self._unsettled = False  # accounts changed, and who has none any more was not put out yet
         self._watch = Watch(logger, settings.max_file_store)
 
     async def run(self) -> None:
@@ -248,8 +250,10 @@ class Gate:
             self._sweep.clear()
             try:
                 await self._take_changes(system)
-            except Exception as error:  # looked at again in a minute
-                self._log.warning("gate.changes_not_seen", error=error)
+            except Exception as error:  # a broker that is busy may not have answered
+                self._log.warning("gate.changes_not_seen", error=error, retry_s=_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
+                self._sweep.set()
 
     async def _take_changes(self, system: Client) -> None:
         settings = Settings.read(self._folder)
@@ -257,15 +261,21 @@ class Gate:
         if relisted:
             self.directory.listed = settings.listed()
         self._settings = settings
+        self._generation_done()
         ended = {name for name in settings.barred if self._is_barred(name)}
+        self._unsettled |= relisted
+        seen = False
         with suppress(TimeoutError):  # the store does not answer; told of already
-            if await self.directory.changed() or relisted:
+            self._unsettled |= await self.directory.changed()
+            if self._unsettled:
                 ended |= await self.directory.gone(self._admitted)
+            seen = True
         for name in ended:
             await end_connections(system, user=name)
         for name in ended:
             self._admitted.pop(name, None)
-        self._generation_done()
+        if seen:
+            self._unsettled = False
 
     def _generation_done(self) -> None:
         write_private(self._folder / "gate.done", f"{self._settings.run} {self._settings.generation}\n")

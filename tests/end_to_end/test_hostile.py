@@ -4,6 +4,7 @@ the next alarm."""
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from collections.abc import Callable
 
@@ -102,11 +103,13 @@ def _tap(scene: Scene, heard: Callable[[bytes], None]) -> Callable[[], None]:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=RELAY)
     client.username_pw_set(RELAY, stack.data.secret(SECRET_RELAY))
     client.tls_set_context(ssl.create_default_context(cafile=str(stack.data.ca_cert)))
+    listens = threading.Event()
     client.on_message = lambda _c, _u, message: heard(message.payload)
+    client.on_connect = lambda *_: client.subscribe("b/+/+/alarm", 1)  # on every connection: the first may be refused
+    client.on_subscribe = lambda *_: listens.set()
     client.connect(HOST, stack.broker.port)
     client.loop_start()
-    client.subscribe("b/+/+/alarm", 1)
-    time.sleep(0.5)
+    assert listens.wait(30)
 
     def stop() -> None:
         client.disconnect()
