@@ -18,7 +18,7 @@ from relay.verify.down import HEARTBEAT_S, Bundle, Kind
 from relay.verify.envelope import parse
 
 NUMBER = "sms_sender.number"
-AGAIN_MS = 60_000  # what was sent so lately may still be on its way
+AGAIN_MS = 10_000  # what was sent so lately may still be on its way; to who was away it is lost (QoS 0)
 _RECEIPTS = 200  # newest alarm messages whose receipts are looked through for a missing one
 _T = schema.command.c
 
