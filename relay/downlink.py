@@ -269,7 +269,7 @@ class Downlink:
         moved = []
         for (kid, name), chain in stored.items():
             if name == chains.DOWN and chain is not None:
-                state = chains.forward(chain.state, steps[kid])
+                state = chains.forward(chain.state, chains.leap(chain.state.next, steps[kid]))
                 moved.append(Replacement(kid, name, chain.version, state, state.next))
         chains.replace(self.store, connection, moved)
         commands.unseal(connection, [new.kid for new in moved], now_ms)

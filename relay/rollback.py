@@ -172,6 +172,7 @@ class DownChains:
         ]
 
     def _step(self, work: Work, bracelet: Bracelet, steps: int) -> None:
-        state = chains.forward(work.head(bracelet, chains.DOWN), steps)
+        before = work.head(bracelet, chains.DOWN)
+        state = chains.forward(before, chains.leap(before.next, steps))
         work.heads[bracelet.kid, chains.DOWN] = state
         work.floors[bracelet.kid] = state.next

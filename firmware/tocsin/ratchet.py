@@ -13,7 +13,9 @@ from tocsin.crypto import hkdf
 _LABEL = "TCN1"
 _MAX_GAP = 5000  # steps ahead of the next expected counter; bounds what a forged counter can cost
 _KEEP = 64  # keys of skipped messages: receipts by SMS may come late and newest first
-_LEAP = 128  # a gap this wide is a step forward that the sender made on purpose: nothing of what lies before it comes
+# A gap this wide is a step forward that the sender made on purpose. It ends at a multiple of this: nothing of what lies
+# before that comes, and what lies behind it may have been lost.
+_LEAP = 128
 
 
 def roots(shared, kid, relay_id):
@@ -78,26 +80,30 @@ class ReceiveChain:
         # What an earlier scan reached is kept: a gap is paid for once, however often a forged counter asks for it.
         if counter < self._ahead and counter not in self._passed:
             self._restart()
-        leap = counter - self._counter >= _LEAP
+        first = self._first(counter)
         while self._ahead <= counter:
             if not budget:
                 return False
             budget -= 1
             key, following = step(self._ahead_key)
-            if not leap or self._ahead == counter:  # what lies before a leap is not asked for
+            if self._ahead >= first:
                 self._pass(key)
             self._ahead_key = following  # together with the counter: whatever memory was lacking before
             self._ahead += 1
         return True
 
+    def _first(self, counter):
+        """The lowest counter that can still come when `counter` has."""
+        return self._counter if counter - self._counter < _LEAP else counter - counter % _LEAP
+
     def _pass(self, key):
         """Keep the key of the message that the copy is at; when there is no room, of the former ones none."""
+        self._passed.pop(self._ahead - _KEEP - 1, None)
         try:
             self._passed[self._ahead] = key
         except MemoryError:  # a table of so many wants one long stretch of the heap
             self._passed = {}
             self._passed[self._ahead] = key
-        self._passed.pop(self._ahead - _KEEP - 1, None)
 
     def open(self, octets):
         """The plaintext of a message. ValueError, and nothing has changed, unless its tag is good."""
@@ -123,11 +129,11 @@ class ReceiveChain:
             self._restart()
             while not self.scan(counter):
                 pass
-        if counter - self._counter >= _LEAP:
+        first = self._first(counter)
+        if first > self._counter:
             self._skipped = {}
-            self._passed = {}
         for passed in sorted(self._passed):
-            if self._counter <= passed < counter:
+            if first <= passed < counter:
                 self._skipped[passed] = self._passed[passed]
         for old in sorted(self._skipped)[:-_KEEP]:
             del self._skipped[old]

@@ -132,7 +132,7 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
                 stored = found[kid, chains.DOWN]
                 assert stored is not None  # proven
                 steps = steps_for(stored.state.next, stored.floor, heard.get(kid))
-                state = chains.forward(stored.state, steps)
+                state = chains.forward(stored.state, chains.leap(stored.state.next, steps) if steps else 0)
                 stepped.append(Replacement(kid, chains.DOWN, stored.version, state, state.next))
             chains.replace(store, connection, stepped)
             commands.unseal(connection, some, now_ms)

@@ -34,7 +34,7 @@ _REPLACE = (
 )
 
 
-# A step so wide tells the bracelet that it was made on purpose: it misses nothing that lies before (firmware: ratchet).
+# A step so wide tells the bracelet that it was made on purpose (firmware: ratchet.py); see `leap`.
 LEAP = 128
 _FLOOR = (
     update(schema.chain)
@@ -94,6 +94,12 @@ def replace(store: Store, connection: Connection, replacements: Sequence[Replace
         raise StaleState("a chain was changed by another process")
     floors = [(new.floor, new.kid, new.name) for new in replacements if new.floor is not None]
     store.many(connection, _FLOOR, floors)
+
+
+def leap(number: int, least: int = LEAP) -> int:
+    """How many steps lead a chain at `number` to a multiple of LEAP that lies `least` ahead or more. A step on purpose
+    ends there, so that the bracelet knows which of the messages behind it it misses, whichever comes first."""
+    return -(number + least) // LEAP * -LEAP - number
 
 
 def forward(state: ChainState, steps: int) -> ChainState:

@@ -32,7 +32,9 @@ class Model:
             return True
         if counter - self.next > FARTHEST:
             return False
-        self.skipped = set() if counter - self.next >= LEAP else self.skipped | set(range(self.next, counter))
+        leap = counter - self.next >= LEAP
+        first = counter - counter % LEAP if leap else self.next
+        self.skipped = (set() if leap else self.skipped) | set(range(first, counter))
         self.skipped = set(sorted(self.skipped)[-KEPT:])
         self.next = counter + 1
         return True
@@ -143,17 +145,17 @@ def test_gap(device: Device) -> None:
     assert (far, untouched) == ("ratchet: gap", [0, root, {}])
     assert result == ["receipt", 1000 + FARTHEST]
     assert state[0] == FARTHEST + 1
-    assert state[2] == {}
+    assert set(state[2]) == set(range(FARTHEST - FARTHEST % LEAP, FARTHEST))
 
 
 def test_a_leap_forgets_what_lies_before_it_and_a_gap_does_not(device: Device) -> None:
     """A relay that was put back steps forward on purpose: what it never sealed would be missed for ever."""
     root = bytes(32)
     messages = receipts(root, LEAP + 6)
-    for first, kept in ((2, 2), (LEAP + 4, 0)):
+    for first, kept in ((2, 2), (LEAP + 4, 5)):
         results = device.call("receive", KID, [0, root, {}], [messages[1], messages[first + 1], messages[0]])
         opened = [isinstance(result, list) for result, _ in results]
-        assert opened == [True, True, kept > 0]
+        assert opened == [True, True, kept == 2]
         assert len(results[1][1][2]) == kept
 
 
@@ -180,9 +182,9 @@ def test_a_lack_of_memory_costs_at_most_the_keys_of_what_was_passed(device: Devi
 def test_before_a_leap_no_keys_are_kept(device: Device) -> None:
     """A table of them would want one long stretch of the heap, and nothing of it is ever asked for."""
     root = bytes(32)
-    message = receipts(root, 2 * LEAP)[-1]
+    message = receipts(root, 2 * LEAP + 1)[-1]
     ((result, state),) = device.call("receive_short_of_memory", KID, [0, root, {}], [message], 10**6, 1)
-    assert (result, state[0], state[2]) == (["receipt", 1000 + 2 * LEAP - 1], 2 * LEAP, {})
+    assert (result, state[0], state[2]) == (["receipt", 1000 + 2 * LEAP], 2 * LEAP + 1, {})
 
 
 def test_scan_works_in_small_steps_and_moves_nothing(device: Device) -> None:
@@ -257,3 +259,19 @@ def test_what_is_missing_is_the_lowest_that_can_still_come(device: Device) -> No
         results = device.call("receive", KID, [0, root, {}], [messages[number] for number in order])
         state = results[-1][1] if results else [0, root, {}]
         assert device.call("missing", state) == expected, order
+
+
+def test_what_lies_behind_a_leap_is_missed_whichever_comes_first(device: Device) -> None:
+    """A relay's first message since its start leaps. When that one is lost and the second comes, it must be missed."""
+    root = bytes(32)
+    messages = receipts(root, 2 * LEAP + 2)
+    results = device.call("receive", KID, [3, state_at(root, 3), {}], [messages[2 * LEAP + 1], messages[2 * LEAP]])
+    assert [result for result, _ in results] == [["receipt", 1000 + 2 * LEAP + 1], ["receipt", 1000 + 2 * LEAP]]
+    assert sorted(results[0][1][2]) == [2 * LEAP], "a heartbeat tells that it is missing"
+
+
+def state_at(root: bytes, counter: int) -> bytes:
+    key = root
+    for _ in range(counter):
+        key = next_chain_key(key)
+    return key

@@ -59,7 +59,8 @@ class Wrist:
             self.used |= envelope.counter < before.next and strange
             return
         leapt = envelope.counter - before.next >= LEAP
-        kept = {} if leapt else dict(sorted(after.skipped.items())[-KEPT:])
+        first = envelope.counter - envelope.counter % LEAP if leapt else 0
+        kept = dict(sorted((n, key) for n, key in after.skipped.items() if n >= first)[-KEPT:])
         self.bracelet.down = ChainState(after.next, after.key, kept)
         if kind is Kind.RECEIPT:
             assert isinstance(content, int)

@@ -49,6 +49,11 @@ def put_back(store: Store, bracelet: Bracelet, to: StoredChain) -> None:
         )
 
 
+def landing(number: int, least: int = LEAP) -> int:
+    """Where a step from this counter ends."""
+    return number + chains.leap(number, least)
+
+
 def answered(store: Store, bracelet: Bracelet, count: int) -> list[tuple[bytes, bytes]]:
     """So many alarms and their receipts."""
     found = []
@@ -85,9 +90,9 @@ def test_what_lies_ahead_of_the_chain_is_proof_and_confirms_no_wipe(store: Store
     (event,) = [event for event in outcome.events if event.name == "chain.rolled_back"]
     assert "relay restore" in event.fields["hint"]
     assert "chain.rolled_back" in audited(store)
-    assert chain(store, bracelet).state.next == ahead + LEAP == chain(store, bracelet).floor
+    assert chain(store, bracelet).state.next == landing(ahead) == chain(store, bracelet).floor
     (again,) = downlink.due(NOW + 1)
-    assert (again.kind, again.counter) == (Kind.REVOKE, ahead + LEAP)
+    assert (again.kind, again.counter) == (Kind.REVOKE, landing(ahead))
     assert again.octets != first.octets
     (kind, _), _ = open_down(parse(again.octets), bracelet.down, 0)
     assert kind is Kind.REVOKE
@@ -121,7 +126,7 @@ def test_a_void_receipt_is_sealed_anew_for_a_repetition_and_only_once(store: Sto
     pipeline = Pipeline(store, KEYS)
     first, second = (pipeline.process([bracelet.by_mqtt(octets)], NOW).items[0].receipt for _ in range(2))
     assert first == second != void
-    assert first is not None and parse(first).counter == 9 + LEAP
+    assert first is not None and parse(first).counter == landing(9)
     batch = pipeline.process([bracelet.by_mqtt(octets), bracelet.by_sms(octets)], NOW).items
     assert [item.receipt for item in batch] == [first, first]
 
@@ -139,7 +144,7 @@ def test_who_repeats_old_messages_confirms_nothing(store: Store) -> None:
         outcome = pipeline.process([bracelet.beat(beat(bracelet, command.counter + 1, used=True))], NOW + at)
         said.append([event.name for event in outcome.events])
     assert said == [["chain.refused"], [], [], [], ["chain.refused"]]
-    assert chain(store, bracelet).floor == chain(store, bracelet).state.next == command.counter + 1 + 2 * LEAP
+    assert chain(store, bracelet).floor == chain(store, bracelet).state.next == landing(landing(command.counter + 1))
     assert results(store) == [None]
     (again,) = downlink.due(NOW + REFUSED_S)
     assert again.octets != command.octets
@@ -199,14 +204,14 @@ def test_the_first_message_since_the_start_lies_ahead(store: Store) -> None:
     first, second = (pipeline.process([one.by_mqtt(one.alarm())], NOW).items[0].receipt for _ in range(2))
     assert first is not None
     assert second is not None
-    place = before.counter + 2 * LEAP
+    place = landing(before.counter + 1, 2 * LEAP - 1)
     assert (parse(first).counter, parse(second).counter) == (place, place + 1)
     desk.configure(two.kid, {"hold_ms": 2000}, now=NOW)
     orders = {order.kid: order.counter for order in downlink.due(NOW + 1)}
-    assert orders == {one.kid: place + 2, two.kid: 2 * LEAP - 1}
+    assert orders == {one.kid: place + 2, two.kid: 2 * LEAP}
     (item,) = pipeline.process([two.by_mqtt(two.alarm())], NOW + 2).items
     assert item.receipt is not None
-    assert parse(item.receipt).counter == 2 * LEAP
+    assert parse(item.receipt).counter == 2 * LEAP + 1
 
 
 def test_a_bracelet_that_lies_cannot_keep_the_relay_busy(store: Store) -> None:
@@ -214,7 +219,7 @@ def test_a_bracelet_that_lies_cannot_keep_the_relay_busy(store: Store) -> None:
     pipeline = Pipeline(store, KEYS)
     for _ in range(20):
         pipeline.process([bracelet.beat(beat(bracelet, 2**32 - 1))], NOW)
-    assert chain(store, bracelet).state.next <= 2 * MAX_STEPS
+    assert chain(store, bracelet).state.next <= 2 * MAX_STEPS + LEAP
 
 
 def test_another_process_that_sealed_meanwhile_is_no_rollback(open_store: Callable[[], Store], store: Store) -> None:
@@ -257,8 +262,8 @@ def test_by_sms_a_message_that_comes_again_later_is_answered_under_a_new_counter
     assert parse(first).counter == 0
     assert text(NOW + 5) == first, "the other path, or the modem, told it twice"
     later = text(NOW + UNREAD_S + 1)
-    assert parse(later).counter == 1 + LEAP + 5
+    assert parse(later).counter == landing(1, LEAP + 5)
     assert bracelet.confirmed(later) == 5
     for minutes in range(1, 60):
         text(NOW + minutes * 60)
-    assert chain(store, bracelet).state.next <= GUESSES * (LEAP + 5) + GUESSES + 1, "an SMS may just be lost"
+    assert chain(store, bracelet).state.next <= GUESSES * landing(1, LEAP + 5) + GUESSES + 1, "an SMS may just be lost"
