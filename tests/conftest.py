@@ -10,8 +10,12 @@ from importlib.metadata import entry_points
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The same examples every time, and no deadline: the machine may be busy.
-settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples every time, and no deadline: the machine may be busy. `thorough` is for .ci/run, which has the time:
+# python -m pytest -m hypothesis --hypothesis-profile=thorough
+settings.register_profile(
+    "usual", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25
+)
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=100)
 
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and what tests start would inherit
 # that.
