@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.scene import Scene
 
 
-@pytest.mark.parametrize("down", ["broker", "relay", "both"])
+@pytest.mark.parametrize("down", [pytest.param("broker", marks=pytest.mark.long), "relay", "both"])
 def test_raised_while_down_delivered_when_back(scene: Scene, down: str) -> None:
     stack = scene.stack
     if down != "relay":
