@@ -10,8 +10,8 @@ from importlib.metadata import entry_points
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The same examples every time, and no deadline: the machine may be busy. `thorough` is for whoever
-# has changed what they try: python -m pytest -m hypothesis --hypothesis-profile=thorough
+# The same examples every time, and no deadline: the machine may be busy. `thorough` is for .ci/run,
+# and for whoever has changed what is tried: python -m pytest -m hypothesis --hypothesis-profile=thorough
 settings.register_profile(
     "usual", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25
 )
