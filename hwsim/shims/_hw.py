@@ -268,8 +268,8 @@ def _watch(event):
 
 def driver(name):
     # The firmware reaches a driver's call. What happens in it, if anything, happens before it does anything else.
-    if name in _watched:
-        call("driver", name)
+    if name in _watched and call("driver", name):
+        raise RuntimeError("Wifi Unknown Error 0x0102")  # ESP_ERR_INVALID_ARG
 
 
 def post(device, *payload):

@@ -1,4 +1,4 @@
-"""Driver calls that end a start: one in which the processor hangs, and one at which the supply gives way.
+"""Driver calls that fail: one in which the processor hangs, one at which the supply gives way, and one that refuses.
 
 Seen on MicroPython's own image for the ESP32, emulated: `WLAN.active(True)` never returned. It waits without a time
 limit for an event of the radio's driver (micropython issue 11910: "hangs", and which loop it is;
@@ -7,6 +7,9 @@ ports/esp32/network_wlan.c), and MicroPython arms no watchdog for a program: who
 wire the chip resets right there: loboris/MicroPython_ESP32_psRAM_LoBo issue 299 at `active(True)`, micropython-esp32
 issue 145 at the making of WLAN, lemariva/micropython-camera-driver issue 25 at `connect()`. A brownout keeps the
 RTC's memory; or the supply is lost, and comes back after a while.
+
+A call of Wi-Fi's driver that refuses raises RuntimeError where the port has no name for the driver's error
+(ports/esp32/network_common.c, esp_exceptions_helper: "Wifi Unknown Error 0x%04x"), and OSError where it has one.
 
 The shims name each such call when the firmware reaches it, and ask only about those with a fault. Not modelled: a call
 that comes back late, and what the radio's own task does while the interpreter hangs.
@@ -47,7 +50,7 @@ def calls_of(board: Board) -> dict[str, str]:
 
 @dataclass
 class _Fault:
-    blocks: bool
+    ends: str  # "blocks", "kills" or "refuses"
     off_s: float | None  # None: a brownout, after which the chip starts at once
     starts: int | None  # in so many starts from now on; None: in each
 
@@ -63,11 +66,17 @@ class DriverCalls:
 
     def block(self, name: str, starts: int | None = None) -> None:
         """The processor hangs in this call."""
-        self._set(name, _Fault(True, None, starts))
+        self._set(name, _Fault("blocks", None, starts))
 
     def kill(self, name: str, off_s: float | None = None, starts: int | None = None) -> None:
         """The supply gives way at this call: for so long, or without `off_s` in a brownout only."""
-        self._set(name, _Fault(False, off_s, starts))
+        self._set(name, _Fault("kills", off_s, starts))
+
+    def refuse(self, name: str, starts: int | None = None) -> None:
+        """This call, one of Wi-Fi's driver, raises an error that the port has no name for."""
+        if not self.names[name].startswith("WLAN"):
+            raise ValueError(f"{name} is no call of Wi-Fi's driver")
+        self._set(name, _Fault("refuses", None, starts))
 
     def heal(self, name: str | None = None) -> None:
         """The call does what it should again; without a name all of them do."""
@@ -101,8 +110,10 @@ class DriverCalls:
             if not fault.starts:
                 del self._faults[function]
         name = next(name for name, call in self.names.items() if call == function)
-        self._device.note("driver call", call=name, ends="blocks" if fault.blocks else "kills")
-        if fault.blocks:
+        self._device.note("driver call", call=name, ends=fault.ends)
+        if fault.ends == "refuses":
+            return 1
+        if fault.ends == "blocks":
             self._device.hang()
         elif fault.off_s is None:
             self._device.reset(by="brownout")

@@ -80,3 +80,18 @@ def test_a_router_that_names_no_server_of_names_may_be_one(make_bench, world, mo
     bench.boot(settle=20)
     bench.press()
     world.expect("firmware", "receipt", within=5, path="mqtt")
+
+
+@pytest.mark.parametrize("call", ["wifi", "wifi_on", "wifi_join"])
+def test_a_driver_that_refuses_with_an_error_that_has_no_name_costs_its_own_path_only(bench, world, call):
+    """RuntimeError (hwsim/world/driver_calls.py)."""
+    bench.bracelet.driver_calls.refuse(call)
+    bench.boot()
+    bench.press()
+    world.expect("sms centre", "accepted", within=30)
+    world.expect("firmware", "delivered", within=20)
+    assert not any(event.what in ("restarted", "crashed", "stuck") for event in world.trace)
+    bench.bracelet.driver_calls.heal()
+    if call == "wifi":  # there is no object to ask again
+        bench.bracelet.reset()
+    world.expect("firmware", "link", within=400, path="mqtt", up=1)

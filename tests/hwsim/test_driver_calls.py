@@ -111,6 +111,23 @@ def test_the_supply_gives_way_at_a_call(world, bracelet, name, off_s):
     assert any(event.what == "kept" for event in world.trace) == (off_s is None)
 
 
+@pytest.mark.parametrize("name", ["wifi", "wifi_on", "wifi_join"])
+def test_a_call_of_wifis_driver_refuses_with_an_error_that_has_no_name(world, bracelet, name):
+    made = bracelet()
+    made.driver_calls.refuse(name)
+    made.boot()
+    world.expect("bracelet", "driver call", within=3, call=name, ends="refuses")
+    world.run(3)
+    assert reached(world)[-1] == name
+    assert "RuntimeError: Wifi Unknown Error 0x0102" in str([event.detail for event in world.trace])
+    assert made.boots == 1
+
+
+def test_only_wifi_refuses_so(bracelet):
+    with pytest.raises(ValueError, match="modem is no call of Wi-Fi's driver"):
+        bracelet().driver_calls.refuse("modem")
+
+
 def test_without_a_watchdog_it_hangs_for_ever(world, bracelet):
     made = bracelet(watchdog="None")
     made.driver_calls.block("wifi_on")
