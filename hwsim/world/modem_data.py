@@ -41,6 +41,7 @@ class PacketData:
         self.delay_us = 60_000  # one way
         self.loss = 0.0  # part of the packets that need a second try
         self.says_goodbye = False  # a session that ends is ended in PPP as well, not only by NO CARRIER
+        self.gives_addresses = True  # where the network does not, a session stands and no packet passes
         self.on_change: list[Callable[[], object]] = []
         self._silence: Timer | None = None
         self._asking: Timer | None = None
@@ -186,8 +187,8 @@ class PacketData:
             self._say(b"nak")
             self.lose()
             return
-        if self.wanted_type == "IPV6":
-            return  # no IPV4CP: there is no address for the chip, which has IPv4 only
+        if not self.gives_addresses or self.wanted_type == "IPV6":
+            return  # of IPv6 no IPV4CP: there is no address for the chip, which has IPv4 only
         self.negotiated = True
         self._say(f"ack {ADDRESS} {PEER} {self.name_server}".encode())
         self._changed()

@@ -180,6 +180,25 @@ def test_a_sim_without_data(mobile, world, hinder):
     assert len(told(world, "failed", path="ppp")) < 20  # retried, but rarely
 
 
+@pytest.mark.parametrize("admitted", ["IP", "IPV4V6"])
+def test_the_type_of_context_that_the_network_takes_is_found_and_kept(mobile, world, admitted):
+    """Also after a session that had no address yet and made room for an SMS: the network took its type."""
+    packet = mobile.bracelet.modem.packet
+    packet.admits = {admitted}
+    packet.gives_addresses = False
+    mobile.sms.drop_percent = 100
+    mobile.boot()
+    world.expect("modem", "data session", within=90)
+    assert packet.types[1] == admitted
+    mobile.press()
+    world.expect("sms centre", "accepted", within=15)
+    assert told(world, "data session over") and not told(world, "link", path="ppp", up=1)
+    packet.gives_addresses = True
+    before = len(told(world, "data session"))
+    assert world.run_until(lambda: packet.types[1] != admitted or len(told(world, "data session")) > before, 60)
+    assert packet.types[1] == admitted
+
+
 def test_user_and_password_are_used(make_bench, world):
     bench = make_bench(wifi=False, apn={"name": "private.apn", "user": "user", "password": "secret"})
     bench.bracelet.modem.packet.apn = "private.apn"
