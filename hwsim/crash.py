@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import json
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,25 +37,22 @@ class Place(NamedTuple):
 
 def find(number: int, firmware: Path = FIRMWARE) -> list[Place]:
     """Every type and place of this number: one, or none when it is of another version of the firmware."""
-    return [place for place in _places(firmware) if zlib.crc32(_text(place).encode()) == number]
-
-
-def _text(place: Place) -> str:
-    return f"{place.type}:{place.file}:{place.line or ''}"
-
-
-def _places(firmware: Path) -> Iterator[Place]:
     sources = {file.relative_to(firmware).as_posix(): file.read_text() for file in firmware.glob(f"{PACKAGE}/**/*.py")}
     if not sources:
         raise click.UsageError(f"{firmware}: there is no folder {PACKAGE} with modules in it")
     types = set(BUILTIN)
     for source in sources.values():
         types |= {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef) and node.bases}
+    found = []
     for kind in sorted(types):
-        yield Place(kind, "", 0, "")
+        if zlib.crc32(f"{kind}::".encode()) == number:
+            found.append(Place(kind, "", 0, ""))
         for name, source in sorted(sources.items()):
+            begun = zlib.crc32(f"{kind}:{name}:".encode())  # a CRC goes on from where it was: the lines are many
             for line, text in enumerate(source.splitlines(), 1):
-                yield Place(kind, name, line, text.strip())
+                if zlib.crc32(b"%d" % line, begun) == number:
+                    found.append(Place(kind, name, line, text.strip()))
+    return found
 
 
 def main(number: int, firmware: Path, as_json: bool) -> int:
