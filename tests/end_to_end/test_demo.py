@@ -31,7 +31,8 @@ def command(*options: str) -> list[str]:
     return [sys.executable, "-m", "relay", "demo", *options]
 
 
-@pytest.mark.parametrize("path", ["mqtt", pytest.param("sms", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("path", ["mqtt", "sms"])
 def test_the_stages_are_one_json_object_last_on_standard_output(scratch: Path, path: str) -> None:
     done = subprocess.run(
         command("--once", "--json", "--path", path),

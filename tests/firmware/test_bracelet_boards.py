@@ -91,7 +91,9 @@ def test_a_modem_that_knows_only_lte_is_asked_in_its_way(make_bench, world):
     assert bench.bracelet.modem.registration("CREG") == 0
 
 
-@pytest.mark.parametrize("board", [IN_THE_MODEM, "lilygo-t-a7670", "walter"])
+@pytest.mark.parametrize(
+    "board", [IN_THE_MODEM, *(pytest.param(b, marks=pytest.mark.long) for b in ("lilygo-t-a7670", "walter"))]
+)
 def test_a_receiver_that_forgets_is_given_the_time_it_needs_while_an_alarm_is_open(make_bench, world, board):
     """Without a backup supply each start is a cold one: half a minute, and in a modem that starts itself before."""
     bench = make_bench(board=board, **HERE)

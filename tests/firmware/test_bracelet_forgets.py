@@ -93,7 +93,7 @@ def test_what_is_over_is_gone(settled, world, how):
     assert not [event for event in world.trace[start:] if event.what == "refused"]
 
 
-@pytest.mark.parametrize("ends", ["reset", "power_cut"])
+@pytest.mark.parametrize("ends", [pytest.param("reset", marks=pytest.mark.long), "power_cut"])
 def test_also_when_it_does_not_live_to_see_the_end(settled, world, ends):
     """The chip resets again and again, or has no supply for a while: every time it goes on where it was."""
     settled.press()
@@ -110,7 +110,7 @@ def test_also_when_it_does_not_live_to_see_the_end(settled, world, ends):
     assert world.run_until(lambda: gone(settled), 40 + SOON_S + (0 if ends == "reset" else 4 * 20))
 
 
-@pytest.mark.parametrize("slept", [True, False])
+@pytest.mark.parametrize("slept", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_what_nobody_could_be_told_of_is_not_over(settled, world, slept):
     """An alarm that was called back waits in the journal for a network, however long; then it goes."""
     settled.bracelet.wifi.up = settled.bracelet.modem.service = False

@@ -218,6 +218,7 @@ app.main()
 """
 
 
+@pytest.mark.long
 def test_flash_that_refuses_every_write_is_asked_now_and_then_only(make_bench, world, tmp_path):
     bench = make_bench(firmware=own_firmware(tmp_path, NO_NVS))
     bench.boot(settle=20)

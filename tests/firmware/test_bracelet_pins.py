@@ -12,7 +12,12 @@ S3_BOARDS = ("lilygo-t-sim7670g-s3", "makerfabs-s3-sim7670g", "walter")
 ESP32_BOARDS = ("reference", "lilygo-t-a7670")
 
 
-@pytest.fixture(params=S3_BOARDS + ESP32_BOARDS)
+@pytest.fixture(
+    params=[
+        board if board in ("walter", "reference") else pytest.param(board, marks=pytest.mark.long)
+        for board in S3_BOARDS + ESP32_BOARDS
+    ]
+)
 def worn(request, make_bench, world):
     """A bench whose bracelet is worn and asleep."""
     bench = make_bench(board=request.param, **HERE)

@@ -28,6 +28,7 @@ def newest(bench):
     return max(bench.documents().items())[1]
 
 
+@pytest.mark.long
 def test_carried_off_while_it_sleeps_she_is_told_of_within_ten_minutes_and_every_ten_from_then_on(raised, world):
     world.run(HOUR + 1500)
     now_s = world.now_us / 1e6
@@ -40,6 +41,7 @@ def test_carried_off_while_it_sleeps_she_is_told_of_within_ten_minutes_and_every
     assert 3 <= len(updates(world, start)) <= 4
 
 
+@pytest.mark.long
 def test_in_its_looks_it_does_not_switch_the_modem_on(raised, world):
     world.run(HOUR)
     start = len(world.trace)

@@ -67,7 +67,7 @@ def test_a_part_whose_module_is_damaged(world, tmp_path, part):
     bench.close()
 
 
-@pytest.mark.parametrize("part", ["links/wifi", "links/mqtt"])
+@pytest.mark.parametrize("part", [pytest.param("links/wifi", marks=pytest.mark.long), "links/mqtt"])
 def test_without_its_data_link_it_sends_by_sms_at_once(world, tmp_path, part):
     from hwsim.rig import Rig
 

@@ -9,6 +9,9 @@ from relay.verify import parse
 
 HEARD_S = 30
 AWAKE_S = 1200  # it sleeps from one heartbeat to the next
+RESTORED = pytest.mark.parametrize(
+    "restore", [True, pytest.param(False, marks=pytest.mark.long)], ids=["restored", "copied back"]
+)
 
 
 def day_of_life(bench, world, alarms=3, commands=2):
@@ -34,7 +37,7 @@ def no_text_twice(bench):
     return len(seen)
 
 
-@pytest.mark.parametrize("restore", [True, False], ids=["restored", "copied back"])
+@RESTORED
 def test_the_first_alarm_after_it_is_felt_as_heard(bench, world, restore):
     bench.boot(settle=70)
     bench.press()
@@ -57,7 +60,7 @@ def test_the_first_alarm_after_it_is_felt_as_heard(bench, world, restore):
     assert bench.registry.get(bench.kid).heard.pending == 0
 
 
-@pytest.mark.parametrize("restore", [True, False], ids=["restored", "copied back"])
+@RESTORED
 def test_a_revocation_after_it_wipes_and_is_confirmed_only_then(bench, world, restore):
     bench.boot(settle=70)
     kept = bench.keep()
@@ -85,6 +88,7 @@ def test_a_wipe_that_waits_when_the_folder_is_copied_back_is_not_taken_for_done(
     assert bench.registry.get(bench.kid).state == "revoked"
 
 
+@pytest.mark.long
 def test_who_repeats_old_messages_drains_no_battery(bench, world):
     """A report follows a message under a used counter at once, but not one after each."""
     bench.boot(settle=70)

@@ -247,7 +247,7 @@ def test_a_broker_that_takes_its_time_to_acknowledge_costs_no_further_heartbeat(
         assert slept.t_us - woke.t_us < 45e6
 
 
-@pytest.mark.parametrize("delay_us", [50_000_000, None])
+@pytest.mark.parametrize("delay_us", [50_000_000, pytest.param(None, marks=pytest.mark.long)])
 def test_of_a_broker_that_acknowledges_late_or_never_only_every_fourth_puback_is_waited_for(asleep, world, delay_us):
     """Or it would cost half the days of a charge."""
     asleep.broker.puback_delay_us = delay_us
@@ -265,6 +265,7 @@ def test_of_a_broker_that_acknowledges_late_or_never_only_every_fourth_puback_is
     assert asleep.bracelet.meter.times()["processor", "active"] - begun_us < 4 * 10e6
 
 
+@pytest.mark.long
 def test_heartbeats_that_no_broker_takes_become_rarer_through_deep_sleep(asleep, world):
     """Each connection ends before the broker has taken the heartbeat, so that its last will is what the relay knows."""
     asleep.broker.puback_delay_us = None

@@ -173,7 +173,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("fault", ["can't seal", pytest.param("nobody understands it", marks=pytest.mark.long)])
 def test_one_that_can_not_raise_a_drill_is_left_again(updating, release, world, fault):
     bench = updating(release(2, BROKEN[fault]))
     firmware(world, "installed")

@@ -72,6 +72,7 @@ def test_pieces_that_are_not_the_bundles_are_found(make_bench, release, world):
     world.expect("firmware", "delivered", within=10)
 
 
+@pytest.mark.long
 def test_without_pieces_it_gives_up_until_the_next_start(make_bench, release, world):
     bench = keyed(make_bench)
     bench.update(release(2))
@@ -147,6 +148,7 @@ def test_pieces_that_never_come_are_given_up_for_good(make_bench, world, release
     firmware(world, "kept", within=3600, version=3)
 
 
+@pytest.mark.long
 def test_another_order_in_the_middle_takes_its_place(make_bench, world, release):
     bench = keyed(make_bench)
     bench.update(release(2))
@@ -184,6 +186,7 @@ def orders(bench, *releases):
     return found
 
 
+@pytest.mark.long
 def test_an_older_order_that_comes_late_changes_nothing(make_bench, world, release):
     bench = keyed(make_bench)
     older, newer = orders(bench, release(2), release(3))

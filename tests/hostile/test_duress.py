@@ -71,7 +71,7 @@ def test_over_an_hour_nothing_differs_by_sms(tmp_path: Path, path: str) -> None:
     same(tmp_path, {-20: lost, 600: found} if "dead" in path else {}, wifi=False)
 
 
-@pytest.mark.parametrize("gesture_s", [5, pytest.param(14.5, marks=pytest.mark.long), 22])
+@pytest.mark.parametrize("gesture_s", [5, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (14.5, 22))])
 def test_whenever_she_does_it(tmp_path: Path, gesture_s: float) -> None:
     same(tmp_path, gesture_s=gesture_s, until_s=700)
 
@@ -87,7 +87,7 @@ RESETS: Mapping[str, Sequence[float]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["reset", "power_cut"])
+@pytest.mark.parametrize("how", [pytest.param("reset", marks=pytest.mark.long), "power_cut"])
 @pytest.mark.parametrize(
     "when", [n if n == "between Updates" else pytest.param(n, marks=pytest.mark.long) for n in RESETS]
 )
@@ -101,7 +101,7 @@ def test_over_resets_and_lost_supply(tmp_path: Path, when: str, how: str) -> Non
     same(tmp_path, dict.fromkeys(RESETS[when], ends), until_s=600 if when == "soon" else HOUR_S * 1.3)
 
 
-@pytest.mark.parametrize("then", ["hold", pytest.param("drill", marks=pytest.mark.long), "strap"])
+@pytest.mark.parametrize("then", ["hold", *(pytest.param(n, marks=pytest.mark.long) for n in ("drill", "strap"))])
 def test_whatever_she_does_afterwards(tmp_path: Path, then: str) -> None:
     def again(rig: Rig, forced: bool) -> None:
         if then == "hold":
@@ -115,7 +115,7 @@ def test_whatever_she_does_afterwards(tmp_path: Path, then: str) -> None:
     same(tmp_path, {200: again}, until_s=1500)
 
 
-@pytest.mark.parametrize("wifi", [True, False])
+@pytest.mark.parametrize("wifi", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_whatever_the_operator_does_then(tmp_path: Path, wifi: bool) -> None:
     """They know, so they close the one alarm at once, accept the other, and close it when the hour is over: nothing
     that leaves for the bracelet shows it."""
@@ -135,7 +135,7 @@ def test_whatever_the_operator_does_then(tmp_path: Path, wifi: bool) -> None:
     assert all(what[2] <= RECEIPT for what in plain.downlink)
 
 
-@pytest.mark.parametrize("wifi", [True, False])
+@pytest.mark.parametrize("wifi", [pytest.param(True, marks=pytest.mark.long), False])
 def test_whatever_they_had_ordered_before(tmp_path: Path, wifi: bool) -> None:
     """Accepted before she calls it back, and lost on the way: it is withdrawn, and what the bracelet misses of it comes
     alike."""

@@ -32,6 +32,8 @@ from relay.verify.ratchet import ChainState
 from tests.hostile.searching import forms, hits, key_forms, number_forms, semi_octets
 from tests.relay.service.rig import Bracelet, Rig, eventually, rig
 
+pytestmark = pytest.mark.xdist_group("reading along")  # one worker: the life is lived once, and mostly waits
+
 RELAY, NUMBER, NAME = "+10000000009", "+4915712345678", "Nachtigall-Zielona"
 LAT, LON = 697234567, 1131234567  # no time of day reads like these degrees
 CELL = Cell(262, 1, 54321, 28471)

@@ -41,7 +41,8 @@ from tests.end_to_end.test_hostile import publish
 from tests.hostile.searching import forms, hits, key_forms, number_forms, phone_forms, with_an_address
 from tests.relay.service.rig import Subscriber, eventually
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+# One worker: the life is lived once, and mostly waits.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("search")]
 
 LAT, LON = 697234567, 1131234567  # no time of day reads like these degrees
 NUMBER, NAME = "+4915712345678", "Nachtigall-Zielona"

@@ -21,7 +21,7 @@ from .attacker import connect, stored
 ATTEMPTS, LONG = 200, 60_000
 
 
-@pytest.mark.parametrize("name", [ANNA, PARTNER, "intake-1-a"])
+@pytest.mark.parametrize("name", [ANNA, *(pytest.param(n, marks=pytest.mark.long) for n in (PARTNER, "intake-1-a"))])
 def test_an_account_can_not_fill_the_store_with_sessions(name: str, tmp_path: Path, tls_files: Path) -> None:  # noqa: F811
     broker = NatsBroker(
         tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem", everyone()
@@ -46,6 +46,7 @@ def test_an_account_can_not_fill_the_store_with_sessions(name: str, tmp_path: Pa
         broker.stop()
 
 
+@pytest.mark.long
 def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
     tmp_path: Path, tls_files: Path  # noqa: F811
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_column_of_the_plot_is_its_average():
     assert plot_power.averages(history, {"led": {"on": 7}}, 100, 400, 3) == {"led": [7, 7, 7]}
 
 
+@pytest.mark.long
 def test_the_relay_number_is_no_part_of_the_report(tmp_path):
     done = CliRunner().invoke(cli.main, ["power", "--hours", "0.1"])
     assert done.exit_code == 0, done.output

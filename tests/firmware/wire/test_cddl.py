@@ -77,9 +77,8 @@ def passes(check: Callable[[], object]) -> bool:
 
 
 def test_alarms_that_the_relay_takes_are_those_of_the_grammar(grammar: Grammar) -> None:
-    """Every mutant of every form of an alarm: the relay's parser and the grammar must agree."""
-    forms = [ALARM[:6], ALARM[:10], ALARM[:13]]
-    forms += [[*form, ALARM[13]] for form in forms]
+    """Every mutant of an alarm of each length: the relay's parser and the grammar must agree."""
+    forms = [ALARM[:10], [*ALARM[:6], ALARM[13]], ALARM]
     accepted = refused = 0
     for form in forms:
         assert grammar("alarm", form)
@@ -90,8 +89,8 @@ def test_alarms_that_the_relay_takes_are_those_of_the_grammar(grammar: Grammar) 
             assert grammar("alarm", octets) is by_relay, mutant
             accepted += by_relay
             refused += not by_relay
-    assert accepted > 1000
-    assert refused > 3000
+    assert accepted > 500
+    assert refused > 1500
 
 
 def test_heartbeats_that_the_relay_takes_are_those_of_the_grammar(grammar: Grammar) -> None:

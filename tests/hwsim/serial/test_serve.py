@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from hwsim.cli import main
@@ -28,6 +29,7 @@ def serve(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_a_session_and_control_c(tmp_path: Path) -> None:
     image = tmp_path / "kept.flash"
     server = serve("--board", "devkit", "--flash", str(image))

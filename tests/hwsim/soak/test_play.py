@@ -52,7 +52,7 @@ def test_a_bad_evening_ends_well():
     assert sum(outcome.checks.values()) > 30
 
 
-@pytest.mark.parametrize("board", ["devkit", "lilygo-t-sim7000g"])
+@pytest.mark.parametrize("board", ["devkit", pytest.param("lilygo-t-sim7000g", marks=pytest.mark.long)])
 def test_a_bad_evening_on_another_board(board):
     outcome = play(replace(BAD_EVENING, board=board))
     assert outcome.failures == []
@@ -137,6 +137,6 @@ def test_what_the_simulator_raises_is_a_failure_too(planted):
     assert "ActionError" in outcome.failures[0].why
 
 
-@pytest.mark.parametrize("seed", [4, 17])
+@pytest.mark.parametrize("seed", [4, pytest.param(17, marks=pytest.mark.long)])
 def test_drawn_lives(seed):
     assert play(draw(seed, 0.5)).failures == []

@@ -102,7 +102,7 @@ def test_without_both_answers_nothing_is_burnt(tmp_path, answers):
     assert not any(file.read_bytes())
 
 
-@pytest.mark.parametrize("chip", ["esp32", "esp32s3"])
+@pytest.mark.parametrize("chip", [pytest.param("esp32", marks=pytest.mark.long), "esp32s3"])
 def test_an_interruption_between_the_keys_and_the_rest_is_gone_on_from(tmp_path, keys, chip):
     known = harden.CHIPS[FAMILIES[chip].name]
     file, both = tmp_path / "efuses", [harden.ENCRYPTION, harden.SIGNED]

@@ -235,7 +235,7 @@ def live(folder: Path, seed: int) -> Life:
     return life
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 8), pytest.param(8, 200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("first", "count"), [(0, 4), pytest.param(4, 200, marks=pytest.mark.long)])
 def test_histories(tmp_path: Path, first: int, count: int) -> None:
     reused = 0
     for seed in range(first, first + count):
@@ -246,7 +246,7 @@ def test_histories(tmp_path: Path, first: int, count: int) -> None:
     assert reused, "counters were used again, so that salts were needed"
 
 
-@pytest.mark.parametrize("lives", [4, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("lives", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_restores_alone_use_no_counter_twice(tmp_path: Path, lives: int) -> None:
     """What `relay restore` moves forward is enough for a day of alarms, without the salts."""
     for seed in range(lives):

@@ -123,6 +123,7 @@ def test_watch_shows_what_becomes_of_an_alarm(on_broker: Rig) -> None:
     human.communicate(timeout=TIMEOUT)
 
 
+@pytest.mark.long
 def test_watch_starts_with_what_is_open_and_shows_what_it_missed_while_it_was_cut_off(on_broker: Rig) -> None:
     first, second = on_broker.bracelet("eins"), on_broker.bracelet("zwei")
     broker = on_broker.start_broker()

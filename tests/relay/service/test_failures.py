@@ -116,6 +116,7 @@ def test_a_broker_with_a_bad_certificate_is_not_talked_to(on_broker: Rig, what: 
     assert relay.events("mqtt.connected") == []
 
 
+@pytest.mark.long
 def test_more_than_memory_may_hold_waits_with_the_broker(on_broker: Rig) -> None:
     config = on_broker.data.config
     config.write_text(config.read_text() + "\n[limits]\nqueue = 100\nbatch = 10\n")

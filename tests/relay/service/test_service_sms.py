@@ -89,7 +89,9 @@ def test_alarms_by_sms_do_not_wait_for_a_broker_that_is_down(field: Field) -> No
     eventually(lambda: field.rig.unfinished() == 0, "the rebroadcast is done once the broker is back")
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(
+    "boundary", [b if b == "after-commit" else pytest.param(b, marks=pytest.mark.long) for b in BOUNDARIES]
+)
 def test_killed_at_a_boundary_the_alarm_by_sms_is_neither_lost_nor_stored_twice(field: Field, boundary: str) -> None:
     subscriber = field.rig.subscriber()
     relay = field.rig.start(crash_at=boundary)
