@@ -357,11 +357,11 @@ class Rig:
         receipts: dict[int, tuple[int, str]] = {}
         raised: list[tuple[int, int, int]] = []
         for event in self.world.trace:
+            if event.who == self.bracelet.button.who and event.what == "pressed":
+                pressed = event.t_us  # not the firmware's: it says when a pattern of taps began
             if event.who != self.bracelet.firmware_name:
                 continue
-            if event.what == "pressed":
-                pressed = event.t_us
-            elif event.what == "raised":
+            if event.what == "raised":
                 by_itself = event.detail["by"] in ("strap", "check_in")  # nobody pressed
                 raised.append((event.detail["counter"], event.t_us if by_itself else pressed, event.t_us))
             elif event.what == "receipt":

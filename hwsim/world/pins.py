@@ -24,10 +24,10 @@ class _Pin:
 
     def __init__(self, device: Device, who: str) -> None:
         self._device = device
-        self._who = who
+        self.who = who
 
     def _note(self, what: str, **detail: Any) -> None:
-        self._device.world.note(self._who, what, **detail)
+        self._device.world.note(self.who, what, **detail)
 
     def reset(self) -> None:
         pass
