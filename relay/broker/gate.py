@@ -17,9 +17,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -143,8 +144,11 @@ class Gate:
         # The password that each came with first, as it is kept: when it is another, all that came under the name go.
         self._admitted: dict[str, bytes | None] = {}
         self._answers: set[asyncio.Task[None]] = set()
-        self._sweep = changed
-        self._unsettled = False  # accounts changed, and who has none any more was not put out yet
+        self._changed = changed
+        self._sweep = asyncio.Event()
+        # Of the list and of the store: it changed, and who has no account any more was not put out yet.
+        self._settled = settings.generation
+        self._unsettled = False
         self._watch = Watch(logger, settings.max_file_store)
 
     async def run(self) -> None:
@@ -187,6 +191,7 @@ class Gate:
             await broker.subscribe(callout.SUBJECT, cb=self._asked, pending_msgs_limit=100_000)
             await broker.flush()
             workers = [
+                asyncio.create_task(self._relisting()),
                 asyncio.create_task(self._sweeping(system)),
                 asyncio.create_task(self._watching(broker, system)),
             ]
@@ -236,38 +241,53 @@ class Gate:
 
     # ---- who goes ----
 
+    async def _relisting(self) -> None:
+        """Take each new list at once, whatever the store and the broker are doing."""
+        while True:
+            self._changed.clear()
+            await self._until_done(self._relist)
+            self._sweep.set()
+            await self._changed.wait()
+
+    async def _relist(self) -> None:
+        settings = Settings.read(self._folder)
+        if settings.generation != self._settings.generation:
+            self.directory.listed = settings.listed()
+        self._settings = settings
+        write_private(self._folder / "gate.done", f"{settings.run} {settings.generation}\n")
+
     async def _sweeping(self, system: Client) -> None:
-        before = {one.name async for one in connections(system)} - {"", GATE, SYSTEM} - self._admitted.keys()
-        self._admitted |= dict.fromkeys(before)
-        self._generation_done()
+        await self._until_done(partial(self._see_who_came_before, system))
         with suppress(Exception):  # so that the first who is asked for need not wait for it
             await self.directory.changed()
-            # Who came before this gate is taken to have come with the password that is in force.
-            self._admitted |= await self.directory.verifiers(before)
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._sweep.wait(), _SWEEP_S)
             self._sweep.clear()
+            await self._until_done(partial(self._take_changes, system))
+
+    async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
             try:
-                await self._take_changes(system)
-            except Exception as error:  # a broker that is busy may not have answered
+                return await step()
+            except Exception as error:  # a broker that is busy may not have answered, the disk may be full
                 self._log.warning("gate.changes_not_seen", error=error, retry_s=_AGAIN_S)
                 await asyncio.sleep(_AGAIN_S)
-                self._sweep.set()
+
+    async def _see_who_came_before(self, system: Client) -> None:
+        """Who came before this gate is taken to have come with the password that is in force."""
+        before = {one.name async for one in connections(system)} - {"", GATE, SYSTEM} - self._admitted.keys()
+        self._admitted |= dict.fromkeys(before)
+        with suppress(Exception):  # the store does not answer
+            self._admitted |= await self.directory.verifiers(before)
 
     async def _take_changes(self, system: Client) -> None:
-        settings = Settings.read(self._folder)
-        relisted = settings.generation != self._settings.generation
-        if relisted:
-            self.directory.listed = settings.listed()
-        self._settings = settings
-        self._generation_done()
-        ended = {name for name in settings.barred if self._is_barred(name)}
-        self._unsettled |= relisted
+        generation = self._settings.generation
+        ended = {name for name in self._settings.barred if self._is_barred(name)}
         seen = False
         with suppress(TimeoutError):  # the store does not answer; told of already
             self._unsettled |= await self.directory.changed()
-            if self._unsettled:
+            if self._unsettled or generation != self._settled:
                 ended |= await self.directory.gone(self._admitted)
             seen = True
         for name in ended:
@@ -275,10 +295,7 @@ class Gate:
         for name in ended:
             self._admitted.pop(name, None)
         if seen:
-            self._unsettled = False
-
-    def _generation_done(self) -> None:
-        write_private(self._folder / "gate.done", f"{self._settings.run} {self._settings.generation}\n")
+            self._settled, self._unsettled = generation, False
 
     async def _watching(self, broker: Client, system: Client) -> None:
         while True:

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -319,6 +320,28 @@ def test_a_store_that_is_away_keeps_out_only_who_is_not_known(
         path.rmdir()
         away.rename(path)
     wait_until(lambda: come(new, news).code == 0)
+
+
+def test_a_new_list_is_taken_while_the_store_does_not_answer(tmp_path: Path, tls_files: Path) -> None:
+    where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+    users = own_users(PASSWORDS["relay"])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = f"postgresql+psycopg://gate@127.0.0.1:{silent.getsockname()[1]}/relay"
+        broker = NatsBroker(*where, users, store=store)
+        broker.start()
+        try:
+            broker.wait_ready()
+            with silent.accept()[0] as asking:
+                assert asking.recv(4096)
+                broker.reload([*users, MqttUser(name="late", password="a-password-of-its-own")])
+                asking.setblocking(False)
+                with pytest.raises(BlockingIOError):  # the gate still waits for the store's answer
+                    asking.recv(4096)
+                late = Client(broker, tls_files / "ca.pem", "late", "a-password-of-its-own", "late", True)
+                assert late.connect().code == 0
+                late.close()
+        finally:
+            broker.stop()
 
 
 def test_a_listed_account_with_further_client_ids(gated: NatsBroker, come) -> None:
