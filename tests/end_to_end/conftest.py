@@ -21,7 +21,7 @@ def broker_factory(name: str) -> BrokerFactory:
     return partial(MosquittoBroker, program=toolchain.mosquitto())
 
 
-@pytest.fixture(params=["nats", "mosquitto"])
+@pytest.fixture(params=["nats", pytest.param("mosquitto", marks=pytest.mark.long)])
 def broker(request: pytest.FixtureRequest) -> BrokerFactory:
     return broker_factory(request.param)
 

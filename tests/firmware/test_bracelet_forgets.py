@@ -110,7 +110,8 @@ def test_also_when_it_does_not_live_to_see_the_end(settled, world, ends):
     assert world.run_until(lambda: gone(settled), 40 + SOON_S + (0 if ends == "reset" else 4 * 20))
 
 
-@pytest.mark.parametrize("slept", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("slept", [True, False])
 def test_what_nobody_could_be_told_of_is_not_over(settled, world, slept):
     """An alarm that was called back waits in the journal for a network, however long; then it goes."""
     settled.bracelet.wifi.up = settled.bracelet.modem.service = False

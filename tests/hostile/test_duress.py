@@ -115,7 +115,8 @@ def test_whatever_she_does_afterwards(tmp_path: Path, then: str) -> None:
     same(tmp_path, {200: again}, until_s=1500)
 
 
-@pytest.mark.parametrize("wifi", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("wifi", [True, False])
 def test_whatever_the_operator_does_then(tmp_path: Path, wifi: bool) -> None:
     """They know, so they close the one alarm at once, accept the other, and close it when the hour is over: nothing
     that leaves for the bracelet shows it."""
@@ -135,7 +136,8 @@ def test_whatever_the_operator_does_then(tmp_path: Path, wifi: bool) -> None:
     assert all(what[2] <= RECEIPT for what in plain.downlink)
 
 
-@pytest.mark.parametrize("wifi", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.long
+@pytest.mark.parametrize("wifi", [True, False])
 def test_whatever_they_had_ordered_before(tmp_path: Path, wifi: bool) -> None:
     """Accepted before she calls it back, and lost on the way: it is withdrawn, and what the bracelet misses of it comes
     alike."""

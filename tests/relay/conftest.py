@@ -22,7 +22,7 @@ from tests.relay.support import KEYS, STORE_KEY, Bracelet, contents, provision, 
 ENGINES = ["sqlite"]
 if postgres.available():
     # One worker runs all of these, so that only one server is started.
-    ENGINES.append(pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql")))
+    ENGINES.append(pytest.param("postgresql", marks=[pytest.mark.xdist_group("postgresql"), pytest.mark.long]))
 
 
 @pytest.fixture(scope="session")

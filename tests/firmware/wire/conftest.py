@@ -26,7 +26,7 @@ def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
         yield running
 
 
-@pytest.fixture(params=["native", "fallback"])
+@pytest.fixture(params=["native", pytest.param("fallback", marks=pytest.mark.long)])
 def both(request: pytest.FixtureRequest) -> Device:
     running: Device = request.getfixturevalue("device" if request.param == "native" else "fallback")
     return running

@@ -30,7 +30,10 @@ def test_every_action_is_described_and_has_defaults():
         assert check(name, {}) == {key: p.default for key, p in action.parameters.items()}
 
 
-@pytest.mark.parametrize("name", ACTIONS)
+# Every third with each test command, the others with the long ones.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if place % 3 else []) for place, name in enumerate(ACTIONS)]
+)
 def test_everything_can_happen_while_it_works_while_it_is_off_and_twice(rig, world, name):
     rig.boot(settle=12)
     do(rig, name)

@@ -30,7 +30,7 @@ def test_the_same_seed_is_the_same_story_and_another_is_not():
     assert play(scenario(name), seed=4).digest != first.digest
 
 
-@pytest.mark.parametrize("seed", [2, 3, 4])
+@pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.long) for seed in (3, 4))])
 @pytest.mark.parametrize("name", ["modem_line_full_of_noise", "slow_satellite_link", "sms_overtake_each_other"])
 def test_chance_decides_nothing_that_matters(name, seed):
     assert [verdict for verdict in judge(play(scenario(name), seed)) if not verdict.held] == []

@@ -65,6 +65,7 @@ def test_watch_shows_an_alarm_and_verify_accepts_it(on_broker: Rig, tmp_path: Pa
     assert verify(file) == (1, "NOT GENUINE")
 
 
+@pytest.mark.long
 def test_watchers_do_not_throw_each_other_off_and_leave_no_session(on_broker: Rig) -> None:
     bracelet = on_broker.bracelet()
     on_broker.start_broker()

@@ -59,7 +59,9 @@ def test_one_alarm_by_mqtt(on_broker: Rig) -> None:
     assert relay.events("relay.stopped")
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(
+    "boundary", [b if b == "after-ack" else pytest.param(b, marks=pytest.mark.long) for b in BOUNDARIES]
+)
 def test_killed_at_a_boundary_nothing_is_lost_and_nothing_stored_twice(on_broker: Rig, boundary: str) -> None:
     bracelet = on_broker.bracelet()
     on_broker.start_broker()

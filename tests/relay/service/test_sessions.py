@@ -96,6 +96,7 @@ def test_another_account_in_the_configuration_is_that_of_both_sessions(on_broker
     assert (endpoint_of(other, "a").user, endpoint_of(other, "h").client_id) == ("tocsin", "intake-1-h")
 
 
+@pytest.mark.long
 def test_sessions_under_earlier_client_ids_are_ended_at_the_start(on_broker: Rig) -> None:
     config = on_broker.data.config
     config.write_text(config.read_text().replace("[mqtt]", '[mqtt]\nclient_id = "relay-0123"', 1))
