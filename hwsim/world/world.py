@@ -187,11 +187,14 @@ class World:
     def expect(self, who: str | None, what: str | None, /, *, within: float = 0.0, **detail: Any) -> TraceEvent:
         """Advance until this happens, after whatever was expected before; fail with the trace when it doesn't."""
         found: list[int] = []
+        start = self._expected
 
         def happened() -> bool:
-            index = self.trace.find(self._expected, who, what, detail)
+            nonlocal start
+            index = None if found else self.trace.find(start, who, what, detail)
             if index is not None:
                 found.append(index)
+            start = len(self.trace)
             return bool(found)
 
         if not self.run_until(happened, within):
