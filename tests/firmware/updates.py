@@ -10,8 +10,10 @@ from hwsim import bundle, toolchain
 from hwsim.powercut.release import KEY
 from hwsim.world.bracelet import FILES, FIRMWARE
 
-either = pytest.mark.parametrize("loaded", [False, True], ids=["romfs", "bundle"])  # see firmware/README.md, The image
-each = pytest.mark.parametrize("loaded", [False, True, FILES], ids=["romfs", "bundle", "files"])
+# See firmware/README.md, The image.
+_ROMFS, _BUNDLE = pytest.param(False, id="romfs", marks=pytest.mark.long), pytest.param(True, id="bundle")
+either = pytest.mark.parametrize("loaded", [_ROMFS, _BUNDLE])
+each = pytest.mark.parametrize("loaded", [_ROMFS, _BUNDLE, pytest.param(FILES, id="files")])
 
 
 def march():

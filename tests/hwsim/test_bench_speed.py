@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from hwsim import bench_speed, cli
 
 
+@pytest.mark.long
 def test_exchanges_and_events_are_the_same_each_time_and_few():
     first = bench_speed.measure(idle_s=3600, rounds=1)
     second = bench_speed.measure(idle_s=3600, rounds=1)

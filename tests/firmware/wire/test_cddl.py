@@ -93,6 +93,7 @@ def test_alarms_that_the_relay_takes_are_those_of_the_grammar(grammar: Grammar) 
     assert refused > 1500
 
 
+@pytest.mark.long
 def test_heartbeats_that_the_relay_takes_are_those_of_the_grammar(grammar: Grammar) -> None:
     for items in range(4, 9):
         form = [*HEARTBEAT, *MORE_BEAT][: items + 1]

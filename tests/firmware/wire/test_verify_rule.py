@@ -66,7 +66,7 @@ places = st.integers(0, 7)
 
 
 @given(numbers, places, numbers, places, st.binary(max_size=40), st.sampled_from([0, 0, 0, edwards.L]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mixture_of_orders(device: Device, a: int, i: int, r: int, j: int, message: bytes, more: int) -> None:
     case = edwards.signed(a, i, r, j, message, more)
     expected = edwards.accepts(*case)
@@ -76,7 +76,7 @@ def test_any_mixture_of_orders(device: Device, a: int, i: int, r: int, j: int, m
 
 
 @given(st.sampled_from(sorted(edwards.KINDS)), st.integers(0, 95), st.integers(1, 255))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_octet_of_those_changed(device: Device, kind: str, at: int, by: int) -> None:
     case = edwards.KINDS[kind]
     octets = bytearray(case.public + case.signature)
