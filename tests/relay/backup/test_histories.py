@@ -235,7 +235,9 @@ def live(folder: Path, seed: int) -> Life:
     return life
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 4), pytest.param(4, 200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("first", "count"), [(0, 4), *(pytest.param(first, 50, marks=pytest.mark.long) for first in (4, 54, 104, 154))]
+)
 def test_histories(tmp_path: Path, first: int, count: int) -> None:
     reused = 0
     for seed in range(first, first + count):

@@ -31,7 +31,7 @@ from relay.subscribers.reader import Heard, Reader
 from relay.verify import Alarm, Fix, Heartbeat, agree, roots
 from relay.verify.seal import Sealer
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 ROOT = Path(__file__).parents[3]
 NOW = 1_767_225_600
 
