@@ -94,6 +94,12 @@ class Client:
             octets.append(self.received.get()[1])
         return octets
 
+    def distinct(self, count: int) -> set[bytes]:
+        """What came, once so many different ones are there: the broker has them before they come."""
+        found: set[bytes] = set()
+        eventually(lambda: found.update(self.drain()) or len(found) >= count, f"{count} documents")
+        return found
+
     def close(self) -> None:
         self._paho.disconnect()
         self._paho.loop_stop()
