@@ -10,7 +10,7 @@ HOUR = 3600
 SOON_S = 60  # after the end, or after the last receipt
 
 
-@pytest.fixture(params=["mqtt", "sms"])
+@pytest.fixture(params=["mqtt", pytest.param("sms", marks=pytest.mark.long)])
 def settled(request, make_bench, world):
     bench = make_bench(wifi=request.param == "mqtt", track=Track.still(48.0, 11.0))
     bench.boot(settle=60)

@@ -257,7 +257,10 @@ def all_one_folder(octets):
     return octets[:1024] + b"\xd2\xcd\x31\x86\x80\x80\x00" + b"\x04\x85\x80\x80\x00\x01a" * 20000
 
 
-@pytest.mark.parametrize("damage", [empty, damaged, one_bit, without_its_end, all_one_folder])
+@pytest.mark.parametrize(
+    "damage",
+    [damaged, *(pytest.param(d, marks=pytest.mark.long) for d in (empty, one_bit, without_its_end, all_one_folder))],
+)
 def test_a_slots_file_that_was_damaged_leaves_the_first_image(updating, release, world, damage):
     bench = updating(release(2), loaded=True)
     firmware(world, "kept")

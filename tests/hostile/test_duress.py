@@ -71,7 +71,8 @@ def test_over_an_hour_nothing_differs_by_sms(tmp_path: Path, path: str) -> None:
     same(tmp_path, {-20: lost, 600: found} if "dead" in path else {}, wifi=False)
 
 
-@pytest.mark.parametrize("gesture_s", [5, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (14.5, 22))])
+@pytest.mark.long
+@pytest.mark.parametrize("gesture_s", [5, 14.5, 22])
 def test_whenever_she_does_it(tmp_path: Path, gesture_s: float) -> None:
     same(tmp_path, gesture_s=gesture_s, until_s=700)
 
@@ -101,7 +102,8 @@ def test_over_resets_and_lost_supply(tmp_path: Path, when: str, how: str) -> Non
     same(tmp_path, dict.fromkeys(RESETS[when], ends), until_s=600 if when == "soon" else HOUR_S * 1.3)
 
 
-@pytest.mark.parametrize("then", ["hold", *(pytest.param(n, marks=pytest.mark.long) for n in ("drill", "strap"))])
+@pytest.mark.long
+@pytest.mark.parametrize("then", ["hold", "drill", "strap"])
 def test_whatever_she_does_afterwards(tmp_path: Path, then: str) -> None:
     def again(rig: Rig, forced: bool) -> None:
         if then == "hold":

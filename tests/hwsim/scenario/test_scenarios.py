@@ -12,8 +12,8 @@ def scenario(name):
     return file.load(file.find(name))
 
 
-# Every eighth with each test command, the others with the long ones.
-NAMES = [pytest.param(name, marks=[pytest.mark.long] if place % 8 else []) for place, name in enumerate(file.names())]
+# Every twelfth with each test command, the others with the long ones.
+NAMES = [pytest.param(name, marks=[pytest.mark.long] if place % 12 else []) for place, name in enumerate(file.names())]
 
 
 @pytest.mark.parametrize("name", NAMES)
