@@ -79,6 +79,7 @@ class Subscribers:
             if any(entry.name == called for entry in self._entries(connection)):
                 raise SubscriberError(f"{called}: there is a subscriber of this name; remove it first, or rotate it")
             _check_bracelets(connection, permission)
+            _check_key(public)
             audience = self._audience(connection, permission, now_ms)
             joined = self._begin_epoch(connection, audience, now_ms)
             number = _unused(connection, schema.subscriber, 32)
@@ -106,6 +107,7 @@ class Subscribers:
 
     def rotate(self, called: str, public: bytes, *, now: float) -> Entry:
         """A new password, the owner of another key, and a new epoch."""
+        _check_key(public)
         now_ms = int(now * 1000)
         with self.store.write() as connection:
             entry = self._get(connection, called)
@@ -164,7 +166,10 @@ class Subscribers:
                 query = select(_E.id, _E.key_sealed).where(_E.audience == row.audience, _E.n >= row.joined)
                 found = connection.execute(query.order_by(_E.n.desc()).limit(epoch_keys.MOST_EPOCHS)).all()
                 epochs = [open_epoch(box, number, sealed) for number, sealed in found]
-                octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
+                try:
+                    octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
+                except ValueError:  # stored before there was `_check_key`: nobody can read what is sealed for it
+                    continue
                 messages.append(Retained(row.id, topic, octets, tuple(epoch.id for epoch in epochs)))
         return messages
 
@@ -268,6 +273,15 @@ def _checked_name(called: str) -> str:
 def _check_permission(permission: Permission) -> None:
     if permission.coarse_km is not None and not KM[0] <= permission.coarse_km <= KM[1]:
         raise SubscriberError(f"{permission.coarse_km}: a square has {KM[0]} to {KM[1]} km")
+
+
+def _check_key(public: bytes) -> None:
+    try:
+        epoch_keys.check_public(public)
+    except ValueError:
+        raise SubscriberError(
+            "this is no public key that anything can be sealed for; `relay subscribe --new-key` prints one"
+        ) from None
 
 
 def _check_bracelets(connection: Connection, permission: Permission) -> None:
