@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relay import log
-from relay.broker import callout
+from relay.broker import NAME, callout
 from relay.broker.accounts import AccountRules, ListedAccounts
 from relay.broker.process import write_private
 from relay.broker.settings import GATE, SYSTEM, Settings
@@ -68,6 +68,8 @@ class Directory:
         account = self.listed.find(name)
         if account is not None or self._url is None:
             return account
+        if not NAME.fullmatch(name):  # nobody's; a question that the store refuses would keep out everybody for a while
+            return None
         try:
             account = await self._ask(lambda: self._store().find(name))
         except Exception:
@@ -282,20 +284,19 @@ class Gate:
             self._admitted |= await self.directory.verifiers(before)
 
     async def _take_changes(self, system: Client) -> None:
+        await self._end(system, {name for name in self._settings.barred if self._is_barred(name)})
         generation = self._settings.generation
-        ended = {name for name in self._settings.barred if self._is_barred(name)}
-        seen = False
         with suppress(TimeoutError):  # the store does not answer; told of already
             self._unsettled |= await self.directory.changed()
             if self._unsettled or generation != self._settled:
-                ended |= await self.directory.gone(self._admitted)
-            seen = True
-        for name in ended:
-            await end_connections(system, user=name)
-        for name in ended:
-            self._admitted.pop(name, None)
-        if seen:
+                self._watch.look_for_owners()
+                await self._end(system, await self.directory.gone(self._admitted))
             self._settled, self._unsettled = generation, False
+
+    async def _end(self, system: Client, names: Collection[str]) -> None:
+        for name in names:
+            await end_connections(system, user=name)
+            self._admitted.pop(name, None)
 
     async def _watching(self, broker: Client, system: Client) -> None:
         while True:

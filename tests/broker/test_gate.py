@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import re
@@ -16,7 +17,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from relay import log
 from relay.broker import TEMPORARY, MqttUser, own_users, temporary_id
+from relay.broker.accounts import ListedAccounts
+from relay.broker.gate import Directory
 from relay.broker.nats import NatsBroker
 from relay.registry import Registry
 from relay.store import Store
@@ -268,7 +272,29 @@ def a_store_url(engine: str, folder: Path) -> Iterator[str]:
             yield url
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"] if postgres.available() else ["sqlite"])
+ENGINES = ["sqlite", "postgresql"] if postgres.available() else ["sqlite"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_name_that_a_store_refuses_keeps_nobody_out(engine: str, tmp_path: Path) -> None:
+    """PostgreSQL takes no NUL, and a store that failed is not asked again for a while: anybody could do that."""
+    with a_store_url(engine, tmp_path) as url:
+        store = open_store(url if "/?" not in url else url.replace("/?", "/postgres?"), STORE_KEY)
+        name, _, _ = offered(Registry(store, KEYS))
+
+        async def ask() -> None:
+            address = store.engine.url.render_as_string(hide_password=False)
+            directory = Directory(ListedAccounts([]), address, log.get())
+            for nobody in ("a\0b", "a b", "", "x" * 65_000):
+                assert await directory.find(nobody) is None
+            found = await directory.find(name)
+            assert found is not None and found.name == name
+
+        asyncio.run(ask())
+        store.close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_locked_table_keeps_out_only_who_is_not_known(engine: str, tmp_path: Path, tls_files: Path) -> None:
     """A table lock of PostgreSQL keeps readers out, the gate too; SQLite has none that does."""
     with a_store_url(engine, tmp_path) as url:
