@@ -45,11 +45,13 @@ def said(given: str, what: str) -> list[str]:
     else:
         try:
             with click.open_file(given[1:], encoding="utf-8") as file:
-                text = file.read(_SAID_MOST)
+                text = file.read(_SAID_MOST + 1).removeprefix("\ufeff")  # some editors begin a text with that
         except OSError as error:
             raise click.BadParameter(f"{given}: the file can't be read: {error.strerror}") from None
         except ValueError:
             raise click.BadParameter(f"{given}: is not a text in UTF-8") from None
+    if len(text) > _SAID_MOST:
+        raise click.BadParameter(f"{given}: is longer than {_SAID_MOST} characters; divide it")
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise click.BadParameter(f"{given}: there is nothing in it; write one a line: {what}")

@@ -106,7 +106,7 @@ def test_what_is_secret_comes_from_files(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "offers.json"
     wifi, login, names = tmp_path / "wifi", tmp_path / "login", tmp_path / "names"
     wifi.write_text("home:12345678\r\n\nwork place: with spaces \n")
-    login.write_text("me:secret\n")
+    login.write_text("\ufeffme:secret\n")  # as some editors begin a text
     names.write_text("sparrow\nheron\n")
     words = ("--wifi", f"@{wifi}", "--wifi", "open:", "--apn", "a.b", "--apn-user", f"@{login}", "--data", folder)
     done = relay("bracelet", "export", file, f"@{names}", *words)
@@ -128,7 +128,10 @@ def test_what_is_secret_comes_from_standard_input(folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "can't be read"), (b"\n", "nothing in it"), (b"\xff", "not a text in UTF-8"), (b"a\nb\n", "has 2 lines")],
+    [
+        *((None, "can't be read"), (b"\n", "nothing in it"), (b"\xef\xbb\xbf\n", "nothing in it")),
+        *((b"\xff", "not a text in UTF-8"), (b"a\nb\n", "has 2 lines"), (b"a" * 65_537, "longer than")),
+    ],
 )
 def test_a_file_that_says_nothing_useful(folder: Path, tmp_path: Path, content: bytes | None, says: str) -> None:
     file = tmp_path / "name"
