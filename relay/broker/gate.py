@@ -59,6 +59,8 @@ class Directory:
         self._opened: StoreAccounts | None = None
         self._log = logger
         self._known: dict[str, AccountRules] = {}
+        self._asked: dict[str, asyncio.Future[AccountRules | None]] = {}  # names that the next question is about
+        self._asking: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(4, "store")  # more than one, since one may hang
         self._rest_until = 0.0
         self.version: int | None = None
@@ -70,17 +72,43 @@ class Directory:
             return account
         if not NAME.fullmatch(name):  # nobody's; a question that the store refuses would keep out everybody for a while
             return None
+        answer = self._asked.get(name)
+        if answer is None:
+            answer = self._asked[name] = asyncio.get_running_loop().create_future()
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask_for_all())
+        return await asyncio.shield(answer)
+
+    async def _ask_for_all(self) -> None:
+        """Ask for everybody who waits by now in one question, again and again: one each would be so slow that those who
+        come back after a broker's restart, or somebody with a thousand wrong names, would keep each other out."""
         try:
-            account = await self._ask(lambda: self._store().find(name))
-        except Exception:
-            return self._known.get(name)
+            while self._asked:
+                asked, self._asked = self._asked, {}
+                found: Mapping[str, AccountRules] | None
+                try:
+                    found = await self._ask(partial(self._find, tuple(asked)))
+                except Exception:
+                    found = None
+                for name, answer in asked.items():
+                    self._remember(name, found)
+                    answer.set_result(self._known.get(name))
+        finally:
+            self._asking = None
+
+    def _find(self, names: Collection[str]) -> Mapping[str, AccountRules]:
+        return self._store().find_all(names)
+
+    def _remember(self, name: str, found: Mapping[str, AccountRules] | None) -> None:
+        if found is None:  # the store did not answer
+            return
+        account = found.get(name)
         if account is None:
             self._known.pop(name, None)
-        else:
-            if len(self._known) >= _REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            self._known[name] = account
-        return account
+            return
+        if len(self._known) >= _REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        self._known[name] = account
 
     async def gone(self, admitted: Mapping[str, bytes | None]) -> set[str]:
         """Those of the names that no account has any more, or that have another password now; None: it is not known

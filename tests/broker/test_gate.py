@@ -10,7 +10,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from sqlalchemy import text
 
 from relay import log
 from relay.broker import TEMPORARY, MqttUser, own_users, temporary_id
-from relay.broker.accounts import ListedAccounts
+from relay.broker.accounts import AccountRules, ListedAccounts
 from relay.broker.gate import Directory
 from relay.broker.nats import NatsBroker
+from relay.broker.stored import StoreAccounts
 from relay.registry import Registry
 from relay.store import Store
 from relay.store.database import open_store
@@ -292,6 +293,32 @@ def test_a_name_that_a_store_refuses_keeps_nobody_out(engine: str, tmp_path: Pat
 
         asyncio.run(ask())
         store.close()
+
+
+def test_many_who_come_at_once_are_looked_up_together(tmp_path: Path) -> None:
+    """After a restart of the broker all come at once, and anybody may come with wrong names: with a question for each
+    the patience ended before the last had its answer, and known bracelets were refused."""
+    store = open_store(f"sqlite:///{tmp_path / 'relay.sqlite3'}", STORE_KEY)
+    registry = Registry(store, KEYS)
+    names = [offered(registry)[0] for _ in range(20)]
+    questions = []
+
+    class Counting(StoreAccounts):
+        def find_all(self, names: Iterable[str]) -> dict[str, AccountRules]:
+            questions.append(len(tuple(names)))
+            return super().find_all(names)
+
+    async def ask() -> None:
+        address = str(store.engine.url)
+        directory = Directory(ListedAccounts([]), address, log.get())
+        directory._opened = Counting(address)
+        come = [*(f"unknown-{number}" for number in range(2000)), *names, *names]
+        found = await asyncio.gather(*map(directory.find, come))
+        assert [account and account.name for account in found] == [*[None] * 2000, *names, *names]
+
+    asyncio.run(ask())
+    assert questions == [2020]
+    store.close()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
