@@ -254,6 +254,18 @@ def test_one_that_is_there_already_costs_nobody_else_the_keys(store: Store) -> N
     assert other.fetch_keys() == []
 
 
+def test_who_has_all_keys_already_costs_nothing(store: Store) -> None:
+    """Each change of the registry is a look, in the alarms' loop: with 200 subscribers it took 0.4 s."""
+    subscribers = Subscribers(store)
+    Partner(store)
+    Partner(store, "other", Permission(None, 20))
+    left = {message.id: message.epochs for message in subscribers.retained(KEYS, NOW)}
+    assert subscribers.retained(KEYS, NOW, left) == []
+    subscribers.new_epochs(now=NOW)
+    assert {message.id for message in subscribers.retained(KEYS, NOW, left)} == set(left)
+    assert {message.epochs for message in subscribers.retained(KEYS, NOW, left)}.isdisjoint(left.values())
+
+
 def test_nobody_is_removed_who_is_not_there_nor_this_machines_own(store: Store) -> None:
     before = contents(store)
     for called, words in (("nobody", "no such subscriber"), (LOCAL, "this relay's own")):
