@@ -243,6 +243,30 @@ def test_the_gate_goes_on_with_a_new_broker_after_a_kill(gated: NatsBroker, regi
     assert gated.gate_pid == gate
 
 
+def test_whoever_comes_waits_for_the_gate_when_both_were_killed(gated: NatsBroker) -> None:
+    """Else the relay is refused after five seconds, and comes again after some more."""
+    for pid in (gated.gate_pid, gated.pid):
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gated.poll() is not None)
+    done = gated.folder / "gate.done"
+    left = done.stat().st_mtime_ns
+    wait_until(gated.ensure_running)
+    assert not done.exists() or done.stat().st_mtime_ns != left
+    gated.wait_ready()
+    assert gated.serves()
+
+
+def test_a_gate_whose_settings_were_lost_gets_them_anew(gated: NatsBroker, registry: Registry, come) -> None:
+    pid = gated.gate_pid
+    assert pid is not None
+    (gated.folder / "gate.json").unlink()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gated.ensure_running() and gated.gate_pid != pid)
+    gated.wait_ready()
+    assert come(*offered(registry)[:2]).code == 0
+
+
 def test_the_gate_ends_with_the_broker(gated: NatsBroker) -> None:
     pid = gated.gate_pid
     assert pid is not None
