@@ -82,6 +82,7 @@ class Outgoing:
         self._group: int | None = None  # so many at once; None: there is no suspicion
         self._refused: dict[str, _Refused] = {}  # by topic or kind
         self._trial: str | None = None  # the one of `_refused` that is to be tried now
+        self._tried: int | None = None  # its message that was sent for that; others may have come to it since
         self._passed: set[str] = set()  # kinds of which the broker has confirmed one
         self._news: list[SetAside] = []
         self._heard = False  # something was confirmed since a connection ended
@@ -166,7 +167,8 @@ class Outgoing:
             if self._trial is not None and self._under_way:
                 return
         if self._trial is not None:
-            yield self._send(next(reversed(self._refused[self._trial].mids)), now)
+            self._tried = next(reversed(self._refused[self._trial].mids))
+            yield self._send(self._tried, now)
             return
         if self._unsent:
             count = len(self._unsent) if self._group is None else self._group
@@ -192,7 +194,7 @@ class Outgoing:
         trial, self._trial = self._trial, None
         if not suspects:
             return
-        if trial is not None and suspects == [next(reversed(self._refused[trial].mids))]:
+        if trial is not None and suspects == [self._tried]:
             self._put_off(self._refused[trial], suspects[0], now, most)
             return
         self._group = max(1, len(suspects) // _DIVIDE)

@@ -239,3 +239,29 @@ def test_what_ended_connections_while_nothing_was_confirmed_is_tried_again_when_
     outgoing.lost(now + 3)
     list(outgoing.resume(now + 3))
     assert list(outgoing.more(now + 100)) == [], "now the message is to blame"
+
+
+def test_a_trial_is_known_by_its_message_although_others_come_meanwhile() -> None:
+    """Else the trial would begin again on each connection, and end it."""
+    topic, broker = "s/a1/0a1b2c3d/alarm", Broker({"s/a1/0a1b2c3d/alarm"}, 0)
+    relay = Relay(broker)
+    relay.add(topic, "x")
+    for _ in range(2000):
+        relay.turn(1.0)
+    before, outgoing = broker.connections, relay.outgoing
+    trials = 0
+    for _ in range(3600):
+        relay.now += 1.0
+        if not relay.up:
+            broker.connections += 1
+            relay.up = True
+            sent = list(outgoing.resume(relay.now))
+        else:
+            sent = list(outgoing.more(relay.now))
+        if sent:
+            trials += 1
+            outgoing.add(topic, b"y", relay.now, send=True)
+            outgoing.lost(relay.now)
+            relay.up = False
+    assert 1 <= trials <= 14
+    assert broker.connections - before <= 14
