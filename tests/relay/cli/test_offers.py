@@ -108,8 +108,8 @@ def test_what_is_secret_comes_from_files(folder: Path, tmp_path: Path) -> None:
     wifi.write_text("home:12345678\r\n\nwork place: with spaces \n@cafe:12345678\n")
     login.write_text("\ufeffme:secret\n")  # as some editors begin a text
     names.write_text("sparrow\nheron\n")
-    words = ("--wifi", f"@{wifi}", "--wifi", "open:", "--wifi", "@@home:", "--apn", "a.b", "--apn-user", f"@{login}", "--data", folder)
-    done = relay("bracelet", "export", file, f"@{names}", *words)
+    words = ("--wifi", f"@{wifi}", "--wifi", "open:", "--wifi", "@@home:", "--apn", "a.b", "--apn-user", f"@{login}")
+    done = relay("bracelet", "export", file, f"@{names}", *words, "--data", folder)
     assert done.exit_code == 0, done.output
     assert set(states(folder)) == {"sparrow", "heron"}
     for offer in json.loads(file.read_text())["offers"]:
