@@ -425,7 +425,7 @@ class Service:
             return
         try:
             if self.broker.ensure_running():
-                self.log.error("broker.restarted", hint="the embedded broker had ended; its log is in the data folder")
+                self.log.error("broker.restarted", hint="the embedded broker or its gate had ended; see broker/log")
         except (BrokerError, OSError) as error:
             self._supervise_at = now + 5 * _SUPERVISE
             self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)

@@ -20,7 +20,7 @@ from hwsim.workshop.desk import Desk, Ways, choose
 from hwsim.workshop.people import QUESTIONS, Person
 from hwsim.workshop.tools import FAST
 from hwsim.workshop.trouble import Trouble
-from relay.commands.common import said, said_once
+from relay.commands.common import literally, said, said_once
 from relay.commands.offers import access_point, networks
 from relay.program import SETTINGS, Single, version_option
 
@@ -118,11 +118,12 @@ def main(
     # before the first step.
     code_name = said_once(code_name, "code name")
     apn_user = None if apn_user is None else said_once(apn_user, "USER:PASSWORD")
-    access_point(apn, apn_user, apn_roaming)
+    access_point(apn, None if apn_user is None else literally(apn_user), apn_roaming)
     wifi = tuple(line for given in wifi for line in said(given, "SSID:KEY"))
-    networks(wifi)
-    network = [word for line in wifi for word in ("--wifi", line)]
-    given = {"--host": host, "--port": broker_port, "--apn": apn, "--apn-user": apn_user, "--sms": sms}
+    networks(tuple(map(literally, wifi)))
+    network = [word for line in wifi for word in ("--wifi", literally(line))]
+    login = None if apn_user is None else literally(apn_user)
+    given = {"--host": host, "--port": broker_port, "--apn": apn, "--apn-user": login, "--sms": sms}
     for option, value in given.items():
         if value is not None:
             network += [option, str(value)]

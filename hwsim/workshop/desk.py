@@ -18,7 +18,7 @@ from hwsim.workshop.plan import write_private
 from hwsim.workshop.trouble import Trouble
 from relay import cli as relay
 from relay import config
-from relay.commands.common import running_relay
+from relay.commands.common import literally, running_relay
 from relay.datadir import DataDir, DataDirError
 from relay.registry import BATCH
 
@@ -107,7 +107,7 @@ class Here:
             self._relay("bracelet", "revoke", kid, "--yes", "--now")
 
     def offer(self, file: Path) -> None:
-        name = f"{self._name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        name = literally(f"{self._name} {time.strftime('%Y-%m-%d %H:%M:%S')}")
         self._relay("bracelet", "add", name, "--offer", str(file), *self._network)
 
     def answer(self, file: Path) -> None:

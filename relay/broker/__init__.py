@@ -180,6 +180,11 @@ def temporary_ids(account: str) -> tuple[str, ...]:
     return tuple(temporary_id(account, number) for number in range(TEMPORARY))
 
 
+def is_temporary(client_id: str) -> bool:
+    """Whether nothing is to wait for whoever comes under this client id."""
+    return client_id.startswith("tmp-") or client_id in (PROBE, PROBE_BRACELET)
+
+
 def subscriber_rules(account: str, audience: str) -> dict[str, Any]:
     """A subscriber reads what is sealed for its audience, and its own keys; it writes nothing."""
     base = f"s/{audience}"

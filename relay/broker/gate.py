@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relay import log
-from relay.broker import callout
+from relay.broker import NAME, callout
 from relay.broker.accounts import AccountRules, ListedAccounts
 from relay.broker.process import write_private
 from relay.broker.settings import GATE, SYSTEM, Settings
@@ -59,6 +59,8 @@ class Directory:
         self._opened: StoreAccounts | None = None
         self._log = logger
         self._known: dict[str, AccountRules] = {}
+        self._asked: dict[str, asyncio.Future[AccountRules | None]] = {}  # names that the next question is about
+        self._asking: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(4, "store")  # more than one, since one may hang
         self._rest_until = 0.0
         self.version: int | None = None
@@ -68,17 +70,45 @@ class Directory:
         account = self.listed.find(name)
         if account is not None or self._url is None:
             return account
+        if not NAME.fullmatch(name):  # nobody's; a question that the store refuses would keep out everybody for a while
+            return None
+        answer = self._asked.get(name)
+        if answer is None:
+            answer = self._asked[name] = asyncio.get_running_loop().create_future()
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask_for_all())
+        return await asyncio.shield(answer)
+
+    async def _ask_for_all(self) -> None:
+        """Ask for everybody who waits by now in one question, again and again: one each would be so slow that those who
+        come back after a broker's restart, or somebody with a thousand wrong names, would keep each other out."""
         try:
-            account = await self._ask(lambda: self._store().find(name))
-        except Exception:
-            return self._known.get(name)
+            while self._asked:
+                asked, self._asked = self._asked, {}
+                found: Mapping[str, AccountRules] | None
+                try:
+                    found = await self._ask(partial(self._find, tuple(asked)))
+                except Exception:
+                    found = None
+                for name, answer in asked.items():
+                    self._remember(name, found)
+                    answer.set_result(self._known.get(name))
+        finally:
+            self._asking = None
+
+    def _find(self, names: Collection[str]) -> Mapping[str, AccountRules]:
+        return self._store().find_all(names)
+
+    def _remember(self, name: str, found: Mapping[str, AccountRules] | None) -> None:
+        if found is None:  # the store did not answer
+            return
+        account = found.get(name)
         if account is None:
             self._known.pop(name, None)
-        else:
-            if len(self._known) >= _REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            self._known[name] = account
-        return account
+            return
+        if len(self._known) >= _REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        self._known[name] = account
 
     async def gone(self, admitted: Mapping[str, bytes | None]) -> set[str]:
         """Those of the names that no account has any more, or that have another password now; None: it is not known
@@ -282,20 +312,19 @@ class Gate:
             self._admitted |= await self.directory.verifiers(before)
 
     async def _take_changes(self, system: Client) -> None:
+        await self._end(system, {name for name in self._settings.barred if self._is_barred(name)})
         generation = self._settings.generation
-        ended = {name for name in self._settings.barred if self._is_barred(name)}
-        seen = False
         with suppress(TimeoutError):  # the store does not answer; told of already
             self._unsettled |= await self.directory.changed()
             if self._unsettled or generation != self._settled:
-                ended |= await self.directory.gone(self._admitted)
-            seen = True
-        for name in ended:
-            await end_connections(system, user=name)
-        for name in ended:
-            self._admitted.pop(name, None)
-        if seen:
+                self._watch.look_for_owners()
+                await self._end(system, await self.directory.gone(self._admitted))
             self._settled, self._unsettled = generation, False
+
+    async def _end(self, system: Client, names: Collection[str]) -> None:
+        for name in names:
+            await end_connections(system, user=name)
+            self._admitted.pop(name, None)
 
     async def _watching(self, broker: Client, system: Client) -> None:
         while True:

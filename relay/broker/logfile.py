@@ -16,18 +16,24 @@ import sys
 from pathlib import Path
 
 MOST, OLDER = 10 << 20, 2  # octets of a file, and how many earlier ones are kept
+_LONGEST = 2000  # characters of a line: anybody may come with a name of 60,000, and the patterns take a while for that
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|\\\"(?:[^\"\\]|\\.)*?\\\"")
 _WHO = re.compile(r"(?:\S+:\d+ - )?\b[mwclrg]id:\d+\b")
 _NAME = re.compile(r"\b[brs][./][^\s\"',]*|\b[0-9a-f]{8,}\b")  # topics; key ids and accounts
-_ADDRESS = re.compile(r"(?:\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F.%]*:[0-9a-fA-F:.%]+\])(?::\d+)?")
-_OURS = re.compile(r"\[INF\] +(?:Listening for |Version: |Git: |Using configuration file|Store Directory)")
+_ADDRESS = re.compile(r"(?:\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F.]*:[0-9a-fA-F:.]+(?:%[^\]\s]*)?\])(?::\d+)?")
+_OURS = re.compile(
+    r"(?:\[\d+\] )?[\d/]+ [\d:.]+ \[INF\] +(?:Listening for |Version: |Git: |Using configuration file|Store Directory)"
+)
 
 
 def cleaned(line: str) -> str:
     """A line of the broker's without addresses, client ids, names of accounts and topics: whatever is quoted goes."""
-    if _OURS.search(line):
+    if _OURS.match(line):
         return line
-    for pattern, instead in ((_QUOTED, "…"), (_WHO, "a client"), (_NAME, "…"), (_ADDRESS, "…")):
+    whole, line = len(line) <= _LONGEST, _QUOTED.sub("…", line[:_LONGEST])
+    if not whole:
+        line = line.partition('"')[0] + "…"  # a quotation that was cut in two is none for the pattern
+    for pattern, instead in ((_WHO, "a client"), (_NAME, "…"), (_ADDRESS, "…")):
         line = pattern.sub(instead, line)
     return line
 

@@ -107,6 +107,8 @@ class NatsBroker(ChildBroker):
         return self._gate.pid if self._gate else None
 
     def start(self) -> None:
+        if self.poll() is not None or self._child is None:
+            self._forget_gate()  # it has not looked at this broker yet
         super().start()
         self._start_gate()
 
@@ -114,6 +116,8 @@ class NatsBroker(ChildBroker):
         restarted = super().ensure_running()
         if self._child is not None and self._gate is not None and self._gate.has_ended(RESTART_AFTER):
             self._gate = None
+            self._forget_gate()
+            self._gate_settings.write(self.folder)  # should that file be what ended it
             self._start_gate()
             restarted = True
         return restarted
@@ -211,6 +215,10 @@ class NatsBroker(ChildBroker):
                 return
             time.sleep(0.01)
         raise BrokerError("the broker did not take up its new users")
+
+    def _forget_gate(self) -> None:
+        """A gate that was killed, perhaps with the broker, has left its word behind that it serves."""
+        (self.folder / "gate.done").unlink(missing_ok=True)
 
     def _gate_serves(self) -> bool:
         """Whether the gate has connected and knows the newest list."""

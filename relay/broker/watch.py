@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,14 +23,18 @@ from typing import Any, Protocol
 import nats
 from nats.aio.client import Client
 
+from relay.broker import is_temporary
 from relay.broker.system import MESSAGES, RETAINED, SESSIONS, Queue, Storage, connections, end_connections
 from relay.log import Logger
 
 AWAY_MOST_S = 7 * 86400.0  # a partner's session waits so long for it
+# A temporary client's is there only because the broker was killed meanwhile; a probe is away while it is asked for.
+TEMPORARY_AWAY_S = 120.0
 QUEUE_WARN = 50_000  # messages waiting for one session; half of what is then nearly a day's work to read
 SESSIONS_SPARE = 1000  # sessions beyond one an account that are nothing to speak of
 STRAY = 20  # sessions that a killed broker leaves of clients that were just connected
 PER_TOPIC = 5000  # messages of one topic that are kept: an account floods its own topics only
+LONGEST = 24 << 10  # octets of a message that is kept: an account's own limit does not bind its last will
 _FULL_LOOK_S = 600.0
 _REMIND_S = 3600.0
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -87,7 +92,7 @@ def plan(seen: Seen, away_since: dict[str, float], now: float) -> Plan:
             if count >= QUEUE_WARN:
                 hint = "the relay does not keep up: see store.failed"
                 made.warnings["broker.queue"] = {"waiting": count, "hint": hint}
-        elif count > most or now - away_since.get(session, now) > AWAY_MOST_S:
+        elif count > most or now - away_since.get(session, now) > _patience(owner):
             made.overfull[session] = owner
         elif 2 * count > most > 0:
             hint = "a subscriber is away or too slow; beyond that its session is ended, and it misses what waited"
@@ -99,6 +104,10 @@ def plan(seen: Seen, away_since: dict[str, float], now: float) -> Plan:
         hint = "more sessions than accounts are connected: look for what opens them with the relay's password"
         made.warnings["broker.sessions"] = {"count": len(seen.sessions), "accounts": len(seen.kept), "hint": hint}
     return made
+
+
+def _patience(client_id: str) -> float:
+    return TEMPORARY_AWAY_S if is_temporary(client_id) else AWAY_MOST_S
 
 
 class Directory(Protocol):
@@ -116,13 +125,18 @@ class Watch:
         self._away_since: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._kept: dict[str, int | None] = {}
-        self._kept_at = -_FULL_LOOK_S
+        self._kept_at = -math.inf
         self._bounded = False
 
     async def before_anyone(self, broker: Client, system: Client, directory: Directory) -> None:
         """Make room before the first connection: after a flood of sessions the relay itself could not connect."""
+        self._bounded = False  # this broker may have made its streams anew
         with suppress(nats.errors.Error, LookupError, ValueError, TimeoutError):
             await asyncio.wait_for(self.look(broker, system, directory), 20)
+
+    def look_for_owners(self) -> None:
+        """Accounts came or went: the next look reads which there are."""
+        self._kept_at = -math.inf
 
     async def look(self, broker: Client, system: Client, directory: Directory) -> None:
         """Once: see, evict, warn."""
@@ -166,7 +180,8 @@ class Watch:
         # What remains is for sessions, so that no flood of messages keeps a client from connecting. A full stream takes
         # no more (the bracelet has other ways); of one topic the oldest go first.
         most = self._most // 4 * 3
-        await api.limit(MESSAGES, messages, max_msgs_per_subject=PER_TOPIC, max_bytes=most, discard="new")
+        bounds = {"max_msgs_per_subject": PER_TOPIC, "max_msg_size": LONGEST, "max_bytes": most, "discard": "new"}
+        await api.limit(MESSAGES, messages, **bounds)
         await api.limit(RETAINED, retained, max_bytes=self._most // 8, discard="new")
         self._bounded = True
         return True

@@ -37,23 +37,33 @@ _SAID_MOST = 1 << 16
 
 def said(given: str, what: str) -> list[str]:
     """What an option or argument says, which may be secret: itself, or the lines of the file in @FILE, or of standard
-    input with @- (on a terminal they are asked for), so that it need not stand in the list of processes."""
+    input with @- (on a terminal they are asked for), so that it need not stand in the list of processes. What begins
+    with @ itself is given as @@."""
     if not given.startswith("@"):
         return [given]
+    if given.startswith("@@"):
+        return [given[1:]]
     if given == STDIN and sys.stdin.isatty():
         text = click.prompt(what, hide_input=True, err=True)
     else:
         try:
             with click.open_file(given[1:], encoding="utf-8") as file:
-                text = file.read(_SAID_MOST)
+                text = file.read(_SAID_MOST + 1).removeprefix("\ufeff")  # some editors begin a text with that
         except OSError as error:
             raise click.BadParameter(f"{given}: the file can't be read: {error.strerror}") from None
         except ValueError:
             raise click.BadParameter(f"{given}: is not a text in UTF-8") from None
+    if len(text) > _SAID_MOST:
+        raise click.BadParameter(f"{given}: is longer than {_SAID_MOST} characters; divide it")
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise click.BadParameter(f"{given}: there is nothing in it; write one a line: {what}")
     return lines
+
+
+def literally(text: str) -> str:
+    """How to give this, so that `said` says it and nothing else."""
+    return f"@{text}" if text.startswith("@") else text
 
 
 def said_once(given: str, what: str) -> str:

@@ -19,6 +19,22 @@ from relay.ingest.mqtt import Endpoint, Message, MqttLink
 from relay.subscribers.reader import Heard, Reader
 
 _PATIENCE = 0.25  # seconds
+_REFUSED = "this subscriber was removed, or has a newer file by now (`relay subscriber rotate`): start again with that"
+
+
+@contextmanager
+def sole(path: Path) -> Iterator[None]:
+    """Be the only one on this machine who reads as this subscriber under the account's own client id: two would throw
+    each other off the broker for ever. Locks the same file as `seat`, behind its numbers."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, TEMPORARY)
+        except OSError:
+            raise Failure(
+                f"{path}: another `relay subscribe` reads as this subscriber already; end it first, give this one "
+                "--temporary, or have the relay's operator add a second subscriber"
+            ) from None
+        yield
 
 
 @contextmanager
@@ -50,6 +66,7 @@ class Listener:
             on_message=self._arrived.append,
             on_published=lambda _: None,
             has_room=has_room,
+            refused_hint=_REFUSED,
         )
 
     @property

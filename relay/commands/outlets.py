@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from relay.subscribers.reader import Heard
 
@@ -26,10 +29,13 @@ MOST = 200  # documents on their way at once
 COMMANDS = 4  # at once
 COMMAND_S = 30.0
 AGAIN_S = (2.0, 10.0)  # after a command that failed
+GOODBYE_S = 5.0  # for what is under way when somebody ends this
 
 
 class Outlet(Protocol):
     """Takes genuine documents."""
+
+    patience_s: float  # so long may it take with the last ones
 
     @property
     def busy(self) -> int:
@@ -46,7 +52,7 @@ class Outlet(Protocol):
 class Display:
     """Hands nothing on: what was shown is done."""
 
-    busy = 0
+    busy, patience_s = 0, 0.0
 
     def __init__(self) -> None:
         self._done: list[Heard] = []
@@ -63,22 +69,42 @@ class Display:
 
 
 class LocalBroker:
-    """Publishes in clear, on `r/<kid>/alarm` and `r/<kid>/case`; done with a document when the broker has it."""
+    """Publishes in clear, on `r/<kid>/alarm` and `r/<kid>/case`; done with a document when the broker has it. A broker
+    that can't be reached, or refuses, is told by `tell`, once until it is there."""
 
-    def __init__(self, host: str, port: int, account: tuple[str, str] | None) -> None:
+    patience_s = GOODBYE_S
+
+    def __init__(
+        self, host: str, port: int, account: tuple[str, str] | None, tell: Callable[[str], None]
+    ) -> None:
+        self._place = f"{host}:{port}"
+        self._tell = tell
+        self._told = self._closing = False
         self._waiting: dict[int, Heard] = {}
         self._confirmed: SimpleQueue[int] = SimpleQueue()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
         if account is not None:
             self._client.username_pw_set(*account)
         self._client.on_publish = lambda _c, _u, mid, *_: self._confirmed.put(mid)
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = lambda *_: self._is_away("can't be reached")
+        self._client.on_disconnect = lambda *_: self._is_away("has closed the connection")
         self._client.reconnect_delay_set(1, 10)
         self._client.connect_async(host, port)
         self._client.loop_start()
 
-    @property
-    def connected(self) -> bool:
-        return self._client.is_connected()
+    def _on_connect(self, _client: object, _userdata: object, _flags: object, reason: ReasonCode, *_: object) -> None:
+        if reason.is_failure:
+            self._is_away(f"lets nobody in ({reason}); see --mqtt-account")
+        elif self._told:
+            self._told = False
+            self._tell(f"the broker at {self._place} is there; what waited goes there now")
+
+    def _is_away(self, how: str) -> None:
+        """In paho's thread."""
+        if not (self._told or self._closing):
+            self._told = True
+            self._tell(f"the broker at {self._place} {how}: documents wait until it is there")
 
     @property
     def busy(self) -> int:
@@ -93,6 +119,7 @@ class LocalBroker:
         return [heard for mid in _drain(self._confirmed) if (heard := self._waiting.pop(mid, None))]
 
     def close(self) -> None:
+        self._closing = True
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -117,7 +144,10 @@ class Command:
         self._again = again
         self._done: SimpleQueue[Heard] = SimpleQueue()
         self._pool = ThreadPoolExecutor(COMMANDS, "command")
+        self._running: set[subprocess.Popen[str]] = set()
+        self._closing = threading.Event()
         self.busy = 0
+        self.patience_s = timeout * (len(again) + 1) + sum(again) + GOODBYE_S
 
     def take(self, heard: Heard) -> None:
         self.busy += 1
@@ -129,7 +159,15 @@ class Command:
         return done
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Start none any more, and end those that don't end soon by themselves: their documents come again."""
+        self._closing.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + GOODBYE_S
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for child in list(self._running):
+            _kill(child)
+        self._pool.shutdown(wait=True)
 
     def _run(self, heard: Heard) -> None:
         for pause in (*self._again, None):
@@ -137,10 +175,13 @@ class Command:
             if failure is None:
                 break
             assert heard.document is not None
+            if self._closing.is_set():
+                self._tell(f"the command {failure} for {heard.document['alarm']}: it comes again")
+                return
             then = "given up" if pause is None else f"again in {pause:g} s"
             self._tell(f"the command {failure} for {heard.document['alarm']}: {then}")
-            if pause is not None:
-                time.sleep(pause)
+            if pause is not None and self._closing.wait(pause):
+                return
         self._done.put(heard)
 
     def _attempt(self, heard: Heard) -> str | None:
@@ -149,13 +190,22 @@ class Command:
             child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True, text=True)
         except OSError as error:
             return f"could not be started ({error.strerror})"
+        self._running.add(child)
         try:
             child.communicate(self._line(heard) + "\n", timeout=self._timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # what it started, too
+            _kill(child)
             child.communicate()
             return f"took longer than {self._timeout:g} s"
+        finally:
+            self._running.discard(child)
         return None if child.returncode == 0 else f"ended with status {child.returncode}"
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """End it and what it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _drain(queue: SimpleQueue[T]) -> list[T]:

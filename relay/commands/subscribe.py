@@ -14,7 +14,7 @@ import click
 from relay import log
 from relay.broker import temporary_id
 from relay.commands.common import Failure, errors_in_words
-from relay.commands.listening import Listener, seat
+from relay.commands.listening import Listener, seat, sole
 from relay.commands.outlets import MOST, Command, LocalBroker, Outlet
 from relay.commands.outlets import Display as Shown
 from relay.commands.watch import Display, as_line
@@ -24,7 +24,6 @@ from relay.subscribers import file
 from relay.subscribers.reader import Reader
 
 _KEEPALIVE = 30
-_GOODBYE_S = 5.0
 
 
 @click.command()
@@ -86,11 +85,15 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
     log.configure(json=False)
     try:
         tls = client_tls(None, pem=own.ca)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):  # the last for what is not even ASCII
         raise Failure(f"{path}: its certificate is damaged; have the relay's operator write the file anew") from None
     reader = Reader(own.audience, own.account, own.relay_key, private)
     with ExitStack() as stack:
-        client_id = temporary_id(own.account, stack.enter_context(seat(path))) if temporary else own.account
+        client_id = own.account
+        if temporary:
+            client_id = temporary_id(own.account, stack.enter_context(seat(path)))
+        else:
+            stack.enter_context(sole(path))
         endpoint = Endpoint(own.host, own.port, client_id, own.account, own.password, tls, _KEEPALIVE, clean=temporary)
         listener = stack.enter_context(Listener(endpoint, reader, lambda: outlet.busy < MOST))
         while not display.finished():
@@ -103,7 +106,7 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
                 else:
                     outlet.take(heard)
             _finish(listener, outlet)
-        deadline = time.monotonic() + _GOODBYE_S
+        deadline = time.monotonic() + outlet.patience_s
         while outlet.busy and time.monotonic() < deadline:
             listener.turn()
             _finish(listener, outlet)
@@ -128,7 +131,7 @@ def _outlet(
                 f"--mqtt {broker}: is not on this machine, and documents would go there in clear; name 127.0.0.1 or "
                 "localhost, or add --anyway if the way there is safe"
             )
-        return LocalBroker(host, port, _account(account, password))
+        return LocalBroker(host, port, _account(account, password), _tell)
     if command is not None:
         try:
             words = shlex.split(command)
@@ -136,8 +139,12 @@ def _outlet(
             raise click.BadParameter(f"{command!r}: {error}", param_hint="--exec") from None
         if not words:
             raise click.BadParameter("is empty; name a program", param_hint="--exec")
-        return Command(words, as_line, lambda said: click.secho(f"relay: {said}", fg="red", err=True))
+        return Command(words, as_line, _tell)
     return Shown()
+
+
+def _tell(said: str) -> None:
+    click.secho(f"relay: {said}", fg="red", err=True)
 
 
 def _account(name: str | None, password: str | None) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from relay.assembly import Relay
-from relay.commands.common import data_option, errors_in_words, json_option, said_once, tell_running_relay
+from relay.commands.common import Failure, data_option, errors_in_words, json_option, said_once, tell_running_relay
 from relay.datadir import DataDir
 from relay.rebroadcast import iso
 from relay.subscribers import file
@@ -54,6 +54,10 @@ _file_option = click.option(
 )  # fmt: skip
 
 
+class FileNotWritten(Exception):
+    """The new subscriber's file could not be written."""
+
+
 @click.group()
 def subscriber() -> None:
     """Say who may read the alarms, and how exactly.
@@ -91,8 +95,13 @@ def add(
         _must_be_new(path)
     permission = Permission(frozenset(int(kid, 16) for kid in only) or None, coarse)
     private, public = (None, public_key) if public_key is not None else file.key_pair()
+    relay.home()  # what is wrong with it is said before anything is changed
     entry = relay.subscribers.add(said_once(name, "name"), public, permission, now=time.time())
-    _hand_over(relay, entry, private, path, as_json, "added")
+    try:
+        _hand_over(relay, entry, private, path, as_json, "added")
+    except FileNotWritten as error:
+        relay.subscribers.remove(entry.account, now=time.time())
+        raise Failure(f"{error}; nobody was added") from None
 
 
 @subscriber.command("list")
@@ -160,15 +169,24 @@ def rotate(
         if public_key is not None or path is not None:
             raise click.UsageError(f"{LOCAL} keeps its key in the data folder; leave --public-key and --file out")
         path = relay.data.watch
+    relay.home()
     entry = relay.subscribers.rotate(name, public, now=time.time())
-    _hand_over(relay, entry, private, path, as_json, "rotated")
+    try:
+        _hand_over(relay, entry, private, path, as_json, "rotated")
+    except FileNotWritten as error:
+        tell_running_relay(relay.data)
+        raise Failure(f"{error}; the old file is of no use any more: repeat this with --file FILE") from None
 
 
 def _hand_over(
     relay: Relay, entry: Entry, private: bytes | None, path: Path | None, as_json: bool, done: str
 ) -> None:
     path = path or Path(f"{entry.account}.json")
-    file.write(path, relay.home().file_for(entry, private))
+    content = relay.home().file_for(entry, private)
+    try:
+        file.write(path, content)
+    except OSError as error:
+        raise FileNotWritten(f"{path}: can't be written ({error.strerror})") from None
     running = tell_running_relay(relay.data)
     if as_json:
         click.echo(json.dumps({**_fields(entry), "file": str(path), "relay_running": running}, ensure_ascii=False))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from relay.subscribers.reader import Heard, Reader
 
 _COLOURS = {"Alert": "red", "Update": "yellow", "Cancel": "green"}
 _REMEMBERED = 10_000  # alarms
+_WAITED_S = 15 * 60  # at the broker, while nobody read; two machines' clocks may be apart by less
 
 
 @click.command()
@@ -212,10 +214,15 @@ def describe(
         head += f"  {code_name}"
     if drill:
         head += f"  ({document['status']}: nobody is in danger)"
-    late = document["delay_s"] is not None and document["delay_s"] >= words.LATE_S
+    delayed = document["delay_s"] is not None and document["delay_s"] >= words.LATE_S
+    waited = 0 if now is None else int(now) - int(datetime.fromisoformat(document["received"]).timestamp())
+    late = delayed or waited >= _WAITED_S
     if late:
         raised = "sent" if document["seq"] else "raised"
-        age = document["delay_s"] if now is None else int(now) - document["sent_unix"]
+        if document["sent_unix"] is None:
+            raised, age = "received", waited
+        else:
+            age = document["delay_s"] if now is None else int(now) - document["sent_unix"]
         head += f"  LATE: {raised} {words.ago(age)}"
     if flags:
         head += "  [" + ", ".join(flags) + "]"

@@ -3,8 +3,9 @@
 A bracelet sends some messages a minute; one that comes back after a day may send some thousand at once, mostly
 repetitions. So an account that exceeds its allowance is not an attacker yet: being over it only lets the intake refuse
 to keep more for it than its share. An account is to be cut off at the broker when it stays over, or when it has sent as
-much proven junk as its whole allowance, or so much that a whole allowance was let go without being a repetition. No
-bracelet does either, and until it is cut off its messages stand before everybody's at the broker.
+much proven junk as its whole allowance, or so much that a whole allowance was let go without being a repetition, or
+_LET_GO_MOST with them. No bracelet does any of it, and until it is cut off its messages stand before everybody's at the
+broker.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import NamedTuple
 TELL_EVERY_S = 60.0
 _TELL_MOST = 20  # of many flooding accounts only so many a minute by name
 _JUNK = 100  # refused messages from which an account counts as a sender of junk, if they are most of what it sent
+# Repetitions too: more than what a broker keeps of both topics of a bracelet that waited for the relay for days.
+_LET_GO_MOST = 10_000
 _SWEEP_S = 60.0
 
 
@@ -115,7 +118,7 @@ class FloodWatch:
             lasts = now - known.since
             tell = known.told_at is None or now - known.told_at >= TELL_EVERY_S
             stays = lasts * self._per_s >= self._burst or known.refused >= self._burst
-            far_over = known.let_go - known.repeated >= self._burst
+            far_over = known.let_go - known.repeated >= self._burst or known.let_go >= _LET_GO_MOST
             cut = (stays or far_over) and now >= known.cut_until
             if cut:
                 known.cut_until = now + self._cut_s

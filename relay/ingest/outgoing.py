@@ -7,6 +7,9 @@ a connection that ended, what was on its way is suspect and goes in small groups
 sent: a group that ends the connection again is divided. A message that ended two connections alone is set aside, with
 all on the same topic, and tried again later, alone. When that befalls a second topic of a kind of which the broker has
 never confirmed any, its rules lack the kind: no message of the kind is sent until one that is tried has passed.
+
+A broker that confirms nothing at all says nothing about the message: it may be out of room, or be killed again and
+again. What was set aside meanwhile is tried again soon, and at once when the broker confirms something else.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import NamedTuple
 
 from relay.ingest.qos1 import DUP, publish
@@ -24,6 +28,8 @@ _IDS = LAST_ID - FIRST_ID + 1
 _DIVIDE = 8
 _TWICE = 2
 _TRY_AGAIN = (5.0, 30.0, 120.0, 600.0, 3600.0)
+_TRY_AGAIN_DOUBTFUL, _TRY_AGAIN_STALLED = 300.0, 60.0  # at most, while the broker confirms nothing
+_SOON = 30.0
 _ASIDE_MOST = 1000  # of one kind; what else there is stays with whoever wanted to send it
 _PLAIN_WORDS = frozenset({"ack", "alarm", "case", "hb", "key"})
 
@@ -45,6 +51,7 @@ class _Refused:
     whole_kind: bool
     try_at: float
     tries: int = 0
+    doubtful: bool = False  # nothing else was confirmed either
 
 
 class SetAside(NamedTuple):
@@ -75,8 +82,10 @@ class Outgoing:
         self._group: int | None = None  # so many at once; None: there is no suspicion
         self._refused: dict[str, _Refused] = {}  # by topic or kind
         self._trial: str | None = None  # the one of `_refused` that is to be tried now
+        self._tried: int | None = None  # its message that was sent for that; others may have come to it since
         self._passed: set[str] = set()  # kinds of which the broker has confirmed one
         self._news: list[SetAside] = []
+        self._heard = False  # something was confirmed since a connection ended
         self._last = LAST_ID
 
     def __len__(self) -> int:
@@ -122,8 +131,12 @@ class Outgoing:
         self._under_way.pop(mid, None)
         self._unsent.pop(mid, None)
         self._passed.add(message.kind)
+        self._heard = True
         if self._refused:
             self._has_passed(mid, message)
+            for refused in self._refused.values():
+                if refused.doubtful:
+                    refused.doubtful, refused.try_at = False, -inf
         return True
 
     def _has_passed(self, mid: int, message: _Waiting) -> None:
@@ -154,7 +167,8 @@ class Outgoing:
             if self._trial is not None and self._under_way:
                 return
         if self._trial is not None:
-            yield self._send(next(reversed(self._refused[self._trial].mids)), now)
+            self._tried = next(reversed(self._refused[self._trial].mids))
+            yield self._send(self._tried, now)
             return
         if self._unsent:
             count = len(self._unsent) if self._group is None else self._group
@@ -171,23 +185,26 @@ class Outgoing:
         message.sent = True
         return packet
 
-    def lost(self, now: float) -> None:
-        """The connection has ended, and not because this side wanted it to."""
+    def lost(self, now: float, *, stalled: bool = False) -> None:
+        """The connection has ended, and not because this side wanted it to; or it was given up, because no PUBACK came
+        (`stalled`)."""
+        heard, self._heard = self._heard, False
+        most = inf if heard else _TRY_AGAIN_STALLED if stalled else _TRY_AGAIN_DOUBTFUL
         suspects, self._under_way = list(self._under_way), {}
         trial, self._trial = self._trial, None
         if not suspects:
             return
-        if trial is not None and suspects == [next(reversed(self._refused[trial].mids))]:
-            self._put_off(self._refused[trial], suspects[0], now)
+        if trial is not None and suspects == [self._tried]:
+            self._put_off(self._refused[trial], suspects[0], now, most)
             return
         self._group = max(1, len(suspects) // _DIVIDE)
         if len(suspects) == 1:
             message = self._waiting[suspects[0]]
             message.ended += 1
             if message.ended >= _TWICE:
-                self._set_aside(suspects[0], message, now)
+                self._set_aside(suspects[0], message, now, most)
 
-    def _set_aside(self, mid: int, message: _Waiting, now: float) -> None:
+    def _set_aside(self, mid: int, message: _Waiting, now: float, most: float) -> None:
         kind, topic = message.kind, message.topic
         alike = [name for name in self._refused if kind_of(name) == kind]
         whole_kind = bool(alike) and kind not in self._passed
@@ -196,12 +213,14 @@ class Outgoing:
         mids = [n for n, each in self._waiting.items() if each.topic == topic or (whole_kind and each.kind == kind)]
         self._refused[kind if whole_kind else topic] = refused = _Refused(dict.fromkeys(mids), whole_kind, now)
         message.ended = 0
-        self._put_off(refused, mid, now)
+        self._put_off(refused, mid, now, most)
 
-    def _put_off(self, refused: _Refused, mid: int, now: float) -> None:
+    def _put_off(self, refused: _Refused, mid: int, now: float, most: float) -> None:
+        """Try it again later, `most` seconds from now at most if it is doubtful that the message is to blame."""
         del refused.mids[mid]
         refused.mids = {mid: None, **refused.mids}  # next time another one is tried
-        again_s = _TRY_AGAIN[min(refused.tries, len(_TRY_AGAIN) - 1)]
+        again_s = min(most, _TRY_AGAIN[min(refused.tries, len(_TRY_AGAIN) - 1)])
+        refused.doubtful = most < inf and again_s > _SOON
         refused.tries += 1
         refused.try_at = now + again_s
         message = self._waiting[mid]

@@ -39,6 +39,11 @@ class KeyMessage(NamedTuple):
     epochs: tuple[Epoch, ...]
 
 
+def check_public(public: bytes) -> None:
+    """Raise ValueError for a key with which nothing can be agreed: a few points, and other lengths (RFC 7748, 6.1)."""
+    agree(os.urandom(KEY_OCTETS), public)
+
+
 def seal(keys: RelayKeys, topic: str, public: bytes, epochs: Sequence[Epoch], issued_ms: int) -> bytes:
     """The message for who has the private half of `public`."""
     content = cbor2.dumps([VERSION, issued_ms, [[epoch.id, epoch.key] for epoch in epochs[:MOST_EPOCHS]]])

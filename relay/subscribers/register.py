@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -22,7 +22,7 @@ from relay.store.database import Store
 from relay.subscribers import epoch_keys
 from relay.subscribers.audiences import CHANNEL, EPOCH_KEY, PERMISSION, Permission, key_topic, name, open_epoch
 from relay.subscribers.coarse import KM
-from relay.subscribers.sealing import EPOCH_OCTETS, KEY_OCTETS
+from relay.subscribers.sealing import EPOCH_OCTETS, KEY_OCTETS, Epoch
 from relay.verify.keys import RelayKeys
 
 PROFILE = "subscriber.profile"
@@ -79,6 +79,7 @@ class Subscribers:
             if any(entry.name == called for entry in self._entries(connection)):
                 raise SubscriberError(f"{called}: there is a subscriber of this name; remove it first, or rotate it")
             _check_bracelets(connection, permission)
+            _check_key(public)
             audience = self._audience(connection, permission, now_ms)
             joined = self._begin_epoch(connection, audience, now_ms)
             number = _unused(connection, schema.subscriber, 32)
@@ -106,6 +107,7 @@ class Subscribers:
 
     def rotate(self, called: str, public: bytes, *, now: float) -> Entry:
         """A new password, the owner of another key, and a new epoch."""
+        _check_key(public)
         now_ms = int(now * 1000)
         with self.store.write() as connection:
             entry = self._get(connection, called)
@@ -152,9 +154,12 @@ class Subscribers:
                 kept = verifier(json.loads(self.store.box.open(PROFILE, number, sealed))["password"])
                 connection.execute(update(table).where(_S.id == number).values(account_hash=kept))
 
-    def retained(self, keys: RelayKeys, now: float) -> Sequence[Retained]:
-        """What the broker is to keep for each, removed ones too."""
-        box, messages = self.store.box, []
+    def retained(
+        self, keys: RelayKeys, now: float, left: Mapping[int, tuple[bytes, ...]] | None = None
+    ) -> Sequence[Retained]:
+        """What the broker is to keep for each, removed ones too; without those who have the keys of these epochs
+        (`left`, by subscriber) and lack none."""
+        messages, opened, left = [], dict[bytes, Epoch](), left or {}
         with self.store.read() as connection:
             for row in connection.execute(select(schema.subscriber).order_by(_S.id)).all():
                 topic = key_topic(name(row.audience), account(row.id))
@@ -163,8 +168,15 @@ class Subscribers:
                     continue
                 query = select(_E.id, _E.key_sealed).where(_E.audience == row.audience, _E.n >= row.joined)
                 found = connection.execute(query.order_by(_E.n.desc()).limit(epoch_keys.MOST_EPOCHS)).all()
-                epochs = [open_epoch(box, number, sealed) for number, sealed in found]
-                octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
+                if left.get(row.id) == tuple(number for number, _ in found):
+                    continue
+                for number, sealed in found:
+                    opened[number] = opened.get(number) or open_epoch(self.store.box, number, sealed)
+                epochs = [opened[number] for number, _ in found]
+                try:
+                    octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
+                except ValueError:  # stored before there was `_check_key`: nobody can read what is sealed for it
+                    continue
                 messages.append(Retained(row.id, topic, octets, tuple(epoch.id for epoch in epochs)))
         return messages
 
@@ -268,6 +280,15 @@ def _checked_name(called: str) -> str:
 def _check_permission(permission: Permission) -> None:
     if permission.coarse_km is not None and not KM[0] <= permission.coarse_km <= KM[1]:
         raise SubscriberError(f"{permission.coarse_km}: a square has {KM[0]} to {KM[1]} km")
+
+
+def _check_key(public: bytes) -> None:
+    try:
+        epoch_keys.check_public(public)
+    except ValueError:
+        raise SubscriberError(
+            "this is no public key that anything can be sealed for; `relay subscribe --new-key` prints one"
+        ) from None
 
 
 def _check_bracelets(connection: Connection, permission: Permission) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import re
@@ -9,15 +10,19 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from relay import log
 from relay.broker import TEMPORARY, MqttUser, own_users, temporary_id
+from relay.broker.accounts import AccountRules, ListedAccounts
+from relay.broker.gate import Directory
 from relay.broker.nats import NatsBroker
+from relay.broker.stored import StoreAccounts
 from relay.registry import Registry
 from relay.store import Store
 from relay.store.database import open_store
@@ -238,6 +243,30 @@ def test_the_gate_goes_on_with_a_new_broker_after_a_kill(gated: NatsBroker, regi
     assert gated.gate_pid == gate
 
 
+def test_whoever_comes_waits_for_the_gate_when_both_were_killed(gated: NatsBroker) -> None:
+    """Else the relay is refused after five seconds, and comes again after some more."""
+    for pid in (gated.gate_pid, gated.pid):
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gated.poll() is not None)
+    done = gated.folder / "gate.done"
+    left = done.stat().st_mtime_ns
+    wait_until(gated.ensure_running)
+    assert not done.exists() or done.stat().st_mtime_ns != left
+    gated.wait_ready()
+    assert gated.serves()
+
+
+def test_a_gate_whose_settings_were_lost_gets_them_anew(gated: NatsBroker, registry: Registry, come) -> None:
+    pid = gated.gate_pid
+    assert pid is not None
+    (gated.folder / "gate.json").unlink()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gated.ensure_running() and gated.gate_pid != pid)
+    gated.wait_ready()
+    assert come(*offered(registry)[:2]).code == 0
+
+
 def test_the_gate_ends_with_the_broker(gated: NatsBroker) -> None:
     pid = gated.gate_pid
     assert pid is not None
@@ -268,7 +297,55 @@ def a_store_url(engine: str, folder: Path) -> Iterator[str]:
             yield url
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"] if postgres.available() else ["sqlite"])
+ENGINES = ["sqlite", "postgresql"] if postgres.available() else ["sqlite"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_name_that_a_store_refuses_keeps_nobody_out(engine: str, tmp_path: Path) -> None:
+    """PostgreSQL takes no NUL, and a store that failed is not asked again for a while: anybody could do that."""
+    with a_store_url(engine, tmp_path) as url:
+        store = open_store(url if "/?" not in url else url.replace("/?", "/postgres?"), STORE_KEY)
+        name, _, _ = offered(Registry(store, KEYS))
+
+        async def ask() -> None:
+            address = store.engine.url.render_as_string(hide_password=False)
+            directory = Directory(ListedAccounts([]), address, log.get())
+            for nobody in ("a\0b", "a b", "", "x" * 65_000):
+                assert await directory.find(nobody) is None
+            found = await directory.find(name)
+            assert found is not None and found.name == name
+
+        asyncio.run(ask())
+        store.close()
+
+
+def test_many_who_come_at_once_are_looked_up_together(tmp_path: Path) -> None:
+    """After a restart of the broker all come at once, and anybody may come with wrong names: with a question for each
+    the patience ended before the last had its answer, and known bracelets were refused."""
+    store = open_store(f"sqlite:///{tmp_path / 'relay.sqlite3'}", STORE_KEY)
+    registry = Registry(store, KEYS)
+    names = [offered(registry)[0] for _ in range(20)]
+    questions = []
+
+    class Counting(StoreAccounts):
+        def find_all(self, names: Iterable[str]) -> dict[str, AccountRules]:
+            questions.append(len(tuple(names)))
+            return super().find_all(names)
+
+    async def ask() -> None:
+        address = str(store.engine.url)
+        directory = Directory(ListedAccounts([]), address, log.get())
+        directory._opened = Counting(address)
+        come = [*(f"unknown-{number}" for number in range(2000)), *names, *names]
+        found = await asyncio.gather(*map(directory.find, come))
+        assert [account and account.name for account in found] == [*[None] * 2000, *names, *names]
+
+    asyncio.run(ask())
+    assert questions == [2020]
+    store.close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_locked_table_keeps_out_only_who_is_not_known(engine: str, tmp_path: Path, tls_files: Path) -> None:
     """A table lock of PostgreSQL keeps readers out, the gate too; SQLite has none that does."""
     with a_store_url(engine, tmp_path) as url:

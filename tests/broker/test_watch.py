@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from relay.broker import PROBE, PROBE_BRACELET, temporary_id
 from relay.broker.nats import NatsBroker
 from relay.broker.system import Queue
-from relay.broker.watch import AWAY_MOST_S, QUEUE_WARN, SESSIONS_SPARE, Seen, client_hash, plan
+from relay.broker.watch import AWAY_MOST_S, QUEUE_WARN, SESSIONS_SPARE, TEMPORARY_AWAY_S, Seen, client_hash, plan
 
 from .conftest import Connect
 
@@ -52,6 +53,16 @@ def test_a_partner_that_stays_away_is_ended() -> None:
     assert plan(seen(queues=[queue("partner", 1)]), away, 0.0).overfull == {}
     assert plan(seen(queues=[queue("partner", 1)]), away, AWAY_MOST_S - 1).overfull == {}
     assert plan(seen(queues=[queue("partner", 1)]), away, AWAY_MOST_S + 1).overfull != {}
+
+
+@pytest.mark.parametrize("client_id", [temporary_id("partner", 4), PROBE, PROBE_BRACELET])
+def test_what_a_temporary_client_left_goes_soon(client_id: str) -> None:
+    """A broker that is killed keeps its session."""
+    away: dict[str, float] = {}
+    left = seen(queues=[queue(client_id, 1)], kept={client_id: 1000})
+    assert plan(left, away, 0.0).overfull == {}
+    assert plan(left, away, TEMPORARY_AWAY_S - 1).overfull == {}, "it may be on its way back"
+    assert plan(left, away, TEMPORARY_AWAY_S + 1).overfull == {client_hash(client_id): client_id}
 
 
 def test_its_coming_back_starts_the_time_anew() -> None:

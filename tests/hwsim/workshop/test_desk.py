@@ -17,6 +17,7 @@ from hwsim.workshop.desk import Carried, Here, choose
 from hwsim.workshop.people import BY_ENGINEER, NOT_ASKED, Person
 from hwsim.workshop.trouble import Trouble
 from relay.cli import main as relay_main
+from relay.commands.common import literally
 
 
 def relay(*arguments: str | Path) -> str:
@@ -45,6 +46,14 @@ def answer_to(offer: Path, number: int) -> Path:
     file = offer.with_name(f"answer{number}.json")
     file.write_text(json.dumps({"tocsin": 1, "kid": kid, "ed25519": public.hex(), "x25519": x25519.hex()}))
     return file
+
+
+def test_a_name_and_a_network_that_begin_as_a_file_would(folder, tmp_path):
+    """Read out of a file by the bench, they are no files for the relay's command."""
+    file = tmp_path / "offer.json"
+    Here(folder, "@bench", ["--wifi", literally("@cafe:12345678")]).offer(file)
+    assert json.loads(file.read_text())["wifi"] == [["@cafe", "12345678"]]
+    assert "@bench 20" in relay("bracelet", "list", "--data", folder)
 
 
 def test_files_carried_both_ways(folder, offers, tmp_path):

@@ -105,15 +105,16 @@ def test_names_and_number_must_fit(folder: Path, tmp_path: Path) -> None:
 def test_what_is_secret_comes_from_files(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "offers.json"
     wifi, login, names = tmp_path / "wifi", tmp_path / "login", tmp_path / "names"
-    wifi.write_text("home:12345678\r\n\nwork place: with spaces \n")
-    login.write_text("me:secret\n")
+    wifi.write_text("home:12345678\r\n\nwork place: with spaces \n@cafe:12345678\n")
+    login.write_text("\ufeffme:secret\n")  # as some editors begin a text
     names.write_text("sparrow\nheron\n")
-    words = ("--wifi", f"@{wifi}", "--wifi", "open:", "--apn", "a.b", "--apn-user", f"@{login}", "--data", folder)
-    done = relay("bracelet", "export", file, f"@{names}", *words)
+    words = ("--wifi", f"@{wifi}", "--wifi", "open:", "--wifi", "@@home:", "--apn", "a.b", "--apn-user", f"@{login}")
+    done = relay("bracelet", "export", file, f"@{names}", *words, "--data", folder)
     assert done.exit_code == 0, done.output
     assert set(states(folder)) == {"sparrow", "heron"}
     for offer in json.loads(file.read_text())["offers"]:
-        assert offer["wifi"] == [["home", "12345678"], ["work place", " with spaces "], ["open", ""]]
+        in_file = [["home", "12345678"], ["work place", " with spaces "], ["@cafe", "12345678"]]
+        assert offer["wifi"] == [*in_file, ["open", ""], ["@home", ""]]
         assert (offer["apn"]["user"], offer["apn"]["password"]) == ("me", "secret")
 
 
@@ -128,7 +129,10 @@ def test_what_is_secret_comes_from_standard_input(folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "can't be read"), (b"\n", "nothing in it"), (b"\xff", "not a text in UTF-8"), (b"a\nb\n", "has 2 lines")],
+    [
+        *((None, "can't be read"), (b"\n", "nothing in it"), (b"\xef\xbb\xbf\n", "nothing in it")),
+        *((b"\xff", "not a text in UTF-8"), (b"a\nb\n", "has 2 lines"), (b"a" * 65_537, "longer than")),
+    ],
 )
 def test_a_file_that_says_nothing_useful(folder: Path, tmp_path: Path, content: bytes | None, says: str) -> None:
     file = tmp_path / "name"

@@ -109,6 +109,7 @@ def test_remove_and_rotate(folder: Path) -> None:
         (["subscriber", "add", "x", "--coarse", "0"], 2, "range"),
         (["subscriber", "add", "x", "--coarse", "0.5"], 2, "integer"),
         (["subscriber", "add", "x", "--public-key", "00"], 2, "64 hexadecimal digits"),
+        (["subscriber", "add", "x", "--public-key", "00" * 32], 1, "no public key"),
         (["subscriber", "add", "x\ny"], 1, "printable"),
         (["subscribe"], 2, "name the subscriber file"),
         (["subscribe", "none.json"], 1, "is missing"),
@@ -148,3 +149,21 @@ def test_a_file_that_others_can_read_is_refused(folder: Path) -> None:
     Path("p.json").chmod(0o644)
     done = relay("subscribe", "p.json")
     assert done.exit_code == 1 and "other users can read it" in done.output
+
+
+def test_a_file_that_cant_be_written_makes_nobody_a_subscriber(folder: Path) -> None:
+    Path("plain").touch()
+    done = relay("subscriber", "add", "partner", "--file", "plain/p.json")
+    assert done.exit_code == 1 and "nobody was added" in done.output
+    assert relay("subscriber", "add", "partner", "--file", "p.json").exit_code == 0
+    done = relay("subscriber", "rotate", "partner", "--file", "plain/q.json")
+    assert done.exit_code == 1 and "repeat this with --file" in done.output
+    assert relay("subscriber", "rotate", "partner", "--file", "q.json").exit_code == 0
+
+
+def test_a_certificate_that_was_damaged_by_an_editor_is_said_so(folder: Path) -> None:
+    relay("subscriber", "add", "partner", "--file", "p.json")
+    content = json.loads(Path("p.json").read_text())
+    Path("p.json").write_text(json.dumps({**content, "ca": content["ca"].replace("-", "\u2013")}))
+    done = relay("subscribe", "p.json")
+    assert done.exit_code == 1 and "certificate is damaged" in done.output

@@ -74,6 +74,15 @@ def test_what_is_late_says_when_it_was_raised_and_has_another_colour() -> None:
     assert shown(DRILL, delay_s=600)[:5] == shown(DRILL)[:5]
 
 
+def test_what_waited_while_nobody_read_is_late_too() -> None:
+    waited = describe(said(0), now=SENT + 3 * 86400)
+    assert "LATE: raised 3 days ago" in waited
+    assert RED not in waited
+    assert "LATE" not in describe(said(0), now=SENT + 300), "two machines' clocks may be apart"
+    unknown = {**said(0), "sent": None, "sent_unix": None, "delay_s": None}
+    assert "LATE: received 2 days ago" in describe(unknown, now=SENT + 2 * 86400 + 60)
+
+
 def test_an_update_after_a_cancel_is_marked_as_such() -> None:
     cancels = Cancels()
     assert cancels.mark(said(0)) == ""

@@ -191,3 +191,77 @@ def test_of_a_kind_that_is_refused_only_so_many_are_kept() -> None:
             relay.turn(0.01)
     taken = [relay.outgoing.add(f"r/{n:08x}/case", b"x", 0.0, send=True) is not None for n in range(2, 2000)]
     assert taken.count(True) == 997
+
+
+def test_a_broker_that_confirms_nothing_costs_no_hour_when_it_is_back() -> None:
+    """Out of room, it confirms nothing for a day; what was set aside meanwhile must not wait for long after that."""
+    outgoing, now, waits, tried = Outgoing(), 0.0, 10.0, set()
+    topics = ["b/0/0a1b2c3d/ack", "s/a1/0a1b2c3d/alarm", "s/b2/0a1b2c3d/alarm"]
+    mids = {topic: outgoing.add(topic, b"x", now, send=True) for topic in topics}
+    while now < 86_400:
+        if outgoing.waits_since() is None:
+            now += 1.0
+            list(outgoing.resume(now))
+        else:
+            now += waits
+            outgoing.lost(now, stalled=True)
+    assert len(outgoing) == 3
+    back = now
+    while len(outgoing) and now < back + 600:
+        now += 1.0
+        for packet in list(outgoing.more(now)):
+            found = head(packet, 0)
+            assert found is not None
+            _, mid, _ = read_publish(packet, found, 9)
+            assert mid is not None
+            tried.add(mid)
+            outgoing.confirm(mid)
+    assert tried == {added[0] for added in mids.values() if added is not None}
+    assert now - back < 90
+
+
+def test_what_ended_connections_while_nothing_was_confirmed_is_tried_again_when_something_is() -> None:
+    outgoing, now = Outgoing(), 0.0
+    first = outgoing.add("s/a1/0a1b2c3d/alarm", b"x", now, send=True)
+    for _ in range(12):  # killed again and again
+        now += 1000.0
+        outgoing.lost(now)
+        list(outgoing.resume(now))
+    outgoing.lost(now)
+    assert first is not None
+    assert list(outgoing.resume(now + 1)) == [], "it is set aside"
+    other = outgoing.add("b/0/0a1b2c3d/ack", b"y", now + 1, send=True)
+    assert other is not None and other[1]
+    outgoing.confirm(other[0])
+    (again,) = outgoing.more(now + 2)
+    found = head(again, 0)
+    assert found is not None and read_publish(again, found, 9).mid == first[0]
+    outgoing.lost(now + 3)
+    list(outgoing.resume(now + 3))
+    assert list(outgoing.more(now + 100)) == [], "now the message is to blame"
+
+
+def test_a_trial_is_known_by_its_message_although_others_come_meanwhile() -> None:
+    """Else the trial would begin again on each connection, and end it."""
+    topic, broker = "s/a1/0a1b2c3d/alarm", Broker({"s/a1/0a1b2c3d/alarm"}, 0)
+    relay = Relay(broker)
+    relay.add(topic, "x")
+    for _ in range(2000):
+        relay.turn(1.0)
+    before, outgoing = broker.connections, relay.outgoing
+    trials = 0
+    for _ in range(3600):
+        relay.now += 1.0
+        if not relay.up:
+            broker.connections += 1
+            relay.up = True
+            sent = list(outgoing.resume(relay.now))
+        else:
+            sent = list(outgoing.more(relay.now))
+        if sent:
+            trials += 1
+            outgoing.add(topic, b"y", relay.now, send=True)
+            outgoing.lost(relay.now)
+            relay.up = False
+    assert 1 <= trials <= 14
+    assert broker.connections - before <= 14

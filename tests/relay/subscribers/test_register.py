@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from relay.channels.epoch_keys import LOOK_S, EpochKeys
 from relay.outbox import Outbox
@@ -226,6 +226,44 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     with pytest.raises(SubscriberError, match=words):
         Subscribers(store).add(called, bytes(32), permission, now=NOW)
     assert contents(store) == before
+
+
+# Points of small order (RFC 7748, 6.1): whatever the other half, what is agreed is zero.
+NO_KEYS = [bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"]
+
+
+@pytest.mark.parametrize("public", NO_KEYS, ids=["0", "1", "p-1"])
+def test_a_key_that_nothing_can_be_sealed_for_is_refused(store: Store, public: bytes) -> None:
+    Partner(store)
+    before = contents(store)
+    for change in (
+        lambda: Subscribers(store).add("other", public, EVERYTHING, now=NOW),
+        lambda: Subscribers(store).rotate("partner", public, now=NOW),
+    ):
+        with pytest.raises(SubscriberError, match="no public key"):
+            change()
+    assert contents(store) == before
+
+
+def test_one_that_is_there_already_costs_nobody_else_the_keys(store: Store) -> None:
+    partner, other = Partner(store), Partner(store, "other")
+    row = update(schema.subscriber).where(schema.subscriber.c.id == other.entry.id)
+    with store.write() as connection:
+        connection.execute(row.values(public=bytes(32)))
+    assert [heard.ok for heard in partner.fetch_keys()] == [True]
+    assert other.fetch_keys() == []
+
+
+def test_who_has_all_keys_already_costs_nothing(store: Store) -> None:
+    """Each change of the registry is a look, in the alarms' loop: with 200 subscribers it took 0.4 s."""
+    subscribers = Subscribers(store)
+    Partner(store)
+    Partner(store, "other", Permission(None, 20))
+    left = {message.id: message.epochs for message in subscribers.retained(KEYS, NOW)}
+    assert subscribers.retained(KEYS, NOW, left) == []
+    subscribers.new_epochs(now=NOW)
+    assert {message.id for message in subscribers.retained(KEYS, NOW, left)} == set(left)
+    assert {message.epochs for message in subscribers.retained(KEYS, NOW, left)}.isdisjoint(left.values())
 
 
 def test_nobody_is_removed_who_is_not_there_nor_this_machines_own(store: Store) -> None:
