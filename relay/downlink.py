@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from relay import outbox, receipt, registry, words
 from relay.cases import opening
 from relay.registry import Registry, RegistryError
-from relay.rollback import Lead
+from relay.rollback import Lead, within_reach
 from relay.store import chains, commands, records, schema
 from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
@@ -266,11 +266,13 @@ class Downlink:
         """The first message to a bracelet since the start lies ahead of the last: see `relay.rollback`."""
         steps = {kid: steps for kid in kids if (steps := self._lead.steps(kid))}
         stored = chains.read(connection, self.store.box, steps) if steps else {}
+        down = {kid: chain for (kid, name), chain in stored.items() if name == chains.DOWN and chain is not None}
+        most = within_reach(connection, {kid: chain.state.next for kid, chain in down.items()})
         moved = []
-        for (kid, name), chain in stored.items():
-            if name == chains.DOWN and chain is not None:
-                state = chains.forward(chain.state, chains.leap(chain.state.next, steps[kid]))
-                moved.append(Replacement(kid, name, chain.version, state, state.next))
+        for kid, chain in down.items():
+            if wanted := min(steps[kid], most[kid]):
+                state = chains.forward(chain.state, chains.leap(chain.state.next, wanted))
+                moved.append(Replacement(kid, chains.DOWN, chain.version, state, state.next))
         chains.replace(self.store, connection, moved)
         commands.unseal(connection, [new.kid for new in moved], now_ms)
         return bool(moved)
