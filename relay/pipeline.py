@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from relay import cases, outbox, rebroadcast, registry
 from relay.batch import Event, Inbound, Item, Outcome, Status, Work
@@ -46,6 +46,7 @@ class Pipeline:
         self.roster = Roster(store)
         self.lead = lead or Lead()
         self.down_chains = DownChains(store, self.lead)
+        self._owed = Outcome()
 
     def process(
         self,
@@ -74,7 +75,12 @@ class Pipeline:
                 return self._set_aside(batch, now, done, clock, error)
             half = len(batch) // 2
             first = self.process(batch[:half], now, done, clock)
-            second = self.process(batch[half:], now, (), clock)
+            try:
+                second = self.process(batch[half:], now, (), clock)
+            except BaseException:
+                # The first half is on disk; offered again it is only repeated. What else came of it is said then.
+                self._owed = Outcome([], first.events, first.registry_changed).joined(self._owed)
+                raise
             return first.joined(second)
         except BaseException:
             # The commit may have failed or only its answer: what is in memory is not to be trusted.
@@ -91,7 +97,8 @@ class Pipeline:
         for message, envelope in zip(batch, envelopes, strict=True):
             work.outcome.items.append(self._judge(work, message, envelope, bracelets))
         self._commit(work, done)
-        return work.outcome
+        owed, self._owed = self._owed, Outcome()
+        return owed.joined(work.outcome)
 
     def _find_accepted(
         self,
@@ -132,6 +139,8 @@ class Pipeline:
             return self._heartbeat(work, message, envelope, bracelet)
         except Refused as refused:
             reason = refused.reason
+        except SQLAlchemyError:
+            raise  # of the store, not of this message: the batch is offered again
         except Exception as error:  # one message must never hold up the others; the bracelet sends it again
             reason, cause = Reason.INTERNAL, {"error": type(error).__name__}
         key = (reason.value, message.path)
