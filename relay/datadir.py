@@ -38,6 +38,7 @@ class DataDir:
         self.broker = self.path / "broker"
         self.database = self.path / "relay.sqlite3"
         self.exported = self.path / "broker-accounts"  # a hash of what a broker of one's own was last given
+        self.in_use = self.keys / "in-use"  # there since these keys have a bracelet
         self.pid_file = self.path / "relay.pid"
         self.ca_cert = self.tls / "ca.pem"
         self.ca_key = self.tls / "ca.key"

@@ -32,6 +32,9 @@ from relay.store.atrest import Box
 
 HEAD = "0008"
 BUSY_S = 10
+# A server that is there and says nothing, or is gone without a word, is an error after so many seconds (libpq).
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+             "tcp_user_timeout": 10_000}  # fmt: skip
 CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once
 SQLITE_AT_LEAST = (3, 37)
 
@@ -122,7 +125,8 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
             "PostgreSQL (postgresql://host/name)"
         )
     try:
-        engine = create_engine(parsed, hide_parameters=True)  # rows must not reach a log by way of an error
+        # Rows must not reach a log by way of an error.
+        engine = create_engine(parsed, hide_parameters=True, connect_args={} if sqlite else _PATIENCE)
     except ImportError:
         raise StoreError("PostgreSQL needs its driver: pip install tocsin[postgres]") from None
     if sqlite:
