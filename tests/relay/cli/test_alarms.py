@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from relay.assembly import Relay
 from relay.cli import main
 from relay.datadir import DataDir
 from relay.pipeline import Pipeline
+from relay.store import schema
 from tests.relay import support
 
 
@@ -55,6 +57,24 @@ def test_an_alarm_is_listed_answered_and_gone(folder: Path) -> None:
     assert relay(folder, "alarms", "--open").stdout == "No alarm is open.\n"
     (entry,) = json.loads(relay(folder, "alarms", "--json").stdout)["alarms"]
     assert (entry["alarm"], entry["accepted"]["by"], entry["closed"]["by"]) == (alarm, "Ada", "Grace")
+
+
+def test_damaged_rows_hide_no_alarm(folder: Path) -> None:
+    names, answers = raised(folder), raised(folder, "heron")
+    assert relay(folder, "accept", answers, "--by", "Ada").exit_code == 0
+    own = Relay(DataDir(folder))
+    with own.store.write() as connection:
+        kid = int(names.partition("-")[0], 16)
+        connection.execute(update(schema.bracelet).where(schema.bracelet.c.kid == kid).values(profile_sealed=b"?"))
+        connection.execute(update(schema.alarm_case).values(accepted_by_sealed=bytes(40)))
+    own.store.close()
+    listed = relay(folder, "alarms").stdout
+    assert f"{names}  (damaged: can't be read)  NOBODY HAS ANSWERED" in listed
+    assert f"{answers}  heron  accepted" in listed
+    assert "by (damaged: can't be read), 20" in listed
+    bracelets = relay(folder, "bracelet", "list")
+    assert bracelets.exit_code == 0
+    assert "heron" in bracelets.stdout
 
 
 def test_who_says_nothing_answers_by_the_account_of_this_machine(folder: Path) -> None:
