@@ -91,21 +91,22 @@ class Relay:
         """The relay's own accounts. The embedded broker's gate finds all others in the store."""
         return own_users(self.data.secret(SECRET_RELAY), client_ids(self.config.mqtt.sessions))
 
-    def note_exported(self) -> None:
+    def note_exported(self, accounts_hash: str) -> None:
         """Remember which accounts a broker of one's own was given."""
-        write_private(self.data.exported, self._accounts_hash().encode())
+        write_private(self.data.exported, accounts_hash.encode())
 
     def lacks_accounts(self) -> bool:
         """Whether accounts came, went or changed since a broker of one's own was given them."""
         try:
-            return self.data.exported.read_text() != self._accounts_hash()
+            return self.data.exported.read_text(errors="replace") != self.accounts_hash()
         except FileNotFoundError:
             return True
 
     def _subscriber_accounts(self) -> Sequence[tuple[str, str, str]]:
         return [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()]
 
-    def _accounts_hash(self) -> str:
+    def accounts_hash(self) -> str:
+        """Of all accounts that there are now."""
         names = [*(user.name for user in self.own_users()), *self.registry.account_names()]
         subscribers = [" ".join(account) for account in self._subscriber_accounts()]  # they get other passwords too
         return hashlib.sha256("\n".join([*names, *subscribers]).encode()).hexdigest()
