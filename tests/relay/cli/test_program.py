@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,16 @@ def test_no_file_makes_a_traceback(
         assert done.exception is None or isinstance(done.exception, SystemExit), (thing, repr(done.exception))
         assert done.exit_code in (0, 1, 2), thing
         assert done.output, thing
+
+
+@pytest.mark.parametrize(("before", "ends"), [("default_int_handler", True), ("SIG_IGN", False)])
+def test_ctrl_c_in_an_import_is_no_traceback(before: str, ends: bool) -> None:
+    program = (
+        "import os, signal; from relay.program import nothing_begun\n"
+        f"signal.signal(signal.SIGINT, signal.{before})\n"
+        "with nothing_begun():\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        f"assert signal.getsignal(signal.SIGINT) is signal.{before}; print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    told = (done.returncode, done.stdout, done.stderr)
+    assert told == ((130, "", "Interrupted.\n") if ends else (0, "went on\n", ""))
