@@ -38,6 +38,10 @@ from relay.subscribers.register import LOCAL, Subscribers
 from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
+_REPLACED = (
+    "another database was put in the place of this relay's while it ran; it goes on with that one. What was stored "
+    "since that copy is lost. Stop the relay first next time, and use `relay backup` and `relay restore`"
+)
 _PIN = re.compile(r"[0-9]{4,8}")
 
 
@@ -260,6 +264,7 @@ class Relay:
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
         self._known_users(log)
+        self.store.on_replaced = partial(log.error, "store.replaced", hint=_REPLACED)
         broker = self.broker()
         return make(
             Pipeline(self.store, self.keys, worker, Lead(secrets.randbelow)),

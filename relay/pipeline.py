@@ -47,6 +47,7 @@ class Pipeline:
         self.lead = lead or Lead()
         self.down_chains = DownChains(store, self.lead)
         self._owed = Outcome()
+        self._replaced = store.replaced
 
     def process(
         self,
@@ -90,6 +91,10 @@ class Pipeline:
     def _attempt(
         self, batch: Sequence[Inbound], now: float, done: Sequence[OutboxId], clock: Callable[[], float]
     ) -> Outcome:
+        if self.store.replaced != self._replaced:  # by an older copy, perhaps: as after a start
+            self._replaced = self.store.replaced
+            self.roster.forget()
+            self.lead.forget()
         work = Work(now, clock)
         envelopes = [_parse(message) for message in batch]
         bracelets = self.roster.load({e.kid for e in envelopes if isinstance(e, Envelope)})

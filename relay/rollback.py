@@ -74,6 +74,10 @@ class Lead:
         if self._random_below is not None:
             self._taken.update(kids)
 
+    def forget(self) -> None:
+        """Begin anew, as at a start."""
+        self._taken.clear()
+
 
 def within_reach(connection: Connection, numbers: Mapping[int, int]) -> dict[int, int]:
     """How far the down chains of these bracelets, which stand at these numbers, may step without proof: LEAP at least,
