@@ -32,7 +32,7 @@ _REMEMBERED = 10_000  # alarms
 @click.command()
 @data_option
 @click.option("--json", "as_json", is_flag=True, help='One JSON object a line: {"genuine": true, "document": {...}}, '
-              'at first {"open": {...}} as in `relay alarms --json`.')
+              '{"open": {...}} or {"changed": {...}} as in `relay alarms --json`.')
 @click.option("--count", type=click.IntRange(min=1), help="End after this many alarms.")
 @errors_in_words
 def watch(data: Path, as_json: bool, count: int | None) -> None:
