@@ -60,7 +60,9 @@ class _Plain(click.Command):
             if error.filename is None or isinstance(error, BrokenPipeError):
                 raise  # not about a file, so nothing that the user could look at
             raise click.ClickException(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
-        except KeyboardInterrupt:  # what has something to tell then has caught it
+        except (KeyboardInterrupt, click.Abort) as error:  # what has something to tell then has caught it
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # declined, or nothing to read where something was asked for
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
 

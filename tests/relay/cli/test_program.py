@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import termui
 from click.testing import CliRunner, Result
 
 from relay.cases import listing
@@ -109,3 +110,19 @@ def test_ctrl_c_in_an_import_is_no_traceback(before: str, ends: bool) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     told = (done.returncode, done.stdout, done.stderr)
     assert told == ((130, "", "Interrupted.\n") if ends else (0, "went on\n", ""))
+
+
+def test_ctrl_c_where_something_is_asked_for_ends_as_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "backup"
+    file.touch()
+    words = ["restore", str(file), "--data", str(tmp_path / "new")]
+    with monkeypatch.context() as patched:
+        patched.setattr(termui, "hidden_prompt_func", interrupted)
+        done = main.main(words, standalone_mode=False)
+    assert done == 130
+    assert relay(*words).exit_code == 1, "nothing was there to be read"
