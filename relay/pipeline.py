@@ -32,6 +32,10 @@ from relay.verify.payload import DRILL
 from relay.verify.ratchet import MAX_STEPS, ChainState
 
 STALE_RETRIES = 5
+DAMAGED = (
+    "what the database has of these subscribers was altered and can't be read, so they are told nothing; run `relay "
+    "subscriber rotate`, and if that does not help, restore a backup"
+)
 
 __all__ = ["STALE_RETRIES", "Event", "Inbound", "Item", "Outcome", "Pipeline", "Status"]
 
@@ -183,6 +187,9 @@ class Pipeline:
                 self.roster.audiences(), bracelet.kid, document, lambda km: coarse.build(self.keys, **said, km=km)
             )
         )
+        if self.roster.damaged:
+            work.event("audience.damaged", None, None, channels=[*self.roster.damaged], hint=DAMAGED)
+            self.roster.damaged.clear()
         evidence = outbox.evidence(self.store.box, alarm_id, envelope.protected, opened.sign1)
         row = (
             *(alarm_id, bracelet.kid, envelope.counter, alarm.seq, alarm_id - alarm.seq, alarm.flags, alarm.time),

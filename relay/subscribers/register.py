@@ -17,12 +17,13 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from relay import registry
 from relay.broker.passwords import verifier
-from relay.store import roster, schema
+from relay.store import AtRestError, roster, schema
+from relay.store.atrest import Box
 from relay.store.database import Store
 from relay.subscribers import epoch_keys
 from relay.subscribers.audiences import CHANNEL, EPOCH_KEY, PERMISSION, Permission, key_topic, name, open_epoch
 from relay.subscribers.coarse import KM
-from relay.subscribers.sealing import EPOCH_OCTETS, KEY_OCTETS
+from relay.subscribers.sealing import EPOCH_OCTETS, KEY_OCTETS, Epoch
 from relay.verify.keys import RelayKeys
 
 PROFILE = "subscriber.profile"
@@ -163,7 +164,7 @@ class Subscribers:
                     continue
                 query = select(_E.id, _E.key_sealed).where(_E.audience == row.audience, _E.n >= row.joined)
                 found = connection.execute(query.order_by(_E.n.desc()).limit(epoch_keys.MOST_EPOCHS)).all()
-                epochs = [open_epoch(box, number, sealed) for number, sealed in found]
+                epochs = [epoch for each in found if (epoch := _opened(box, *each)) is not None]
                 octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
                 messages.append(Retained(row.id, topic, octets, tuple(epoch.id for epoch in epochs)))
         return messages
@@ -232,6 +233,14 @@ class Subscribers:
 
     def _changed(self, connection: Connection, action: str, now_ms: int) -> None:
         registry.changed(self.store, connection, self.actor, action, None, now_ms)
+
+
+def _opened(box: Box, number: bytes, key_sealed: bytes) -> Epoch | None:
+    """None for a damaged one: it must not keep the other keys from those whom they are for."""
+    try:
+        return open_epoch(box, number, key_sealed)
+    except AtRestError:
+        return None
 
 
 def account(number: int) -> str:
