@@ -86,14 +86,14 @@ class DataDir:
         except FileNotFoundError:
             raise DataDirError(
                 f"{path}: is missing, so nobody could open a backup; make a recovery key with "
-                "`relay backup --new-recovery-key KEYFILE`"
+                "`relay backup FILE --new-recovery-key KEYFILE`"
             ) from None
         except ValueError:
             key = b""
         if len(key) != 32:
             raise DataDirError(
                 f"{path}: is not a key of 64 hexadecimal digits; restore it, or make a new recovery key with "
-                "`relay backup --new-recovery-key KEYFILE`"
+                "`relay backup FILE --new-recovery-key KEYFILE`"
             )
         return key
 

@@ -172,7 +172,7 @@ class Desk:
         kid, counter = int(found[1], 16), int(found[2])
         case_id = records.alarm_id(kid, counter)
         with self.store.write() as connection:
-            case = opening.read(connection, case_id) if counter < COUNTERS else None
+            case = opening.read(connection, case_id, lock=True) if counter < COUNTERS else None
             if case is None:
                 raise CommandError(f"there is no alarm {alarm}; `relay alarms --all` shows them")
             for word, at_ms in (("closed", case.closed_ms), (_STATE[kind], getattr(case, f"{_STATE[kind]}_ms"))):

@@ -58,7 +58,13 @@ def restore(file: Path, private: bytes, target: DataDir, *, now: float) -> Resto
         raise _not_restored(target, error) from None
     try:
         with file.open("rb") as opened:
-            found = _restore(sealed.read(opened, private=private), staged, target, now)
+            try:
+                found = _restore(sealed.read(opened, private=private), staged, target, now)
+            except (TypeError, ValueError, LookupError) as error:
+                raise BackupError(
+                    "this backup has a form that this version does not know; it was made by a newer one, or not by "
+                    "`relay backup`"
+                ) from error
         if target.path.exists():
             target.path.rmdir()
         staged.path.rename(target.path)

@@ -259,3 +259,36 @@ def test_what_lies_outside_the_folder_is_not_written_there(life: Life, tmp_path:
         assert (done.exit_code, (tmp_path / "outside").exists()) == (1, False)
         assert "outside its folder" in done.output
         assert not (tmp_path / "new").exists()
+
+
+ABOUT = {"relay_id": b"", "made_ms": 1, "schema": "0001"}
+KEY = ["file", "keys/relay-signing.key", b"00" * 32, False]
+STRANGE: dict[str, list[Any]] = {
+    "a number": [1],
+    "nothing": [[]],
+    "about nothing": [["about", {}]],
+    "more about it": [["about", ABOUT | {"more": 1}]],
+    "a file without octets": [["about", ABOUT], ["file", 5]],
+    "another table": [["about", ABOUT], KEY, [*KEY[:1], "keys/store.key", *KEY[2:]], ["file", "relay.toml", b"", False],
+                      ["table", "nope", []], ["end", {}]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", STRANGE)
+def test_a_form_that_is_not_known_is_said_in_words(life: Life, tmp_path: Path, how: str) -> None:
+    """Of a later version, or of whoever has the public half of the key."""
+    from relay.backup import sealed
+
+    with life.file.open("wb") as out:
+        writer = sealed.Writer(out, life.opened.data.recovery_public())
+        for number, record in enumerate(STRANGE[how], 1):
+            writer.write(record, last=number == len(STRANGE[how]))
+    done = life.restore(tmp_path / "new")
+    assert (done.exit_code, "a form that this version does not know" in done.output) == (1, True), done.output
+    assert [file.name for file in tmp_path.iterdir() if "new" in file.name] == []
+
+
+def test_a_recovery_key_that_is_none_makes_no_backup(life: Life) -> None:
+    life.opened.data.write_recovery_public(bytes(32))
+    done = life.backup()
+    assert (done.exit_code, "--new-recovery-key" in done.output, life.file.exists()) == (1, True, False)
