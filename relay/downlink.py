@@ -234,10 +234,12 @@ class Downlink:
                         if may_expire:
                             commands.finish(connection, [row.id], "expired", now_ms)
                         else:
-                            later = {"due_ms": now_ms + AGAIN_S[0] * 1000}
-                            connection.execute(update(schema.command).where(_T.id == row.id).values(later))
+                            _later(connection, row.id, now_ms + AGAIN_S[0] * 1000)
                         continue
                     found = self._sealed(connection, row)
+                    if found is None and row.kind == Kind.REVOKE:  # it stays revoked, even if it can't be told
+                        _later(connection, row.id, now_ms + AGAIN_S[-1] * 1000)
+                        continue
                     if found is None:
                         commands.finish(connection, [row.id], "given up", now_ms)
                         continue
@@ -296,6 +298,10 @@ class Downlink:
         if row.attempts < SMS_ATTEMPTS:
             number = commands.sms_number(self.store, connection, row.kid, row.case_id)
         return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number)
+
+
+def _later(connection: Connection, command: int, due_ms: int) -> None:
+    connection.execute(update(schema.command).where(_T.id == command).values(due_ms=due_ms))
 
 
 def _may_command(connection: Connection, kid: int) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from relay import case_document
 from relay.cases import opening
@@ -454,3 +454,16 @@ def test_of_two_who_accept_at_once_one_is_told_of_the_other(
         said = sorted(both.map(accept, ("Ada", "Grace")), key=len)
     assert said[0] == str(Kind.ACCEPT)
     assert "was accepted already, by" in said[1]
+
+
+def test_one_that_is_revoked_and_can_not_be_told_stays_so(
+    store: Store, desk: Desk, downlink: Downlink, pipeline: Pipeline, bracelet: Bracelet
+) -> None:
+    with store.write() as connection:
+        down = (schema.chain.c.kid == int(bracelet.kid, 16), schema.chain.c.name == "down")
+        connection.execute(update(schema.chain).where(*down).values(state_sealed=bytes(60)))
+    desk.revoke(bracelet.kid, now=NOW)
+    assert [downlink.due(NOW + hours * 3600) for hours in range(10)] == [[]] * 10
+    assert desk.registry.get(bracelet.kid).state == "revoking"
+    assert one(pipeline, bracelet.by_mqtt(bracelet.alarm()))[1] is Reason.REVOKED
+    assert desk.registry.revoke(bracelet.kid, now=NOW).state == "revoked"
