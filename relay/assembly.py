@@ -38,6 +38,10 @@ from relay.subscribers.register import LOCAL, Subscribers
 from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
+_REPLACED = (
+    "another database was put in the place of this relay's while it ran; it goes on with that one. What was stored "
+    "since that copy is lost. Stop the relay first next time, and use `relay backup` and `relay restore`"
+)
 _PIN = re.compile(r"[0-9]{4,8}")
 
 
@@ -91,21 +95,22 @@ class Relay:
         """The relay's own accounts. The embedded broker's gate finds all others in the store."""
         return own_users(self.data.secret(SECRET_RELAY), client_ids(self.config.mqtt.sessions))
 
-    def note_exported(self) -> None:
+    def note_exported(self, accounts_hash: str) -> None:
         """Remember which accounts a broker of one's own was given."""
-        write_private(self.data.exported, self._accounts_hash().encode())
+        write_private(self.data.exported, accounts_hash.encode())
 
     def lacks_accounts(self) -> bool:
         """Whether accounts came, went or changed since a broker of one's own was given them."""
         try:
-            return self.data.exported.read_text() != self._accounts_hash()
+            return self.data.exported.read_text(errors="replace") != self.accounts_hash()
         except FileNotFoundError:
             return True
 
     def _subscriber_accounts(self) -> Sequence[tuple[str, str, str]]:
         return [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()]
 
-    def _accounts_hash(self) -> str:
+    def accounts_hash(self) -> str:
+        """Of all accounts that there are now."""
         names = [*(user.name for user in self.own_users()), *self.registry.account_names()]
         subscribers = [" ".join(account) for account in self._subscriber_accounts()]  # they get other passwords too
         return hashlib.sha256("\n".join([*names, *subscribers]).encode()).hexdigest()
@@ -259,6 +264,7 @@ class Relay:
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
         self._known_users(log)
+        self.store.on_replaced = partial(log.error, "store.replaced", hint=_REPLACED)
         broker = self.broker()
         return make(
             Pipeline(self.store, self.keys, worker, Lead(secrets.randbelow)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from relay.program import SETTINGS, Program, version_option
+from relay.program import SETTINGS, Program, nothing_begun, version_option
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class _Lazy(Program):
             return None
         gc.disable()  # importing makes many objects, and all of them stay: looking for garbage is a tenth of its time
         try:
-            command = getattr(importlib.import_module(entry.module), entry.name)
+            with nothing_begun():
+                command = getattr(importlib.import_module(entry.module), entry.name)
         finally:
             gc.freeze()
             gc.enable()

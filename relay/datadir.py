@@ -38,6 +38,7 @@ class DataDir:
         self.broker = self.path / "broker"
         self.database = self.path / "relay.sqlite3"
         self.exported = self.path / "broker-accounts"  # a hash of what a broker of one's own was last given
+        self.in_use = self.keys / "in-use"  # there since these keys have a bracelet
         self.pid_file = self.path / "relay.pid"
         self.ca_cert = self.tls / "ca.pem"
         self.ca_key = self.tls / "ca.key"
@@ -85,14 +86,14 @@ class DataDir:
         except FileNotFoundError:
             raise DataDirError(
                 f"{path}: is missing, so nobody could open a backup; make a recovery key with "
-                "`relay backup --new-recovery-key KEYFILE`"
+                "`relay backup FILE --new-recovery-key KEYFILE`"
             ) from None
         except ValueError:
             key = b""
         if len(key) != 32:
             raise DataDirError(
                 f"{path}: is not a key of 64 hexadecimal digits; restore it, or make a new recovery key with "
-                "`relay backup --new-recovery-key KEYFILE`"
+                "`relay backup FILE --new-recovery-key KEYFILE`"
             )
         return key
 

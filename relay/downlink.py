@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from relay import outbox, receipt, registry, words
 from relay.cases import opening
 from relay.registry import Registry, RegistryError
-from relay.rollback import Lead
+from relay.rollback import Lead, within_reach
 from relay.store import chains, commands, records, schema
 from relay.store.chains import Replacement
 from relay.store.database import StaleState, Store
@@ -172,7 +172,7 @@ class Desk:
         kid, counter = int(found[1], 16), int(found[2])
         case_id = records.alarm_id(kid, counter)
         with self.store.write() as connection:
-            case = opening.read(connection, case_id) if counter < COUNTERS else None
+            case = opening.read(connection, case_id, lock=True) if counter < COUNTERS else None
             if case is None:
                 raise CommandError(f"there is no alarm {alarm}; `relay alarms --all` shows them")
             for word, at_ms in (("closed", case.closed_ms), (_STATE[kind], getattr(case, f"{_STATE[kind]}_ms"))):
@@ -234,10 +234,12 @@ class Downlink:
                         if may_expire:
                             commands.finish(connection, [row.id], "expired", now_ms)
                         else:
-                            later = {"due_ms": now_ms + AGAIN_S[0] * 1000}
-                            connection.execute(update(schema.command).where(_T.id == row.id).values(later))
+                            _later(connection, row.id, now_ms + AGAIN_S[0] * 1000)
                         continue
                     found = self._sealed(connection, row)
+                    if found is None and row.kind == Kind.REVOKE:  # it stays revoked, even if it can't be told
+                        _later(connection, row.id, now_ms + AGAIN_S[-1] * 1000)
+                        continue
                     if found is None:
                         commands.finish(connection, [row.id], "given up", now_ms)
                         continue
@@ -266,11 +268,13 @@ class Downlink:
         """The first message to a bracelet since the start lies ahead of the last: see `relay.rollback`."""
         steps = {kid: steps for kid in kids if (steps := self._lead.steps(kid))}
         stored = chains.read(connection, self.store.box, steps) if steps else {}
+        down = {kid: chain for (kid, name), chain in stored.items() if name == chains.DOWN and chain is not None}
+        most = within_reach(connection, {kid: chain.state.next for kid, chain in down.items()})
         moved = []
-        for (kid, name), chain in stored.items():
-            if name == chains.DOWN and chain is not None:
-                state = chains.forward(chain.state, chains.leap(chain.state.next, steps[kid]))
-                moved.append(Replacement(kid, name, chain.version, state, state.next))
+        for kid, chain in down.items():
+            if wanted := min(steps[kid], most[kid]):
+                state = chains.forward(chain.state, chains.leap(chain.state.next, wanted))
+                moved.append(Replacement(kid, chains.DOWN, chain.version, state, state.next))
         chains.replace(self.store, connection, moved)
         commands.unseal(connection, [new.kid for new in moved], now_ms)
         return bool(moved)
@@ -294,6 +298,10 @@ class Downlink:
         if row.attempts < SMS_ATTEMPTS:
             number = commands.sms_number(self.store, connection, row.kid, row.case_id)
         return Outbound(row.id, f"{row.kid:08x}", Kind(row.kind), counter, octets, number)
+
+
+def _later(connection: Connection, command: int, due_ms: int) -> None:
+    connection.execute(update(schema.command).where(_T.id == command).values(due_ms=due_ms))
 
 
 def _may_command(connection: Connection, kid: int) -> None:

@@ -13,6 +13,7 @@ from relay.verify.payload import REGISTRATIONS, UNKNOWN_DBM
 SILENT_INTERVALS = 3
 WIDTH = 80
 GOOD = "good"
+_CLOCK_SET_BACK_MS = 60_000  # more than a clock is set back by when it was right
 _INDENT = " " * 10
 
 
@@ -33,6 +34,8 @@ def words_of(entry: Entry, now_ms: int) -> list[str]:
     if silent_ms is not None:
         never = ", never heard" if entry.last_ms is None else ""
         found.append(f"SILENT since {words.utc(silent_ms)}, for {words.span((now_ms - silent_ms) // 1000)}{never}")
+    elif (entry.last_ms or 0) - now_ms > _CLOCK_SET_BACK_MS:
+        found.append("perhaps SILENT: heard last at a time that this machine's clock, which is or was wrong, has ahead")
     if heard is None:
         return found
     if heard.lost_ms is not None:

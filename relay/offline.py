@@ -22,6 +22,7 @@ from relay.verify.keys import relay_id
 SEALED_TOPIC = re.compile(rb"s/[0-9]{1,20}/[0-9a-f]{8}/(?:alarm|case) (?!\{)")
 _WITH_TOPIC = re.compile(rb'(?:[\t -z|~]*[ \t])?(?P<document>\{\s*".*)')
 _WRAPPED = re.compile(rb'\{\s*"genuine"\s*:\s*true\s*,\s*"document"\s*:\s*(\{.*\})\s*\}', re.DOTALL)
+_LISTED = re.compile(rb'\{\s*"(?:open|changed)"\s*:\s*\{')
 _BEGIN = re.compile(r"\S")
 _CASE_FORM = dict.fromkeys(("type", "kid", "alarm", "state", "at", "relay", "relay_key", "signature"), "str")
 _COARSE_POSITION = dict.fromkeys(("lat_e7", "lon_e7", "accuracy_m", "age_s"), "int")
@@ -62,11 +63,13 @@ class Judged(NamedTuple):
 
 def pieces(text: bytes) -> list[Piece]:
     """The documents in a text: JSON objects one after the other, or one a line with the topic before it, as
-    `mosquitto_sub -v` writes them. Those that `relay watch --json` wrapped are taken out."""
+    `mosquitto_sub -v` writes them. Those that `relay watch --json` wrapped are taken out; what it says from its own
+    store is no document."""
     text = text.removeprefix(b"\xef\xbb\xbf")
     if _is_sealed(text):
         return [Piece(1, text)]
-    return [Piece(line, _unwrapped(octets)) for line, octets in _objects(text) or _lines(text)]
+    found = _objects(text) or _lines(text)
+    return [Piece(line, _unwrapped(octets)) for line, octets in found if not _is_listed(octets)]
 
 
 def _objects(text: bytes) -> list[tuple[int, bytes]]:
@@ -149,6 +152,16 @@ def _is_sealed(octets: bytes) -> bool:
             continue
         return True
     return False
+
+
+def _is_listed(octets: bytes) -> bool:
+    if not _LISTED.match(octets):
+        return False
+    try:
+        value = json.loads(octets)
+    except (ValueError, RecursionError):
+        return False
+    return type(value) is dict and len(value) == 1
 
 
 def _unwrapped(octets: bytes) -> bytes:

@@ -143,13 +143,16 @@ class Outbox:
                 return []
         with self.store.write() as connection:
             rows = connection.execute(_due(now_ms, limit)).all()
-            told = {each.channel: each for each in audiences.read(connection, self.store.box)} if rows else {}
+            damaged: list[str] = []
+            read = audiences.read(connection, self.store.box, damaged.append) if rows else ()
+            told = {each.channel: each for each in read}
             lease = now_ms + LEASE_S * 1000
             taken = [(row.attempts + 1, self.worker, lease, *_key(row)) for row in rows]
             self.store.many(connection, _LEASE, taken)
             deliveries = []
             for row in rows:
-                if row.channel not in told:  # its last member was removed meanwhile: there is nobody to tell
+                if row.channel not in told and row.channel not in damaged:
+                    # Its last member was removed meanwhile: there is nobody to tell.
                     key = _key(row)
                     finish(self.store, connection, [key], self.worker, now_ms, "nobody")
                     continue

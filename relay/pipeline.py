@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from relay import cases, outbox, rebroadcast, registry
 from relay.batch import Event, Inbound, Item, Outcome, Status, Work
@@ -32,6 +32,10 @@ from relay.verify.payload import DRILL
 from relay.verify.ratchet import MAX_STEPS, ChainState
 
 STALE_RETRIES = 5
+DAMAGED = (
+    "what the database has of these subscribers was altered and can't be read, so they are told nothing; run `relay "
+    "subscriber rotate`, and if that does not help, restore a backup"
+)
 
 __all__ = ["STALE_RETRIES", "Event", "Inbound", "Item", "Outcome", "Pipeline", "Status"]
 
@@ -46,6 +50,8 @@ class Pipeline:
         self.roster = Roster(store)
         self.lead = lead or Lead()
         self.down_chains = DownChains(store, self.lead)
+        self._owed = Outcome()
+        self._replaced = store.replaced
 
     def process(
         self,
@@ -74,7 +80,12 @@ class Pipeline:
                 return self._set_aside(batch, now, done, clock, error)
             half = len(batch) // 2
             first = self.process(batch[:half], now, done, clock)
-            second = self.process(batch[half:], now, (), clock)
+            try:
+                second = self.process(batch[half:], now, (), clock)
+            except BaseException:
+                # The first half is on disk; offered again it is only repeated. What else came of it is said then.
+                self._owed = Outcome([], first.events, first.registry_changed).joined(self._owed)
+                raise
             return first.joined(second)
         except BaseException:
             # The commit may have failed or only its answer: what is in memory is not to be trusted.
@@ -84,6 +95,10 @@ class Pipeline:
     def _attempt(
         self, batch: Sequence[Inbound], now: float, done: Sequence[OutboxId], clock: Callable[[], float]
     ) -> Outcome:
+        if self.store.replaced != self._replaced:  # by an older copy, perhaps: as after a start
+            self._replaced = self.store.replaced
+            self.roster.forget()
+            self.lead.forget()
         work = Work(now, clock)
         envelopes = [_parse(message) for message in batch]
         bracelets = self.roster.load({e.kid for e in envelopes if isinstance(e, Envelope)})
@@ -91,7 +106,8 @@ class Pipeline:
         for message, envelope in zip(batch, envelopes, strict=True):
             work.outcome.items.append(self._judge(work, message, envelope, bracelets))
         self._commit(work, done)
-        return work.outcome
+        owed, self._owed = self._owed, Outcome()
+        return owed.joined(work.outcome)
 
     def _find_accepted(
         self,
@@ -132,6 +148,8 @@ class Pipeline:
             return self._heartbeat(work, message, envelope, bracelet)
         except Refused as refused:
             reason = refused.reason
+        except SQLAlchemyError:
+            raise  # of the store, not of this message: the batch is offered again
         except Exception as error:  # one message must never hold up the others; the bracelet sends it again
             reason, cause = Reason.INTERNAL, {"error": type(error).__name__}
         key = (reason.value, message.path)
@@ -169,6 +187,9 @@ class Pipeline:
                 self.roster.audiences(), bracelet.kid, document, lambda km: coarse.build(self.keys, **said, km=km)
             )
         )
+        if self.roster.damaged:
+            work.event("audience.damaged", None, None, channels=[*self.roster.damaged], hint=DAMAGED)
+            self.roster.damaged.clear()
         evidence = outbox.evidence(self.store.box, alarm_id, envelope.protected, opened.sign1)
         row = (
             *(alarm_id, bracelet.kid, envelope.counter, alarm.seq, alarm_id - alarm.seq, alarm.flags, alarm.time),

@@ -5,7 +5,10 @@ file that can't be used, the exit status after Ctrl-C. Click itself says "did yo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +23,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 def version_option(name: str) -> Callable[[F], F]:
     """-V and --version of the program of this name."""
     return click.version_option(None, "-V", "--version", package_name="tocsin", prog_name=name)
+
+
+@contextmanager
+def nothing_begun() -> Iterator[None]:
+    """While this lasts Ctrl-C ends the process at once. Inside an import it would be a traceback, at times of another
+    error than KeyboardInterrupt."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"Interrupted.\n")
+        os._exit(INTERRUPTED)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # ignored, as in the background, or somebody else's: so it stays
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Plain(click.Command):
@@ -37,7 +60,9 @@ class _Plain(click.Command):
             if error.filename is None or isinstance(error, BrokenPipeError):
                 raise  # not about a file, so nothing that the user could look at
             raise click.ClickException(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
-        except KeyboardInterrupt:  # what has something to tell then has caught it
+        except (KeyboardInterrupt, click.Abort) as error:  # what has something to tell then has caught it
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # declined, or nothing to read where something was asked for
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
 

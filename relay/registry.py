@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from relay.broker.passwords import verifier
 from relay.store import chains, commands, records, schema
+from relay.store.atrest import AtRestError, Box
 from relay.store.database import Store
 from relay.store.roster import version
 from relay.store.schema import COUNTERS
@@ -31,6 +32,7 @@ FORMAT = 1
 BATCH = "tocsin_batch"  # marks a file of several offers or answers, and is its version
 PROFILE = "bracelet.profile"
 OFFER_KEY = "bracelet.offer_key"
+UNREADABLE = "(damaged: can't be read)"
 PASSWORD_OCTETS = 24
 ACCOUNT_OCTETS = 8  # 16 characters: every broker takes client ids of up to 23
 CODE_NAME_MAX = 64
@@ -237,13 +239,10 @@ class Registry:
             return connection.execute(query).scalar_one_or_none()
 
     def prepare_accounts(self) -> None:
-        """Before the broker starts: see that the store's key fits, and hash the passwords of bracelets from before
-        there were hashes."""
+        """Before the broker starts: hash the passwords of bracelets from before there were hashes."""
         table = schema.bracelet
         profiles = select(table.c.kid, table.c.profile_sealed).where(table.c.state != "revoked")
         with self.store.read() as connection:
-            for row in connection.execute(profiles.limit(1)):
-                self._profile(*row)
             unhashed = connection.execute(profiles.where(table.c.account_hash.is_(None))).all()
         if not unhashed:
             return
@@ -274,7 +273,7 @@ class Registry:
         entries = []
         for kid, sealed, state, offered, completed, revoked, alarmed, at, battery, flags, *rest in rows:
             heard = None if at is None else Heard(at, known(battery), bool(flags & LAST), STRAPS[flags >> 5 & 3], *rest)
-            code_name = self._profile(kid, sealed)["code_name"]
+            code_name = code_name_of(self.store.box, kid, sealed)
             state = "revoking" if kid in revoking else state
             last_ms = max((ms for ms in (at, alarmed) if ms is not None), default=None)
             known_of = (code_name, state, offered, completed, revoked, heard, last_ms)
@@ -287,6 +286,15 @@ class Registry:
 
     def _changed(self, connection: Connection, action: str, kid: int, now_ms: int) -> None:
         changed(self.store, connection, self.actor, action, kid, now_ms)
+
+
+def code_name_of(box: Box, kid: int, profile_sealed: bytes) -> str:
+    """What the operators call a bracelet; UNREADABLE where the row is damaged, which must hide nothing else."""
+    try:
+        name: str = json.loads(box.open(PROFILE, kid, profile_sealed))["code_name"]
+    except AtRestError:
+        return UNREADABLE
+    return name
 
 
 def changed(store: Store, connection: Connection, actor: str, action: str, kid: int | None, now_ms: int) -> None:

@@ -15,10 +15,16 @@ so that is done once an hour.
 By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later and more.
 Then the chain steps too, over as many messages as may have been answered in the life that the relay has forgotten: that
 is how far the bracelet's alarm chain was ahead. It is no proof, since an SMS may just be lost, so it is done few times.
+
+A bracelet opens nothing that is more than 5000 ahead of what it has, and a chain has no way back. So no step that is
+made without proof leads further than AHEAD_MOST beyond what the bracelet's newest heartbeat said that it has: a relay
+that starts again and again, or a modem that sends no SMS, must not lead its chain out of the bracelet's reach.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection
 
 from relay import receipt
 from relay.batch import Work
@@ -37,6 +43,7 @@ GUESSES = 3  # of each bracelet since the start
 GUESS_MOST = 1024  # steps of one; a bracelet opens nothing that is more than 5000 ahead
 TEXTED_MOST = 1000  # answers by SMS that are remembered
 REFUSED_S = 3600  # between two steps for what a bracelet refused
+AHEAD_MOST = 4500  # of what the bracelet said last; what follows lies in the 500 beyond
 STEPS_MOST = 10_000  # at once, when a bracelet said where it is; the next heartbeat brings the rest
 AGAIN_MOST = 32  # receipts sealed anew at once: what a bracelet keeps undelivered
 REFUSED_HINT = (
@@ -66,6 +73,18 @@ class Lead:
         """A message to each of these bracelets is on disk."""
         if self._random_below is not None:
             self._taken.update(kids)
+
+    def forget(self) -> None:
+        """Begin anew, as at a start."""
+        self._taken.clear()
+
+
+def within_reach(connection: Connection, numbers: Mapping[int, int]) -> dict[int, int]:
+    """How far the down chains of these bracelets, which stand at these numbers, may step without proof: LEAP at least,
+    or not at all. One that has never said what it has may have nothing."""
+    heard = records.heard_downs(connection, numbers)
+    rooms = {kid: heard.get(kid, 0) + AHEAD_MOST - number for kid, number in numbers.items()}
+    return {kid: room if room >= LEAP else 0 for kid, room in rooms.items()}
 
 
 class DownChains:
@@ -129,9 +148,7 @@ class DownChains:
     def _receipt(self, work: Work, bracelet: Bracelet, alarm_id: int) -> tuple[bytes, ChainState]:
         key = bracelet.kid, chains.DOWN
         if key not in work.heads:
-            steps = self._lead.steps(bracelet.kid)
-            if steps:
-                self._step(work, bracelet, steps)
+            self._step_within_reach(work, bracelet, self._lead.steps(bracelet.kid))
         return receipt.make(bracelet.kid_octets, work.head(bracelet, chains.DOWN), alarm_id % COUNTERS)
 
     def _guess(self, work: Work, bracelet: Bracelet, alarm_id: int) -> None:
@@ -140,7 +157,7 @@ class DownChains:
         if work.now_s - first >= UNREAD_S and guesses < GUESSES:
             self._texted[alarm_id] = work.now_s
             self._guesses[bracelet.kid] = guesses + 1
-            self._step(work, bracelet, min(LEAP + self._ahead.get(bracelet.kid, 0), GUESS_MOST))
+            self._step_within_reach(work, bracelet, min(LEAP + self._ahead.get(bracelet.kid, 0), GUESS_MOST))
 
     def _rolled_back(self, work: Work, bracelet: Bracelet, down: int, pending: int) -> tuple[bytes, ...]:
         steps = min(down + LEAP - work.head(bracelet, chains.DOWN).next, STEPS_MOST)
@@ -157,8 +174,8 @@ class DownChains:
         if last is not None and 0 <= work.now_s - last < REFUSED_S:
             return ()
         self._refused_at[bracelet.kid] = work.now_s
-        self._step(work, bracelet, LEAP)
-        work.event("chain.refused", bracelet.hex, None, steps=LEAP, hint=REFUSED_HINT)
+        self._step_within_reach(work, bracelet, LEAP)
+        work.event("chain.refused", bracelet.hex, None, hint=REFUSED_HINT)
         return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
 
     def _receipts_again(self, work: Work, bracelet: Bracelet, pending: int) -> Sequence[bytes]:
@@ -170,6 +187,14 @@ class DownChains:
         return [
             self.receipt_again(work, bracelet, alarm_id, work.accepted.get(alarm_id, kept)) for alarm_id, kept in newest
         ]
+
+    def _step_within_reach(self, work: Work, bracelet: Bracelet, steps: int) -> None:
+        if steps:
+            number = work.head(bracelet, chains.DOWN).next
+            with self._store.read() as connection:
+                most = within_reach(connection, {bracelet.kid: number})[bracelet.kid]
+            if steps := min(steps, most):
+                self._step(work, bracelet, steps)
 
     def _step(self, work: Work, bracelet: Bracelet, steps: int) -> None:
         before = work.head(bracelet, chains.DOWN)

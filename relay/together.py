@@ -5,17 +5,24 @@ another makes a relay that no bracelet believes, or that can read nothing. So th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from sqlalchemy import Connection, select, update
+from sqlalchemy.engine import make_url
 
-from relay.datadir import STORE_KEY, DataDir, DataDirError
+from relay.datadir import STORE_KEY, DataDir, DataDirError, write_private
 from relay.registry import PROFILE
 from relay.store import AtRestError, Store, schema
 from relay.store.atrest import Box
 from relay.subscribers import audiences
 from relay.verify.keys import RelayKeys
+
+_SAMPLE = 20
 
 
 def check_public(data: DataDir, keys: RelayKeys) -> None:
@@ -36,11 +43,15 @@ def check_public(data: DataDir, keys: RelayKeys) -> None:
 
 
 def check_database(data: DataDir, url: str) -> None:
-    """Is the data folder's own database there? It was made with the keys; without it every bracelet is unknown."""
-    missing = not data.database.exists() or not data.database.stat().st_size
-    if url == data.db_url and missing:
+    """Is the database there, if it is a file? That of the data folder was made with the keys, another one has served
+    if they have a bracelet; without it every bracelet is unknown."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or (url != data.db_url and not data.in_use.exists()):
+        return
+    database = Path(parsed.database or "")
+    if not database.exists() or not database.stat().st_size:
         raise DataDirError(
-            f"{data.database}: is missing or empty, beside keys that have served; restore the folder from your backup "
+            f"{database}: is missing or empty, beside keys that have served; restore the folder from your backup "
             "with `relay restore`. If this relay never had a bracelet, delete the folder and run `relay init` again"
         )
 
@@ -53,6 +64,7 @@ def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> Non
     with store.read() as connection:
         owner, ca_key = connection.execute(select(table.relay_id, table.ca_key)).one()
         opens = _opens(connection, store.box)
+        has_bracelets = connection.execute(select(schema.bracelet.c.kid).limit(1)).first() is not None
     if owner not in (None, keys.id):
         raise DataDirError(
             f"{data.signing_key}: is the key of relay {keys.id.hex()}, but the database is that of {owner.hex()}; "
@@ -68,6 +80,14 @@ def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> Non
             f"{data.ca_cert}: is not the CA that this relay's bracelets were given, and they would refuse the broker; "
             f"restore {data.tls} from your backup"
         )
+    if has_bracelets and not data.in_use.exists():
+        with suppress(OSError):
+            write_private(data.in_use, b"")
+    if owner is None and not has_bracelets and data.in_use.exists():
+        raise DataDirError(
+            "the database that store.url names is new, and these keys have bracelets; correct store.url, or make a "
+            "relay of your backup with `relay restore`"
+        )
     if owner is None or (ca_key is None and authority is not None):
         with store.write() as connection:
             connection.execute(update(schema.registry).values(relay_id=keys.id, ca_key=ca_key or authority))
@@ -75,16 +95,17 @@ def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> Non
 
 def _opens(connection: Connection, box: Box) -> bool:
     """Does this store key open the database? One value tells: a subscriber's key, which every relay has from its start,
-    or a bracelet's password."""
+    or a bracelet's password. A single damaged one does not tell that it is another's."""
     epoch, bracelet = schema.epoch.c, schema.bracelet.c
-    try:
-        for number, sealed in connection.execute(select(epoch.id, epoch.key_sealed).limit(1)):
-            audiences.open_epoch(box, number, sealed)
-        for kid, sealed in connection.execute(select(bracelet.kid, bracelet.profile_sealed).limit(1)):
-            box.open(PROFILE, kid, sealed)
-    except AtRestError:
-        return False
-    return True
+    epochs = connection.execute(select(epoch.id, epoch.key_sealed).limit(_SAMPLE)).all()
+    bracelets = connection.execute(select(bracelet.kid, bracelet.profile_sealed).limit(_SAMPLE)).all()
+    tries: list[Callable[[], object]] = [partial(audiences.open_epoch, box, *row) for row in epochs]
+    tries += [partial(box.open, PROFILE, *row) for row in bracelets]
+    for each in tries:
+        with suppress(AtRestError):
+            each()
+            return True
+    return not tries
 
 
 def _ca_key(data: DataDir) -> bytes | None:

@@ -20,7 +20,8 @@ from sqlalchemy.engine import make_url
 
 from relay import config as configuration
 from relay.backup import BackupError, contents, proof, sealed
-from relay.datadir import DataDir, write_private
+from relay.datadir import DataDir, sync_folder, write_private
+from relay.rollback import AHEAD_MOST
 from relay.store import Store, chains, commands, records, schema
 from relay.store.atrest import Box
 from relay.store.chains import LEAP, Replacement
@@ -28,7 +29,6 @@ from relay.store.database import empty, has_tables, open_engine
 from relay.verify.keys import RelayKeys
 
 STEPS_LEAST, STEPS_SPREAD = 1536, 512  # by chance between, so that two restores of one backup part at once
-AHEAD_MOST = 4500  # of what the bracelet said last
 CHAINS_AT_ONCE = 500
 
 
@@ -47,23 +47,38 @@ def restore(file: Path, private: bytes, target: DataDir, *, now: float) -> Resto
     if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
         raise BackupError(f"{target.path}: is not empty; name a folder that does not exist, or an empty one")
     staged = DataDir(target.path.with_name(f".{target.path.name}.restoring"))
-    if staged.path.exists():
-        raise BackupError(
-            f"{staged.path}: is left from a restore that was interrupted, or is under way; delete it if none is"
-        )
     try:
-        staged.path.parent.mkdir(parents=True, exist_ok=True)
+        target.path.parent.mkdir(parents=True, exist_ok=True)
         staged.path.mkdir(mode=0o700)
+    except OSError as error:
+        if staged.path.exists():
+            raise BackupError(
+                f"{staged.path}: is left from a restore that was interrupted, or is under way; delete it if none is"
+            ) from None
+        raise _not_restored(target, error) from None
+    try:
         with file.open("rb") as opened:
-            found = _restore(sealed.read(opened, private=private), staged, target, now)
+            try:
+                found = _restore(sealed.read(opened, private=private), staged, target, now)
+            except (TypeError, ValueError, LookupError) as error:
+                raise BackupError(
+                    "this backup has a form that this version does not know; it was made by a newer one, or not by "
+                    "`relay backup`"
+                ) from error
         if target.path.exists():
             target.path.rmdir()
         staged.path.rename(target.path)
-    except OSError as error:
-        raise BackupError(f"{error.filename or target.path}: {error.strerror or error}; nothing was restored") from None
-    finally:
+    except BaseException as error:
         shutil.rmtree(staged.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _not_restored(target, error) from None
+        raise
+    sync_folder(target.path.parent)
     return found
+
+
+def _not_restored(target: DataDir, error: OSError) -> BackupError:
+    return BackupError(f"{error.filename or target.path}: {error.strerror or error}; nothing was restored")
 
 
 def _restore(read: Iterator[list[Any]], staged: DataDir, target: DataDir, now: float) -> Restored:
@@ -146,6 +161,7 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
 def steps_for(number: int, floor: int, heard: int | None) -> int:
     """How far a down chain steps that stands at `number`: what it stepped over before, and did not use, counts."""
     wanted = STEPS_LEAST + secrets.randbelow(STEPS_SPREAD)
-    if heard is None:
-        return LEAP if floor and number == floor else wanted  # nothing was sealed since the step before
-    return max(min(wanted, heard + AHEAD_MOST - number), 0)
+    if heard is None and floor and number == floor:
+        wanted = LEAP  # nothing was sealed since the step before
+    steps = min(wanted, (heard or 0) + AHEAD_MOST - number)
+    return steps if steps >= LEAP else 0  # a bracelet takes a shorter one for messages that it misses

@@ -32,7 +32,7 @@ def save(
 ) -> Saved:  # fmt: skip
     """Write a backup to `file`, which must not exist."""
     if file.exists() or file.is_symlink():
-        raise BackupError(f"{file}: exists already; name another file, a backup is never overwritten")
+        raise _exists(file)
     public = data.recovery_public()
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
@@ -44,7 +44,7 @@ def save(
             out.flush()
             os.fsync(out.fileno())
         saved = _prove(temporary, writer.key, data, keys)
-        os.rename(temporary, file)
+        _give_name(temporary, file)
         sync_folder(file.parent)
     except OSError as error:
         where = error.filename if error.filename not in (None, str(temporary)) else file
@@ -53,6 +53,22 @@ def save(
         with contextlib.suppress(OSError):
             temporary.unlink()
     return saved
+
+
+def _give_name(temporary: Path, file: Path) -> None:
+    """Also of two backups that are made at once neither is written over."""
+    try:
+        os.link(temporary, file)
+    except FileExistsError:
+        raise _exists(file) from None
+    except OSError:  # a file system without links, as on a memory stick
+        if file.exists():
+            raise _exists(file) from None
+        os.rename(temporary, file)
+
+
+def _exists(file: Path) -> BackupError:
+    return BackupError(f"{file}: exists already; name another file, a backup is never overwritten")
 
 
 def _prove(file: Path, key: bytes, data: DataDir, keys: RelayKeys) -> Saved:

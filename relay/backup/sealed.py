@@ -39,7 +39,13 @@ class Writer:
         self.key = sodium.crypto_secretstream_xchacha20poly1305_keygen()
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
         header = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, self.key)
-        self._before = MAGIC + SealedBox(PublicKey(recovery_public)).encrypt(self.key) + header
+        try:
+            self._before = MAGIC + SealedBox(PublicKey(recovery_public)).encrypt(self.key) + header
+        except (CryptoError, RuntimeError):  # PyNaCl has one of its own, which is a RuntimeError
+            raise BackupError(
+                "the recovery key in the data folder is none, so nobody could open a backup; restore it, or make a new "
+                "one with `relay backup FILE --new-recovery-key KEYFILE`"
+            ) from None
         file.write(self._before)
 
     def write(self, record: Any, *, last: bool = False) -> None:

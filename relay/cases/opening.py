@@ -77,9 +77,10 @@ def fold(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) 
     store.many(connection, _FOLD[store.engine.dialect.name], rows)
 
 
-def read(connection: Connection, case_id: int) -> Case | None:
-    """One case."""
-    found = connection.execute(select(schema.alarm_case).where(schema.alarm_case.c.id == case_id)).one_or_none()
+def read(connection: Connection, case_id: int, *, lock: bool = False) -> Case | None:
+    """One case. `lock`: nobody else says anything of it until this transaction ends."""
+    query = select(schema.alarm_case).where(schema.alarm_case.c.id == case_id)
+    found = connection.execute(query.with_for_update() if lock else query).one_or_none()
     return None if found is None else Case(*found)
 
 

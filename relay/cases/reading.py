@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 import cbor2
@@ -10,8 +9,8 @@ from sqlalchemy import Connection, Row, select
 
 from relay.cases.opening import Case, who
 from relay.outbox import EVIDENCE
-from relay.registry import PROFILE
-from relay.store import commands, schema
+from relay.registry import UNREADABLE, code_name_of
+from relay.store import AtRestError, commands, schema
 from relay.store.atrest import Box
 from relay.store.database import Store
 from relay.verify.envelope import parse_sign1
@@ -89,10 +88,17 @@ def _bracelets(connection: Connection, box: Box, kids: set[int]) -> dict[int, tu
         query = query.where(table.kid.in_(kids))
     revoking = commands.revoking(connection)
     return {
-        kid: (json.loads(box.open(PROFILE, kid, sealed))["code_name"], "revoking" if kid in revoking else state)
+        kid: (code_name_of(box, kid, sealed), "revoking" if kid in revoking else state)
         for kid, sealed, state in connection.execute(query)
         if kid in kids
     }
+
+
+def _who(box: Box, case: Case, state: str) -> str | None:
+    try:
+        return who(box, case, state)
+    except AtRestError:
+        return UNREADABLE
 
 
 def _known(connection: Connection, box: Box, case: Case, code_name: str, bracelet: str) -> Known:
@@ -113,7 +119,7 @@ def _known(connection: Connection, box: Box, case: Case, code_name: str, bracele
                 place = Place(word.alarm.fix, said_ms - word.alarm.fix.age_s * 1000, word.alarm.doubtful)
                 break
     assert last is not None  # a case was opened by some message
-    by = who(box, case, "accepted"), who(box, case, "closed")
+    by = _who(box, case, "accepted"), _who(box, case, "closed")
     return Known(case, code_name, bracelet, last, delay_s, place, heard_in, *by)
 
 

@@ -56,6 +56,7 @@ def accounts(data: Path, form: str, out: Path | None) -> None:
     from relay.datadir import write_private
 
     relay = Relay(DataDir(data).require())
+    accounts_hash = relay.accounts_hash()  # before: what comes in between is written twice rather than never
     users = relay.users()
     files = FORMATS[form](users)
     for name, text in files.items():
@@ -63,7 +64,7 @@ def accounts(data: Path, form: str, out: Path | None) -> None:
             click.echo(text if len(files) == 1 else f"==> {name} <==\n{text}", nl=False)
         else:
             click.echo(write_private(out / name, text.encode()))
-    relay.note_exported()
+    relay.note_exported(accounts_hash)
     click.echo(f"{len(users)} accounts.", err=True)
 
 

@@ -124,6 +124,11 @@ def errors_in_words(command: F) -> F:
             raise Failure("store.url in relay.toml is not a database URL, like sqlite:////srv/tocsin/db") from None
         except DBAPIError as error:
             said = " ".join(str(error.orig).split())
+            if type(error.orig).__module__.startswith("psycopg"):
+                raise Failure(
+                    f"PostgreSQL can't be used: {said}; is it running, and reachable from here, and is store.url in "
+                    "relay.toml right?"
+                ) from None
             raise Failure(
                 f"the database can't be used: {said}; see store.url in relay.toml, whether the file is what the "
                 "backup holds, and whether the disk is full"

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from relay import log, words
 from relay.assembly import Relay
 from relay.cases import listing, reading
-from relay.cases.listing import DRILL_COLOUR, LATE_COLOUR
+from relay.cases.listing import DRILL_COLOUR, LATE_COLOUR, State
 from relay.cases.reading import Known
 from relay.commands.alarms import show
 from relay.commands.common import data_option, errors_in_words
@@ -34,7 +34,7 @@ _WAITED_S = 15 * 60  # at the broker, while nobody read; two machines' clocks ma
 @click.command()
 @data_option
 @click.option("--json", "as_json", is_flag=True, help='One JSON object a line: {"genuine": true, "document": {...}}, '
-              'at first {"open": {...}} as in `relay alarms --json`.')
+              '{"open": {...}} or {"changed": {...}} as in `relay alarms --json`.')
 @click.option("--count", type=click.IntRange(min=1), help="End after this many alarms.")
 @errors_in_words
 def watch(data: Path, as_json: bool, count: int | None) -> None:
@@ -61,7 +61,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
             if listener.hears and not heard_before:  # what came before that, nobody sends again to a temporary client
                 try:
                     display.show_open(_known(relay.store), time.time(), only_new=True)
-                except (SQLAlchemyError, OSError) as error:
+                except (SQLAlchemyError, AtRestError, OSError) as error:
                     said = f"what was opened meanwhile can't be read ({type(error).__name__}); see `relay alarms`"
                     click.secho(said, fg="magenta", err=True)
             heard_before = listener.hears
@@ -131,29 +131,35 @@ class Display:
         self._left = count
         self._name = name
         self._cancels = Cancels()
-        self._shown: OrderedDict[str, None] = OrderedDict()  # alarms
+        self._shown: OrderedDict[str, State] = OrderedDict()  # alarms, and what was said of them last
 
     def finished(self) -> bool:
         return self._left is not None and self._left <= 0
 
     def show_open(self, known: Collection[Known], now: float, *, only_new: bool = False) -> None:
-        """What is open of these; with `only_new` no alarm of which something was shown before."""
+        """What is open of these; with `only_new` only what is not as it was shown before."""
         now_ms = int(now * 1000)
         for each in known:
             self._cancels.note(listing.name(each), each.case.cancel_seq, each.case.duress)
-        found = [each for each in known if listing.state(each, now_ms) in listing.OPEN]
-        found = [each for each in found if not (only_new and listing.name(each) in self._shown)]
-        for each in found:
-            self._note_shown(listing.name(each))
-        if self._as_json:
-            for each in found:
-                click.echo(json.dumps({"open": listing.plain(each, now_ms)}, ensure_ascii=False))
-        elif found:
-            opened = "Opened meanwhile" if only_new else "Open"
-            click.secho(f"{opened}, as of {words.utc(now_ms)}:", bold=True)
-            show(found, now_ms)
-            click.echo()
-        elif not only_new:
+        states = {listing.name(each): listing.state(each, now_ms) for each in known}
+        found = [each for each in known if states[listing.name(each)] in listing.OPEN]
+        changed = []
+        if only_new:
+            shown = self._shown
+            found = [each for each in found if listing.name(each) not in shown]
+            changed = [each for each in known if shown.get(name := listing.name(each), states[name]) != states[name]]
+        for each in (*found, *changed):
+            self._note_shown(listing.name(each), states[listing.name(each)])
+        said = {"open": ("Opened meanwhile" if only_new else "Open", found), "changed": ("Changed meanwhile", changed)}
+        for key, (title, some) in said.items():
+            if self._as_json:
+                for each in some:
+                    click.echo(json.dumps({key: listing.plain(each, now_ms)}, ensure_ascii=False))
+            elif some:
+                click.secho(f"{title}, as of {words.utc(now_ms)}:", bold=True)
+                show(some, now_ms)
+                click.echo()
+        if not (found or only_new or self._as_json):
             click.echo("No alarm is open.", err=True)
         sys.stdout.flush()
 
@@ -176,8 +182,11 @@ class Display:
             mark = self._cancels.mark(heard.document)
             click.echo(describe(heard.document, self._name(heard.document["kid"]), now, mark))
         sys.stdout.flush()
-        if heard.document is not None and heard.kind == "alarm":
-            self._note_shown(heard.document["alarm"])
+        if heard.document is not None and heard.kind == "case":
+            self._note_shown(heard.document["alarm"], State(heard.document["state"]))
+        elif heard.document is not None:
+            cancelled = heard.document["msg_type"] == "Cancel"
+            self._note_shown(heard.document["alarm"], State.CANCELLED if cancelled else None)
             if self._left is not None:
                 self._left -= 1
 
@@ -185,8 +194,8 @@ class Display:
         name = self._name(document["kid"])
         return f"  {name}" if name else ""
 
-    def _note_shown(self, alarm: str) -> None:
-        self._shown[alarm] = None
+    def _note_shown(self, alarm: str, state: State | None = None) -> None:
+        self._shown[alarm] = state or self._shown.get(alarm, State.UNANSWERED)
         while len(self._shown) > _REMEMBERED:
             self._shown.popitem(last=False)
 

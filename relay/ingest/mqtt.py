@@ -42,7 +42,7 @@ _STABLE = 10.0  # a connection that lasted so long was a good one: the next atte
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
 _KID = re.compile(r"[0-9a-f]{8}")
-_REFUSED = "check user and password file in relay.toml, and the broker's users"
+_REFUSED = "check user and password file in relay.toml, and the broker's users; at its start it may refuse all"
 _LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
 
 

@@ -6,7 +6,7 @@ can't wait for another writer: it just fails.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 from sqlalchemy.sql import ClauseElement
 
@@ -32,6 +33,9 @@ from relay.store.atrest import Box
 
 HEAD = "0008"
 BUSY_S = 10
+# A server that is there and says nothing, or is gone without a word, is an error after so many seconds (libpq).
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+             "tcp_user_timeout": 10_000}  # fmt: skip
 CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once
 SQLITE_AT_LEAST = (3, 37)
 
@@ -51,6 +55,11 @@ class Store:
         self.engine = engine
         self.box = box
         self.statement = lru_cache(maxsize=None)(self._compile)
+        self.replaced = 0  # how often another file has come into the place of SQLite's
+        self._told: tuple[int, int] | None = None
+        self.on_replaced: Callable[[], None] = lambda: None
+        if engine.dialect.name == "sqlite" and engine.url.database:
+            self._follow(engine.url.database)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,6 +81,25 @@ class Store:
         if not rows:
             return 0
         return connection.exec_driver_sql(self.statement(statement), list(rows)).rowcount
+
+    def _follow(self, path: str) -> None:
+        """Use the file that is at `path` now. Who copies a folder back under a running relay puts another file there,
+        and what was written into the former one would be lost with it. While none is there, the former one is used."""
+
+        @event.listens_for(self.engine, "checkout")
+        def _checkout(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+            there = _identity(path)
+            if there is not None and entry.info.setdefault("file", there) != there:
+                if there != self._told:
+                    self._told = there
+                    self.replaced += 1
+                    self.on_replaced()
+                raise DisconnectionError("another file is in the place of the database")
+
+        @event.listens_for(self.engine, "do_connect")
+        def _do_connect(*_: object) -> None:
+            if _identity(path) is None:
+                raise StoreError(f"{path}: is missing; restore it from your backup")
 
     def _compile(self, statement: ClauseElement) -> str:
         compiled = statement.compile(dialect=_positional(self.engine.dialect))
@@ -122,7 +150,8 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
             "PostgreSQL (postgresql://host/name)"
         )
     try:
-        engine = create_engine(parsed, hide_parameters=True)  # rows must not reach a log by way of an error
+        # Rows must not reach a log by way of an error.
+        engine = create_engine(parsed, hide_parameters=True, connect_args={} if sqlite else _PATIENCE)
     except ImportError:
         raise StoreError("PostgreSQL needs its driver: pip install tocsin[postgres]") from None
     if sqlite:
@@ -173,6 +202,14 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA trusted_schema = OFF")
         cursor.execute("PRAGMA secure_delete = ON")  # a key that was used up or revoked leaves the file
         cursor.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin_explicitly(engine: Engine) -> None:

@@ -72,6 +72,7 @@ class Roster:
         self._capacity = capacity
         self._bracelets: OrderedDict[int, Bracelet] = OrderedDict()
         self._audiences: tuple[Audience, ...] | None = None
+        self.damaged: list[str] = []  # channels of audiences that are told nothing, until somebody has said so
         self._version: int | None = None
 
     def load(self, kids: Iterable[int]) -> dict[int, Bracelet]:
@@ -98,7 +99,7 @@ class Roster:
             with self._store.read() as connection:
                 if self._version is None:
                     self._version = version(connection)
-                self._audiences = read_audiences(connection, self._store.box)
+                self._audiences = read_audiences(connection, self._store.box, self.damaged.append)
         return self._audiences
 
     def is_current(self, connection: Connection) -> bool:

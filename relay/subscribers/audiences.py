@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from relay.store import schema
-from relay.store.atrest import Box
+from relay.store.atrest import AtRestError, Box
 from relay.subscribers.sealing import PADDED, Epoch
 
 CHANNEL = "mqtt:"
@@ -68,8 +68,9 @@ def key_topic(audience: str, account: str) -> str:
     return f"s/{audience}/key/{account}"
 
 
-def read(connection: Connection, box: Box) -> tuple[Audience, ...]:
-    """Every audience that has a member, with its newest epoch."""
+def read(connection: Connection, box: Box, damaged: Callable[[str], object] = str) -> tuple[Audience, ...]:
+    """Every audience that has a member, with its newest epoch. `damaged` is told the channel of one whose row does not
+    open: it must not keep alarms from the others."""
     audience, epoch, subscriber = schema.audience.c, schema.epoch.c, schema.subscriber.c
     members = select(subscriber.audience).where(subscriber.removed_ms.is_(None))
     query = (
@@ -78,11 +79,14 @@ def read(connection: Connection, box: Box) -> tuple[Audience, ...]:
         .where(audience.id.in_(members))
         .order_by(audience.id)
     )
-    return tuple(
-        Audience(name(row.id), Permission.decode(box.open(PERMISSION, row.id, row.permission_sealed)),
-                 open_epoch(box, row.epoch, row.key_sealed))
-        for row in connection.execute(query)
-    )  # fmt: skip
+    found = []
+    for row in connection.execute(query):
+        try:
+            permission = Permission.decode(box.open(PERMISSION, row.id, row.permission_sealed))
+            found.append(Audience(name(row.id), permission, open_epoch(box, row.epoch, row.key_sealed)))
+        except AtRestError:
+            damaged(CHANNEL + name(row.id))
+    return tuple(found)
 
 
 def open_epoch(box: Box, number: bytes, key_sealed: bytes) -> Epoch:

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from relay import registry
 from relay.broker.passwords import verifier
-from relay.store import roster, schema
+from relay.store import AtRestError, roster, schema
+from relay.store.atrest import Box
 from relay.store.database import Store
 from relay.subscribers import epoch_keys
 from relay.subscribers.audiences import CHANNEL, EPOCH_KEY, PERMISSION, Permission, key_topic, name, open_epoch
@@ -159,7 +160,7 @@ class Subscribers:
     ) -> Sequence[Retained]:
         """What the broker is to keep for each, removed ones too; without those who have the keys of these epochs
         (`left`, by subscriber) and lack none."""
-        messages, opened, left = [], dict[bytes, Epoch](), left or {}
+        messages, opened, left = [], dict[bytes, Epoch | None](), left or {}
         with self.store.read() as connection:
             for row in connection.execute(select(schema.subscriber).order_by(_S.id)).all():
                 topic = key_topic(name(row.audience), account(row.id))
@@ -171,8 +172,9 @@ class Subscribers:
                 if left.get(row.id) == tuple(number for number, _ in found):
                     continue
                 for number, sealed in found:
-                    opened[number] = opened.get(number) or open_epoch(self.store.box, number, sealed)
-                epochs = [opened[number] for number, _ in found]
+                    if number not in opened:
+                        opened[number] = _opened(self.store.box, number, sealed)
+                epochs = [epoch for number, _ in found if (epoch := opened[number]) is not None]
                 try:
                     octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
                 except ValueError:  # stored before there was `_check_key`: nobody can read what is sealed for it
@@ -244,6 +246,14 @@ class Subscribers:
 
     def _changed(self, connection: Connection, action: str, now_ms: int) -> None:
         registry.changed(self.store, connection, self.actor, action, None, now_ms)
+
+
+def _opened(box: Box, number: bytes, key_sealed: bytes) -> Epoch | None:
+    """None for a damaged one: it must not keep the other keys from those whom they are for."""
+    try:
+        return open_epoch(box, number, key_sealed)
+    except AtRestError:
+        return None
 
 
 def account(number: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from click.testing import CliRunner, Result
 
 from relay.assembly import Relay
 from relay.backup import recovery
+from relay.backup.restore import steps_for
 from relay.cli import main
 from relay.datadir import DataDir
 from relay.pipeline import Pipeline
-from relay.store.chains import LEAP
+from relay.store.chains import LEAP, leap
 from relay.verify import parse
+from relay.verify.ratchet import MAX_STEPS
 from tests.relay.support import NOW, SOMEWHERE, Bracelet, answer
 
 
@@ -104,6 +108,56 @@ def test_it_is_never_written_over(life: Life) -> None:
     done = life.backup()
     assert (done.exit_code, life.file.read_bytes()) == (1, b"kept")
     assert "exists already" in done.output
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["", "no links"])
+def test_nor_what_came_while_it_was_made(life: Life, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    from relay.backup import save
+
+    prove = save._prove
+
+    def slow(*arguments: Any) -> Any:
+        life.file.write_bytes(b"another one's")
+        return prove(*arguments)
+
+    def no_links(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(save, "_prove", slow)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    done = life.backup()
+    assert (done.exit_code, life.file.read_bytes()) == (1, b"another one's")
+    assert "exists already" in done.output
+    assert not list(life.file.parent.glob(".*.tmp"))
+
+
+def test_of_two_restores_at_once_neither_spoils_the_other(
+    life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life.backup()
+    mkdir = Path.mkdir
+
+    def after_another(path: Path, *arguments: Any, **more: Any) -> None:
+        if path.name.endswith(".restoring"):
+            mkdir(path)
+            (path / "its").touch()
+        mkdir(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "mkdir", after_another)
+    done = life.restore(tmp_path / "new")
+    assert (done.exit_code, "is under way" in done.output) == (1, True)
+    assert (tmp_path / ".new.restoring" / "its").exists()
+
+
+@pytest.mark.parametrize("heard", [None, 0, 10, 3000])
+def test_a_step_is_one_that_a_bracelet_takes_for_a_step(heard: int | None) -> None:
+    """A shorter one reads as messages that it misses; a longer one it can't follow."""
+    for number in range(0, 6000, 7):
+        step = steps_for(number, 0, heard)
+        wide = leap(number, step) if step else 0
+        assert wide == 0 or wide >= LEAP
+        assert wide == 0 or number + wide - (heard or 0) < MAX_STEPS - 300
 
 
 def test_nor_is_a_folder(life: Life, tmp_path: Path) -> None:
@@ -205,3 +259,36 @@ def test_what_lies_outside_the_folder_is_not_written_there(life: Life, tmp_path:
         assert (done.exit_code, (tmp_path / "outside").exists()) == (1, False)
         assert "outside its folder" in done.output
         assert not (tmp_path / "new").exists()
+
+
+ABOUT = {"relay_id": b"", "made_ms": 1, "schema": "0001"}
+KEY = ["file", "keys/relay-signing.key", b"00" * 32, False]
+STRANGE: dict[str, list[Any]] = {
+    "a number": [1],
+    "nothing": [[]],
+    "about nothing": [["about", {}]],
+    "more about it": [["about", ABOUT | {"more": 1}]],
+    "a file without octets": [["about", ABOUT], ["file", 5]],
+    "another table": [["about", ABOUT], KEY, [*KEY[:1], "keys/store.key", *KEY[2:]], ["file", "relay.toml", b"", False],
+                      ["table", "nope", []], ["end", {}]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", STRANGE)
+def test_a_form_that_is_not_known_is_said_in_words(life: Life, tmp_path: Path, how: str) -> None:
+    """Of a later version, or of whoever has the public half of the key."""
+    from relay.backup import sealed
+
+    with life.file.open("wb") as out:
+        writer = sealed.Writer(out, life.opened.data.recovery_public())
+        for number, record in enumerate(STRANGE[how], 1):
+            writer.write(record, last=number == len(STRANGE[how]))
+    done = life.restore(tmp_path / "new")
+    assert (done.exit_code, "a form that this version does not know" in done.output) == (1, True), done.output
+    assert [file.name for file in tmp_path.iterdir() if "new" in file.name] == []
+
+
+def test_a_recovery_key_that_is_none_makes_no_backup(life: Life) -> None:
+    life.opened.data.write_recovery_public(bytes(32))
+    done = life.backup()
+    assert (done.exit_code, "--new-recovery-key" in done.output, life.file.exists()) == (1, True, False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from relay import store
 from relay.cli import main
 
 LIST = ["bracelet", "list"]
@@ -65,6 +66,27 @@ def test_what_is_missing(two: tuple[Path, Path], tmp_path: Path, missing: str, h
         (folder / missing).touch(mode=0o600)
     refused(command, folder, tmp_path, Path(missing).name)
     assert how == "empty" or not (folder / missing).exists(), "nothing new is made in its place"
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "new"])
+def test_a_database_elsewhere_that_is_not_there(
+    two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A disk that was not mounted, or a name that was mistyped, once these keys have a bracelet."""
+    folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    shutil.copytree(two[0], folder)
+    monkeypatch.setenv("TOCSIN_STORE__URL", f"sqlite:///{elsewhere}")
+    for command in (["bracelet", "add", "heron", "--offer", str(tmp_path / "offer")], LIST):
+        done = CliRunner().invoke(main, [*command, "--data", str(folder)])
+        assert done.exit_code == 0, "the first one may be new: there is nothing to lose"
+    for end in ("", "-wal", "-shm"):
+        Path(f"{elsewhere}{end}").unlink(missing_ok=True)
+    if how != "missing":
+        elsewhere.touch(mode=0o600)
+    if how == "new":
+        store.open(f"sqlite:///{elsewhere}", bytes(32)).close()
+    refused(LIST, folder, tmp_path, "store.url" if how == "new" else "elsewhere")
+    assert how != "missing" or not elsewhere.exists()
 
 
 def refused(command: list[str], folder: Path, tmp_path: Path, named: str) -> None:

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from relay.assembly import Relay
+from relay.cases import reading
 from relay.cli import main
+from relay.commands.watch import Display
 from relay.datadir import DataDir
 from relay.pipeline import Pipeline
+from relay.rebroadcast import iso
+from relay.store import schema
+from relay.subscribers.reader import Heard
 from tests.relay import support
 
 
@@ -57,6 +63,24 @@ def test_an_alarm_is_listed_answered_and_gone(folder: Path) -> None:
     assert (entry["alarm"], entry["accepted"]["by"], entry["closed"]["by"]) == (alarm, "Ada", "Grace")
 
 
+def test_damaged_rows_hide_no_alarm(folder: Path) -> None:
+    names, answers = raised(folder), raised(folder, "heron")
+    assert relay(folder, "accept", answers, "--by", "Ada").exit_code == 0
+    own = Relay(DataDir(folder))
+    with own.store.write() as connection:
+        kid = int(names.partition("-")[0], 16)
+        connection.execute(update(schema.bracelet).where(schema.bracelet.c.kid == kid).values(profile_sealed=b"?"))
+        connection.execute(update(schema.alarm_case).values(accepted_by_sealed=bytes(40)))
+    own.store.close()
+    listed = relay(folder, "alarms").stdout
+    assert f"{names}  (damaged: can't be read)  NOBODY HAS ANSWERED" in listed
+    assert f"{answers}  heron  accepted" in listed
+    assert "by (damaged: can't be read), 20" in listed
+    bracelets = relay(folder, "bracelet", "list")
+    assert bracelets.exit_code == 0
+    assert "heron" in bracelets.stdout
+
+
 def test_who_says_nothing_answers_by_the_account_of_this_machine(folder: Path) -> None:
     alarm = raised(folder)
     relay(folder, "accept", alarm, env={"LOGNAME": "ada"})
@@ -89,3 +113,30 @@ def test_the_alarm_of_a_revoked_bracelet_is_listed_accepted_and_closed(folder: P
 def test_mistypes(folder: Path, arguments: tuple[str, ...], says: str) -> None:
     done = relay(folder, *arguments)
     assert (done.exit_code, says in done.stderr) == (2, True)
+
+
+def test_watch_says_what_changed_while_it_was_cut_off(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    display, own = Display(as_json=False, count=None), Relay(DataDir(folder))
+    first = raised(folder)
+
+    def looked(*, only_new: bool = True) -> str:
+        now = time.time()
+        display.show_open(reading.known(own.store, int(now * 1000)), now, only_new=only_new)
+        return capsys.readouterr().out
+
+    assert looked(only_new=False).startswith("Open, as of")
+    assert looked() == ""
+    relay(folder, "accept", first, "--by", "Ada")
+    second = raised(folder, "heron")
+    text = looked()
+    assert text.index("Opened meanwhile") < text.index(second) < text.index("Changed meanwhile") < text.index(first)
+    assert "accepted   by Ada" in text
+    assert looked() == ""
+    relay(folder, "close", first)
+    assert f"{first}  sparrow  closed" in looked()
+    said = {"alarm": second, "kid": second[:8], "state": "accepted", "at": iso(0)}
+    display.show(Heard("s/x/y/case", "case", b"", said, (), None))
+    relay(folder, "accept", second)
+    capsys.readouterr()
+    assert looked() == "", "that it was told"
+    own.store.close()

@@ -123,6 +123,15 @@ def test_silence_is_never_good(folder: Path, clock: list[float]) -> None:
     assert "SILENT since 2026-01-01T00:01:40Z, for 21 days" in seen(folder)[0]
 
 
+def test_nor_is_what_a_clock_dated_that_was_ahead(folder: Path, clock: list[float]) -> None:
+    listed(folder, GOOD)
+    clock[0] = NOW - 365 * 86400
+    line, entry = seen(folder)
+    assert "perhaps SILENT" in line
+    assert "good" not in entry["health"]
+    assert "good;" not in line
+
+
 def test_one_that_was_never_heard_is_silent_since_it_was_made(folder: Path, clock: list[float]) -> None:
     listed(folder)
     clock[0] = NOW + 7200

@@ -7,6 +7,7 @@ import re
 import ssl
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -108,6 +109,19 @@ def test_the_relay_notices_when_the_broker_lacks_an_account(folder: Path) -> Non
     relay.registry.revoke(kid, now=NOW)
     assert relay.lacks_accounts(), "a revoked bracelet's account is still there"
     relay.store.close()
+
+
+def test_who_is_added_while_the_files_are_written_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = Relay.users
+
+    def meanwhile(relay: Relay) -> Any:
+        written = users(relay)
+        offered(folder)
+        return written
+
+    monkeypatch.setattr(Relay, "users", meanwhile)
+    assert CliRunner().invoke(main, ["broker", "accounts", "--data", str(folder)]).exit_code == 0
+    assert Relay(DataDir(folder)).lacks_accounts()
 
 
 def test_an_unknown_format_is_mistyped(folder: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from relay.cli import COMMANDS, main
 from relay.commands.common import errors_in_words
 from relay.datadir import DataDir
 from relay.pipeline import Pipeline
+from relay.store import database
 from tests.relay import support
 
 
@@ -253,6 +255,24 @@ def test_a_database_that_can_not_be_used_is_said_in_words(folder: Path, url: str
     assert done.exit_code == 1, done.stderr
     assert says in done.stderr
     assert isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.parametrize("how", ["nothing listens", "silent"])
+def test_an_unreachable_postgresql_is_one_sentence_soon(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setitem(database._PATIENCE, "connect_timeout", 2)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if how == "silent":
+            server.listen()
+        url = f"postgresql://tocsin:hunter2@127.0.0.1:{server.getsockname()[1]}/tocsin"
+        monkeypatch.setenv("TOCSIN_STORE__URL", url)
+        done = relay("run", "--data", folder)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("relay: PostgreSQL can't be used: ")
+    assert "hunter2" not in done.stderr
 
 
 def test_a_program_needs_a_bundle_and_a_broker(folder: Path, tmp_path: Path) -> None:

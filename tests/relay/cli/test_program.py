@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from click import termui
 from click.testing import CliRunner, Result
 
 from relay.cases import listing
@@ -94,3 +97,32 @@ def test_no_file_makes_a_traceback(
         assert done.exception is None or isinstance(done.exception, SystemExit), (thing, repr(done.exception))
         assert done.exit_code in (0, 1, 2), thing
         assert done.output, thing
+
+
+@pytest.mark.parametrize(("before", "ends"), [("default_int_handler", True), ("SIG_IGN", False)])
+def test_ctrl_c_in_an_import_is_no_traceback(before: str, ends: bool) -> None:
+    program = (
+        "import os, signal; from relay.program import nothing_begun\n"
+        f"signal.signal(signal.SIGINT, signal.{before})\n"
+        "with nothing_begun():\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        f"assert signal.getsignal(signal.SIGINT) is signal.{before}; print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    told = (done.returncode, done.stdout, done.stderr)
+    assert told == ((130, "", "Interrupted.\n") if ends else (0, "went on\n", ""))
+
+
+def test_ctrl_c_where_something_is_asked_for_ends_as_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "backup"
+    file.touch()
+    words = ["restore", str(file), "--data", str(tmp_path / "new")]
+    with monkeypatch.context() as patched:
+        patched.setattr(termui, "hidden_prompt_func", interrupted)
+        done = main.main(words, standalone_mode=False)
+    assert done == 130
+    assert relay(*words).exit_code == 1, "nothing was there to be read"

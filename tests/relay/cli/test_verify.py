@@ -206,6 +206,15 @@ def test_several_and_what_mosquitto_sub_writes() -> None:
     assert "3 documents: 2 genuine, 1 not genuine" in done.stdout
 
 
+def test_what_watch_lists_from_its_own_store_is_no_document() -> None:
+    listed = b'{"open": {"alarm": "c0ffee01-3", "state": "unanswered"}}\n{"changed": {"alarm": "c0ffee01-3"}}\n'
+    done = pinned(listed + b'{"genuine": true, "document": ' + GENUINE + b"}\n")
+    assert (done.exit_code, done.output.split()[0]) == (0, "GENUINE")
+    assert pinned(listed).exit_code == 2
+    mixed = b'{"open": {}, ' + GENUINE[1:]
+    assert pinned(mixed).exit_code == 1
+
+
 def test_a_field_twice_in_what_watch_wrapped_is_seen() -> None:
     twice = GENUINE.replace(b'"battery":80', b'"battery":79,"battery":80')
     done = pinned(b'{"genuine": true, "document": ' + twice + b"}\n")

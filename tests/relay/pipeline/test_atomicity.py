@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from relay.pipeline import Inbound, Pipeline, Status
+from relay.rollback import Lead
 from relay.store import Store
 from tests.relay.support import KEYS, NOW, Bracelet, contents, provision
 
@@ -90,6 +91,35 @@ def test_broken_at_every_statement(store: Store, warm: bool) -> None:
     for bracelet, item in zip([bracelets[0], bracelets[1], bracelets[1]], outcome.items, strict=False):
         # The receipts' chain has no gap and no repetition either.
         assert bracelet.confirmed(item.receipt) == item.counter
+
+
+def test_a_statement_that_fails_once_refuses_no_message(store: Store) -> None:
+    """A server that was restarted answers the next statement: what was asked before must not cost an alarm."""
+    bracelets = [provision(store), provision(store, "heron")]
+    batch, before = batch_of(bracelets), contents(store)
+    failed: set[str] = set()
+    for at in range(100):
+        pipeline = Pipeline(store, KEYS, lead=Lead(lambda _most: 0))
+        seen: list[str] = []
+
+        def statement(*asked: Any, at: int = at, seen: list[str] = seen) -> None:
+            seen.append(asked[2])
+            if len(seen) == at + 1:
+                raise OperationalError(seen[-1], None, Exception("connection lost"))
+
+        event.listen(store.engine, "before_cursor_execute", statement)
+        try:
+            outcome = pipeline.process(batch, NOW)
+        except OperationalError:
+            failed.add(seen[-1])
+            assert contents(store) == before
+            continue
+        finally:
+            event.remove(store.engine, "before_cursor_execute", statement)
+        break
+    for asked in ("FROM audience", "FROM heartbeat"):
+        assert any(asked in text for text in failed), "it was hit where single messages are judged"
+    assert [item.status for item in outcome.items] == STATUSES
 
 
 def test_a_commit_whose_answer_is_lost(store: Store, bracelet: Bracelet) -> None:

@@ -6,13 +6,13 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from relay.batch import Event, Item, Outcome, Status
-from relay.downlink import Desk
+from relay.downlink import Desk, Downlink
 from relay.pipeline import Pipeline
 from relay.registry import Registry
-from relay.store import Store
+from relay.store import Store, records
 from relay.verify import Heartbeat
 from tests.relay.support import KEYS, NETWORK_TIME, NOW, provision
 
@@ -46,13 +46,9 @@ def test_a_wipe_that_is_confirmed_beside_a_message_that_the_database_refuses(
     pipeline = Pipeline(store, KEYS)
     desk = Desk(store, Registry(store, KEYS))
     desk.revoke(wiped.kid, now=NOW)
-    from relay.downlink import Downlink
-
     (command,) = Downlink(store, KEYS, pipeline.roster.drop).due(NOW)
     octets = wiped.sealer.heartbeat(Heartbeat(NETWORK_TIME, int(NOW), 80, 0, command.counter + 1))
     bad = other.alarm()
-    from relay.store import records
-
     add = records.add_alarms
 
     def refuse(store: Store, connection: Any, rows: Any) -> None:
@@ -65,3 +61,29 @@ def test_a_wipe_that_is_confirmed_beside_a_message_that_the_database_refuses(
     outcome = pipeline.process(batch if wiped_first else batch[::-1], NOW)
     assert outcome.registry_changed
     assert {item.status for item in outcome.items} == {Status.HEARTBEAT, Status.REFUSED}
+
+
+def test_a_half_that_is_on_disk_when_the_other_fails_keeps_what_came_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiped, other = provision(store), provision(store, "heron")
+    pipeline = Pipeline(store, KEYS)
+    Desk(store, Registry(store, KEYS)).revoke(wiped.kid, now=NOW)
+    (command,) = Downlink(store, KEYS, pipeline.roster.drop).due(NOW)
+    refused, full = IntegrityError("insert", None, Exception()), OperationalError("insert", None, Exception())
+    errors = [refused, None, full]
+
+    def fails(*_: Any) -> None:
+        error = errors.pop(0) if errors else None
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(records, "put_heartbeats", fails)
+    octets = wiped.sealer.heartbeat(Heartbeat(NETWORK_TIME, int(NOW), 80, 0, command.counter + 1))
+    batch = [wiped.beat(octets), other.by_mqtt(other.alarm())]
+    with pytest.raises(OperationalError):
+        pipeline.process(batch, NOW)
+    outcome = pipeline.process(batch, NOW)
+    assert outcome.registry_changed
+    assert "command.arrived" in [event.name for event in outcome.events]
+    assert not pipeline.process([], NOW).registry_changed

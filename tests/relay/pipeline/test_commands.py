@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from relay import case_document
+from relay.cases import opening
 from relay.channels.down import Commands
 from relay.downlink import AGAIN_S, DAY_MS, SMS_ATTEMPTS, CommandError, Desk, Downlink, Outbound
 from relay.outbox import ALARM, LEASE_S, Outbox
@@ -425,3 +429,41 @@ def test_a_document_about_a_case_is_checked(bracelet: Bracelet) -> None:
 def test_missing_of_a_bracelet_that_has_nothing(store: Store, bracelet: Bracelet) -> None:
     with store.read() as connection:
         assert commands.missing(connection, int(bracelet.kid, 16), 0, int(NOW * 1000)) is None
+
+
+def test_of_two_who_accept_at_once_one_is_told_of_the_other(
+    open_store: Callable[[], Store], pipeline: Pipeline, bracelet: Bracelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarm = raised(pipeline, bracelet)
+    say = opening.say
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.3)
+        say(*arguments)
+
+    monkeypatch.setattr(opening, "say", slowly)
+
+    def accept(by: str) -> str:
+        own = open_store()
+        try:
+            return str(Desk(own, Registry(own, KEYS)).accept(alarm, now=NOW, by=by).kind)
+        except CommandError as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as both:
+        said = sorted(both.map(accept, ("Ada", "Grace")), key=len)
+    assert said[0] == str(Kind.ACCEPT)
+    assert "was accepted already, by" in said[1]
+
+
+def test_one_that_is_revoked_and_can_not_be_told_stays_so(
+    store: Store, desk: Desk, downlink: Downlink, pipeline: Pipeline, bracelet: Bracelet
+) -> None:
+    with store.write() as connection:
+        down = (schema.chain.c.kid == int(bracelet.kid, 16), schema.chain.c.name == "down")
+        connection.execute(update(schema.chain).where(*down).values(state_sealed=bytes(60)))
+    desk.revoke(bracelet.kid, now=NOW)
+    assert [downlink.due(NOW + hours * 3600) for hours in range(10)] == [[]] * 10
+    assert desk.registry.get(bracelet.kid).state == "revoking"
+    assert one(pipeline, bracelet.by_mqtt(bracelet.alarm()))[1] is Reason.REVOKED
+    assert desk.registry.revoke(bracelet.kid, now=NOW).state == "revoked"

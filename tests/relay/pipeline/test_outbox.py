@@ -6,11 +6,15 @@ from collections.abc import Callable
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import update
 
 from relay.outbox import EVIDENCE, LEASE_S, RETRY_MOST_S, Delivery, Outbox, OutboxId
-from relay.pipeline import Pipeline
+from relay.pipeline import Pipeline, Status
 from relay.store import Store, schema
+from relay.subscribers import audiences
+from relay.subscribers.audiences import Permission
+from relay.subscribers.register import Subscribers
 from tests.relay.support import KEYS, NOW, Bracelet, audience, contents, provision
 
 Found = Callable[[list[Delivery]], list[tuple[OutboxId, bytes]]]
@@ -151,3 +155,32 @@ def test_alarms_accepted_while_the_clock_was_ahead_do_not_wait_for_that_time(
     assert outbox.lease(NOW + 1) == [], "leased once"
     outbox.release()
     assert found(outbox.lease(NOW + 2)) == promised, "nor their due time"
+
+
+@pytest.mark.parametrize("what", ["permission", "epoch"])
+def test_a_damaged_audience_keeps_alarms_from_nobody_else(store: Store, bracelet: Bracelet, what: str) -> None:
+    subscribers = Subscribers(store)
+    public = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    entry = subscribers.add("far", public, Permission(coarse_km=20), now=NOW)
+    number, whole = int(entry.audience, 16), f"mqtt:{audiences.name(int(entry.audience, 16))}"
+    (before,) = Pipeline(store, KEYS).process([bracelet.by_mqtt(bracelet.alarm())], NOW).items
+    assert len(before.deliveries) == 2
+    with store.write() as connection:
+        table, row, name = {
+            "permission": (schema.audience, schema.audience.c.id == number, "permission_sealed"),
+            "epoch": (schema.epoch, schema.epoch.c.audience == number, "key_sealed"),
+        }[what]
+        connection.execute(update(table).where(row).values({name: bytes(60)}))
+    pipeline = Pipeline(store, KEYS)
+    outcome = pipeline.process([bracelet.by_mqtt(bracelet.alarm(1))], NOW)
+    assert [item.status for item in outcome.items] == [Status.NEW]
+    assert len(outcome.items[0].deliveries) == 1
+    (event,) = [event for event in outcome.events if event.name == "audience.damaged"]
+    assert event.fields["channels"] == [whole]
+    again = pipeline.process([bracelet.by_mqtt(bracelet.alarm(2))], NOW)
+    assert "audience.damaged" not in [event.name for event in again.events], "it is said once"
+    told: list[OutboxId] = []
+    outbox = Outbox(store, KEYS, on_unreadable=lambda key, _error: told.append(key))
+    assert len(outbox.lease(NOW + LEASE_S + 1)) == 3
+    assert [key.channel for key in told] == [whole], "kept until it can be read again"
+    assert [bool(each.epochs) for each in subscribers.retained(KEYS, NOW)] == [True, what == "permission"]

@@ -267,3 +267,42 @@ def test_by_sms_a_message_that_comes_again_later_is_answered_under_a_new_counter
     for minutes in range(1, 60):
         text(NOW + minutes * 60)
     assert chain(store, bracelet).state.next <= GUESSES * landing(1, LEAP + 5) + GUESSES + 1, "an SMS may just be lost"
+
+
+@pytest.mark.parametrize("heard", [None, 40])
+def test_a_relay_that_starts_again_and_again_stays_within_the_bracelets_reach(store: Store, heard: int | None) -> None:
+    """Answers are lost, by MQTT to who is just away, by SMS when the relay's modem sends none."""
+    bracelet = provision(store)
+    if heard is not None:
+        for _, receipt in answered(store, bracelet, heard):
+            bracelet.confirmed(receipt)
+        hear(store, bracelet, heard)
+    desk, now = Desk(store, Registry(store, KEYS)), NOW
+    for start in range(60):
+        pipeline = Pipeline(store, KEYS, lead=Lead(lambda most: most - 1))
+        downlink = Downlink(store, KEYS, pipeline.roster.drop, pipeline.lead)
+        octets = bracelet.alarm()
+        for _ in range(GUESSES + 1):
+            pipeline.process([bracelet.by_sms(octets)], now)
+            now += UNREAD_S + 1
+        desk.configure(bracelet.kid, {"hold_ms": 1500 + start}, now=now)
+        downlink.due(now)
+    pipeline = Pipeline(store, KEYS, lead=Lead(lambda most: most - 1))
+    (item,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], now).items
+    assert item.receipt is not None
+    assert parse(item.receipt).counter - bracelet.down.next <= MAX_STEPS
+    bracelet.confirmed(item.receipt)
+    hear(store, bracelet, bracelet.down.next)
+    before = chain(store, bracelet).state.next
+    pipeline = Pipeline(store, KEYS, lead=Lead(lambda most: most - 1))
+    (item,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm())], now).items
+    assert item.receipt is not None
+    assert parse(item.receipt).counter == landing(before, 2 * LEAP - 1), "and leads again, once it has said where it is"
+
+
+def test_old_messages_that_somebody_repeats_lead_no_chain_out_of_reach(store: Store) -> None:
+    bracelet = provision(store)
+    pipeline = Pipeline(store, KEYS)
+    for hour in range(60):
+        pipeline.process([bracelet.beat(beat(bracelet, 0, used=True))], NOW + hour * REFUSED_S)
+    assert 1000 < chain(store, bracelet).state.next <= MAX_STEPS - 300
