@@ -39,6 +39,7 @@ from relay.verify.keys import RelayKeys
 
 RENEW_BEFORE = timedelta(days=90)
 _PIN = re.compile(r"[0-9]{4,8}")
+_REFUSED = "start this command again, in case `watch` was rotated; else see whether the broker has the newest accounts"
 
 
 class Relay:
@@ -159,7 +160,7 @@ class Relay:
         mqtt = self.config.mqtt
         name = temporary_id(subscriber.account, number)
         account = (subscriber.account, subscriber.password)
-        return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, clean=True)
+        return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, True, _REFUSED)
 
     def programmer(self) -> Endpoint:
         """The account that leaves bundles with the broker. Under the relay's own, a broker that makes the client id of

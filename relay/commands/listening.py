@@ -36,6 +36,22 @@ def seat(path: Path) -> Iterator[int]:
     raise Failure(f"{path}: {TEMPORARY} temporary clients read as this subscriber already; end one of them first")
 
 
+@contextmanager
+def sole_reader(path: Path) -> Iterator[None]:
+    """Let one process on this machine read as the subscriber of this file: the account has one session, so two would
+    throw each other off the broker for ever, and either would miss what the other is shown."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(
+                f"{path}: another `relay subscribe` reads with this file; end that one, or add --temporary"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
 class Listener:
     """Use as a context manager: it ends in good order, on Ctrl-C too. While not `has_room` nothing more is read."""
 

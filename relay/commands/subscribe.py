@@ -14,7 +14,7 @@ import click
 from relay import log
 from relay.broker import temporary_id
 from relay.commands.common import Failure, errors_in_words
-from relay.commands.listening import Listener, seat
+from relay.commands.listening import Listener, seat, sole_reader
 from relay.commands.outlets import MOST, Command, LocalBroker, Outlet
 from relay.commands.outlets import Display as Shown
 from relay.commands.watch import Display, as_line
@@ -25,6 +25,10 @@ from relay.subscribers.reader import Reader
 
 _KEEPALIVE = 30
 _GOODBYE_S = 5.0
+_REFUSED = (
+    "the relay's operator has ended this account, or has written a newer file for it: ask the operator, then start "
+    "again with the new file"
+)
 
 
 @click.command()
@@ -90,8 +94,13 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
         raise Failure(f"{path}: its certificate is damaged; have the relay's operator write the file anew") from None
     reader = Reader(own.audience, own.account, own.relay_key, private)
     with ExitStack() as stack:
-        client_id = temporary_id(own.account, stack.enter_context(seat(path))) if temporary else own.account
-        endpoint = Endpoint(own.host, own.port, client_id, own.account, own.password, tls, _KEEPALIVE, clean=temporary)
+        if temporary:
+            client_id = temporary_id(own.account, stack.enter_context(seat(path)))
+        else:
+            stack.enter_context(sole_reader(path))
+            client_id = own.account
+        account = (own.account, own.password)
+        endpoint = Endpoint(own.host, own.port, client_id, *account, tls, _KEEPALIVE, temporary, _REFUSED)
         listener = stack.enter_context(Listener(endpoint, reader, lambda: outlet.busy < MOST))
         while not display.finished():
             for heard in listener.turn():

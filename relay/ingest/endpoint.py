@@ -41,6 +41,7 @@ class Endpoint:
     tls: ssl.SSLContext | None
     keepalive: int = 30
     clean: bool = False  # nothing is kept for us while we are away
+    if_refused: str = "check user and password file in relay.toml, and the broker's users"  # what to do then
 
     def __repr__(self) -> str:
         return f"Endpoint({self.host}:{self.port})"

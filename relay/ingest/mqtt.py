@@ -426,8 +426,7 @@ class MqttLink:
         if reason.is_failure:
             self._refused = "connection"
             self._failures = max(self._failures, 3)
-            hint = "check user and password file in relay.toml, and the broker's users"
-            self._log.error("mqtt.refused", reason=str(reason), hint=hint, **self._session)
+            self._log.error("mqtt.refused", reason=str(reason), hint=self._endpoint.if_refused, **self._session)
             return
         self._connection += 1
         self._unacked.clear()

@@ -67,6 +67,35 @@ def test_a_partner_reads_what_comes_and_what_came_while_it_was_away(
     assert reader.returncode == 0
 
 
+def test_a_second_reader_of_one_file_does_not_throw_the_first_off(
+    field: tuple[Rig, Bracelet, Client, Path],
+) -> None:
+    _, bracelet, device, path = field
+    reader = subscribe(path, "--json", "--count", "1")
+    second = subscribe(path, wait=False)
+    _, err = second.communicate(timeout=TIMEOUT)
+    assert second.returncode == 1
+    assert "another `relay subscribe` reads with this file" in err and "--temporary" in err
+    press(bracelet, device)
+    out, err = reader.communicate(timeout=TIMEOUT)
+    assert [json.loads(line)["document"]["counter"] for line in out.splitlines()] == [0]
+    assert "mqtt.disconnected" not in err
+
+
+def test_a_partner_with_a_former_file_is_told_whom_to_ask(field: tuple[Rig, Bracelet, Client, Path]) -> None:
+    made, _, _, path = field
+    rotate = ["subscriber", "rotate", "partner", "--file", str(path.with_name("new.json"))]
+    assert CliRunner().invoke(main, [*rotate, "--data", str(made.data.path)]).exit_code == 0
+    reader = subscribe(path, wait=False)
+    assert reader.stderr is not None
+    try:
+        refused = next(line for line in reader.stderr if "mqtt.refused" in line)
+    finally:
+        reader.send_signal(signal.SIGINT)
+        reader.communicate(timeout=TIMEOUT)
+    assert "ask the operator" in refused and "relay.toml" not in refused
+
+
 def test_a_command_gets_each_document_and_its_failures_are_told(
     field: tuple[Rig, Bracelet, Client, Path], tmp_path: Path
 ) -> None:
