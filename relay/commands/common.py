@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
+import getpass
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,19 @@ data_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
 
 
+def typed(what: str, instead: str) -> str:
+    """Ask for a secret on the terminal and do not show it. `instead`: how to give it where nobody can type."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", getpass.GetPassWarning)
+            answer: str = click.prompt(what, hide_input=True, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise click.UsageError(f"{what}: none was typed; {instead}") from None
+        raise  # Ctrl-C
+    return answer
+
+
 STDIN = "@-"
 _SAID_MOST = 1 << 16
 
@@ -41,7 +56,7 @@ def said(given: str, what: str) -> list[str]:
     if not given.startswith("@"):
         return [given]
     if given == STDIN and sys.stdin.isatty():
-        text = click.prompt(what, hide_input=True, err=True)
+        text = typed(what, f"write it into a file, one a line, and give {STDIN[0]}FILE")
     else:
         try:
             with click.open_file(given[1:], encoding="utf-8") as file:
