@@ -63,15 +63,25 @@ class Display:
 
 
 class LocalBroker:
-    """Publishes in clear, on `r/<kid>/alarm` and `r/<kid>/case`; done with a document when the broker has it."""
+    """Publishes in clear, on `r/<kid>/alarm` and `r/<kid>/case`; done with a document when the broker has it. A broker
+    that can't be reached or refuses is told by `tell`, once, and that it takes documents again."""
 
-    def __init__(self, host: str, port: int, account: tuple[str, str] | None) -> None:
+    def __init__(
+        self, host: str, port: int, account: tuple[str, str] | None, tell: Callable[[str], None]
+    ) -> None:
+        self._name = f"{host}:{port}"
+        self._tell = tell
+        self._trouble = ""
         self._waiting: dict[int, Heard] = {}
         self._confirmed: SimpleQueue[int] = SimpleQueue()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
         if account is not None:
             self._client.username_pw_set(*account)
         self._client.on_publish = lambda _c, _u, mid, *_: self._confirmed.put(mid)
+        self._client.on_connect = lambda _c, _u, _f, reason, _p: self._note(
+            f"refuses this client ({reason}): see --mqtt-account and --mqtt-password." if reason.is_failure else ""
+        )
+        self._client.on_connect_fail = lambda *_: self._note("can't be reached: is it running?")
         self._client.reconnect_delay_set(1, 10)
         self._client.connect_async(host, port)
         self._client.loop_start()
@@ -91,6 +101,12 @@ class LocalBroker:
 
     def finished(self) -> Sequence[Heard]:
         return [heard for mid in _drain(self._confirmed) if (heard := self._waiting.pop(mid, None))]
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            said = f"{trouble} Alarms wait for it, and this tries again." if trouble else "takes documents again"
+            self._tell(f"your broker {self._name} {said}")
 
     def close(self) -> None:
         self._client.disconnect()

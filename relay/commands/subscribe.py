@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+import shutil
 import ssl
 import time
 from contextlib import ExitStack
@@ -137,7 +138,7 @@ def _outlet(
                 f"--mqtt {broker}: is not on this machine, and documents would go there in clear; name 127.0.0.1 or "
                 "localhost, or add --anyway if the way there is safe"
             )
-        return LocalBroker(host, port, _account(account, password))
+        return LocalBroker(host, port, _account(account, password), _tell)
     if command is not None:
         try:
             words = shlex.split(command)
@@ -145,8 +146,14 @@ def _outlet(
             raise click.BadParameter(f"{command!r}: {error}", param_hint="--exec") from None
         if not words:
             raise click.BadParameter("is empty; name a program", param_hint="--exec")
-        return Command(words, as_line, lambda said: click.secho(f"relay: {said}", fg="red", err=True))
+        if shutil.which(words[0]) is None:
+            raise click.BadParameter(f"{words[0]}: no such program, or one that you may not run", param_hint="--exec")
+        return Command(words, as_line, _tell)
     return Shown()
+
+
+def _tell(said: str) -> None:
+    click.secho(f"relay: {said}", fg="red", err=True)
 
 
 def _account(name: str | None, password: str | None) -> tuple[str, str] | None:

@@ -126,7 +126,13 @@ def test_stock_clients_work_behind_a_broker_of_the_subscribers_own(
     port = free_port("127.0.0.1")
     configuration = tmp_path / "mosquitto.conf"
     configuration.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    reader = subscribe(path, "--mqtt", f"127.0.0.1:{port}")
+    reader = subscribe(path, "--mqtt", f"127.0.0.1:{port}", wait=False)
+    assert reader.stderr is not None
+    missing = {"mqtt.ready", f"your broker 127.0.0.1:{port} can't be reached: is it running?"}
+    while missing:  # an absent broker is told of before any alarm
+        line = reader.stderr.readline()
+        assert line, missing
+        missing = {words for words in missing if words not in line}
     press(bracelet, device)  # its broker is not up yet: nothing is lost
     own = subprocess.Popen([*toolchain.mosquitto(), "-c", str(configuration)], stderr=subprocess.DEVNULL)
     received: queue.Queue[tuple[str, bytes]] = queue.Queue()
@@ -151,8 +157,9 @@ def test_stock_clients_work_behind_a_broker_of_the_subscribers_own(
         own.terminate()
         own.wait(TIMEOUT)
         reader.send_signal(signal.SIGINT)
-        reader.communicate(timeout=TIMEOUT)
+        _, err = reader.communicate(timeout=TIMEOUT)
     assert reader.returncode == 0
+    assert f"your broker 127.0.0.1:{port} takes documents again" in err
 
 
 def test_a_removed_partner_is_cut_off_and_its_keys_leave_the_broker(

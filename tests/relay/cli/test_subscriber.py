@@ -139,6 +139,7 @@ def test_an_account_stays_as_it_was_when_its_file_cannot_be_written(folder: Path
         (["subscribe", "x.json", "--mqtt", "localhost:1883", "--mqtt-account", "x"], 2, "--mqtt-password @FILE"),
         (["subscribe", "x.json", "--exec", "'x"], 2, "quotation"),
         (["subscribe", "x.json", "--exec", " "], 2, "name a program"),
+        (["subscribe", "x.json", "--exec", "no-such-program x"], 2, "no-such-program: no such program"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(
