@@ -91,6 +91,15 @@ class Failure(click.ClickException):
         click.echo(f"relay: {self.format_message()}", err=True, file=file)
 
 
+_ADVICE = {
+    errno.EACCES: "; run this as the user whom it belongs to",
+    errno.ENOENT: "; is the name right, and does its folder exist?",
+    errno.EROFS: "; mount it writable, or use another folder",
+    errno.ENOSPC: "; make room there, and repeat",
+    errno.EDQUOT: "; make room there, and repeat",
+}
+
+
 def errors_in_words(command: F) -> F:
     """Turn the errors that a user can do something about into a Failure. Anything else is a bug and keeps its
     traceback."""
@@ -137,7 +146,7 @@ def errors_in_words(command: F) -> F:
             raise SystemExit(1) from None
         except OSError as error:
             if error.filename is not None:
-                raise Failure(f"{error.filename}: {error.strerror}") from None
+                raise Failure(f"{error.filename}: {error.strerror}{_ADVICE.get(error.errno or 0, '')}") from None
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise Failure(f"{error.strerror}, where the data folder is; make room there, and repeat") from None
             raise  # not about a file, so nothing that the user could look at
