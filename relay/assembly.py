@@ -43,6 +43,7 @@ _REPLACED = (
     "since that copy is lost. Stop the relay first next time, and use `relay backup` and `relay restore`"
 )
 _PIN = re.compile(r"[0-9]{4,8}")
+_REFUSED = "start this command again, in case `watch` was rotated; else see whether the broker has the newest accounts"
 
 
 class Relay:
@@ -164,7 +165,7 @@ class Relay:
         mqtt = self.config.mqtt
         name = temporary_id(subscriber.account, number)
         account = (subscriber.account, subscriber.password)
-        return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, clean=True)
+        return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, True, _REFUSED)
 
     def programmer(self) -> Endpoint:
         """The account that leaves bundles with the broker. Under the relay's own, a broker that makes the client id of

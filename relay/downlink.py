@@ -168,13 +168,15 @@ class Desk:
     def _about(self, kind: Kind, alarm: str, by: str | None, now_ms: int) -> Asked:
         found = _ALARM.fullmatch(alarm)
         if found is None:
-            raise CommandError("an alarm is named KEY_ID-COUNTER, like c0ffee01-12; `relay alarms` shows it")
+            raise CommandError(
+                f"{alarm!r} is not the name of an alarm; give KEY_ID-COUNTER, like c0ffee01-12: `relay alarms` shows it"
+            )
         kid, counter = int(found[1], 16), int(found[2])
         case_id = records.alarm_id(kid, counter)
         with self.store.write() as connection:
             case = opening.read(connection, case_id, lock=True) if counter < COUNTERS else None
             if case is None:
-                raise CommandError(f"there is no alarm {alarm}; `relay alarms --all` shows them")
+                raise CommandError(f"there is no alarm {alarm}; `relay alarms --all` lists all alarms")
             for word, at_ms in (("closed", case.closed_ms), (_STATE[kind], getattr(case, f"{_STATE[kind]}_ms"))):
                 if at_ms is not None:
                     who = opening.who(self.store.box, case, word)

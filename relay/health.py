@@ -65,6 +65,8 @@ def lines(entry: Entry, now_ms: int) -> list[str]:
 
 def _heard(entry: Entry, now_ms: int) -> str:
     heard = entry.heard
+    if heard is None and entry.state == "offered":
+        return "the bracelet's answer is missing; complete with: relay bracelet add --answer FILE"
     if heard is None:
         return "no heartbeat was ever heard"
     facts = [

@@ -241,7 +241,7 @@ class EventLog:
             return
         self._tokens -= 1
         if kid is not None:
-            fields = {"kid": kid, "counter": counter, **fields}
+            fields = {"kid": kid, **({} if counter is None else {"counter": counter}), **fields}
         (self._log.error if "hint" in fields else self._log.info)(event, at=at, **fields)
 
 

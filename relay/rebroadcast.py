@@ -127,7 +127,7 @@ MAX_DIGITS = 16
 
 SENTENCES = {
     "too_large": "This is longer than any rebroadcast.",
-    "not_json": "This is not JSON text.",
+    "not_json": "This is not JSON text: another kind of file, or a document that was cut off; ask for all of it.",
     "not_an_object": "This is JSON, but not an object.",
     "duplicate_field": "A field occurs twice, so readers could disagree about its value.",
     "bad_number": "There is a number that is not a plain integer; a rebroadcast has no others.",

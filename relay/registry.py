@@ -195,7 +195,7 @@ class Registry:
                 select(table.c.state).where(table.c.kid == number).with_for_update()
             ).scalar_one_or_none()
             if state is None:
-                raise RegistryError("there is no bracelet with this key id")
+                raise RegistryError(f"{kid}: there is no bracelet with this key id; `relay bracelet list` shows all")
             if state == "revoked":
                 raise RegistryError("this bracelet is revoked already")
             waiting = [row.id for row in commands.unfinished(connection, number)]
@@ -208,7 +208,7 @@ class Registry:
         number = _parse_kid(kid)
         for entry in self._entries(schema.bracelet.c.kid == number):
             return entry
-        raise RegistryError("there is no bracelet with this key id")
+        raise RegistryError(f"{kid}: there is no bracelet with this key id; `relay bracelet list` shows all")
 
     def list(self) -> Entries:
         """All bracelets, oldest offer first, revoked ones too."""
@@ -329,7 +329,9 @@ def _new_kid(connection: Connection) -> int:
 
 def _parse_kid(kid: object) -> int:
     if not isinstance(kid, str) or not _HEX8.fullmatch(kid):
-        raise RegistryError("a key id is 8 lower-case hexadecimal digits")
+        raise RegistryError(
+            f"{str(kid)[:40]!r} is no key id; give 8 lower-case hexadecimal digits, as `relay bracelet list` shows them"
+        )
     return int(kid, 16)
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import click
 
-from relay.commands.common import Failure, data_option, errors_in_words, json_option
+from relay.commands.common import Failure, data_option, errors_in_words, json_option, typed
 from relay.datadir import DataDir
 
 SHOW_FROM = 20_000  # rows; fewer are done before anybody wonders
@@ -94,7 +94,7 @@ def restore(file: Path, key_file: Path | None, data: Path, as_json: bool) -> Non
     click.echo(
         f"{target.path}: restored, as it was at {_iso(made.made_ms / 1000)}.\n"
         f"  relay id  {made.relay_id.hex()}\n"
-        f"  {made.bracelets} bracelets in use, {made.alarms} alarm messages\n"
+        f"  bracelets in use: {made.bracelets}, alarm messages: {made.alarms}\n"
         f"Next: relay run --data {target.path}. See that no other relay runs on a copy of this one."
     )
 
@@ -131,8 +131,7 @@ def apart(folder: DataDir, key_file: Path) -> Iterator[BinaryIO]:
 
 def _written(key_file: Path | None) -> str:
     if key_file is None:
-        written: str = click.prompt("Recovery key", hide_input=True, err=True)
-        return written
+        return typed("Recovery key", "name the file that holds it with --recovery-key")
     if str(key_file) == "-":
         return sys.stdin.read()
     return key_file.read_text(encoding="utf-8", errors="replace")

@@ -192,7 +192,8 @@ def configure(kid: str, data: Path, as_json: bool, **options: int | None) -> Non
     if as_json:
         click.echo(json.dumps({"kid": kid, "settings": asked.settings, "relay_running": running}))
     else:
-        click.echo(f"{kid}: is told until it has confirmed it.{'' if running else NOT_RUNNING}")
+        end = "" if running else NOT_RUNNING
+        click.echo(f"{kid}: settings queued; the relay sends them until the bracelet confirms.{end}")
 
 
 @bracelet.command()

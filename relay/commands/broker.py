@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from relay.broker import BrokerError
-from relay.commands.common import Failure, data_option, errors_in_words, json_option, running_relay
+from relay.commands.common import Failure, data_option, errors_in_words, json_option, running_relay, typed
 from relay.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _target(
         except (OSError, ValueError):
             raise Failure(f"{ca}: is not a certificate in PEM; give the file of the broker's CA") from None
     if user is not None:
-        secret = read_secret(Path(password[1:])) if password else click.prompt("Password", hide_input=True, err=True)
+        secret = read_secret(Path(password[1:])) if password else typed("Password", "name a file with --password @FILE")
         target = replace(target, roles=Roles.one(Account(user, secret)))
     return target
 

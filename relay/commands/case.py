@@ -83,7 +83,7 @@ def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:
 
 def _who_is_told(asked: Asked) -> str:
     if asked.tells:
-        return "The bracelet is told until it has confirmed it."
+        return "The relay tells the bracelet until the bracelet confirms."
     if asked.called_back:
         return (
             "Subscribers are told; the bracelet is not, because it was called back: who holds it must not learn "

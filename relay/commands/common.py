@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
+import getpass
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,19 @@ data_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
 
 
+def typed(what: str, instead: str) -> str:
+    """Ask for a secret on the terminal and do not show it. `instead`: how to give it where nobody can type."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", getpass.GetPassWarning)
+            answer: str = click.prompt(what, hide_input=True, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise click.UsageError(f"{what}: none was typed; {instead}") from None
+        raise  # Ctrl-C
+    return answer
+
+
 STDIN = "@-"
 _SAID_MOST = 1 << 16
 
@@ -44,7 +59,7 @@ def said(given: str, what: str) -> list[str]:
     if given.startswith("@@"):
         return [given[1:]]
     if given == STDIN and sys.stdin.isatty():
-        text = click.prompt(what, hide_input=True, err=True)
+        text = typed(what, f"write it into a file, one a line, and give {STDIN[0]}FILE")
     else:
         try:
             with click.open_file(given[1:], encoding="utf-8") as file:
@@ -84,6 +99,15 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(f"relay: {self.format_message()}", err=True, file=file)
+
+
+_ADVICE = {
+    errno.EACCES: "; run this as the user whom it belongs to",
+    errno.ENOENT: "; is the name right, and does its folder exist?",
+    errno.EROFS: "; mount it writable, or use another folder",
+    errno.ENOSPC: "; make room there, and repeat",
+    errno.EDQUOT: "; make room there, and repeat",
+}
 
 
 def errors_in_words(command: F) -> F:
@@ -137,7 +161,7 @@ def errors_in_words(command: F) -> F:
             raise SystemExit(1) from None
         except OSError as error:
             if error.filename is not None:
-                raise Failure(f"{error.filename}: {error.strerror}") from None
+                raise Failure(f"{error.filename}: {error.strerror}{_ADVICE.get(error.errno or 0, '')}") from None
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise Failure(f"{error.strerror}, where the data folder is; make room there, and repeat") from None
             raise  # not about a file, so nothing that the user could look at

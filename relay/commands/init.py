@@ -64,9 +64,14 @@ def init(
     from relay import initial
 
     if sms_number is not None and not E164.match(sms_number):
-        raise click.BadParameter("a number is + and 7 to 15 digits", param_hint="--sms-number")
-    if not all(is_name(name) for name in names):
-        raise click.BadParameter("is a host name in ASCII (xn--… for others) or an IP address", param_hint="--name")
+        raise click.BadParameter("a number is + and 7 to 15 digits, country code first", param_hint="--sms-number")
+    for name in names:
+        if not is_name(name):
+            raise click.BadParameter(
+                f"{name!r} is neither a host name nor an IP address; use ASCII letters, digits, dots and hyphens, and "
+                "xn--… for other letters",
+                param_hint="--name",
+            )
     data = DataDir(directory or os.environ.get(ENVIRONMENT, DEFAULT))
     # The relay connects to its own broker by "localhost", so the certificate always has it.
     listed = tuple(dict.fromkeys((*names, "localhost", "127.0.0.1")))
@@ -86,7 +91,7 @@ def init(
     click.echo(
         f"{data.path}: made.\n\n"
         f"  relay id   {made.relay_id}\n"
-        f"  relay key  {made.relay_key}   publish this: who has it can check your alarms with `relay verify`\n\n"
+        f"  relay key  {made.relay_key}   publish it: with it anybody can check your alarms (`relay verify`)\n\n"
         f"{_about_recovery(made.recovery_key, key_file)}\n\n"
         f"Next: look at {data.config.name} in it, then\n"
         f"  relay run{flag}\n"

@@ -19,7 +19,6 @@ from relay.ingest.mqtt import Endpoint, Message, MqttLink
 from relay.subscribers.reader import Heard, Reader
 
 _PATIENCE = 0.25  # seconds
-_REFUSED = "this subscriber was removed, or has a newer file by now (`relay subscriber rotate`): start again with that"
 
 
 @contextmanager
@@ -66,7 +65,6 @@ class Listener:
             on_message=self._arrived.append,
             on_published=lambda _: None,
             has_room=has_room,
-            refused_hint=_REFUSED,
         )
 
     @property

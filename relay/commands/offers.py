@@ -149,7 +149,7 @@ def make_offers(
 ) -> list[dict[str, Any]]:
     """One offer for each code name; all of them, or none."""
     if sms is not None and not E164.match(sms):
-        raise click.BadParameter("a number is + and 7 to 15 digits", param_hint="--sms")
+        raise click.BadParameter("a number is + and 7 to 15 digits, country code first", param_hint="--sms")
     mqtt = relay.config.mqtt
     host = host or mqtt.public_host
     if relay.config.broker.embedded and not relay.vouches_for(host):
@@ -184,8 +184,10 @@ def _withdraw(relay: Relay, offers: list[dict[str, Any]]) -> None:
 
 
 def write_offers(relay: Relay, file: Path, offers: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """Write `content`, readable for its owner only; the offers in it are withdrawn when that fails."""
+    """Write `content`, readable for its owner only; the offers in it are withdrawn when that fails. No folder is made
+    for it: a mistyped one would keep passwords where nobody looks for them."""
     try:
+        file.parent.stat()
         write_private(file, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         _withdraw(relay, offers)
@@ -199,7 +201,7 @@ def networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
         ssid, colon, key = text.partition(":")
         if not colon or not 1 <= len(ssid.encode()) <= 32 or not (key == "" or 8 <= len(key) <= 63):
             raise click.BadParameter(
-                "is SSID:KEY; the key has 8 to 63 characters, or none for an open network", param_hint="--wifi"
+                "the form is SSID:KEY; the key has 8 to 63 characters, or none for an open network", param_hint="--wifi"
             )
         networks.append((ssid, key))
     return networks
@@ -217,7 +219,7 @@ def access_point(name: str | None, user: str | None, roaming: bool) -> dict[str,
     if user is not None:
         login, colon, password = said_once(user, "USER:PASSWORD").partition(":")
         if not (colon and login and password):
-            raise click.BadParameter("is USER:PASSWORD", param_hint="--apn-user")
+            raise click.BadParameter("the form is USER:PASSWORD, neither of them empty", param_hint="--apn-user")
         access.update(user=login, password=password)
     return access
 

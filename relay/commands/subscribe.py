@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+import shutil
 import ssl
 import time
 from contextlib import ExitStack
@@ -24,6 +25,10 @@ from relay.subscribers import file
 from relay.subscribers.reader import Reader
 
 _KEEPALIVE = 30
+_REFUSED = (
+    "the relay's operator has ended this account, or has written a newer file for it: ask the operator, then start "
+    "again with the new file"
+)
 
 
 @click.command()
@@ -94,7 +99,8 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
             client_id = temporary_id(own.account, stack.enter_context(seat(path)))
         else:
             stack.enter_context(sole(path))
-        endpoint = Endpoint(own.host, own.port, client_id, own.account, own.password, tls, _KEEPALIVE, clean=temporary)
+        account = (own.account, own.password)
+        endpoint = Endpoint(own.host, own.port, client_id, *account, tls, _KEEPALIVE, temporary, _REFUSED)
         listener = stack.enter_context(Listener(endpoint, reader, lambda: outlet.busy < MOST))
         while not display.finished():
             for heard in listener.turn():
@@ -139,6 +145,8 @@ def _outlet(
             raise click.BadParameter(f"{command!r}: {error}", param_hint="--exec") from None
         if not words:
             raise click.BadParameter("is empty; name a program", param_hint="--exec")
+        if shutil.which(words[0]) is None:
+            raise click.BadParameter(f"{words[0]}: no such program, or one that you may not run", param_hint="--exec")
         return Command(words, as_line, _tell)
     return Shown()
 

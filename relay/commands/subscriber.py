@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -91,8 +92,7 @@ def add(
     comes from now on, nothing earlier. Exit status 1 when there is one of this name, or no such bracelet.
     """
     relay = Relay(DataDir(data).require())
-    if path is not None:
-        _must_be_new(path)
+    _must_be_new(path)
     permission = Permission(frozenset(int(kid, 16) for kid in only) or None, coarse)
     private, public = (None, public_key) if public_key is not None else file.key_pair()
     relay.home()  # what is wrong with it is said before anything is changed
@@ -117,7 +117,7 @@ def list_(data: Path, as_json: bool) -> None:
     for entry in entries:
         click.echo(f"{entry.name:<20} {entry.account}  since {iso(entry.added_ms)[:10]}  {_permission(entry)}")
     if not entries:
-        click.echo("no subscribers; `relay subscriber add` makes one")
+        click.echo("No subscribers. Add one: relay subscriber add NAME")
 
 
 @subscriber.command()
@@ -162,13 +162,13 @@ def rotate(
         click.echo(json.dumps({"epochs": began, "relay_running": running}) if as_json else said)
         return
     name = said_once(name, "name")
-    if path is not None:
-        _must_be_new(path)
     private, public = (None, public_key) if public_key is not None else file.key_pair()
     if relay.subscribers.get(name).name == LOCAL:
         if public_key is not None or path is not None:
             raise click.UsageError(f"{LOCAL} keeps its key in the data folder; leave --public-key and --file out")
         path = relay.data.watch
+    else:
+        _must_be_new(path)
     relay.home()
     entry = relay.subscribers.rotate(name, public, now=time.time())
     try:
@@ -191,6 +191,12 @@ def _hand_over(
     if as_json:
         click.echo(json.dumps({**_fields(entry), "file": str(path), "relay_running": running}, ensure_ascii=False))
         return
+    if entry.name == LOCAL:
+        click.echo(
+            f"{LOCAL}: {done}. Leave {path} where it is: `relay watch` reads it. End each `relay watch` that runs, and "
+            f"start it again.{_unless(running)}"
+        )
+        return
     own = "" if private is not None else " --key KEY_FILE"
     click.echo(
         f"{entry.name}: {done}, {_permission(entry)}.\n"
@@ -199,9 +205,16 @@ def _hand_over(
     )
 
 
-def _must_be_new(path: Path) -> None:
-    if path.exists():
+def _must_be_new(path: Path | None) -> None:
+    """Refuse before the account changes: a former file is of no use afterwards, and a new one could not be written."""
+    if path is not None and path.exists():
         raise click.BadParameter(f"{path} exists already; name a new file", param_hint="--file")
+    folder = Path() if path is None else path.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise click.BadParameter(
+            f"{folder.absolute()}: there is no such folder, or you may not write to it; name a file in another",
+            param_hint="--file",
+        )
 
 
 def _fields(entry: Entry) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class Endpoint:
     tls: ssl.SSLContext | None
     keepalive: int = 30
     clean: bool = False  # nothing is kept for us while we are away
+    if_refused: str = (  # the hint then
+        "check user and password file in relay.toml, and the broker's users; at its start it may refuse all"
+    )
 
     def __repr__(self) -> str:
         return f"Endpoint({self.host}:{self.port})"

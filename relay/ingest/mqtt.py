@@ -42,7 +42,6 @@ _STABLE = 10.0  # a connection that lasted so long was a good one: the next atte
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
 _KID = re.compile(r"[0-9a-f]{8}")
-_REFUSED = "check user and password file in relay.toml, and the broker's users; at its start it may refuse all"
 _LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
 
 
@@ -88,7 +87,6 @@ class MqttLink:
         wake: Callable[[], None] = lambda: None,
         may_connect: Callable[[], bool] = lambda: True,
         session: str = "",
-        refused_hint: str = _REFUSED,
     ) -> None:
         self._endpoint = endpoint
         self._log = log
@@ -100,7 +98,6 @@ class MqttLink:
         self._wake = wake
         self._may_connect = may_connect
         self._name = session
-        self._refused_hint = refused_hint
         self._session = {"session": session} if session else {}  # for the log
         self._connecting: threading.Thread | None = None
         self._connect_error: Exception | None = None
@@ -429,7 +426,7 @@ class MqttLink:
         if reason.is_failure:
             self._refused = "connection"
             self._failures = max(self._failures, 3)
-            self._log.error("mqtt.refused", reason=str(reason), hint=self._refused_hint, **self._session)
+            self._log.error("mqtt.refused", reason=str(reason), hint=self._endpoint.if_refused, **self._session)
             return
         self._connection += 1
         self._unacked.clear()

@@ -211,6 +211,14 @@ def test_the_key_is_asked_for_and_taken_from_standard_input(life: Life, tmp_path
     assert done.exit_code == 0, done.output
 
 
+def test_nobody_there_to_type_the_key_is_told_how_to_give_it(life: Life, tmp_path: Path) -> None:
+    life.backup()
+    done = relay("restore", life.file, "--data", tmp_path / "asked", input="")
+    assert done.exit_code == 2
+    assert "name the file that holds it with --recovery-key" in done.output
+    assert not (tmp_path / "asked").exists()
+
+
 def test_a_new_recovery_key_opens_what_is_made_after_it(life: Life, tmp_path: Path) -> None:
     new = tmp_path / "other-key"
     done = relay("backup", life.file, "--new-recovery-key", new, "--data", life.folder)

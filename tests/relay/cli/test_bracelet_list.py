@@ -61,6 +61,14 @@ def seen(folder: Path) -> tuple[str, dict[str, Any]]:
     return " ".join(text.stdout.split()), json.loads(script.stdout)[0]
 
 
+def test_an_offer_says_what_is_still_to_do(folder: Path) -> None:
+    relay = Relay(DataDir(folder).require())
+    relay.registry.offer("sparrow", now=NOW, host="h", port=1, ca_der=b"")
+    relay.store.close()
+    line, _ = seen(folder)
+    assert line.endswith("complete with: relay bracelet add --answer FILE")
+
+
 def test_never_heard(folder: Path) -> None:
     line, entry = listed(folder)
     assert line.endswith("no heartbeat was ever heard")

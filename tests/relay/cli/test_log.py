@@ -172,6 +172,14 @@ def test_a_flood_is_counted_and_not_written() -> None:
     assert recorder.events[-1] == ("log.left_out", {"count": 980})
 
 
+def test_an_event_without_a_counter_names_none() -> None:
+    recorder = Recorder()
+    events = EventLog(recorder, per_second=10, burst=20)
+    events.refresh(0.0)
+    events.emit("command.arrived", 0.0, "0a1b2c3d", None, command="accept")
+    assert recorder.events == [("command.arrived", {"kid": "0a1b2c3d", "command": "accept", "at": 0.0})]
+
+
 def test_what_a_flood_leaves_out_is_told_while_it_lasts() -> None:
     recorder = Recorder()
     events = EventLog(recorder, per_second=10, burst=20)

@@ -95,6 +95,9 @@ def test_all_or_none(folder: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1 and "exists already" in done.stderr and file.read_text() == "mine"
     assert relay("bracelet", "export", file / "o.json", "a", "--data", folder).exit_code == 1
     assert states(folder)["a"] == "revoked"
+    done = relay("bracelet", "export", tmp_path / "mistyped" / "o.json", "b", "--data", folder)
+    assert done.exit_code == 1 and "nothing was added" in done.stderr
+    assert states(folder)["b"] == "revoked" and not (tmp_path / "mistyped").exists()
 
 
 def test_names_and_number_must_fit(folder: Path, tmp_path: Path) -> None:

@@ -67,6 +67,35 @@ def test_a_partner_reads_what_comes_and_what_came_while_it_was_away(
     assert reader.returncode == 0
 
 
+def test_a_second_reader_of_one_file_does_not_throw_the_first_off(
+    field: tuple[Rig, Bracelet, Client, Path],
+) -> None:
+    _, bracelet, device, path = field
+    reader = subscribe(path, "--json", "--count", "1")
+    second = subscribe(path, wait=False)
+    _, err = second.communicate(timeout=TIMEOUT)
+    assert second.returncode == 1
+    assert "another `relay subscribe` reads with this file" in err and "--temporary" in err
+    press(bracelet, device)
+    out, err = reader.communicate(timeout=TIMEOUT)
+    assert [json.loads(line)["document"]["counter"] for line in out.splitlines()] == [0]
+    assert "mqtt.disconnected" not in err
+
+
+def test_a_partner_with_a_former_file_is_told_whom_to_ask(field: tuple[Rig, Bracelet, Client, Path]) -> None:
+    made, _, _, path = field
+    rotate = ["subscriber", "rotate", "partner", "--file", str(path.with_name("new.json"))]
+    assert CliRunner().invoke(main, [*rotate, "--data", str(made.data.path)]).exit_code == 0
+    reader = subscribe(path, wait=False)
+    assert reader.stderr is not None
+    try:
+        refused = next(line for line in reader.stderr if "mqtt.refused" in line)
+    finally:
+        reader.send_signal(signal.SIGINT)
+        reader.communicate(timeout=TIMEOUT)
+    assert "ask the operator" in refused and "relay.toml" not in refused
+
+
 def test_a_command_gets_each_document_and_its_failures_are_told(
     field: tuple[Rig, Bracelet, Client, Path], tmp_path: Path
 ) -> None:
@@ -97,7 +126,13 @@ def test_stock_clients_work_behind_a_broker_of_the_subscribers_own(
     port = free_port("127.0.0.1")
     configuration = tmp_path / "mosquitto.conf"
     configuration.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    reader = subscribe(path, "--mqtt", f"127.0.0.1:{port}")
+    reader = subscribe(path, "--mqtt", f"127.0.0.1:{port}", wait=False)
+    assert reader.stderr is not None
+    missing = {"mqtt.ready", f"your broker 127.0.0.1:{port} can't be reached: is it running?"}
+    while missing:  # an absent broker is told of before any alarm
+        line = reader.stderr.readline()
+        assert line, missing
+        missing = {words for words in missing if words not in line}
     press(bracelet, device)  # its broker is not up yet: nothing is lost
     own = subprocess.Popen([*toolchain.mosquitto(), "-c", str(configuration)], stderr=subprocess.DEVNULL)
     received: queue.Queue[tuple[str, bytes]] = queue.Queue()
@@ -122,8 +157,9 @@ def test_stock_clients_work_behind_a_broker_of_the_subscribers_own(
         own.terminate()
         own.wait(TIMEOUT)
         reader.send_signal(signal.SIGINT)
-        reader.communicate(timeout=TIMEOUT)
+        _, err = reader.communicate(timeout=TIMEOUT)
     assert reader.returncode == 0
+    assert f"your broker 127.0.0.1:{port} takes documents again" in err
 
 
 def test_a_removed_partner_is_cut_off_and_its_keys_leave_the_broker(

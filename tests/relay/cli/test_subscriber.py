@@ -95,6 +95,23 @@ def test_remove_and_rotate(folder: Path) -> None:
     assert [each["name"] for each in json.loads(relay("subscriber", "list", "--json").stdout)] == ["watch"]
 
 
+def test_nobody_is_told_to_delete_this_machines_own_file(folder: Path) -> None:
+    done = relay("subscriber", "rotate", "watch")
+    assert done.exit_code == 0
+    assert "Leave" in done.output and "start it again" in done.output
+    assert "then delete" not in done.output and "hand it over" not in done.output
+
+
+def test_an_account_stays_as_it_was_when_its_file_cannot_be_written(folder: Path) -> None:
+    relay("subscriber", "add", "partner", "--file", "one.json")
+    users = Relay(DataDir(folder)).users()
+    for arguments in (["add", "other"], ["rotate", "partner"]):
+        done = relay("subscriber", *arguments, "--file", "missing/new.json")
+        assert done.exit_code == 2 and "no such folder" in " ".join(done.output.split())
+    assert not Path("missing").exists()
+    assert Relay(DataDir(folder)).users() == users
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -123,6 +140,7 @@ def test_remove_and_rotate(folder: Path) -> None:
         (["subscribe", "x.json", "--mqtt", "localhost:1883", "--mqtt-account", "x"], 2, "--mqtt-password @FILE"),
         (["subscribe", "x.json", "--exec", "'x"], 2, "quotation"),
         (["subscribe", "x.json", "--exec", " "], 2, "name a program"),
+        (["subscribe", "x.json", "--exec", "no-such-program x"], 2, "no-such-program: no such program"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(

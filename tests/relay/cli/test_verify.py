@@ -242,6 +242,12 @@ def test_no_document(content: bytes, tmp_path: Path) -> None:
     assert verify(tmp_path).exit_code == 2
 
 
+def test_half_a_document_is_asked_for_again() -> None:
+    done = verify(input=GENUINE[: len(GENUINE) // 2])
+    assert done.exit_code == 1
+    assert "was cut off; ask for all of it" in done.output
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_garbage_makes_no_traceback(seed: int) -> None:
     octets = os.urandom(seed * 50) + [b"{", b"[" * 100_000, b'{"type":"case","tocsin":1}', CASE[:-9]][seed % 4]
