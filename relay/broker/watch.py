@@ -34,7 +34,6 @@ QUEUE_WARN = 50_000  # messages waiting for one session; half of what is then ne
 SESSIONS_SPARE = 1000  # sessions beyond one an account that are nothing to speak of
 STRAY = 20  # sessions that a killed broker leaves of clients that were just connected
 PER_TOPIC = 5000  # messages of one topic that are kept: an account floods its own topics only
-LONGEST = 24 << 10  # octets of a message that is kept: an account's own limit does not bind its last will
 _FULL_LOOK_S = 600.0
 _REMIND_S = 3600.0
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -180,8 +179,7 @@ class Watch:
         # What remains is for sessions, so that no flood of messages keeps a client from connecting. A full stream takes
         # no more (the bracelet has other ways); of one topic the oldest go first.
         most = self._most // 4 * 3
-        bounds = {"max_msgs_per_subject": PER_TOPIC, "max_msg_size": LONGEST, "max_bytes": most, "discard": "new"}
-        await api.limit(MESSAGES, messages, **bounds)
+        await api.limit(MESSAGES, messages, max_msgs_per_subject=PER_TOPIC, max_bytes=most, discard="new")
         await api.limit(RETAINED, retained, max_bytes=self._most // 8, discard="new")
         self._bounded = True
         return True

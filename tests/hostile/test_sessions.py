@@ -7,15 +7,13 @@ could not connect, and a restart did not help.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from relay.broker import own_users
 from relay.broker.nats import NatsBroker
-from relay.broker.watch import LONGEST
-from tests.broker.conftest import ANNA, PARTNER, PASSWORDS, Client, everyone, tls_files  # noqa: F401  # a fixture
+from tests.broker.conftest import ANNA, PARTNER, PASSWORDS, everyone, tls_files  # noqa: F401  # a fixture
 from tests.broker.test_durability import wait_until
 
 from .attacker import connect, stored
@@ -84,33 +82,5 @@ def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
         said = (broker.folder / "gate.log").read_text()
         assert "broker.sessions_ended" in said
         assert "xxxx" not in said
-    finally:
-        broker.stop()
-
-
-@pytest.mark.long
-def test_no_last_will_fills_the_store(tmp_path: Path, tls_files: Path) -> None:  # noqa: F811
-    """An account's limit of 1 KiB binds what it publishes, and not its last will."""
-    broker = NatsBroker(
-        tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem", everyone()
-    )
-    ca, topic = tls_files / "ca.pem", f"b/{ANNA[0]}/{ANNA}/alarm"
-    broker.start()
-    try:
-        broker.wait_ready()
-        relay = Client(broker, ca, "relay", PASSWORDS["relay"], "relay", False).connect()
-        relay.subscribe(topic)
-        relay.close()
-        broker.stop()
-        broker.start()  # the gate gives the streams their bounds before it lets anybody in
-        broker.wait_ready()
-        for octets in (60_000, LONGEST + 1, 100):
-            bracelet = Client(broker, ca, ANNA, PASSWORDS[ANNA], ANNA, True)
-            bracelet.paho.will_set(topic, bytes(octets), qos=1)
-            bracelet.connect().vanish()
-            time.sleep(0.5)
-        relay = Client(broker, ca, "relay", PASSWORDS["relay"], "relay", False).connect()
-        assert len(relay.receive().payload) == 100
-        relay.close()
     finally:
         broker.stop()
