@@ -125,4 +125,4 @@ def test_ctrl_c_where_something_is_asked_for_ends_as_everywhere(
         patched.setattr(termui, "hidden_prompt_func", interrupted)
         done = main.main(words, standalone_mode=False)
     assert done == 130
-    assert relay(*words).exit_code == 1, "nothing was there to be read"
+    assert relay(*words).exit_code == 2, "nothing was there to be read"

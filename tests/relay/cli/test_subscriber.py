@@ -171,10 +171,13 @@ def test_a_file_that_others_can_read_is_refused(folder: Path) -> None:
 
 def test_a_file_that_cant_be_written_makes_nobody_a_subscriber(folder: Path) -> None:
     Path("plain").touch()
-    done = relay("subscriber", "add", "partner", "--file", "plain/p.json")
+    assert relay("subscriber", "add", "partner", "--file", "plain/p.json").exit_code == 2
+    long = f"{250 * 'p'}.json"  # the folder is right, and the file still can't be made
+    done = relay("subscriber", "add", "partner", "--file", long)
     assert done.exit_code == 1 and "nobody was added" in done.output
     assert relay("subscriber", "add", "partner", "--file", "p.json").exit_code == 0
-    done = relay("subscriber", "rotate", "partner", "--file", "plain/q.json")
+    assert relay("subscriber", "rotate", "partner", "--file", "plain/q.json").exit_code == 2
+    done = relay("subscriber", "rotate", "partner", "--file", long)
     assert done.exit_code == 1 and "repeat this with --file" in done.output
     assert relay("subscriber", "rotate", "partner", "--file", "q.json").exit_code == 0
 
