@@ -30,7 +30,7 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
     log.configure(json=log_json, verbose=verbose)
     relay = Relay(folder)
     # From here on `relay bracelet` finds us and sends SIGHUP, which would end a process that has no handler for it yet.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         with sole_relay(folder):
             service = relay.service(log.get())
@@ -43,3 +43,5 @@ def run(data: Path, log_json: bool, verbose: bool) -> None:
         raise Failure(
             f"{folder.path}: a relay is serving this folder already; stop it first, or use another folder with --data"
         ) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

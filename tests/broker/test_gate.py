@@ -399,6 +399,24 @@ def test_a_store_that_is_away_keeps_out_only_who_is_not_known(
     wait_until(lambda: come(new, news).code == 0)
 
 
+def test_a_gate_hears_of_changes_although_who_started_it_had_blocked_the_signal(
+    tmp_path: Path, tls_files: Path
+) -> None:
+    where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+    users = own_users(PASSWORDS["relay"])
+    broker = NatsBroker(*where, users)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        broker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        broker.wait_ready()
+        broker.reload([*users, MqttUser(name="late", password="a-password-of-its-own")])
+    finally:
+        broker.stop()
+
+
 def test_a_new_list_is_taken_while_the_store_does_not_answer(tmp_path: Path, tls_files: Path) -> None:
     where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
     users = own_users(PASSWORDS["relay"])

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -261,7 +262,6 @@ def test_a_database_that_can_not_be_used_is_said_in_words(folder: Path, url: str
 def test_an_unreachable_postgresql_is_one_sentence_soon(
     folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    pytest.importorskip("psycopg")
     monkeypatch.setitem(database._PATIENCE, "connect_timeout", 2)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -273,6 +273,7 @@ def test_an_unreachable_postgresql_is_one_sentence_soon(
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.startswith("relay: PostgreSQL can't be used: ")
     assert "hunter2" not in done.stderr
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # it would reach no child any more
 
 
 def test_a_program_needs_a_bundle_and_a_broker(folder: Path, tmp_path: Path) -> None:
