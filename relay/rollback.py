@@ -189,12 +189,12 @@ class DownChains:
         ]
 
     def _step_within_reach(self, work: Work, bracelet: Bracelet, steps: int) -> None:
-        if steps:
-            number = work.head(bracelet, chains.DOWN).next
+        number = work.head(bracelet, chains.DOWN).next if steps else 0
+        if number + steps > AHEAD_MOST:  # else it is in reach whatever the bracelet has, and nothing need be read
             with self._store.read() as connection:
-                most = within_reach(connection, {bracelet.kid: number})[bracelet.kid]
-            if steps := min(steps, most):
-                self._step(work, bracelet, steps)
+                steps = min(steps, within_reach(connection, {bracelet.kid: number})[bracelet.kid])
+        if steps:
+            self._step(work, bracelet, steps)
 
     def _step(self, work: Work, bracelet: Bracelet, steps: int) -> None:
         before = work.head(bracelet, chains.DOWN)

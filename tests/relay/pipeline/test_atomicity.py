@@ -117,8 +117,7 @@ def test_a_statement_that_fails_once_refuses_no_message(store: Store) -> None:
         finally:
             event.remove(store.engine, "before_cursor_execute", statement)
         break
-    for asked in ("FROM audience", "FROM heartbeat"):
-        assert any(asked in text for text in failed), "it was hit where single messages are judged"
+    assert any("FROM audience" in text for text in failed), "it was hit where single messages are judged"
     assert [item.status for item in outcome.items] == STATUSES
 
 
