@@ -10,7 +10,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,12 @@ import pytest
 from sqlalchemy import text
 
 from relay import log
-from relay.broker import TEMPORARY, MqttUser, own_users, temporary_id
+from relay.broker import TEMPORARY, MqttUser, gate, own_users, temporary_id
 from relay.broker.accounts import AccountRules, ListedAccounts
-from relay.broker.gate import Directory
+from relay.broker.gate import Directory, Gate
 from relay.broker.nats import NatsBroker
 from relay.broker.stored import StoreAccounts
+from relay.broker.system import Connection
 from relay.registry import Registry
 from relay.store import Store
 from relay.store.database import open_store
@@ -421,8 +422,9 @@ def test_a_new_list_is_taken_while_the_store_does_not_answer(tmp_path: Path, tls
     where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
     users = own_users(PASSWORDS["relay"])
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        store = f"postgresql+psycopg://gate@127.0.0.1:{silent.getsockname()[1]}/relay"
-        broker = NatsBroker(*where, users, store=store)
+        # It is tried for two seconds at each address: longer in all than a reload may take.
+        addresses = "&".join([f"host=127.0.0.1:{silent.getsockname()[1]}"] * 8)
+        broker = NatsBroker(*where, users, store=f"postgresql+psycopg://gate@/relay?{addresses}")
         broker.start()
         try:
             broker.wait_ready()
@@ -437,6 +439,66 @@ def test_a_new_list_is_taken_while_the_store_does_not_answer(tmp_path: Path, tls
                 late.close()
         finally:
             broker.stop()
+
+
+@pytest.mark.parametrize("trouble", ["the broker is busy at first", "the store does not answer"])
+def test_a_barred_account_is_put_out_although(
+    trouble: str, tmp_path: Path, tls_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+    settings = NatsBroker(*where, own_users(PASSWORDS["relay"]))._gate_settings
+    settings.barred = {"sub-0000000a": time.monotonic() + 600}
+    asked, ended = [], asyncio.Queue[str]()
+
+    async def connections(_system: object, **_which: str) -> AsyncIterator[Connection]:
+        asked.append(1)
+        if len(asked) == 1 and "busy" in trouble:
+            raise TimeoutError
+        for nobody in ():
+            yield nobody
+
+    async def end_connections(_system: object, *, user: str) -> None:
+        ended.put_nowait(user)
+
+    async def never() -> bool:
+        await asyncio.sleep(600)
+        return False
+
+    async def put_out() -> str:
+        made = Gate(tmp_path, settings, log.get(), asyncio.Event())
+        made._sweep.set()
+        step = made._sweeping
+        if "store" in trouble:
+            monkeypatch.setattr(made.directory, "changed", never)
+            step = made._take_changes
+        task = asyncio.create_task(step(None))
+        try:
+            return await asyncio.wait_for(ended.get(), 30)
+        finally:
+            task.cancel()
+
+    monkeypatch.setattr(gate, "connections", connections)
+    monkeypatch.setattr(gate, "end_connections", end_connections)
+    assert asyncio.run(put_out()) == "sub-0000000a"
+
+
+@pytest.mark.long
+def test_a_removed_subscribers_session_goes_soon_and_not_with_the_next_full_look(
+    gated: NatsBroker, store: Store, partner: Entry, come
+) -> None:
+    users, password = gated.users, "a-password-of-its-own"
+    gated.reload([*users, MqttUser(name="other", password=password)])
+    for name, secret in ((partner.account, partner.password), ("other", password)):
+        come(name, secret, clean=False).close()
+
+    def ended() -> int:
+        return (gated.folder / "gate.log").read_text().count("broker.sessions_ended")
+
+    gated.reload(users)
+    wait_until(lambda: ended() == 1, timeout=60)  # it has read whose sessions stay, the partner's among them
+    Subscribers(store).remove("partner", now=NOW)
+    gated.reload(users)
+    wait_until(lambda: ended() == 2, timeout=60)
 
 
 def test_a_listed_account_with_further_client_ids(gated: NatsBroker, come) -> None:
