@@ -275,7 +275,7 @@ class Downlink:
         moved = []
         for kid, chain in down.items():
             if wanted := min(steps[kid], most[kid]):
-                state = chains.forward(chain.state, chains.leap(chain.state.next, wanted))
+                state = chains.leapt(chain.state, wanted)
                 moved.append(Replacement(kid, chains.DOWN, chain.version, state, state.next))
         chains.replace(self.store, connection, moved)
         commands.unseal(connection, [new.kid for new in moved], now_ms)

@@ -79,12 +79,18 @@ class Lead:
         self._taken.clear()
 
 
+def room(number: int, heard: int | None) -> int:
+    """Bound the step without proof of a down chain at `number` whose bracelet said last that it has `heard` (None: it
+    has never said it, and may have nothing): LEAP at least, or 0. A bracelet takes a shorter step for messages that it
+    misses."""
+    ahead = (heard or 0) + AHEAD_MOST - number
+    return ahead if ahead >= LEAP else 0
+
+
 def within_reach(connection: Connection, numbers: Mapping[int, int]) -> dict[int, int]:
-    """How far the down chains of these bracelets, which stand at these numbers, may step without proof: LEAP at least,
-    or not at all. One that has never said what it has may have nothing."""
+    """Find the `room` of each of these bracelets, whose down chains stand at these numbers."""
     heard = records.heard_downs(connection, numbers)
-    rooms = {kid: heard.get(kid, 0) + AHEAD_MOST - number for kid, number in numbers.items()}
-    return {kid: room if room >= LEAP else 0 for kid, room in rooms.items()}
+    return {kid: room(number, heard.get(kid)) for kid, number in numbers.items()}
 
 
 class DownChains:
@@ -197,7 +203,6 @@ class DownChains:
             self._step(work, bracelet, steps)
 
     def _step(self, work: Work, bracelet: Bracelet, steps: int) -> None:
-        before = work.head(bracelet, chains.DOWN)
-        state = chains.forward(before, chains.leap(before.next, steps))
+        state = chains.leapt(work.head(bracelet, chains.DOWN), steps)
         work.heads[bracelet.kid, chains.DOWN] = state
         work.floors[bracelet.kid] = state.next

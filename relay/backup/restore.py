@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from relay import config as configuration
 from relay.backup import BackupError, contents, proof, sealed
 from relay.datadir import DataDir, sync_folder, write_private
-from relay.rollback import AHEAD_MOST
+from relay.rollback import room
 from relay.store import Store, chains, commands, records, schema
 from relay.store.atrest import Box
 from relay.store.chains import LEAP, Replacement
@@ -147,7 +147,7 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
                 stored = found[kid, chains.DOWN]
                 assert stored is not None  # proven
                 steps = steps_for(stored.state.next, stored.floor, heard.get(kid))
-                state = chains.forward(stored.state, chains.leap(stored.state.next, steps) if steps else 0)
+                state = chains.leapt(stored.state, steps)
                 stepped.append(Replacement(kid, chains.DOWN, stored.version, state, state.next))
             chains.replace(store, connection, stepped)
             commands.unseal(connection, some, now_ms)
@@ -159,9 +159,8 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
 
 
 def steps_for(number: int, floor: int, heard: int | None) -> int:
-    """How far a down chain steps that stands at `number`: what it stepped over before, and did not use, counts."""
+    """Choose how far a down chain at `number` steps: what it stepped over before, and did not use, counts."""
     wanted = STEPS_LEAST + secrets.randbelow(STEPS_SPREAD)
     if heard is None and floor and number == floor:
         wanted = LEAP  # nothing was sealed since the step before
-    steps = min(wanted, (heard or 0) + AHEAD_MOST - number)
-    return steps if steps >= LEAP else 0  # a bracelet takes a shorter one for messages that it misses
+    return min(wanted, room(number, heard))

@@ -97,9 +97,14 @@ def replace(store: Store, connection: Connection, replacements: Sequence[Replace
 
 
 def leap(number: int, least: int = LEAP) -> int:
-    """How many steps lead a chain at `number` to a multiple of LEAP that lies `least` ahead or more. A step on purpose
-    ends there, so that the bracelet knows which of the messages behind it it misses, whichever comes first."""
+    """Count the steps that lead a chain at `number` to a multiple of LEAP that lies `least` ahead or more. A step on
+    purpose ends there, so that the bracelet knows which of the messages behind it it misses, whichever comes first."""
     return -(number + least) // LEAP * -LEAP - number
+
+
+def leapt(state: ChainState, least: int) -> ChainState:
+    """A sending chain after a step on purpose, `least` wide or more; unchanged for 0."""
+    return forward(state, leap(state.next, least)) if least else state
 
 
 def forward(state: ChainState, steps: int) -> ChainState:
