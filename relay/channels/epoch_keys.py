@@ -54,8 +54,6 @@ class EpochKeys:
 
     def _leave(self, wall: float, now: float) -> bool:
         for message in self._subscribers.retained(self._keys, wall, self._left):
-            if self._left.get(message.id) == message.epochs:  # a removed one's
-                continue
             mid = self._link.publish(message.topic, message.octets, now, retain=True)
             if mid is None:
                 return False  # no room: the rest at the next look

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
@@ -158,28 +158,30 @@ class Subscribers:
     def retained(
         self, keys: RelayKeys, now: float, left: Mapping[int, tuple[bytes, ...]] | None = None
     ) -> Sequence[Retained]:
-        """What the broker is to keep for each, removed ones too; without those who have the keys of these epochs
-        (`left`, by subscriber) and lack none."""
+        """List what the broker is to keep for each, nothing for removed ones. Those are left out of whom it has that:
+        the keys of these epochs (`left`, by subscriber)."""
         messages, opened, left = [], dict[bytes, Epoch | None](), left or {}
         with self.store.read() as connection:
             for row in connection.execute(select(schema.subscriber).order_by(_S.id)).all():
                 topic = key_topic(name(row.audience), account(row.id))
-                if row.removed_ms is not None:
-                    messages.append(Retained(row.id, topic, b"", ()))
-                    continue
-                query = select(_E.id, _E.key_sealed).where(_E.audience == row.audience, _E.n >= row.joined)
-                found = connection.execute(query.order_by(_E.n.desc()).limit(epoch_keys.MOST_EPOCHS)).all()
-                if left.get(row.id) == tuple(number for number, _ in found):
-                    continue
+                found: Sequence[Any] = ()
+                if row.removed_ms is None:
+                    query = select(_E.id, _E.key_sealed).where(_E.audience == row.audience, _E.n >= row.joined)
+                    found = connection.execute(query.order_by(_E.n.desc()).limit(epoch_keys.MOST_EPOCHS)).all()
                 for number, sealed in found:
                     if number not in opened:
                         opened[number] = _opened(self.store.box, number, sealed)
                 epochs = [epoch for number, _ in found if (epoch := opened[number]) is not None]
-                try:
-                    octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
-                except ValueError:  # stored before there was `_check_key`: nobody can read what is sealed for it
+                ids = tuple(epoch.id for epoch in epochs)
+                if left.get(row.id) == ids:
                     continue
-                messages.append(Retained(row.id, topic, octets, tuple(epoch.id for epoch in epochs)))
+                octets = b""
+                if row.removed_ms is None:
+                    try:
+                        octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
+                    except ValueError:  # stored before there was `_check_key`: nobody can read what is sealed for it
+                        continue
+                messages.append(Retained(row.id, topic, octets, ids))
         return messages
 
     def version(self) -> int:
@@ -249,7 +251,7 @@ class Subscribers:
 
 
 def _opened(box: Box, number: bytes, key_sealed: bytes) -> Epoch | None:
-    """None for a damaged one: it must not keep the other keys from those whom they are for."""
+    """Open an epoch's key; None for a damaged one, which must not keep the others from those whom they are for."""
     try:
         return open_epoch(box, number, key_sealed)
     except AtRestError:
