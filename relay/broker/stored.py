@@ -6,7 +6,7 @@ makes accounts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -70,31 +70,25 @@ class StoreAccounts:
         self._engine = read_only(url)
         self._kinds = kinds
 
-    def find(self, name: str) -> AccountRules | None:
-        return self.find_all((name,)).get(name)
-
     def find_all(self, names: Iterable[str]) -> dict[str, AccountRules]:
         """The accounts of these names, those that there are."""
-        found: dict[str, AccountRules] = {}
-        rest = iter(names)
-        with self._engine.connect() as connection:
-            while some := list(islice(rest, _AT_ONCE)):
-                for kind in self._kinds:
-                    query = select(kind.name, kind.verifier, *kind.others).where(kind.name.in_(some), kind.in_force)
-                    for row in connection.execute(query):
-                        account = kind.row(*row)
-                        found[account.name] = account
-        return found
+        rows = self._in_force(names, lambda kind: (kind.name, kind.verifier, *kind.others))
+        accounts = (kind.row(*row) for kind, row in rows)
+        return {account.name: account for account in accounts}
 
     def among(self, names: Iterable[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
+        rows = self._in_force(names, lambda kind: (kind.name, kind.verifier))
+        return {name: bytes(kept) for _, (name, kept) in rows}
+
+    def _in_force(
+        self, names: Iterable[str], columns: Callable[[Kind], Sequence[Any]]
+    ) -> Iterator[tuple[Kind, tuple[Any, ...]]]:
         rest = iter(names)
         with self._engine.connect() as connection:
             while some := list(islice(rest, _AT_ONCE)):
                 for kind in self._kinds:
-                    query = select(kind.name, kind.verifier).where(kind.name.in_(some), kind.in_force)
-                    found |= {name: bytes(kept) for name, kept in connection.execute(query)}
-        return found
+                    query = select(*columns(kind)).where(kind.name.in_(some), kind.in_force)
+                    yield from ((kind, tuple(row)) for row in connection.execute(query))
 
     def kept(self) -> Iterator[tuple[str, int | None]]:
         with self._engine.connect() as connection:
