@@ -195,7 +195,7 @@ class Registry:
                 select(table.c.state).where(table.c.kid == number).with_for_update()
             ).scalar_one_or_none()
             if state is None:
-                raise RegistryError(f"{kid}: there is no bracelet with this key id; `relay bracelet list` shows all")
+                raise _unknown(kid)
             if state == "revoked":
                 raise RegistryError("this bracelet is revoked already")
             waiting = [row.id for row in commands.unfinished(connection, number)]
@@ -208,7 +208,7 @@ class Registry:
         number = _parse_kid(kid)
         for entry in self._entries(schema.bracelet.c.kid == number):
             return entry
-        raise RegistryError(f"{kid}: there is no bracelet with this key id; `relay bracelet list` shows all")
+        raise _unknown(kid)
 
     def list(self) -> Entries:
         """All bracelets, oldest offer first, revoked ones too."""
@@ -289,7 +289,7 @@ class Registry:
 
 
 def code_name_of(box: Box, kid: int, profile_sealed: bytes) -> str:
-    """What the operators call a bracelet; UNREADABLE where the row is damaged, which must hide nothing else."""
+    """Read a bracelet's code name; UNREADABLE where the row is damaged, which must hide nothing else."""
     try:
         name: str = json.loads(box.open(PROFILE, kid, profile_sealed))["code_name"]
     except AtRestError:
@@ -325,6 +325,10 @@ def _new_kid(connection: Connection) -> int:
         taken = connection.execute(select(schema.bracelet.c.kid).where(schema.bracelet.c.kid == kid)).first()
         if kid and taken is None:
             return kid
+
+
+def _unknown(kid: str) -> RegistryError:
+    return RegistryError(f"{kid}: there is no bracelet with this key id; `relay bracelet list` shows all")
 
 
 def _parse_kid(kid: object) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import click
 
@@ -26,13 +27,11 @@ def sole(path: Path) -> Iterator[None]:
     """Be the only one on this machine who reads as this subscriber under the account's own client id: two would throw
     each other off the broker for ever. Locks the same file as `seat`, behind its numbers."""
     with path.open("r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, TEMPORARY)
-        except OSError:
+        if not _takes(file, TEMPORARY):
             raise Failure(
                 f"{path}: another `relay subscribe` reads as this subscriber already; end it first, give this one "
                 "--temporary, or have the relay's operator add a second subscriber"
-            ) from None
+            )
         yield
 
 
@@ -42,13 +41,19 @@ def seat(path: Path) -> Iterator[int]:
     client id would throw each other off the broker. `path`: the subscriber's file, which is locked for it."""
     with path.open("r+b") as file:
         for number in range(TEMPORARY):
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
-            except OSError:
-                continue
-            yield number
-            return
+            if _takes(file, number):
+                yield number
+                return
     raise Failure(f"{path}: {TEMPORARY} temporary clients read as this subscriber already; end one of them first")
+
+
+def _takes(file: IO[bytes], number: int) -> bool:
+    """Lock one octet of the file until it is closed; False when another process has it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+    except OSError:
+        return False
+    return True
 
 
 class Listener:
