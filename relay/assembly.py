@@ -111,7 +111,7 @@ class Relay:
         return [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()]
 
     def accounts_hash(self) -> str:
-        """Of all accounts that there are now."""
+        """Hash all accounts that there are now."""
         names = [*(user.name for user in self.own_users()), *self.registry.account_names()]
         subscribers = [" ".join(account) for account in self._subscriber_accounts()]  # they get other passwords too
         return hashlib.sha256("\n".join([*names, *subscribers]).encode()).hexdigest()

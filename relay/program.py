@@ -27,8 +27,8 @@ def version_option(name: str) -> Callable[[F], F]:
 
 @contextmanager
 def nothing_begun() -> Iterator[None]:
-    """While this lasts Ctrl-C ends the process at once. Inside an import it would be a traceback, at times of another
-    error than KeyboardInterrupt."""
+    """Let Ctrl-C end the process at once while this lasts. Inside an import it would be a traceback, at times of
+    another error than KeyboardInterrupt."""
 
     def end(*_: object) -> None:
         os.write(2, b"Interrupted.\n")

@@ -73,7 +73,7 @@ class DriverCalls:
         self._set(name, _Fault("kills", off_s, starts))
 
     def refuse(self, name: str, starts: int | None = None) -> None:
-        """This call, one of Wi-Fi's driver, raises an error that the port has no name for."""
+        """Make a call of Wi-Fi's driver raise an error that the port has no name for. ValueError for others."""
         if not self.names[name].startswith("WLAN"):
             raise ValueError(f"{name} is no call of Wi-Fi's driver")
         self._set(name, _Fault("refuses", None, starts))

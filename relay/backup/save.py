@@ -56,7 +56,7 @@ def save(
 
 
 def _give_name(temporary: Path, file: Path) -> None:
-    """Also of two backups that are made at once neither is written over."""
+    """Name the backup, and write over nothing: another one may be made at the same time."""
     try:
         os.link(temporary, file)
     except FileExistsError:

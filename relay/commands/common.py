@@ -77,7 +77,7 @@ def said(given: str, what: str) -> list[str]:
 
 
 def literally(text: str) -> str:
-    """How to give this, so that `said` says it and nothing else."""
+    """Write a text so that `said` says it and nothing else."""
     return f"@{text}" if text.startswith("@") else text
 
 

@@ -101,7 +101,7 @@ class LocalBroker:
             self._tell(f"the broker at {self._place} is there; what waited goes there now")
 
     def _is_away(self, how: str) -> None:
-        """In paho's thread."""
+        """Tell it, once (in paho's thread)."""
         if not (self._told or self._closing):
             self._told = True
             self._tell(f"the broker at {self._place} {how}: documents wait until it is there")

@@ -137,7 +137,7 @@ class Display:
         return self._left is not None and self._left <= 0
 
     def show_open(self, known: Collection[Known], now: float, *, only_new: bool = False) -> None:
-        """What is open of these; with `only_new` only what is not as it was shown before."""
+        """Show those of these that are open; with `only_new` only those that are not as they were shown before."""
         now_ms = int(now * 1000)
         for each in known:
             self._cancels.note(listing.name(each), each.case.cancel_seq, each.case.duress)

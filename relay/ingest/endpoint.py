@@ -41,7 +41,7 @@ class Endpoint:
     tls: ssl.SSLContext | None
     keepalive: int = 30
     clean: bool = False  # nothing is kept for us while we are away
-    if_refused: str = (  # the hint then
+    if_refused: str = (  # the hint when the broker refuses this account
         "check user and password file in relay.toml, and the broker's users; at its start it may refuse all"
     )
 

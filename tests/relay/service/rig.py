@@ -95,7 +95,7 @@ class Client:
         return octets
 
     def distinct(self, count: int) -> set[bytes]:
-        """What came, once so many different ones are there: the broker has them before they come."""
+        """Wait for so many different documents: the broker has them before they come."""
         found: set[bytes] = set()
         eventually(lambda: found.update(self.drain()) or len(found) >= count, f"{count} documents")
         return found
