@@ -92,6 +92,8 @@ class Listener:
         for message in self._arrived:
             heard += self._reader.take(message.topic, message.octets, message, now)
         self._arrived.clear()
+        if self._reader.asks_for_keys(now):
+            link.ask_again(self._reader.key_topic)
         for finding in self._reader.overdue(now):
             click.secho(f"waiting for a key: {finding.sentence}", fg="magenta", err=True)
         return heard

@@ -278,7 +278,11 @@ class Stack:
             raise StackError("the subscriber could not subscribe")
 
     def _read(self, reader: Reader, topic: str, octets: bytes) -> None:
-        for heard in reader.take(topic, octets, None, time.monotonic()):
+        now = time.monotonic()
+        heard_now = reader.take(topic, octets, None, now)
+        if reader.asks_for_keys(now) and self._subscriber is not None:
+            self._subscriber.subscribe(reader.key_topic, 1)
+        for heard in heard_now:
             if heard.kind in ("key", "case") and heard.ok:
                 continue
             detail: dict[str, Any] = {"genuine": heard.ok}

@@ -348,6 +348,11 @@ class MqttLink:
             sock.send(packet)
         return mid
 
+    def ask_again(self, topic: str) -> None:
+        """Have the broker send once more what it retains for one of the filters (MQTT 3.1.1 section 3.8.4)."""
+        if self.connected:
+            self._client.subscribe(topic, 1)
+
     def acknowledge(self, message: Message) -> None:
         """PUBACK. An id of an earlier connection may belong to another message by now, so it is left alone: the broker
         sends that one again."""
@@ -443,9 +448,9 @@ class MqttLink:
         if any(r.is_failure for r in reasons):
             self._filters_refused("the broker refused a filter")
             return
-        self._subscribed = self._was_subscribed = True
-        if not self._session:
+        if not self._session and not self._subscribed:
             self._log.info("mqtt.ready")
+        self._subscribed = self._was_subscribed = True
 
     def _filters_refused(self, reason: str) -> None:
         self._refused = "filters"

@@ -117,7 +117,11 @@ class Subscriber(Client):
 
     def _take(self, topic: str, octets: bytes) -> None:
         self.lengths.setdefault(topic.rpartition("/")[2], set()).add(len(octets))
-        for heard in self.reader.take(topic, octets, None, time.monotonic()):
+        now = time.monotonic()
+        heard_now = self.reader.take(topic, octets, None, now)
+        if self.reader.asks_for_keys(now):
+            self._paho.subscribe(self.reader.key_topic, 1)
+        for heard in heard_now:
             if heard.document is not None:
                 self.received.put((heard.topic, heard.octets))
             elif not heard.ok:

@@ -67,6 +67,17 @@ def test_that_a_key_is_overdue_is_said_once(reader: Reader) -> None:
     assert len(reader.take(*keys(1), "key", 30)) == 3
 
 
+def test_keys_are_asked_for_while_a_document_waits_and_ever_more_rarely(reader: Reader) -> None:
+    assert not reader.asks_for_keys(0)
+    reader.take(*sealed(1), 0, 100)
+    assert [now for now in range(100, 400) if reader.asks_for_keys(now)] == [100, 101, 103, 107, 115, 131, 163, 223,
+                                                                            283, 343]  # fmt: skip
+    reader.take(*keys(1), "key", 400)
+    assert not reader.asks_for_keys(400)
+    reader.take(*sealed(2), 0, 401)
+    assert reader.asks_for_keys(401), "what waits next is not made to wait for what waited before"
+
+
 def test_how_many_keys_are_kept_is_bounded(reader: Reader) -> None:
     for number in range(MOST_EPOCHS + 5):
         reader.take(*keys(number), None, 0)
