@@ -14,9 +14,13 @@ import pytest
 
 from hwsim import toolchain
 from relay import pki
-from relay.broker import INTAKES, Broker, MqttUser, users_for
+from relay.broker import INTAKES, Broker, MqttUser, own_users, users_for
 from relay.broker.mosquitto import MosquittoBroker
 from relay.broker.nats import NatsBroker
+from relay.registry import Registry
+from relay.store import Store
+from relay.store.database import open_store
+from tests.relay.support import KEYS, NOW, STORE_KEY
 
 ANNA, BORIS = "0a1b2c3d", "0a99ffee"
 PARTNER, SECOND, AUDIENCE = "sub-0000000a", "sub-0000000b", "0000c0ffee01"
@@ -169,5 +173,49 @@ def connect(tls_files: Path) -> Iterator[Connect]:
         return client.connect()
 
     yield connect
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = open_store(f"sqlite:///{tmp_path / 'relay.sqlite3'}", STORE_KEY)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def registry(store: Store) -> Registry:
+    return Registry(store, KEYS)
+
+
+@pytest.fixture
+def gated(tmp_path: Path, tls_files: Path, registry: Registry) -> Iterator[NatsBroker]:
+    """The embedded broker as the relay starts it: bracelets are in the store, not in a list."""
+    where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+    users = own_users(PASSWORDS["relay"])
+    broker = NatsBroker(*where, users, store=str(registry.store.engine.url))
+    broker.start()
+    broker.wait_ready()
+    yield broker
+    broker.stop()
+
+
+def offered(registry: Registry) -> tuple[str, str, str]:
+    """A new bracelet's account, password and key id."""
+    offer = registry.offer("heron", now=NOW, host="h", port=1, ca_der=b"")
+    return offer["mqtt"]["user"], offer["mqtt"]["password"], offer["kid"]
+
+
+@pytest.fixture
+def come(gated: NatsBroker, tls_files: Path) -> Iterator:
+    clients = []
+
+    def come(name: str, password: str, client_id: str = "", clean: bool = True) -> Client:
+        client = Client(gated, tls_files / "ca.pem", name, password, client_id or name, clean)
+        clients.append(client)
+        return client.connect()
+
+    yield come
     for client in clients:
         client.close()
