@@ -28,6 +28,10 @@ class Inbound(NamedTuple):
     sender: str | None = None  # of an SMS: its number
 
 
+class DamagedChain(Exception):
+    """What the database has of a bracelet's chain can't be read."""
+
+
 class Status(StrEnum):
     """What became of a message."""
 
@@ -113,7 +117,7 @@ class Work:
         if state is None:
             stored = bracelet.chains[name]
             if stored is None:
-                raise LookupError("a chain of this bracelet is missing or unreadable")
+                raise DamagedChain("a chain of this bracelet is missing or unreadable")
             state = stored.state
             self.versions[key] = stored.version
         return state

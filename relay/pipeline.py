@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from relay import cases, outbox, rebroadcast, registry
-from relay.batch import Event, Inbound, Item, Outcome, Status, Work
+from relay.batch import DamagedChain, Event, Inbound, Item, Outcome, Status, Work
 from relay.cases import opening
 from relay.log import drill_mark
 from relay.outbox import OutboxId, Sealed
@@ -35,6 +35,10 @@ STALE_RETRIES = 5
 DAMAGED = (
     "what the database has of these subscribers was altered and can't be read, so they are told nothing; run `relay "
     "subscriber rotate`, and if that does not help, restore a backup"
+)
+DAMAGED_CHAIN = (
+    "what the database has of this bracelet's keys was altered, and what it sends can't be read: restore a backup; the "
+    "bracelet repeats its alarms until then"
 )
 
 __all__ = ["STALE_RETRIES", "Event", "Inbound", "Item", "Outcome", "Pipeline", "Status"]
@@ -150,6 +154,8 @@ class Pipeline:
             reason = refused.reason
         except SQLAlchemyError:
             raise  # of the store, not of this message: the batch is offered again
+        except DamagedChain as error:
+            reason, cause = Reason.INTERNAL, {"error": type(error).__name__, "hint": DAMAGED_CHAIN}
         except Exception as error:  # one message must never hold up the others; the bracelet sends it again
             reason, cause = Reason.INTERNAL, {"error": type(error).__name__}
         key = (reason.value, message.path)
@@ -167,7 +173,7 @@ class Pipeline:
                 raise Refused(Reason.REPLAY)
             work.event("alarm.duplicate", bracelet.hex, envelope.counter, path=message.path)
             answer = self.down_chains.repeated(work, bracelet, alarm_id, message.path, before)
-            return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=answer)
+            return Item(Status.DUPLICATE, bracelet.hex, envelope.counter, receipt=answer or None)
 
         _ration(bracelet, envelope, state, work)
         opened = open_alarm(envelope, state, bracelet.public, self.keys.id, work.now_s)
@@ -197,7 +203,8 @@ class Pipeline:
         )
         # Everything that can fail has been done; from here on the message is part of the batch.
         work.heads[bracelet.kid, chains.ALARM] = opened.state
-        work.heads[bracelet.kid, chains.DOWN] = down
+        if down is not None:
+            work.heads[bracelet.kid, chains.DOWN] = down
         work.accepted[alarm_id] = Accepted(digest, answer)
         if message.sender is not None:
             work.numbers[bracelet.kid] = message.sender
@@ -209,7 +216,7 @@ class Pipeline:
             bracelet.hex,
             envelope.counter,
             document=document,
-            receipt=answer,
+            receipt=answer or None,
             deliveries=deliveries,
             delay_s=delay_s,
             drill=alarm.drill,

@@ -55,6 +55,10 @@ HINT = (
     "answers are sealed anew. If you copied the data folder back, use `relay backup` and `relay restore` next time; "
     "alarms that came in between are missing here"
 )
+DAMAGED_HINT = (
+    "what the database has of this bracelet's down chain can't be read: its alarms are stored and told, but it gets no "
+    "receipt and no order. Restore a backup, or revoke the bracelet and provision it anew"
+)
 
 
 class Lead:
@@ -104,8 +108,14 @@ class DownChains:
         self._texted: OrderedDict[int, float] = OrderedDict()  # by alarm message: when it was first answered by SMS
         self._guesses: dict[int, int] = {}  # by kid
 
-    def answer(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, ahead: int) -> tuple[bytes, ChainState]:
-        """The receipt for a new alarm message, which is so many ahead of the last one, and the chain after it."""
+    def answer(
+        self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, ahead: int
+    ) -> tuple[bytes, ChainState | None]:
+        """The receipt for a new alarm message, which is so many ahead of the last one, and the chain after it; empty
+        and None where the chain can't be read, because an alarm needs no receipt to be told."""
+        if not self._can_answer(bracelet):
+            work.event("chain.damaged", bracelet.hex, None, hint=DAMAGED_HINT)
+            return b"", None
         if ahead > 0:
             self._ahead[bracelet.kid] = self._ahead.get(bracelet.kid, 0) + ahead
         if path == "sms":
@@ -115,7 +125,9 @@ class DownChains:
         return self._receipt(work, bracelet, alarm_id)
 
     def repeated(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, before: Accepted) -> bytes:
-        """The receipt for a message that came again."""
+        """The receipt for a message that came again; empty where none can be made."""
+        if not self._can_answer(bracelet):
+            return before.receipt
         if path == "sms":
             self._guess(work, bracelet, alarm_id)
         return self.receipt_again(work, bracelet, alarm_id, before)
@@ -123,7 +135,7 @@ class DownChains:
     def receipt_again(self, work: Work, bracelet: Bracelet, alarm_id: int, before: Accepted) -> bytes:
         """The stored receipt of a message, unless that is void."""
         floor = work.floor(bracelet)
-        if not floor or parse(before.receipt).counter >= floor:
+        if before.receipt and (not floor or parse(before.receipt).counter >= floor):
             return before.receipt
         answer, down = self._receipt(work, bracelet, alarm_id)
         work.heads[bracelet.kid, chains.DOWN] = down
@@ -133,7 +145,7 @@ class DownChains:
 
     def heard(self, work: Work, bracelet: Bracelet, beat: Heartbeat) -> tuple[bytes, ...]:
         """What a heartbeat says of the down chain: noted, and what is to be sent again for it."""
-        if beat.down is None:
+        if beat.down is None or not self._can_answer(bracelet):
             return ()
         state = work.head(bracelet, chains.DOWN)
         if beat.down > state.next:
@@ -150,6 +162,9 @@ class DownChains:
     def moved(self, kids: Iterable[int]) -> None:
         """The down chains of these bracelets are on disk as they are now."""
         self._lead.taken(kids)
+
+    def _can_answer(self, bracelet: Bracelet) -> bool:
+        return bracelet.chains[chains.DOWN] is not None
 
     def _receipt(self, work: Work, bracelet: Bracelet, alarm_id: int) -> tuple[bytes, ChainState]:
         key = bracelet.kid, chains.DOWN

@@ -218,18 +218,21 @@ def _must_be_new(path: Path | None) -> None:
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    only = entry.permission.only
+    only, km = entry.permission or (frozenset(), None)
     return {
         "name": entry.name,
         "account": entry.account,
         "audience": entry.audience,
+        "damaged": entry.permission is None,
         "only": None if only is None else [f"{kid:08x}" for kid in sorted(only)],
-        "coarse_km": entry.permission.coarse_km,
+        "coarse_km": km,
         "added": iso(entry.added_ms),
     }
 
 
 def _permission(entry: Entry) -> str:
+    if entry.permission is None:
+        return "nothing: its row is damaged; remove it and add it again, or restore a backup"
     only, km = entry.permission
     who = "all bracelets" if only is None else "only " + ", ".join(f"{kid:08x}" for kid in sorted(only))
     return who if km is None else f"{who}, to a square of {km} km"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from relay.store import schema
+from relay.store.atrest import AtRestError
 from relay.store.database import Store
 from relay.store.schema import COUNTERS
 from relay.verify import down
@@ -138,7 +139,7 @@ def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> byte
     mine = (alarm.id >= kid * COUNTERS, alarm.id < (kid + 1) * COUNTERS, old)
     receipts = select(alarm.receipt).where(*mine).order_by(alarm.id.desc()).limit(_RECEIPTS)
     for receipt in connection.execute(receipts).scalars():
-        if parse(receipt).counter == counter:
+        if receipt and parse(receipt).counter == counter:
             return bytes(receipt)
     return None
 
@@ -165,7 +166,10 @@ def sms_number(store: Store, connection: Connection, kid: int, case_id: int | No
     texted = select(alarm.id).where(alarm.case_id == case_id, alarm.path == "sms").limit(1)
     if not last and (case_id is None or connection.execute(texted).first() is None):
         return None
-    return store.box.open(NUMBER, kid, found.number_sealed).decode()
+    try:
+        return store.box.open(NUMBER, kid, found.number_sealed).decode()
+    except AtRestError:  # damaged: the next SMS of this bracelet brings the number again
+        return None
 
 
 def settings_of(body: bytes) -> dict[str, int]:

@@ -40,14 +40,14 @@ class SubscriberError(Exception):
 
 
 class Entry(NamedTuple):
-    """One subscriber."""
+    """One subscriber. `permission`: None where what the store has of it is damaged; it is told nothing then."""
 
     id: int
     name: str
     account: str
     password: str
     audience: str
-    permission: Permission
+    permission: Permission | None
     added_ms: int
     public: bytes
 
@@ -205,8 +205,12 @@ class Subscribers:
             .order_by(_S.added_ms, _S.id)
         )
         for row in connection.execute(query).all():
-            profile = json.loads(self.store.box.open(PROFILE, row.id, row.profile_sealed))
-            permission = Permission.decode(self.store.box.open(PERMISSION, row.audience, row.permission_sealed))
+            box = self.store.box
+            try:
+                profile = json.loads(box.open(PROFILE, row.id, row.profile_sealed))
+            except AtRestError:  # it is found by its account, to be rotated or removed
+                profile = {"name": account(row.id), "password": ""}
+            permission = _permission(box, row.audience, row.permission_sealed)
             yield Entry(row.id, profile["name"], account(row.id), profile["password"], name(row.audience), permission,
                         row.added_ms, row.public)  # fmt: skip
 
@@ -220,7 +224,7 @@ class Subscribers:
         """The audience with this permission, made if there is none."""
         box = self.store.box
         for number, sealed in connection.execute(select(_A.id, _A.permission_sealed)).all():
-            if Permission.decode(box.open(PERMISSION, number, sealed)) == permission:
+            if _permission(box, number, sealed) == permission:
                 return int(number)
         number = _unused(connection, schema.audience, 48)
         row = {"id": number, "created_ms": now_ms, "newest": 0,
@@ -254,6 +258,14 @@ def _opened(box: Box, number: bytes, key_sealed: bytes) -> Epoch | None:
     """Open an epoch's key; None for a damaged one, which must not keep the others from those whom they are for."""
     try:
         return open_epoch(box, number, key_sealed)
+    except AtRestError:
+        return None
+
+
+def _permission(box: Box, audience: int, sealed: bytes) -> Permission | None:
+    """Open an audience's permission; None for a damaged one."""
+    try:
+        return Permission.decode(box.open(PERMISSION, audience, sealed))
     except AtRestError:
         return None
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select, update
 
 from relay.assembly import Relay
 from relay.cli import main
 from relay.datadir import DataDir
+from relay.store import schema
 from relay.subscribers import file
 
 
@@ -38,6 +40,24 @@ def test_init_makes_this_machines_own_subscriber(folder: Path) -> None:
     assert made.private is not None, "who deleted it gets another"
     assert made == Relay(DataDir(folder)).local_subscriber()
     assert (made.account, made.password != own.password) == (own.account, True)
+
+
+def test_a_damaged_subscriber_is_shown_as_such_and_can_be_removed(folder: Path) -> None:
+    account = json.loads(relay("subscriber", "add", "partner", "--coarse", "20", "--json").stdout)["account"]
+    store = Relay(DataDir(folder)).store
+    with store.write() as connection:
+        number = int(account.removeprefix("sub-"), 16)
+        mine = schema.subscriber.c.id == number
+        audience = connection.execute(select(schema.subscriber.c.audience).where(mine)).scalar_one()
+        connection.execute(update(schema.subscriber).where(mine).values(profile_sealed=bytes(60)))
+        broken = update(schema.audience).where(schema.audience.c.id == audience)
+        connection.execute(broken.values(permission_sealed=bytes(60)))
+    store.close()
+    (line,) = [line for line in relay("subscriber", "list").stdout.splitlines() if account in line]
+    assert "nothing: its row is damaged" in line and "all bracelets" not in line
+    (said,) = [each for each in json.loads(relay("subscriber", "list", "--json").stdout) if each["account"] == account]
+    assert (said["damaged"], said["only"]) == (True, [])
+    assert relay("subscriber", "remove", account).exit_code == 0
 
 
 def test_add_writes_a_private_file_and_says_no_secret(folder: Path) -> None:
