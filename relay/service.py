@@ -235,10 +235,10 @@ class Service:
 
     def publish(self, outcome: Outcome, now: float) -> None:
         """Hand the new alarms to the broker, sealed for each audience."""
+        what = "alarm.rebroadcast" if self.mqtt.reaches_broker else "alarm.waits_for_broker"
         for item in outcome.items:
-            sent = [self.rebroadcast.publish(*delivery, now) for delivery in item.deliveries]
-            if any(sent):
-                self._events.emit("alarm.rebroadcast", wall_clock(), item.kid, item.counter, **drill_mark(item.drill))
+            if sum(self.rebroadcast.publish(*delivery, now) for delivery in item.deliveries):
+                self._events.emit(what, wall_clock(), item.kid, item.counter, **drill_mark(item.drill))
 
     def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
         """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
@@ -263,8 +263,7 @@ class Service:
                 self._answer_by_mqtt(item, now)
 
     def _answer_by_mqtt(self, item: Item, now: float) -> None:
-        assert item.kid is not None
-        assert item.receipt is not None
+        assert item.kid is not None and item.receipt is not None
         if item.status is Status.DUPLICATE and not self._repeat_mqtt.allow(item.kid, now):
             return
         # Without room the bracelet gets its receipt when it asks again.
@@ -274,7 +273,8 @@ class Service:
         ):
             for octets in item.also:
                 self.mqtt.publish(receipt_topic(item.kid), octets, now)
-            what = "down.repeated" if item.status is Status.HEARTBEAT else "receipt.sent"
+            sent = "sent" if self.mqtt.reaches_broker else "waits_for_broker"
+            what = "down.repeated" if item.status is Status.HEARTBEAT else f"receipt.{sent}"
             self._events.emit(what, wall_clock(), item.kid, item.counter, path=MQTT)
 
     def _answer_by_sms(self, message: Incoming, item: Item, now: float) -> None:

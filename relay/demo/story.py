@@ -11,6 +11,7 @@ _RELAY = {
     "alarm.verified": "verified",
     "alarm.committed": "committed",
     "alarm.rebroadcast": "rebroadcast",
+    "alarm.at_broker": "rebroadcast",  # of one that had to wait for the broker
     "receipt.sent": "receipt",
 }
 

@@ -149,6 +149,11 @@ class MqttLink:
         return self._connected and self._subscribed
 
     @property
+    def reaches_broker(self) -> bool:
+        """Whether the broker has let us in: what is published leaves now, or with the next tick. Else it waits."""
+        return self._connected and self._socket() is not None
+
+    @property
     def is_refused(self) -> bool:
         """Whether the broker has refused us, or a filter, on the newest connection."""
         return bool(self._refused)

@@ -84,6 +84,7 @@ def test_alarms_by_sms_do_not_wait_for_a_broker_that_is_down(field: Field) -> No
     field.send(field.bracelet.alarm())
     eventually(lambda: len(field.received()) == 1, "the receipt came by SMS")
     assert field.rig.unfinished() == 1
+    assert relay.events("alarm.waits_for_broker") and not relay.events("alarm.rebroadcast"), "it says what is true"
     field.rig.broker.start()
     assert rebroadcast.check(subscriber.next()[1]).ok
     eventually(lambda: field.rig.unfinished() == 0, "the rebroadcast is done once the broker is back")
