@@ -172,11 +172,13 @@ class Desk:
                 f"{alarm!r} is not the name of an alarm; give KEY_ID-COUNTER, like c0ffee01-12: `relay alarms` shows it"
             )
         kid, counter = int(found[1], 16), int(found[2])
-        case_id = records.alarm_id(kid, counter)
         with self.store.write() as connection:
-            case = opening.read(connection, case_id, lock=True) if counter < COUNTERS else None
-            if case is None:
+            case_id = records.case_of(connection, records.alarm_id(kid, counter)) if counter < COUNTERS else None
+            case = opening.read(connection, case_id, lock=True) if case_id is not None else None
+            if case_id is None or case is None:
                 raise CommandError(f"there is no alarm {alarm}; `relay alarms --all` lists all alarms")
+            counter = case_id % COUNTERS
+            alarm = f"{found[1]}-{counter}"
             for word, at_ms in (("closed", case.closed_ms), (_STATE[kind], getattr(case, f"{_STATE[kind]}_ms"))):
                 if at_ms is not None:
                     who = opening.who(self.store.box, case, word)

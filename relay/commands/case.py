@@ -34,9 +34,9 @@ by_option = click.option(
 def accept(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
     """Tell the wearer that a person has accepted this alarm and acts on it.
 
-    ALARM as `relay alarms` shows it: KEY_ID-COUNTER. The wearer feels five rising pulses, other than those that say
-    that the relay has it. Say it when it is true: somebody's hope rests on it. Exit status 1 when there is no such
-    alarm, or when somebody has accepted or closed it before.
+    ALARM as `relay alarms` shows it: KEY_ID-COUNTER, or the same of one of its Updates. The wearer feels five
+    rising pulses, other than those that say that the relay has it. Say it when it is true: somebody's hope rests on
+    it. Exit status 1 when there is no such alarm, or when somebody has accepted or closed it before.
     """
     relay = Relay(DataDir(data).require())
     _tell(relay, Desk(relay.store, relay.registry).accept(alarm, now=time.time(), by=_name(by)), "accepted", as_json)
@@ -51,8 +51,8 @@ def accept(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
 def close(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
     """Tell the bracelet that this alarm is over: it sends no more Updates of it.
 
-    ALARM as `relay alarms` shows it: KEY_ID-COUNTER. There is no way back, but a new hold raises a new alarm. Exit
-    status 1 when there is no such alarm, or when it was closed before.
+    ALARM as `relay alarms` shows it: KEY_ID-COUNTER, or the same of one of its Updates. There is no way back, but a
+    new hold raises a new alarm. Exit status 1 when there is no such alarm, or when it was closed before.
     """
     relay = Relay(DataDir(data).require())
     _tell(relay, Desk(relay.store, relay.registry).close(alarm, now=time.time(), by=_name(by)), "closed", as_json)

@@ -40,6 +40,16 @@ def newest(connection: Connection, kid: int, limit: int) -> list[tuple[int, Acce
     return [(number, Accepted(digest, receipt)) for number, digest, receipt in reversed(rows)]
 
 
+def case_of(connection: Connection, alarm_id: int) -> int | None:
+    """Find the alarm that a message raises or, as an Update, goes on with; None where there is none. Of an alarm whose
+    first message has not come, the id itself."""
+    alarm, case = schema.alarm.c, schema.alarm_case.c
+    found = connection.execute(select(case.id).where(case.id == alarm_id)).scalar_one_or_none()
+    if found is None:
+        found = connection.execute(select(alarm.case_id).where(alarm.id == alarm_id)).scalar_one_or_none()
+    return found
+
+
 def replace_receipts(store: Store, connection: Connection, receipts: Mapping[int, bytes]) -> None:
     """New receipts of alarm messages, by id, where the bracelet can't read the former."""
     store.many(connection, _RECEIPT, [(octets, number) for number, octets in receipts.items()])

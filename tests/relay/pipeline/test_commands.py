@@ -345,6 +345,15 @@ def test_it_can_be_ended_without_the_confirmation(
         assert connection.execute(select(schema.sms_sender)).all() == []
 
 
+def test_who_names_an_update_means_its_alarm(pipeline: Pipeline, bracelet: Bracelet, desk: Desk) -> None:
+    alarm = raised(pipeline, bracelet)
+    (update_of_it,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm(seq=1))], NOW).items
+    asked = desk.accept(f"{bracelet.kid}-{update_of_it.counter}", now=NOW)
+    assert (asked.alarm, update_of_it.counter) == (alarm, 1)
+    with pytest.raises(CommandError, match=f"{alarm} was accepted already"):
+        desk.accept(alarm, now=NOW)
+
+
 def test_what_makes_no_sense_is_refused_in_words(
     pipeline: Pipeline, bracelet: Bracelet, desk: Desk, store: Store
 ) -> None:
