@@ -23,7 +23,7 @@ from relay.backup import BackupError
 from relay.config import Config
 from relay.datadir import DataDir
 from relay.store import Store, schema
-from relay.store.database import HEAD
+from relay.store.database import HEAD, may_idle
 from relay.store.migrate import upgrade
 from relay.verify.keys import RelayKeys
 
@@ -80,7 +80,7 @@ def dump(
 def _one_moment(store: Store) -> Connection:
     if store.engine.dialect.name == "sqlite":
         return store.engine.connect()
-    return store.engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    return may_idle(store.engine.connect().execution_options(isolation_level="REPEATABLE READ"))
 
 
 def _count(connection: Connection, table: Table) -> int:
@@ -102,7 +102,7 @@ def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Take)
     upgrade(engine, None, found.schema)
     with engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
         tables = MetaData()
-        tables.reflect(connection)
+        tables.reflect(may_idle(connection))
         rows = _fill(connection, tables, records, take)
         if engine.dialect.name == "sqlite":
             if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:

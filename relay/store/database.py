@@ -36,6 +36,8 @@ BUSY_S = 10
 # A server that is there and says nothing, or is gone without a word, is an error after so many seconds (libpq).
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
              "tcp_user_timeout": 10_000}  # fmt: skip
+# A process that is frozen in the middle of a transaction must not stop the others for as long as it is frozen.
+_LIMITS = {"idle_in_transaction_session_timeout": "3s", "lock_timeout": "5s"}
 CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once
 SQLITE_AT_LEAST = (3, 37)
 
@@ -156,6 +158,8 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
         raise StoreError("PostgreSQL needs its driver: pip install tocsin[postgres]") from None
     if sqlite:
         _prepare_sqlite(engine)
+    else:
+        _limit_waits(engine)
     return engine
 
 
@@ -164,6 +168,14 @@ def scratch() -> Engine:
     engine = create_engine("sqlite://", poolclass=StaticPool, hide_parameters=True)
     _begin_explicitly(engine)
     return engine
+
+
+def may_idle(connection: Connection) -> Connection:
+    """Let a transaction wait for something else than the database for longer than `_LIMITS` say, as a backup does for
+    the file that it writes."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+    return connection
 
 
 def has_tables(engine: Engine) -> bool:
@@ -202,6 +214,16 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA trusted_schema = OFF")
         cursor.execute("PRAGMA secure_delete = ON")  # a key that was used up or revoked leaves the file
         cursor.close()
+
+
+def _limit_waits(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for name, limit in _LIMITS.items():
+            cursor.execute(f"SET {name} = '{limit}'")
+        cursor.close()
+        connection.commit()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -1,0 +1,43 @@
+"""A process that is frozen in the middle of a transaction stops the others for seconds, and not for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
+
+from relay.backup import contents as backup
+from relay.store import Store, schema
+from tests.relay.conftest import ENGINES
+
+WRITES = update(schema.registry).values(version=schema.registry.c.version + 1)
+FROZEN_S = 4.0
+
+pytestmark = [pytest.mark.long, pytest.mark.parametrize("store_url", ENGINES[1:], indirect=True)]
+
+
+def test_who_waits_for_a_frozen_one_gets_its_turn(store: Store, open_store: Callable[[], Store]) -> None:
+    written = threading.Event()
+
+    def write() -> None:
+        with open_store().write() as connection:
+            connection.execute(WRITES)
+        written.set()
+
+    with pytest.raises(DBAPIError), store.write() as connection:
+        connection.execute(WRITES)
+        threading.Thread(target=write, daemon=True).start()
+        assert written.wait(60), "the other waits for one that never goes on"
+    with store.write() as connection:
+        connection.execute(WRITES)  # on a new connection
+
+
+def test_a_backup_may_take_its_time(store: Store) -> None:
+    with backup._one_moment(store) as connection:
+        before = connection.execute(schema.registry.select()).one()
+        time.sleep(FROZEN_S)
+        assert connection.execute(schema.registry.select()).one() == before
