@@ -20,6 +20,7 @@ from relay.broker import PROGRAMMER, MqttUser, own_users, temporary_id, users_fo
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
 from relay.datadir import RECOVERY_PUBLIC, SECRET_RELAY, DataDir, read_secret, write_private
+from relay.duties import STORE_ERRORS
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
 from relay.ingest.sessions import Former, client_ids
@@ -29,7 +30,7 @@ from relay.outbox import Outbox, OutboxId
 from relay.pipeline import Pipeline
 from relay.registry import Registry
 from relay.rollback import Lead
-from relay.service import STORE_ERRORS, Service
+from relay.service import Service
 from relay.store import Store
 from relay.store.schema import COUNTERS
 from relay.subscribers.file import SubscriberFile

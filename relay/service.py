@@ -19,14 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from relay.broker import Broker, BrokerError, MqttUser
 from relay.channels.down import Commands, whose
 from relay.channels.epoch_keys import EpochKeys
 from relay.channels.mqtt import Rebroadcast
 from relay.config import Limits
 from relay.downlink import Downlink, Outbound
+from relay.duties import STORE_ERRORS, Duty
 from relay.flood_log import tell_of_flood
 from relay.ingest.intake import MQTT, SMS, intake_for, parse_topic
 from relay.ingest.mqtt import Endpoint, Message
@@ -39,7 +38,7 @@ from relay.modem_log import tell_of_modem
 from relay.outbox import ALARM, Delivery, Outbox
 from relay.pipeline import Inbound, Item, Outcome, Pipeline, Status
 from relay.receipt import topic as receipt_topic
-from relay.store import StaleState, StoreError, records
+from relay.store import records
 from relay.store.schema import COUNTERS
 from relay.subscribers.register import Subscribers
 from relay.verify import Reason
@@ -55,8 +54,6 @@ _SUPERVISE = 1.0
 _SUPERVISE_FLOOD = 0.25  # until a flooding account is cut off, everybody waits behind its messages at the broker
 _RENEW_LOOK = 60.0  # a clock may be set at any moment
 _RELOAD_RETRY = 10.0
-# What a store raises that can't be used now. Anything else is a bug: it ends the process, loses nothing, and is seen.
-STORE_ERRORS = (SQLAlchemyError, StoreError, StaleState, OSError)
 _RECORD_DONE = 0.1  # deliveries are recorded with the next batch, or after this long without one
 _STORE_RETRY = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 _UNSENT_MOST = 8 * 1024 * 1024
@@ -126,10 +123,15 @@ class Service:
             former=former,
         )
         self.mqtt = self.sessions.alarms  # what the relay publishes goes by it
-        self.rebroadcast = Rebroadcast(outbox, self.mqtt)
+        self.rebroadcast = Rebroadcast(outbox, self.mqtt, self._note_refilled)
         downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop, pipeline.lead)
         self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
         self.epoch_keys = EpochKeys(Subscribers(pipeline.store, pipeline.worker), pipeline.keys, self.mqtt)
+        self._duties = (
+            Duty("rebroadcast", self.rebroadcast.refill, log),
+            Duty("orders", self.commands.send, log),
+            Duty("epoch keys", self.epoch_keys.send, log),
+        )
         self._repeat_sms = RateLimit(self.limits.duplicate_sms_per_hour, _DUPLICATE_BURST_SMS)
         self._repeat_mqtt = RateLimit(_DUPLICATES_PER_HOUR_MQTT, _DUPLICATE_BURST_MQTT)
         self._now = 0.0  # of this turn
@@ -334,9 +336,8 @@ class Service:
                 with self.pipeline.store.write() as connection:
                     refused = {(Reason.FLOOD.value, MQTT): count}
                     records.count_refusals(self.pipeline.store, connection, refused, int(wall_clock() * 1000))
-            self.rebroadcast.refill(wall_clock(), now, self._note_refilled)
-            self.commands.send(wall_clock(), now)
-            self.epoch_keys.send(wall_clock(), now)
+            for duty in self._duties:
+                duty(wall_clock(), now)
         except STORE_ERRORS as error:
             self._store_failed(error, now)
 

@@ -32,11 +32,19 @@ class Leaser(Protocol):
 
 
 class Rebroadcast:
-    """Deliveries on their way to the broker."""
+    """Deliveries on their way to the broker. `note` is told of each that came out of the outbox once more."""
 
-    def __init__(self, outbox: Leaser, link: Publisher, *, bound: int = IN_FLIGHT) -> None:
+    def __init__(
+        self,
+        outbox: Leaser,
+        link: Publisher,
+        note: Callable[[Delivery], object] = lambda _: None,
+        *,
+        bound: int = IN_FLIGHT,
+    ) -> None:
         self._outbox = outbox
         self._link = link
+        self._note = note
         self._bound = bound
         self._by_mid: dict[int, OutboxId] = {}
         self._in_flight: set[OutboxId] = set()
@@ -80,7 +88,7 @@ class Rebroadcast:
         """They could not be recorded; keep them for the next transaction."""
         self._done[:0] = done
 
-    def refill(self, wall: float, now: float, note: Callable[[Delivery], None] = lambda _: None) -> int:
+    def refill(self, wall: float, now: float) -> int:
         """Publish what the outbox still has: after a start, after a time without a broker. Raises what the store
         raises."""
         if now < self._look_at or not self._link.connected or len(self._in_flight) > self._bound // 2:
@@ -91,5 +99,5 @@ class Rebroadcast:
         for delivery in deliveries:
             if self.publish(delivery.id, delivery.topic, delivery.octets, now):
                 published += 1
-                note(delivery)
+                self._note(delivery)
         return published

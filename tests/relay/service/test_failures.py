@@ -49,6 +49,22 @@ def test_a_full_disk_costs_time_and_nothing_else(on_broker: Rig) -> None:
     assert sorted(counters) == list(range(count))
 
 
+def test_a_fault_in_sending_orders_stops_no_alarm(on_broker: Rig) -> None:
+    bracelet = on_broker.bracelet()
+    on_broker.start_broker()
+    subscriber, device = on_broker.subscriber(), bracelet.connect()
+    relay = Process(on_broker, ("tests.relay.service.without_orders",))
+    on_broker.processes.append(relay)
+    (failure,) = relay.wait_for("duty.failed")
+    assert (failure["duty"], failure["level"]) == ("orders", "error")
+    relay.wait_for("mqtt.ready")
+    device.publish(f"{bracelet.base}/alarm", bracelet.alarm())
+    assert device.next()
+    assert rebroadcast.check(subscriber.next()[1]).ok
+    relay.signal(signal.SIGTERM)
+    assert relay.wait() == 0
+
+
 def test_a_killed_embedded_broker_is_started_again(embedded: Rig) -> None:
     bracelet = embedded.bracelet()
     relay = embedded.start()

@@ -1,0 +1,44 @@
+"""What the loop does besides taking alarms, each duty apart: a fault in one stops neither the others nor alarms.
+
+Not for what the store raises: that concerns all of them, and the loop waits for the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from relay.log import Logger
+from relay.store import StaleState, StoreError
+
+# What a store raises that can't be used now. Anything else is a fault of the program. In the alarms' way it ends the
+# process, which loses nothing and is seen; in a duty it ends that one for a while.
+STORE_ERRORS = (SQLAlchemyError, StoreError, StaleState, OSError)
+RETRY_S = 10.0
+HINT = (
+    "alarms are taken and told all the same; please report this line. An AtRestError means that a row of the database "
+    "is damaged: restore a backup"
+)
+
+
+class Duty:
+    """One of them: `work(wall, now)`, with the time of day and the loop's time, both in seconds."""
+
+    def __init__(self, name: str, work: Callable[[float, float], object], log: Logger) -> None:
+        self._name = name
+        self._work = work
+        self._log = log
+        self._again_at = 0.0
+
+    def __call__(self, wall: float, now: float) -> None:
+        """Do it, unless it failed just now. Raises what the store raises."""
+        if now < self._again_at:
+            return
+        try:
+            self._work(wall, now)
+        except STORE_ERRORS:
+            raise
+        except Exception as error:
+            self._again_at = now + RETRY_S
+            self._log.error("duty.failed", duty=self._name, error=error, retry_s=RETRY_S, hint=HINT)
