@@ -1,1 +1,1 @@
-"""How alarms come in: MQTT and SMS. Nothing here reads an envelope; that is `relay.verify`."""
+"""Bring alarms in, by MQTT and by SMS. Nothing here reads an envelope; `relay.verify` does."""

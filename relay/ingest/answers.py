@@ -1,4 +1,4 @@
-"""What modems say, read tolerantly: lines in, values out, no state.
+"""Read what modems say, tolerantly: lines in, values out, no state.
 
 The forms are those of 3GPP TS 27.005 and 27.007 and of what makers made of them. Nothing here raises, whatever a line
 holds: a line that can't be read says nothing.
@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-INDEX_MOST = 65_535  # no memory has more places; and what is longer than these digits is no number
+INDEX_MOST = 65_535  # no memory has more places, and no number more digits
 LOCATIONS = ("SM", "ME", "MT")  # memories that hold messages; SR holds status reports, BM broadcasts (27.005, 3.1)
 _NO_MESSAGES = ("SR", "BM")
-# What modems say when they have started, or when the SIM has: SIMCom (RDY, SMS Ready, Call Ready, SMS DONE, PB DONE,
-# *ATREADY), Quectel (RDY, APP RDY, +QIND: SMS DONE, +QUSIM: 1), Cinterion (^SYSSTART, +PBREADY), Telit (#QSS),
+# Lines by which modems say that they, or their SIMs, have started: SIMCom (RDY, SMS Ready, Call Ready, SMS DONE, PB
+# DONE, *ATREADY), Quectel (RDY, APP RDY, +QIND: SMS DONE, +QUSIM: 1), Cinterion (^SYSSTART, +PBREADY), Telit (#QSS),
 # Fibocom and Neoway (MODEM:STARTUP, START), Huawei (^SIMST), SIM7000 (+CFUN: 1), nRF91 serial modem (Ready). +CPIN
 # unasked means that the SIM was locked, taken out, put in, or started anew.
 _STARTED = re.compile(
@@ -36,25 +36,25 @@ _NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?!\w)")
 
 
 def has_started(line: str) -> bool:
-    """Whether the modem, or the SIM in it, says that it has started."""
+    """Tell whether the modem, or the SIM in it, says that it has started."""
     return _STARTED.match(line.strip()) is not None
 
 
 def is_full(line: str) -> bool:
-    """Whether the modem says, unasked, that it has no room for messages."""
+    """Tell whether the modem says, unasked, that it has no room for messages."""
     return _FULL.match(line) is not None
 
 
 class Told(NamedTuple):
-    """A notification that a message has come. What it does not say plainly is None."""
+    """A notification that a message has come. A field is None when the notification does not state it plainly."""
 
     memory: str | None
     place: int | None
 
 
 def told(line: str) -> Told | None:
-    """A notification in any form: another memory, no quotes, no index, -1, too many digits. None: it is none, or one
-    of a memory that holds no messages."""
+    """Read a notification in any form: another memory, no quotes, no index, -1, too many digits. Return None when the
+    line is no notification, or names a memory that holds no messages."""
     found = _TOLD.match(line)
     if found is None:
         return None
@@ -69,8 +69,8 @@ def told(line: str) -> Told | None:
 
 
 class Entry(NamedTuple):
-    """One message of a listing. `place`: None when the line names no possible place. `text`: the PDU, None when its
-    line did not come through. `length`: the octets of the TPDU as told, None when they weren't."""
+    """A message of a listing. `place` is None when the line names no possible place. `text` is the PDU, None when its
+    line did not come through. `length` is the number of octets of the TPDU as told, None when it was not told."""
 
     place: int | None
     text: str | None
@@ -78,7 +78,7 @@ class Entry(NamedTuple):
 
 
 def listing(lines: Sequence[str]) -> list[Entry]:
-    """The messages in the answer to +CMGL or +CMGR."""
+    """Return the messages in the answer to +CMGL or +CMGR."""
     found: list[Entry] = []
     open_ = False
     for line in lines:
@@ -94,19 +94,19 @@ def listing(lines: Sequence[str]) -> list[Entry]:
 
 
 def is_text_mode(lines: Iterable[str]) -> bool:
-    """Whether a listing is in text mode: its lines say in words which messages were read."""
+    """Tell whether a listing is in text mode: its lines say in words which messages were read."""
     return any('"REC ' in line or '"STO ' in line for line in lines)
 
 
 def is_hex(line: str) -> bool:
-    """Whether it is octets in hexadecimal, as a PDU is."""
+    """Tell whether a line is octets in hexadecimal, as a PDU is."""
     return _HEX.match(line) is not None
 
 
 class Storage(NamedTuple):
-    """An answer of +CPMS. `reading` is the memory that is read, `receiving` the one that new messages go to, None when
-    it has no names. `used` and `total` are of the latter, None when it has no numbers. `apart`: the two have different
-    sizes, so that they are not the same memory."""
+    """An answer of +CPMS. `reading` is the memory that is read and `receiving` the one that new messages go to, both
+    None when the answer has no names. `used` and `total` are of the latter, None when the answer has no numbers.
+    `apart`: the two have different sizes, so they are not the same memory."""
 
     reading: str | None
     receiving: str | None
@@ -120,7 +120,7 @@ class Storage(NamedTuple):
 
 
 def storage(lines: Sequence[str]) -> Storage:
-    """The answer to AT+CPMS=… or AT+CPMS?: two or three memories, with their names or without."""
+    """Read the answer to AT+CPMS=… or AT+CPMS?: two or three memories, with their names or without."""
     text = lines[-1].partition(":")[2] if lines else ""
     names = [name.upper() for name in _MEMORY.findall(text)]
     numbers = [int(number) for number in _NUMBER.findall(text)]
@@ -130,31 +130,31 @@ def storage(lines: Sequence[str]) -> Storage:
 
 
 def numbers(lines: Sequence[str]) -> list[int]:
-    """The numbers of an answer's last line."""
+    """Return the numbers of an answer's last line."""
     text = lines[-1].rpartition(":")[2] if lines else ""
     return [int(number) for number in _NUMBER.findall(text)]
 
 
 def text_mode_sender(line: str) -> str | None:
-    """The sender of what follows a +CMT in text mode: the number in its first field. None in PDU mode, whose first
-    field is a name or nothing, and which has one more (27.005, 3.4.1)."""
+    """Return the sender of the message after a +CMT line in text mode: the number in the first field. Return None in
+    PDU mode, where the first field is a name or empty and there is one field fewer (27.005, 3.4.1)."""
     found = _TEXT_MODE.match(line)
     return found[1] if found else None
 
 
 def sim_state(lines: Sequence[str]) -> str:
-    """The answer to AT+CPIN? (27.007, 8.3), "READY" also when only the second PIN is asked for, which messages don't
-    need; empty when it does not say."""
+    """Return the SIM's state from the answer to AT+CPIN? (27.007, 8.3): "READY" also when the SIM asks only for the
+    second PIN, which messages don't need; empty when the answer does not say."""
     state = lines[-1].partition(":")[2].strip(' "').upper() if lines else ""
     return "READY" if state in ("SIM PIN2", "SIM PUK2") else state
 
 
 def is_registered(lines: Sequence[str]) -> bool | None:
-    """The answer to AT+CREG? or AT+CEREG?, by the number of its fields (27.007, 7.2): one, or one before a quoted area,
-    is the state itself; else the state is the second. None when it does not say."""
+    """Tell from the answer to AT+CREG? or AT+CEREG? whether the modem is registered, None when it does not say. A
+    single field, or one before a quoted area, is the state; otherwise the second field is (27.007, 7.2)."""
     fields = [field.strip() for field in lines[-1].partition(":")[2].split(",")] if lines else []
     if not fields:
         return None
     state = fields[1] if len(fields) > 1 and not fields[1].startswith('"') else fields[0]
-    # 6, 7: for SMS only; 9, 10: where the network would rather not carry calls. All carry SMS.
+    # 6, 7: registered for SMS only; 9, 10: the network prefers that no calls are made here. All carry SMS.
     return state.lstrip("0") in ("1", "5", "6", "7", "9", "10") if state.isdecimal() else None

@@ -1,8 +1,8 @@
-"""AT commands (3GPP TS 27.007, 27.005) without I/O: octets and the time go in, octets to write and events come out.
+"""Speak AT commands (3GPP TS 27.007, 27.005) without I/O: octets and time go in, octets to write and events come out.
 
-One command is on the way at a time. The engine tells the answer from echoes, from unsolicited results that arrive in
-the middle of it, and from the late answer of a command that was given up. It knows nothing of SMS; that is
-`relay.ingest.sms`.
+One command is on the way at a time. The engine distinguishes its answer from echoes, from unsolicited results that
+arrive in the middle of it, and from the late answer of a command that was given up. The engine knows nothing of SMS;
+that is `relay.ingest.sms`.
 
     engine = Engine()
     engine.submit(Command("AT+CMGD=3"), now)
@@ -24,29 +24,29 @@ _FINAL_ERRORS = (
     "COMMAND NOT SUPPORT",
     "TOO MANY PARAMETERS",
 )
-_RING = ("RING", "+CRING")  # a call comes in (27.007, 6.11); nobody takes it, and its end is one of these:
+_RING = ("RING", "+CRING")  # an incoming call (27.007, 6.11); nobody takes it, and it ends with one of these:
 _CALL_ENDS = ("NO CARRIER", "BUSY", "NO ANSWER")
 _WITH_PDU = ("+CMT:", "+CDS:", "+CBM:")  # unsolicited, and followed by a line in hexadecimal (27.005, 3.4.1)
 _ESCAPE = b"\x1b"
 _SUBMIT = b"\x1a"
-# Until a modem counts as dead: longer than one takes to start without a word (12 s seen), so that it is not switched
-# off in the middle of that.
+# Tries before a modem counts as dead. They last longer than a modem takes to start without a word (12 s seen), so that
+# it is not switched off while it starts.
 _RESYNC_TRIES = 5
 _RESYNC_LEAST = 2
 _RESYNC_TIMEOUT = 3.0
-_PROMPT = 15.0  # until a modem asks for the data: it does so at once, or was restarted
+_PROMPT = 15.0  # the wait for a modem to ask for the data: it asks at once, or was restarted
 _PROGRESS = 5.0  # a long listing may go on for this long after each line of it
-_PROGRESS_MOST = 10  # but for no more than so many times its time
+_PROGRESS_MOST = 10  # but for no longer than this many times the command's timeout
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command line, without its carriage return.
+    """A command line, without its carriage return.
 
-    prefix    what information lines of the answer begin with, for example "+CMGR:"; other lines are unsolicited
+    prefix    the start of the answer's information lines, for example "+CMGR:"; other lines are unsolicited
     data      sent after the prompt, then Ctrl-Z
     followed  each information line is followed by one line in hexadecimal (a PDU)
-    required  the answer is only complete with at least one information line; a bare OK is somebody else's
+    required  the answer is only complete with at least one information line; a bare OK belongs to another command
     """
 
     line: str
@@ -84,7 +84,7 @@ class Dead:
 
 Event = Finished | Unsolicited | Dead
 
-# Any answer with a line of its own tells the present from the past: a late OK of an abandoned command has none.
+# An answer with an information line is a fresh one: the late OK of an abandoned command has no such line.
 _RESYNC = Command("AT+CMGF?", timeout=_RESYNC_TIMEOUT, prefix="+CMGF:", required=True)
 
 
@@ -116,7 +116,7 @@ class Engine:
         return self._command is not None or self._dead
 
     def deadline(self) -> float | None:
-        """When `tick` has something to do."""
+        """Return the time at which `tick` has something to do, None while no command is on the way."""
         return self._deadline if self._command is not None else None
 
     def take_output(self) -> bytes:
@@ -133,7 +133,7 @@ class Engine:
         self._start(command, now)
 
     def receive(self, data: bytes, now: float) -> list[Event]:
-        """Take what the modem wrote."""
+        """Take in octets that the modem wrote, and return the events they complete."""
         events: list[Event] = []
         self._input += data
         while True:
@@ -157,7 +157,7 @@ class Engine:
         return events
 
     def hurry(self, until: float) -> None:
-        """The modem has probably started anew: wait for the answer that is due no longer than this."""
+        """Wait for the answer that is due no longer than `until`: the modem has probably started anew."""
         self._deadline = min(self._deadline, until)
 
     def tick(self, now: float) -> list[Event]:
@@ -168,7 +168,7 @@ class Engine:
         if command is _RESYNC:
             return self._resync_failed(now)
         if command.data is not None:
-            self._output += _ESCAPE  # if it waits for data, it must not take the next command for it
+            self._output += _ESCAPE  # a modem that still waits for data must not take the next command for it
         self._resync = _RESYNC_TRIES
         self._answered = False
         finished = Finished(command, tuple(self._lines), "timeout")
@@ -189,7 +189,8 @@ class Engine:
         self._output += command.line.encode("ascii") + b"\r"
 
     def _is_information(self, line: str) -> bool:
-        """Tell whether it begins an information line of the answer: even one that is too long may announce a PDU."""
+        """Tell whether `line` begins an information line of the answer: even one that is too long may announce a
+        PDU."""
         prefix = self._command.prefix if self._command is not None else None
         return prefix is not None and line.startswith(prefix)
 
@@ -259,8 +260,8 @@ class Engine:
     def _resync_failed(self, now: float) -> list[Event]:
         self._resync -= 1
         if self._answered and self._resync <= _RESYNC_TRIES - _RESYNC_LEAST:
-            # It refuses AT+CMGF?, as one without SMS or with a busy SIM does, but it answers: it is not dead, and by
-            # now nothing late is to come.
+            # The modem refuses AT+CMGF?, as a modem without SMS or with a busy SIM does. But it answers, so it is not
+            # dead, and by now no late answer can come.
             return self._resynced()
         self._answered = False
         if self._resync > 0:
@@ -279,7 +280,7 @@ def _is_final(line: str) -> bool:
 
 
 def _final(line: str) -> str | None:
-    """Empty: success; text: the error; None: not a final result."""
+    """Return an empty text for success, the line itself for an error, None when it is no final result."""
     if line == "OK":
         return ""
     if line in _FINAL_ERRORS or line.startswith(("+CME ERROR", "+CMS ERROR")):

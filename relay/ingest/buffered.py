@@ -1,9 +1,9 @@
-"""A socket that reads ahead and writes together, in the shape that paho wants of a socket.
+"""Give paho a socket that reads ahead and writes together.
 
-paho reads each packet in three calls and writes each packet by itself; over TLS either would be a record each, and a
-thousand messages would cost four thousand system calls. `fill` and `flush` do the real I/O; the rest works on what they
-hold: `recv` takes from it, and so may whoever reads `input` from `at` on and moves `at`. It never blocks, and it knows
-nothing of MQTT.
+paho reads each packet in three calls and writes each packet by itself. Over TLS each of these calls would be a record,
+and a thousand messages would cost four thousand system calls. `fill` and `flush` do the real I/O; everything else works
+on the octets they hold. `recv` takes octets from there; a caller may also read `input` from `at` on, and move `at`. The
+socket never blocks, and it knows nothing of MQTT.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LINGER_S = 2.0
 
 
 class BufferedSocket:
-    """One connected, non-blocking socket, plain or TLS."""
+    """A connected, non-blocking socket, plain or TLS."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -42,7 +42,7 @@ class BufferedSocket:
         self._sock.close()
 
     def pending(self) -> int:
-        """Octets that can be read without asking the network."""
+        """Count the octets that can be read without asking the network."""
         return len(self.input) - self.at
 
     @property
@@ -54,7 +54,7 @@ class BufferedSocket:
         return len(self._chunk) + len(self._output)
 
     def abandon(self) -> None:
-        """As if the other side had closed."""
+        """Close the socket and drop what it holds, as if the other side had closed."""
         self.input, self.at, self._ended = b"", 0, True
         self._output.clear()
         self._chunk = b""
@@ -74,8 +74,8 @@ class BufferedSocket:
         return len(data)
 
     def fill(self) -> None:
-        """Read what the network has. TLS keeps decrypted octets that select can't see, so read until it says there are
-        none."""
+        """Read what the network has. TLS keeps decrypted octets that select can't see, so read until the network has no
+        more."""
         parts = [self.input[self.at :]]
         size = len(parts[0])
         while size < _READ_AHEAD and not self._ended:
@@ -93,8 +93,8 @@ class BufferedSocket:
         self.at = 0
 
     def flush(self) -> None:
-        """Write as much as the network takes. A chunk that TLS has begun must be offered again unchanged, so it stays
-        apart."""
+        """Write as much as the network takes. A chunk that TLS has begun stays apart, because it must be offered again
+        unchanged."""
         while self._chunk or self._output:
             if not self._chunk:
                 self._chunk = bytes(self._output[:_SEND_CHUNK])

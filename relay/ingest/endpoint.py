@@ -1,4 +1,4 @@
-"""Where and as whom the relay connects to a broker, with what TLS, and what to tell when that fails."""
+"""Describe where and as whom the relay connects to a broker, with what TLS, and what to do when that fails."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _BY_TIME = (9, 10, 14)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _ERR
 
 
 class NoAnswer(Exception):
-    """There is a connection, and no answer to CONNECT on it."""
+    """A connection on which no answer to CONNECT came."""
 
 
 def client_tls(ca: Path | None, *, pem: str | None = None, check_time: bool = True) -> ssl.SSLContext:
-    """TLS that checks the broker's certificate against this CA (a file, or its text) alone, and its name; and its
-    times, unless `check_time` is False because this machine's clock says nothing about a certificate that it made
-    itself."""
+    """Return a TLS context that trusts this CA alone (a file, or its text), and checks the broker's name and the
+    certificate's times. It does not check the times if `check_time` is False, because this machine's clock says nothing
+    about a certificate that this machine made."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=None if ca is None else os.fspath(ca), cadata=pem)
@@ -31,7 +31,7 @@ def client_tls(ca: Path | None, *, pem: str | None = None, check_time: bool = Tr
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and as whom to connect."""
+    """The broker's address, and the account to connect with."""
 
     host: str
     port: int
@@ -40,7 +40,7 @@ class Endpoint:
     password: str
     tls: ssl.SSLContext | None
     keepalive: int = 30
-    clean: bool = False  # nothing is kept for us while we are away
+    clean: bool = False  # the broker keeps nothing for us while we are away
     if_refused: str = (  # the hint when the broker refuses this account
         "check user and password file in relay.toml, and the broker's users; at its start it may refuse all"
     )
@@ -50,7 +50,7 @@ class Endpoint:
 
 
 def hint_for(error: object) -> str:
-    """What an operator can do about a connection that did not come about."""
+    """Return advice for the operator about a connection that did not come about."""
     if isinstance(error, NoAnswer):
         return (
             "is it a broker that takes MQTT 3.1.1, and with TLS if relay.toml says so? check host and port in [mqtt], "

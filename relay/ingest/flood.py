@@ -1,11 +1,12 @@
-"""Which accounts send more than any bracelet does: a token bucket each, and what to tell the operator. Pure.
+"""Find the accounts that send more than any bracelet does, with a token bucket for each, and decide what to tell the
+operator. Pure.
 
 A bracelet sends some messages a minute; one that comes back after a day may send some thousand at once, mostly
 repetitions. So an account that exceeds its allowance is not an attacker yet: being over it only lets the intake refuse
-to keep more for it than its share. An account is to be cut off at the broker when it stays over, or when it has sent as
-much proven junk as its whole allowance, or so much that a whole allowance was let go without being a repetition, or
-_LET_GO_MOST with them. No bracelet does any of it, and until it is cut off its messages stand before everybody's at the
-broker.
+to keep more for it than its share. An account is to be cut off at the broker in one of four cases: it stays over its
+allowance; as many of its messages as the whole allowance were refused; as many were let go and were not repetitions; or
+_LET_GO_MOST were let go, repetitions included. No bracelet does any of this, and until the account is cut off, its
+messages stand before everybody's at the broker.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 TELL_EVERY_S = 60.0
-_TELL_MOST = 20  # of many flooding accounts only so many a minute by name
-_JUNK = 100  # refused messages from which an account counts as a sender of junk, if they are most of what it sent
-# Repetitions too: more than what a broker keeps of both topics of a bracelet that waited for the relay for days.
+_TELL_MOST = 20  # if many accounts flood, only the worst are named, this many in one answer
+_JUNK = 100  # refused messages that make an account a sender of junk, if they are most of what it sent
+# Repetitions included: more than a broker keeps of both topics of a bracelet that waited for the relay for days.
 _LET_GO_MOST = 10_000
 _SWEEP_S = 60.0
 
@@ -26,7 +27,7 @@ class _Account:
     tokens: float
     at: float
     since: float | None = None  # over its allowance since
-    messages: int = 0  # since then, as are the next four
+    messages: int = 0  # since then, like the next four
     let_go: int = 0
     repeated: int = 0
     refused: int = 0
@@ -36,7 +37,7 @@ class _Account:
 
 
 class Flood(NamedTuple):
-    """A flooding account, with figures since it is over its allowance, and what is due now."""
+    """A flooding account, with its figures since it went over its allowance, and what is due now."""
 
     account: str
     messages: int
@@ -48,7 +49,8 @@ class Flood(NamedTuple):
 
 
 class FloodWatch:
-    """`per_s` messages a second for ever, and `burst` at once. `cut_s`: how long an account is cut off for."""
+    """A watch over accounts: each may send `per_s` messages a second for ever, and `burst` at once. `cut_s`: how long
+    an account is cut off."""
 
     def __init__(self, per_s: float, burst: float, cut_s: float) -> None:
         self._per_s = per_s
@@ -59,7 +61,7 @@ class FloodWatch:
         self._sweep_at = 0.0
 
     def arrived(self, account: str, now: float) -> bool:
-        """A message came; whether its account is over its allowance."""
+        """Count a message, and tell whether its account is over its allowance."""
         known = self._accounts.get(account)
         if known is None:
             known = self._accounts[account] = _Account(self._burst, now)
@@ -78,32 +80,33 @@ class FloodWatch:
         return True
 
     def let_go(self, account: str, *, repeated: bool) -> None:
-        """One of its messages was not kept; `repeated`: the same had come before."""
+        """Count a message of this account that was not kept; `repeated`: the same message had come before."""
         if (known := self._over.get(account)) is not None:
             known.let_go += 1
             known.repeated += repeated
 
     def judged(self, account: str, *, refused: bool) -> None:
-        """One of its messages was verified."""
+        """Count a message of this account that was verified; `refused`: it did not pass."""
         if (known := self._over.get(account)) is not None:
             known.taken += 1
             known.refused += refused
 
     @property
     def goes_on(self) -> bool:
-        """Whether any account is over its allowance."""
+        """Tell whether any account is over its allowance."""
         return bool(self._over)
 
     def is_flooding(self, account: str) -> bool:
         return account in self._over
 
     def sends_junk(self, account: str) -> bool:
-        """Whether most of what it sent since it is over its allowance was refused."""
+        """Tell whether at least `_JUNK` messages, and most of those verified, were refused since this account went over
+        its allowance."""
         known = self._over.get(account)
         return known is not None and known.refused >= _JUNK and known.refused * 2 > known.taken
 
     def due(self, now: float) -> list[Flood]:
-        """Whom to tell of, each once a minute, and whom to cut off. Call it about once a second."""
+        """Return the accounts to tell of, each once a minute, and those to cut off. Call it about once a second."""
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_S
             full = now - self._burst / self._per_s  # a bucket that was left alone since then is full
@@ -127,7 +130,7 @@ class FloodWatch:
         return self._tell(found, now)
 
     def _tell(self, found: list[Flood], now: float) -> list[Flood]:
-        """Those to be cut off, and the worst of those to be told of."""
+        """Keep the floods to be cut off, and the worst of those to be told of."""
         found.sort(key=lambda flood: flood.messages, reverse=True)
         worst = {flood.account for flood in found if flood.tell} & {f.account for f in found[:_TELL_MOST]}
         for name in worst:

@@ -1,5 +1,5 @@
-"""What the modem holds: the messages known to be in its memories, and which of them are to be read or deleted. Pure:
-the driver in `relay.ingest.sms` says what was read, and asks what is next.
+"""Record what the modem holds: the messages known to be in its memories, and which of them are to be read or deleted.
+Pure: the driver in `relay.ingest.sms` says what was read, and asks what is next.
 
 The modem has the only copy of an alarm until the relay has it on disk. So a message is deleted only after it was
 released, only where it was read, and only as long as that place is known to hold it still.
@@ -16,11 +16,11 @@ from relay.ingest import pdu
 from relay.ingest.answers import Entry
 from relay.ingest.reports import Incoming, Ref, Report, Trouble
 
-_Key = tuple[str, int | str]  # a memory, and a place in it, or the message where the place has no number
+_Key = tuple[str, int | str]  # a memory, and a place in it, or the message if the place has no number
 
 
 class Read(NamedTuple):
-    """A message to be read, or with `place` None all of a memory."""
+    """A message to be read; all messages of a memory if `place` is None."""
 
     memory: str
     place: int | None = None
@@ -30,8 +30,8 @@ class Read(NamedTuple):
 class _Held:
     text: str
     released: bool = False
-    doubtful: bool = False  # it is of no use, if it reads the same a second time
-    sure: bool = True  # it is in the memory that it was put down for, and not in another after an unnoticed restart
+    doubtful: bool = False  # of no use if it reads the same a second time
+    sure: bool = True  # it is in the memory noted for it, not in another after an unnoticed restart
 
 
 class Holdings:
@@ -42,13 +42,13 @@ class Holdings:
         self._held: dict[_Key, _Held] = {}
         self._reads: deque[Read] = deque()
         self._deletes: deque[Ref] = deque()
-        self._without_text: set[_Key] = set()  # of the last listings, told of
+        self._without_text: set[_Key] = set()  # messages that the last listings had without text; already reported
         self._sure = True  # the modem was not restarted since its memory was set
 
     # ---- what became of a message ----
 
     def release(self, ref: Ref) -> bool:
-        """It is on disk: it may be deleted. False: it is not known here, or no more."""
+        """Mark a message as on disk, so that it may be deleted. Return False if it is not known here, or no longer."""
         held = self._holding(ref)
         if held is None:
             return False
@@ -57,8 +57,8 @@ class Holdings:
         return True
 
     def reject(self, ref: Ref) -> bool:
-        """It is not an alarm as it was read. A serial line may garble a genuine one: it is read again, and deleted only
-        when it reads the same. False: it is not known here, or no more."""
+        """Mark a message that is not an alarm as it was read. A serial line may garble a genuine alarm, so the message
+        is read again, and deleted only when it reads the same. Return False if it is not known here, or no longer."""
         held = self._holding(ref)
         if held is None:
             return False
@@ -77,7 +77,7 @@ class Holdings:
             self._reads.append(read)
 
     def next_read(self, memory: str | None) -> Read | None:
-        """What to read next while `memory` is in use. It stays until `reading` is called."""
+        """Return what to read next while `memory` is in use. The entry stays until `reading` is called."""
         return next((r for r in self._reads if r.memory == memory), self._reads[0] if self._reads else None)
 
     def reading(self, read: Read) -> None:
@@ -92,11 +92,11 @@ class Holdings:
         return not self._without_text
 
     def next_deletion(self, memory: str | None) -> Ref | None:
-        """What to delete next while `memory` is in use. It stays until `deleting` is called."""
+        """Return what to delete next while `memory` is in use. The entry stays until `deleting` is called."""
         while self._deletes:
             ref = next((r for r in self._deletes if r.memory == memory), self._deletes[0])
             held = self._held.get(_key(ref))
-            # The place may hold another message by now; only what was released is deleted.
+            # The place may hold another message by now; only a released message is deleted.
             if held is not None and held.released and held.text == ref.text:
                 return ref
             self._deletes.remove(ref)
@@ -113,29 +113,31 @@ class Holdings:
 
     @property
     def awaits_deletions(self) -> bool:
-        """Whether there is something to delete in any memory."""
+        """Tell whether there is something to delete in any memory."""
         return bool(self._deletes)
 
     def give_up(self, memory: str) -> None:
-        """The modem does not let this memory be used."""
+        """Forget the reads and deletions due in a memory that the modem does not let be used."""
         self._reads = deque(r for r in self._reads if r.memory != memory)
         self._deletes = deque(r for r in self._deletes if r.memory != memory)
 
     # ---- whether it is the memory that it seems to be ----
 
     def doubt(self) -> None:
-        """The modem may have been restarted, so that it reads another memory."""
+        """Note that the modem may have been restarted, and may now read another memory."""
         self._sure = False
 
     def memory_was_set(self) -> None:
-        """It reads the memory that it was told to. What was read before in another, unnoticed, is forgotten and read
-        again: to delete its place here could take an alarm that nobody has read."""
+        """Note that the modem reads the memory that it was told to. If that was in doubt, messages read meanwhile may
+        lie in another memory. They are forgotten and read again: to delete their places here could take an alarm that
+        nobody has read."""
         if not self._sure:
             self._held = {key: held for key, held in self._held.items() if held.sure}
         self._sure = True
 
     def memory_was_right(self) -> None:
-        """It has proved that it was not restarted: what was read in doubt is where it was put down for."""
+        """Note that the modem has proved that it was not restarted: messages read in doubt are in the memory noted for
+        them."""
         self._sure = True
         for held in self._held.values():
             held.sure = True
@@ -143,7 +145,7 @@ class Holdings:
     # ---- what was read ----
 
     def listed(self, memory: str, entries: Sequence[Entry]) -> list[Report]:
-        """A memory has these, and no others."""
+        """Take in the complete list of the messages in a memory."""
         places = {_place(memory, entry.place, entry.text) for entry in entries}
         told = self._without_text
         self._without_text = {key for key in told if key[0] != memory}
@@ -163,13 +165,13 @@ class Holdings:
         return reports
 
     def seen(self, memory: str, index: int | None, text: str, length: int | None) -> list[Report]:
-        """A memory has this at this place."""
+        """Take in a message that a memory has at this place."""
         key = _place(memory, index, text)
         self._without_text.discard(key)
         held = self._held.get(key)
         ref = Ref(self._session, -1 if index is None else index, text, memory)
         if held is None or held.text != text:
-            # MT shows what is in SM and ME: once is enough while the modem has it there.
+            # MT shows the messages of SM and ME too: reporting a message once is enough while the modem has it there.
             if any(h.text == text and k[0] != memory for k, h in self._held.items()):
                 return []
             self._held[key] = _Held(text, sure=self._sure)
@@ -177,13 +179,13 @@ class Holdings:
         if held.doubtful:
             held.doubtful = False
             held.released = True
-        if held.released:  # else an earlier deletion failed
+        if held.released:  # rejected twice, or an earlier deletion failed
             self._delete_soon(ref)
         return []
 
     def handed_over(self, text: str, sender: str | None = None) -> list[Report]:
-        """The modem gave a message away that is in none of its memories. `sender`: in text mode, in which 8-bit data
-        are told without anything around them (27.005, 3.1, <data>)."""
+        """Take in a message that the modem passes on and keeps in none of its memories. `sender` is given in text mode,
+        where 8-bit data come with nothing around them (27.005, 3.1, <data>)."""
         ref = Ref(self._session, -1, text)
         if sender is not None:
             return [Incoming(ref, sender, bytes.fromhex(text)[: pdu.MAX_OCTETS])]

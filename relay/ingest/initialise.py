@@ -1,8 +1,9 @@
-"""The setting up of a modem: which commands, in which order, and what follows from their answers. Pure: the driver in
+"""Set up a modem: which commands, in which order, and what follows from their answers. Pure: the driver in
 `relay.ingest.sms` sends them.
 
-Done at the start and again after every sign that the modem was restarted or used by somebody else. A modem answers AT
-seconds before it answers anything about messages, so what fails is tried again, for ever.
+The relay sets a modem up at the start, and again after every sign that the modem was restarted or used by another
+program. A modem answers AT seconds before it answers anything about messages, so a failed step is tried again, for
+ever.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ _RADIO_ON = Command("AT+CFUN=1", timeout=15.0)
 _ERRORS_IN_NUMBERS = Command("AT+CMEE=1")
 _INDICATIONS = tuple(Command(f"AT+CNMI={how}") for how in ("2,1,0,0,0", "2,1", "1,1,0,0,0", "1,1"))
 _PIN_AGAIN = 10.0  # a SIM that still asks so soon after it took the PIN is busy
-_PIN_UNSURE_MOST = 2  # of the three tries that a SIM gives, the last is never used up
+_PIN_UNSURE_MOST = 2  # a SIM gives three tries; the relay never uses the last
 # No SIM, or a busy one: the PIN was not looked at (27.007, 9.2.1; 27.005, 3.2.5).
 _NOT_JUDGED = re.compile(r"\+CM[ES] ERROR: *(?:3?1[04]|SIM (?:busy|not inserted))\Z", re.IGNORECASE)
-# Nobody said whether it was looked at: no answer, not allowed now, a SIM that failed.
+# It is not known whether the SIM looked at the PIN: no answer, not allowed now, a SIM that failed.
 _UNSURE = re.compile(r"timeout\Z|\+CM[ES] ERROR: *(?:3|303|3?13|operation not allowed|SIM failure)\Z", re.IGNORECASE)
-_FAILING = 20.0  # for this long a modem may be starting; then its failing is an error
+_FAILING = 20.0  # a modem may be starting for this long; after that its failures are errors
 _SOON = 2.0  # from a start during the set-up to the next attempt
 
 _WAIT = "the relay goes on trying; check the modem's supply and SIM, and that no other program uses this port"
@@ -41,12 +42,12 @@ _REFUSED = "SIM refused the PIN; correct the file and restart"
 
 
 def _set_storage(memory: str) -> Command:
-    """Read, write and receive in this memory."""
+    """Return the command to read, write and receive in this memory."""
     return Command(f'AT+CPMS="{memory}","{memory}","{memory}"', prefix="+CPMS:", timeout=10.0)
 
 
 def read_storage(memory: str) -> Command:
-    """Read in this memory; where new messages go stays as it is."""
+    """Return the command to read in this memory; the memory for new messages stays as it is."""
     return Command(f'AT+CPMS="{memory}"', prefix="+CPMS:", timeout=10.0)
 
 
@@ -55,7 +56,7 @@ class Pin:
 
     def __init__(self, pin: str | None) -> None:
         self._pin = pin
-        self._unsure = 0  # given, and nobody said whether it was right
+        self._unsure = 0  # times it was given and nobody said whether it was right
         self._given_at = float("-inf")
 
     @property
@@ -63,7 +64,7 @@ class Pin:
         return self._pin is not None
 
     def give(self, now: float) -> Command | None:
-        """The command that enters it, if it may be tried now."""
+        """Return the command that enters the PIN, None if it must not be tried now."""
         if self._pin is None or self._unsure >= _PIN_UNSURE_MOST or now - self._given_at < _PIN_AGAIN:
             return None
         self._unsure += 1
@@ -71,12 +72,12 @@ class Pin:
         return Command(f"AT+CPIN={self._pin}", timeout=20.0)
 
     def started(self) -> None:
-        """The modem says that it has started: a SIM that asks now has lost its supply since."""
+        """Note that the modem has started: a SIM that asks now has lost its supply since."""
         self._given_at = float("-inf")
 
     def given(self, done: Finished) -> bool:
-        """Whether the SIM may be used now. A refused PIN is forgotten: a second wrong try would bring the SIM nearer to
-        its lock."""
+        """Take the answer to the PIN, and tell whether the SIM may be used now. A refused PIN is forgotten: a second
+        wrong try would bring the SIM nearer to its lock."""
         if done.ok:
             self.is_right()
         elif _NOT_JUDGED.match(done.error):
@@ -87,23 +88,23 @@ class Pin:
         return done.ok
 
     def is_right(self) -> None:
-        """The SIM may be used: it has taken the PIN, so that all its tries are there again."""
+        """Note that the SIM may be used: it has taken the PIN, and so has all its tries again."""
         self._unsure = 0
 
 
 class Initialise:
-    """The attempts at one modem. `memory` is the configured one; another is taken when the modem refuses that."""
+    """The attempts to set up one modem. `memory` is the configured one; if the modem refuses it, another is taken."""
 
     def __init__(self, memory: str, pin: Pin) -> None:
         other = "ME" if memory == "SM" else "SM"
         third = next(m for m in ("MT", "ME") if m not in (memory, other))
-        # What fails once or twice may be a SIM that is starting.
+        # The configured memory is tried twice, because its SIM may be starting.
         self._forms: tuple[tuple[str, Command | None], ...] = (
             *((memory, _set_storage(memory)),) * 2,
             (other, _set_storage(other)),
             (third, _set_storage(third)),
             (memory, read_storage(memory)),
-            (memory, None),  # a modem with one memory, that needs no setting
+            (memory, None),  # a modem with one memory, which needs no setting
         )
         self._pin = pin
         self._script: deque[Command] = deque()
@@ -112,12 +113,12 @@ class Initialise:
         self._failures = 0
         self._failing_since: float | None = None
         self._is_awake = False  # it was set up before on this port: its speed is found
-        self._no_sim = ""  # what it said of its SIM, which it may not look at while its radio is off
+        self._no_sim = ""  # what the modem said of its SIM; while its radio is off, it may not look at the SIM
         self._radio_is_off = False
         self.announces = True
         self.ready = False
         self.may_send = False  # it is in PDU mode, whatever else it can't do
-        self.again = False  # it started anew while it was set up
+        self.again = False  # the modem started anew while it was set up
         self.retry_at: float | None = None  # when the next attempt is due, None during one and after it
 
     @property
@@ -144,7 +145,7 @@ class Initialise:
         self._script = deque((*begin, *storage, _INDICATIONS[0], LIST))
 
     def start_over(self, at: float) -> None:
-        """Begin again then, whatever was reached."""
+        """Begin again at `at`, whatever was reached."""
         self.ready = self.again = False
         self._script.clear()
         self.retry_at = at
@@ -157,8 +158,8 @@ class Initialise:
         return self._script.popleft()
 
     def answer(self, done: Finished, now: float) -> list[Report]:
-        """What follows from the answer to a command of `next_command`. The last of them asks for the messages: when
-        their list comes, call `succeeded` instead, or `fail` if the list is of no use."""
+        """Take the answer to a command of `next_command`. The last of these commands asks for the messages: when their
+        list comes, call `succeeded` instead, or `fail` if the list is of no use."""
         command = done.command
         if command is _SIM and not self._may_go_on(done):
             return self._pin_state(done, now)
@@ -182,7 +183,7 @@ class Initialise:
         return self.fail(f"set-up failed at {command.line}", done.error, now)
 
     def fail(self, what: str, error: str, now: float, hint: str = _WAIT) -> list[Report]:
-        """End this attempt; after some time there is another."""
+        """End this attempt; another follows after some time."""
         self._script.clear()
         if self._failing_since is None:
             self._failing_since = now
@@ -198,7 +199,7 @@ class Initialise:
         self._is_awake = True
 
     def started(self) -> None:
-        """The modem says that it has started."""
+        """Note that the modem has started."""
         self._pin.started()
         self._failures = 0
 
@@ -216,7 +217,7 @@ class Initialise:
             return self.fail("SIM is not ready", state, now, _WAIT if self._pin.known else _NO_PIN)
         if "PUK" in state:
             return self.fail("SIM is not ready", state, now, _PUK)
-        # Others leave a modem with its radio and its SIM switched off (+CFUN: 0), and some start so.
+        # Other programs leave a modem with its radio and its SIM switched off (+CFUN: 0), and some modems start so.
         self._no_sim = state or done.error
         self._script = deque((_RADIO,))
         return []
@@ -237,8 +238,8 @@ class Initialise:
             self.announces = False
 
     def _may_go_on(self, done: Finished) -> bool:
-        """Whether a failure of this command does not matter: the modem answers others, its errors come in words, or it
-        does not tell whether it wants a PIN. Where it wants one, what follows is refused."""
+        """Tell whether a failure of this command does not matter: the modem answers others, its errors come in words,
+        or it does not tell whether it wants a PIN. If it wants one, it refuses the commands that follow."""
         if done.command is _WAKE:
             return done.error == "timeout"
         if done.command is _ERRORS_IN_NUMBERS:

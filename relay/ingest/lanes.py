@@ -1,9 +1,9 @@
-"""What has come in and is not on disk yet: a lane for alarms and one for heartbeats, each fair to every account.
+"""Queue what has come in and is not on disk yet: a lane for alarms and one for heartbeats, each fair to every account.
 
 Alarms go first, whatever else waits. Within a lane the accounts take turns, a message each: deficit round robin with
-the message as its unit, and without a deficit, because no more than a wire message's 140 octets is kept of any. So a
-message waits for at most one of each other account, however many those have sent. Two bounds are kept by whoever reads:
-without room nothing more is taken off the network, and it stays with its sender, unacknowledged.
+the message as its unit, and without a deficit, because the relay keeps at most a wire message's 140 octets of each. So
+a message waits for at most one of each other account, however many those have sent. The reader keeps two bounds:
+without room it takes nothing more off the network, and the messages stay with their sender, unacknowledged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FairQueue(Generic[T]):
         return self._length
 
     def waiting(self, account: str) -> int:
-        """How many messages of this account wait."""
+        """Count the waiting messages of this account."""
         queue = self._queues.get(account)
         return len(queue) if queue is not None else 0
 
@@ -39,7 +39,7 @@ class FairQueue(Generic[T]):
         self._length += 1
 
     def take(self, most: int) -> list[T]:
-        """The next items; each account's own come in their order."""
+        """Take the next items; those of one account come in their order."""
         taken: list[T] = []
         queues = self._queues
         for _ in range(min(most, self._length)):
@@ -53,7 +53,7 @@ class FairQueue(Generic[T]):
         return taken
 
     def put_back(self, items: Iterable[tuple[str, T]]) -> None:
-        """Return what was taken, before everything else of its accounts, which are next."""
+        """Put items back before everything else of their accounts, and these accounts before the others."""
         for account, item in reversed(list(items)):
             self._queues.setdefault(account, deque()).appendleft(item)
             self._queues.move_to_end(account, last=False)
@@ -63,7 +63,7 @@ class FairQueue(Generic[T]):
 class Lanes(Generic[T]):
     """Three fair queues, each served when those before it are empty: alarms, heartbeats, and what comes from accounts
     that are over their allowance. Alarms may fill theirs to `bound`; heartbeats are read only while both together are
-    below it; the third is bounded by whoever puts something into it."""
+    below it; the caller bounds the third."""
 
     def __init__(self, bound: int, account: Callable[[T], str] = lambda _: "") -> None:
         self._bound = bound
@@ -77,21 +77,21 @@ class Lanes(Generic[T]):
 
     @property
     def urgent(self) -> int:
-        """How many wait that don't come from a flooding account."""
+        """Count the waiting messages that don't come from a flooding account."""
         return len(self._alarms) + len(self._heartbeats)
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room for anything."""
+        """Tell whether there is room for anything."""
         return self.urgent < self._bound
 
     @property
     def has_room_for_alarms(self) -> bool:
-        """Whether there is room for alarms, which heartbeats don't take."""
+        """Tell whether there is room for alarms; heartbeats don't take it."""
         return len(self._alarms) < self._bound
 
     def waiting_of_floods(self, account: str) -> tuple[int, int]:
-        """How many wait in the third queue: of this account, and altogether."""
+        """Count the messages in the third queue: those of this account, and all."""
         return self._flooding.waiting(account), len(self._flooding)
 
     def put(self, item: T, *, alarm: bool, flooding: bool = False) -> None:
@@ -99,12 +99,13 @@ class Lanes(Generic[T]):
         lane.put(self._account(item), item)
 
     def take(self, most: int) -> list[T]:
-        """The next batch. Of a flood no more than a tenth is taken beside others, who wait for the whole batch."""
+        """Take the next batch. At most a tenth of it is from a flood if others wait, because they wait for the whole
+        batch."""
         batch = self._alarms.take(most)
         batch += self._heartbeats.take(most - len(batch))
         return batch + self._flooding.take(min(most - len(batch), most // 10 if batch else most))
 
     def put_back(self, batch: Sequence[T], *, alarms: Callable[[T], bool]) -> None:
-        """Return a batch that could not be stored to the front of the lanes for alarms and heartbeats."""
+        """Put a batch that could not be stored back at the front of the lanes for alarms and heartbeats."""
         for lane, of_this_lane in ((self._alarms, True), (self._heartbeats, False)):
             lane.put_back((self._account(item), item) for item in batch if alarms(item) is of_this_lane)

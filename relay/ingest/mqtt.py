@@ -1,4 +1,4 @@
-"""One MQTT connection of the relay: alarms or heartbeats in, rebroadcasts and receipts out.
+"""Run one MQTT connection of the relay: alarms or heartbeats in, rebroadcasts and receipts out.
 
 paho-mqtt speaks the protocol (3.1.1, persistent session) except for PUBLISH and PUBACK, which `relay.ingest.qos1` and
 `outgoing` do; this module feeds both from the relay's own loop, a buffer at a time, so that a thousand messages cost a
@@ -34,7 +34,7 @@ __all__ = ["FILTERS", "Endpoint", "Message", "MqttLink", "client_tls"]
 FILTERS = ("b/+/+/alarm", "b/+/+/hb")
 _BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CONNECT_TIMEOUT = 10.0
-_LOOK = 0.05  # whether the broker lets in yet
+_LOOK = 0.05  # between two looks whether the broker lets clients in yet
 _ANSWER = 10.0  # from the connection to the CONNACK
 _STALLED = 30.0
 _STALLED_ALONE = 10.0  # the same while one message after the other is tried
@@ -42,13 +42,13 @@ _STABLE = 10.0  # a connection that lasted so long was a good one: the next atte
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
 _KID = re.compile(r"[0-9a-f]{8}")
-_LONGEST_OWN = 1 << 16  # what is longer is no alarm; paho collects it, so that it need not fit the buffer
+_LONGEST_OWN = 1 << 16  # a longer packet is no alarm; paho collects it, so that it need not fit the buffer
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One PUBLISH from the broker. `mid` counts only within its session and connection; it is None with QoS 0, which
-    has no acknowledgement."""
+    """A PUBLISH from the broker. `mid` counts only within its session and connection; it is None with QoS 0, which has
+    no acknowledgement."""
 
     topic: str
     octets: bytes
@@ -58,7 +58,7 @@ class Message:
 
 
 class _Client(paho.Client):
-    """paho's client on a buffered socket. `_create_socket` is private; without it a message costs three reads and a
+    """The paho client on a buffered socket. `_create_socket` is private; without it a message costs three reads and a
     write of its own, each a TLS record."""
 
     def _create_socket(self) -> Any:
@@ -68,10 +68,10 @@ class _Client(paho.Client):
 
 
 class MqttLink:
-    """The connection. The loop selects on `fileno()` and calls `readable`, `flush` and `tick`.
+    """A connection. The loop selects on `fileno()` and calls `readable`, `flush` and `tick`.
 
-    Of a message that is longer than `longest` only so much is kept: thousands may have to wait in memory. `session`
-    names the connection in the log where there are several; then whoever has them says when all are ready.
+    Of a message longer than `longest` only that much is kept: thousands may have to wait in memory. `session` names the
+    connection in the log if there are several; then their owner says when all are ready.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class MqttLink:
         self._connection = 0
         self._connected = False
         self._subscribed = False
-        self._was_connected = self._was_subscribed = False  # what the connection that ended had come to
+        self._was_connected = self._was_subscribed = False  # how far the connection that ended had come
         self._refused = ""  # what the broker refused on this connection
         self._dropped = False
         self._opened_at = 0.0
@@ -115,7 +115,7 @@ class MqttLink:
         self._outgoing = Outgoing()
         self._incomplete = False  # what has been read ends within a packet
         self._resumed = False  # what an earlier connection left unconfirmed has been sent on this one
-        self._left_to_paho = 0  # octets of a packet that it reads
+        self._left_to_paho = 0  # octets of a packet that paho reads
         self._traffic = [False, False]  # a PUBLISH or PUBACK came, one went, since the last tick
         self._traffic_at = 0.0
         self._closing = False
@@ -145,22 +145,23 @@ class MqttLink:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has accepted us and our subscriptions."""
+        """Tell whether the broker has accepted us and our subscriptions."""
         return self._connected and self._subscribed
 
     @property
     def reaches_broker(self) -> bool:
-        """Whether the broker has let us in: what is published leaves now, or with the next tick. Else it waits."""
+        """Tell whether the broker has let us in. Then a published message leaves now, or with the next tick; else it
+        waits."""
         return self._connected and self._socket() is not None
 
     @property
     def is_refused(self) -> bool:
-        """Whether the broker has refused us, or a filter, on the newest connection."""
+        """Tell whether the broker has refused us, or a filter, on the newest connection."""
         return bool(self._refused)
 
     @property
     def outstanding(self) -> int:
-        """Messages published and not yet acknowledged by the broker."""
+        """Count the messages published and not yet acknowledged by the broker."""
         return len(self._outgoing)
 
     def _socket(self) -> BufferedSocket | None:
@@ -178,14 +179,14 @@ class MqttLink:
 
     @property
     def unread(self) -> int:
-        """Octets that have been read from the network and can be dealt with: select doesn't see them. The beginning of
-        a packet can't be dealt with before the rest is there, which select does see."""
+        """Count the octets that have been read from the network and can be dealt with: select doesn't see them. The
+        beginning of a packet can't be dealt with before the rest is there, which select does see."""
         sock = self._socket()
         return sock.pending() if sock is not None and not self._incomplete else 0
 
     @property
     def unsent(self) -> int:
-        """Octets that the network hasn't taken yet."""
+        """Count the octets that the network hasn't taken yet."""
         sock = self._socket()
         return sock.unsent if sock is not None else 0
 
@@ -205,7 +206,8 @@ class MqttLink:
             self._client.loop_read()  # tells paho that the connection is gone
 
     def _take_packet(self, sock: BufferedSocket) -> bool:
-        """Deal with the next packet, or with what has come of it if it is paho's. False: more must come first."""
+        """Deal with the next packet, or with the part of it that has come if paho reads it. Return False if more must
+        come first."""
         try:
             head = qos1.head(sock.input, sock.at) if not self._left_to_paho else None
             if head is not None and head.kind in _OWN and head.end - sock.at <= _LONGEST_OWN:
@@ -255,7 +257,7 @@ class MqttLink:
         sock.flush()
 
     def tick(self, now: float) -> None:
-        """Keepalive and reconnecting."""
+        """Keep the connection alive, and connect again when it is gone."""
         if self._closing:
             return
         if self._connecting is not None:
@@ -285,7 +287,7 @@ class MqttLink:
             self._tell(news)
 
     def _was_closed(self, now: float) -> None:
-        """The connection has ended, and not because this side wanted it to."""
+        """Deal with a connection that has ended, and not because this side wanted it to."""
         self._outgoing.lost(now)
         error = None
         if not self._refused and self._was_connected and not self._was_subscribed:
@@ -295,13 +297,13 @@ class MqttLink:
         self._retry(now, error)
 
     def _watch(self, now: float) -> None:
-        """Send again what is not confirmed, and see whether the broker, which has accepted us, does its part."""
+        """Send unconfirmed messages again, and see whether the broker, which has accepted us, does its part."""
         sock = self._socket()
         if sock is None:
             return
         if self._connected_at is None:
             self._connected_at = now
-        if not self._resumed and (self._subscribed or self._refused):  # else it would be unclear what ended it
+        if not self._resumed and (self._subscribed or self._refused):  # before that, it would be unclear what ended it
             self._resumed = True
             for packet in self._outgoing.resume(now):
                 sock.send(packet)
@@ -322,7 +324,8 @@ class MqttLink:
             self.reconnect(now)
 
     def _tell(self, news: SetAside) -> None:
-        """Say what was set aside; of its topic only the rule that covers it, and the key id as such."""
+        """Log a message that was set aside or has passed; of its topic only the rule that covers it, and the key id as
+        such."""
         kid = news.topic.split("/")[-2] if news.topic.count("/") > 1 else ""
         whose = {"kid": kid} if _KID.fullmatch(kid) and not news.whole_kind else {}
         if news.passed:
@@ -342,7 +345,7 @@ class MqttLink:
 
     def publish(self, topic: str, octets: bytes, now: float, *, retain: bool = False) -> int | None:
         """Hand a message to the connection (it is kept while there is none). Returns its id for `on_published`, None
-        when there is no room. `retain`: the broker is to keep it for who subscribes later."""
+        when there is no room. `retain`: the broker is to keep it for later subscribers."""
         sock = self._socket() if self._resumed else None
         added = self._outgoing.add(topic, octets, now, send=sock is not None, retain=retain)
         if added is None:
@@ -359,8 +362,8 @@ class MqttLink:
             self._client.subscribe(topic, 1)
 
     def acknowledge(self, message: Message) -> None:
-        """PUBACK. An id of an earlier connection may belong to another message by now, so it is left alone: the broker
-        sends that one again."""
+        """Send the PUBACK. An id of an earlier connection may belong to another message by now, so it gets none: the
+        broker sends its message again."""
         sock = self._socket()
         if sock is not None and self._connected and message.connection == self._connection and message.mid is not None:
             self._unacked.pop(message.mid, None)
@@ -368,7 +371,7 @@ class MqttLink:
             sock.send(qos1.puback(message.mid))
 
     def reconnect(self, now: float) -> None:
-        """Drop the connection and make a new one; the broker then sends again what was not acknowledged."""
+        """Drop the connection and make a new one; the broker then sends unacknowledged messages again."""
         self._abandon()
         self._connect_at = now
 
@@ -380,12 +383,12 @@ class MqttLink:
         self._dropped = False
 
     def close(self) -> None:
-        """Say goodbye (the session stays with the broker)."""
+        """Disconnect in good order (the session stays with the broker)."""
         self._closing = True
         if self._connecting is not None:
             self._connecting.join(_GOODBYE_TIMEOUT)
             if self._connecting.is_alive():
-                return  # it still owns the client, and ends with the process
+                return  # the thread still owns the client, and ends with the process
             self._connecting = None
         sock = self._socket()
         if sock is not None:
@@ -476,7 +479,7 @@ class MqttLink:
             self._log.warning("mqtt.disconnected", reason=str(reason), **self._session)
 
     def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-        """A packet too long to be ours: paho has read it, a piece at a time."""
+        """Take a packet that is too long to be ours: paho has read it, a piece at a time."""
         topic = bytes(message._topic)  # `topic` raises where it is not UTF-8
         self._arrived(topic, message.mid if message.qos else None, bytes(message.payload[: self._longest]))
 

@@ -1,15 +1,16 @@
-"""Messages from when they are handed over until their PUBACK, through as many connections as it takes (MQTT 3.1.1,
+"""Keep messages from when they are handed over until their PUBACK, through as many connections as it takes (MQTT 3.1.1,
 4.4). Pure.
 
 Some brokers end the connection when a client publishes what their rules don't let it (RabbitMQ and aedes do; 3.3.5 of
 the standard allows it). Sent again on each new connection, one such message would keep the relay off for ever. So after
-a connection that ended, what was on its way is suspect and goes in small groups, each confirmed before the next is
-sent: a group that ends the connection again is divided. A message that ended two connections alone is set aside, with
-all on the same topic, and tried again later, alone. When that befalls a second topic of a kind of which the broker has
-never confirmed any, its rules lack the kind: no message of the kind is sent until one that is tried has passed.
+a connection has ended, the messages that were on their way are suspect. They go in small groups, each confirmed before
+the next is sent, and a group that ends the connection again is divided. A message that ended two connections alone is
+set aside, with all on the same topic, and tried again later, alone. If that happens to a second topic of a kind, and
+the broker has never confirmed a message of this kind, its rules lack the kind: then no message of the kind is sent
+until one that is tried has passed.
 
 A broker that confirms nothing at all says nothing about the message: it may be out of room, or be killed again and
-again. What was set aside meanwhile is tried again soon, and at once when the broker confirms something else.
+again. Messages set aside meanwhile are tried again soon, and at once when the broker confirms something else.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _TWICE = 2
 _TRY_AGAIN = (5.0, 30.0, 120.0, 600.0, 3600.0)
 _TRY_AGAIN_DOUBTFUL, _TRY_AGAIN_STALLED = 300.0, 60.0  # at most, while the broker confirms nothing
 _SOON = 30.0
-_ASIDE_MOST = 1000  # of one kind; what else there is stays with whoever wanted to send it
+_ASIDE_MOST = 1000  # of one topic or kind; the caller keeps any others
 _PLAIN_WORDS = frozenset({"ack", "alarm", "case", "hb", "key"})
 
 
@@ -40,7 +41,7 @@ class _Waiting:
     kind: str
     topic: str
     sent: bool = False  # on any connection
-    ended: int = 0  # connections, alone
+    ended: int = 0  # connections that ended while it was alone on its way
 
 
 @dataclass(slots=True)
@@ -55,8 +56,8 @@ class _Refused:
 
 
 class SetAside(NamedTuple):
-    """News of a message that ended connections: its topic with `+` for what differs, which is also the rule that the
-    broker lacks if `whole_kind`; when it is tried again, or that it has passed."""
+    """News of a message that ended connections. `kind` is its topic with `+` for what differs, and also the rule that
+    the broker lacks if `whole_kind`. The message is tried again in `again_s`, or has `passed`."""
 
     kind: str
     topic: str
@@ -67,13 +68,14 @@ class SetAside(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def kind_of(topic: str) -> str:
-    """The topic filter that covers all topics like this one: `b/+/+/ack`."""
+    """Return the topic filter that covers all topics like this one: `b/+/+/ack`."""
     first, *rest = topic.split("/")
     return "/".join((first, *(level if level in _PLAIN_WORDS else "+" for level in rest)))
 
 
 class Outgoing:
-    """Call `lost` when a connection has ended, `resume` on a new one, `more` now and then; send what they return."""
+    """The messages without a PUBACK. Call `lost` when a connection has ended, `resume` on a new one, `more` now and
+    then; send what they return."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, _Waiting] = {}  # every message, in order
@@ -93,14 +95,14 @@ class Outgoing:
 
     @property
     def holds_back(self) -> bool:
-        """Whether a new message has to wait for others."""
+        """Tell whether a new message has to wait for others."""
         return self._group is not None or self._trial is not None
 
     def add(
         self, topic: str, octets: bytes, now: float, *, send: bool, retain: bool = False
     ) -> tuple[int, bytes] | None:
-        """A new message's id, and its packet if it is to be sent now; `send` is False without a connection. None: there
-        is no room for it."""
+        """Add a message. Return its id, and its packet if it is to be sent now; `send` is False without a connection.
+        Return None if there is no room for it."""
         kind = kind_of(topic)
         refused = self._refused.get(kind) or self._refused.get(topic)
         if len(self._waiting) >= _IDS or (refused is not None and len(refused.mids) >= _ASIDE_MOST):
@@ -124,7 +126,7 @@ class Outgoing:
         return mid, b""
 
     def confirm(self, mid: int) -> bool:
-        """A PUBACK came; whether anything waited for it."""
+        """Take a PUBACK, and tell whether a message waited for it."""
         message = self._waiting.pop(mid, None)
         if message is None:
             return False
@@ -149,7 +151,8 @@ class Outgoing:
                 self._news.append(SetAside(message.kind, message.topic, refused.whole_kind, 0.0, passed=True))
 
     def resume(self, now: float) -> Iterator[bytes]:
-        """On a new connection: what has no PUBACK, in order, or as much of it as may be sent now."""
+        """Return, on a new connection, the messages that have no PUBACK, in order, or as many of them as may be sent
+        now."""
         aside = {mid for refused in self._refused.values() for mid in refused.mids}
         self._unsent = {mid: None for mid in self._waiting if mid not in aside}
         self._under_way = {}
@@ -157,7 +160,7 @@ class Outgoing:
         return self.more(now)
 
     def more(self, now: float) -> Iterator[bytes]:
-        """What may be sent by now that had to wait."""
+        """Return the messages that had to wait and may be sent by now."""
         if self._under_way and self.holds_back:
             return
         if self._group is not None and not self._unsent:
@@ -186,8 +189,8 @@ class Outgoing:
         return packet
 
     def lost(self, now: float, *, stalled: bool = False) -> None:
-        """The connection has ended, and not because this side wanted it to; or it was given up, because no PUBACK came
-        (`stalled`)."""
+        """Note that the connection has ended, and not because this side wanted it to; or that it was given up, because
+        no PUBACK came (`stalled`)."""
         heard, self._heard = self._heard, False
         most = inf if heard else _TRY_AGAIN_STALLED if stalled else _TRY_AGAIN_DOUBTFUL
         suspects, self._under_way = list(self._under_way), {}
@@ -216,7 +219,7 @@ class Outgoing:
         self._put_off(refused, mid, now, most)
 
     def _put_off(self, refused: _Refused, mid: int, now: float, most: float) -> None:
-        """Try it again later, `most` seconds from now at most if it is doubtful that the message is to blame."""
+        """Try a message again later, in at most `most` seconds if it is doubtful that the message is to blame."""
         del refused.mids[mid]
         refused.mids = {mid: None, **refused.mids}  # next time another one is tried
         again_s = min(most, _TRY_AGAIN[min(refused.tries, len(_TRY_AGAIN) - 1)])
@@ -227,10 +230,10 @@ class Outgoing:
         self._news.append(SetAside(message.kind, message.topic, refused.whole_kind, again_s))
 
     def take_news(self) -> list[SetAside]:
-        """What was set aside, was put off again, or has passed."""
+        """Return the news since the last call: messages set aside, put off again, or passed."""
         news, self._news = self._news, []
         return news
 
     def waits_since(self) -> float | None:
-        """When the oldest of those on their way was sent."""
+        """Return the time at which the oldest of the messages on their way was sent."""
         return next(iter(self._under_way.values()), None)

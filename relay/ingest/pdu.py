@@ -1,9 +1,9 @@
-"""SMS in PDU mode (3GPP TS 23.040): just as much as an alarm needs.
+"""Encode and decode SMS in PDU mode (3GPP TS 23.040), just as much as an alarm needs.
 
-Encodes SMS-SUBMIT with 8-bit data, decodes SMS-DELIVER of any alphabet down to its user data, and for tests and tools
-also the other direction. It does not reassemble long messages (an alarm is one message) and does not translate
-alphabets: text that strangers send is handed on as octets, and the verifier refuses it. Decoding is strict about
-lengths, tolerant about everything a network may put into a header.
+The module encodes SMS-SUBMIT with 8-bit data, and decodes SMS-DELIVER of any alphabet down to its user data; for tests
+and tools it also works in the other direction. It does not reassemble long messages (an alarm is one message) and does
+not translate alphabets: text from strangers is handed on as octets, and the verifier refuses it. Decoding is strict
+about lengths, tolerant about everything a network may put into a header.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DIGITS = "0123456789*#abc"
 
 
 class PduError(ValueError):
-    """Not an SMS that can be decoded."""
+    """An SMS that can't be decoded or encoded."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Submit:
 
 
 def encode_submit(message: Submit) -> tuple[str, int]:
-    """The PDU in hexadecimal with an empty service centre (the SIM's is used), and the length that AT+CMGS wants
+    """Return the PDU in hexadecimal with an empty service centre (the SIM's is used), and the length that AT+CMGS wants
     (without the centre)."""
     _check(message.octets)
     tpdu = (
@@ -56,7 +56,8 @@ def encode_submit(message: Submit) -> tuple[str, int]:
 
 
 def encode_deliver(sender: str, octets: bytes, *, scts: bytes = bytes(7)) -> tuple[str, int]:
-    """What a modem shows for a message from `sender`: the counterpart of `decode_deliver`."""
+    """Return the PDU that a modem shows for a message from `sender`, and its length: the counterpart of
+    `decode_deliver`."""
     _check(octets)
     if len(scts) != 7:
         raise PduError("time stamp of 7 octets")
@@ -65,8 +66,9 @@ def encode_deliver(sender: str, octets: bytes, *, scts: bytes = bytes(7)) -> tup
 
 
 def decode_deliver(text: str, length: int | None = None) -> Deliver:
-    """Decode a PDU in hexadecimal as +CMGR and +CMGL show it, service centre first. `length` is that of the TPDU as
-    they tell it: a modem that leaves the service centre out altogether is known by it, or by making no sense else."""
+    """Decode a PDU in hexadecimal as +CMGR and +CMGL show it, service centre first. `length` is the length of the TPDU
+    that they tell. Some modems leave the service centre out altogether: the length shows it, or the PDU makes no sense
+    with one."""
     octets = _unhex(text)
     if not octets or octets[0] & 0x03 != 0x00 or octets[0] == 0x00:  # no SMS-DELIVER begins so
         return _deliver(octets, has_centre=True)
@@ -111,8 +113,8 @@ def decode_submit(text: str) -> Submit:
 
 
 def _without_header(data: bytes) -> bytes:
-    """What follows the user data header (23.040, 9.2.3.24), which some networks put before a message that needs none,
-    as of part one of one. A header that is longer than the data is none: then all of it is handed on."""
+    """Drop the user data header (23.040, 9.2.3.24), which some networks put before a message that needs none, as of
+    part one of one. A header that is longer than the data is no header: then all of it is handed on."""
     return data[1 + data[0] :] if data and data[0] < len(data) else data
 
 
@@ -177,7 +179,8 @@ class _Reader:
 
 
 def _is_seven_bit(dcs: int) -> bool:
-    """TS 23.038, clause 4. Reserved codings count as the default alphabet, which has 7 bits."""
+    """Tell whether a data coding scheme has 7 bits (TS 23.038, clause 4). Reserved codings count as the default
+    alphabet, which has 7 bits."""
     if dcs & 0xC0 == 0x00 or dcs & 0xC0 == 0x40:  # general, and marked for automatic deletion
         return dcs & 0x20 == 0 and dcs & 0x0C not in (0x04, 0x08)  # bit 5: compressed, then the length counts octets
     if dcs & 0xF0 == 0xF0:

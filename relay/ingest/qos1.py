@@ -1,9 +1,9 @@
-"""PUBLISH and PUBACK of MQTT 3.1.1, both ways, without I/O. It reads QoS 0 and 1 and sends QoS 1.
+"""Read and write PUBLISH and PUBACK of MQTT 3.1.1 without I/O: QoS 0 and 1 in, QoS 1 out.
 
-They are all that a relay under load sends and receives, so they are the alarm's path and worth code of their own: in
-paho a PUBLISH costs 11 us in and 10 us out, a PUBACK 18 us in and 2 us out, a quarter of what the relay then does with
-a message; here each costs one or two. Connecting, subscribing, keepalive and everything unexpected stay paho's. Which
-message is sent when, and again, is in `relay.ingest.outgoing`.
+A relay under load sends and receives nothing else, so these packets are the alarm's path and worth code of their own:
+in paho a PUBLISH costs 11 us in and 10 us out, a PUBACK 18 us in and 2 us out, a quarter of what the relay then does
+with a message; here each costs one or two. Connecting, subscribing, keepalive and everything unexpected stay paho's.
+`relay.ingest.outgoing` decides which message is sent when, and again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Head(NamedTuple):
 
 
 def head(data: bytes, at: int) -> Head | None:
-    """The packet that begins at `at`, None as long as its fixed header is incomplete. Raises ValueError when its length
-    can't be one (2.2.3), or not that of its kind."""
+    """Return the packet that begins at `at`, None as long as its fixed header is incomplete. Raises ValueError when its
+    length can't be one (2.2.3), or is not that of its kind."""
     length = 0
     for octet in range(_LENGTH_OCTETS):
         place = at + 1 + octet
@@ -41,7 +41,7 @@ def head(data: bytes, at: int) -> Head | None:
 
 
 class Published(NamedTuple):
-    """What a PUBLISH carries (3.3). The id is None with QoS 0."""
+    """The content of a PUBLISH (3.3). The id is None with QoS 0."""
 
     topic: bytes
     mid: int | None
@@ -49,7 +49,7 @@ class Published(NamedTuple):
 
 
 def read_publish(data: bytes, packet: Head, longest: int) -> Published:
-    """A PUBLISH with QoS 0 or 1; of its octets at most `longest`. Raises ValueError when it is none."""
+    """Read a PUBLISH with QoS 0 or 1; of its octets at most `longest`. Raises ValueError when it is none."""
     start, end, flags = packet.start, packet.end, packet.flags
     at = start + 2
     if at <= end:
@@ -64,12 +64,12 @@ def read_publish(data: bytes, packet: Head, longest: int) -> Published:
 
 
 def read_puback(data: bytes, packet: Head) -> int:
-    """The id that a PUBACK confirms (3.4)."""
+    """Return the id that a PUBACK confirms (3.4)."""
     return data[packet.start] << 8 | data[packet.start + 1]
 
 
 def publish(topic: bytes, mid: int, octets: bytes, *, retain: bool = False) -> bytes:
-    """A PUBLISH with QoS 1."""
+    """Make a PUBLISH with QoS 1."""
     length = 2 + len(topic) + 2 + len(octets)
     packet = bytearray((PUBLISH << 4 | 0b0010 | retain,))
     while length > 127:
@@ -81,5 +81,5 @@ def publish(topic: bytes, mid: int, octets: bytes, *, retain: bool = False) -> b
 
 
 def puback(mid: int) -> bytes:
-    """The PUBACK for a message."""
+    """Make the PUBACK for a message."""
     return b"\x40\x02" + mid.to_bytes(2, "big")

@@ -1,6 +1,6 @@
-"""How often the same thing may be answered again: a token bucket for each bracelet, in bounded memory.
+"""Limit how often the same thing is answered again: a token bucket for each bracelet, in bounded memory.
 
-An alarm that arrives for the first time is always answered. This is for the copies, which anybody who once saw the
+An alarm that arrives for the first time is always answered. The limit is for the copies, which anybody who once saw the
 octets can send.
 """
 
@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 
 class RateLimit:
-    """`burst` answers at once, then `per_hour`."""
+    """A limit of `burst` answers at once, then `per_hour`."""
 
     def __init__(self, per_hour: float, burst: int, *, remember: int = 10_000) -> None:
         self._rate = per_hour / 3600

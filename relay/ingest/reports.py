@@ -1,4 +1,4 @@
-"""What goes into the modem driver of `relay.ingest.sms` and what comes out of it: plain values, no behaviour."""
+"""Define what goes into the modem driver of `relay.ingest.sms` and what comes out of it: plain values, no behaviour."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ref:
-    """Which message in which memory of the modem: valid for one session with the modem. `index` is -1 when the message
-    can't be named, and then not deleted; `memory` is empty when it is in none."""
+    """The place of a message in the modem, valid for one session with the modem. `index` is -1 when the message can't
+    be named, and then it is not deleted; `memory` is empty when the message is in none."""
 
     session: int
     index: int
@@ -18,7 +18,8 @@ class Ref:
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message was read from the SIM. Call `release(ref)` once it is on disk, `reject(ref)` if it is of no use."""
+    """A message that was read from the SIM. Call `release(ref)` once it is on disk, `reject(ref)` if it is of no
+    use."""
 
     ref: Ref
     sender: str
@@ -38,14 +39,14 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Sent:
-    """The network took it."""
+    """A message that the network took."""
 
     message: Outgoing
 
 
 @dataclass(frozen=True)
 class Unsent:
-    """Not sent. `final`: it was given up; else it is tried again."""
+    """A message that was not sent. `final`: it was given up; else it is tried again."""
 
     message: Outgoing
     error: str
@@ -54,15 +55,16 @@ class Unsent:
 
 @dataclass(frozen=True)
 class Ready:
-    """The modem is set up; the SIM's storage has been read."""
+    """The modem is set up, and the SIM's storage has been read."""
 
     messages: int
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something an operator should read in the log. `what` is a short name, `error` what the modem said. With a `hint`,
-    which says what to do, it will not get better by itself: it is an error, and not only a warning."""
+    """A trouble that an operator should read of in the log. `what` is a short name, `error` the modem's words. A
+    trouble with a `hint`, which says what to do, will not get better by itself: it is an error, and not only a
+    warning."""
 
     what: str
     error: str
@@ -71,7 +73,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A trouble that was told of with a hint is over."""
+    """A trouble that was reported with a hint, and is over."""
 
     what: str
 

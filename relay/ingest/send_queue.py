@@ -1,5 +1,5 @@
-"""The messages that the modem has still to send: which is next, and when one that failed is tried again. Pure: the
-driver in `relay.ingest.sms` gives the commands to the modem. What is here outlives the port, not the process.
+"""Queue the messages that the modem has still to send: which is next, and when a failed one is tried again. Pure: the
+driver in `relay.ingest.sms` gives the commands to the modem. The queue outlives the port, not the process.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _TIMEOUT = 60.0  # 27.005 lets the network take its time
 
 
 class SendQueue:
-    """The messages for one modem, `most` of them; one is on its way at a time. The recipients take turns, and of those
-    places one recipient may have a quarter: a message takes seconds, and who floods us must not delay the others'."""
+    """The messages for one modem, at most `most` of them; one is on its way at a time. The recipients take turns, and
+    one recipient may have a quarter of the places: a message takes seconds, and a recipient who floods us must not
+    delay the others."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,7 +29,7 @@ class SendQueue:
         self.closed()
 
     def closed(self) -> None:
-        """The port is gone. What was on its way is the first to be sent when it is back."""
+        """Note that the port is gone. The message that was on its way is the first to be sent when the port is back."""
         self._hold_until = 0.0
         self._timeouts = 0
         if self._sending is not None:
@@ -40,12 +41,13 @@ class SendQueue:
         return len(self._waiting) + (self._sending is not None)
 
     def has(self, message: Outgoing) -> bool:
-        """Whether the same is going to the same recipient already."""
+        """Tell whether the same message is going to the same recipient already."""
         waiting = [*self._waiting, self._sending] if self._sending else self._waiting
         return any(m.recipient == message.recipient and m.octets == message.octets for m in waiting)
 
     def add(self, message: Outgoing) -> bool:
-        """False: it can't be sent, because nobody can be reached at this address, or there is no room for it."""
+        """Add a message. Return False if it can't be sent, because nobody can be reached at its address, or there is no
+        room for it."""
         try:
             pdu.encode_submit(pdu.Submit(message.recipient, message.octets))
         except pdu.PduError:
@@ -53,17 +55,17 @@ class SendQueue:
         to_same = sum(m.recipient == message.recipient for m in self._waiting)
         if len(self) >= self._most or to_same >= max(1, self._most // _SHARES):
             return False
-        if not to_same:  # who comes anew is not before those who waited all the time
+        if not to_same:  # a new recipient is not before those who waited all the time
             self._turns[message.recipient] = min((self._turns[m.recipient] for m in self._waiting), default=0)
         self._waiting.append(message)
         return True
 
     def due(self) -> float | None:
-        """When `start` has something to do at the earliest."""
+        """Return the earliest time at which `start` has something to do, None when no message waits."""
         return max(self._hold_until, min(m.not_before for m in self._waiting)) if self._waiting else None
 
     def start(self, now: float) -> Command | None:
-        """The command that sends the next message. Its outcome goes to `finished`."""
+        """Return the command that sends the next message, None when none is due. Its outcome goes to `finished`."""
         if now < self._hold_until:
             return None
         due = [i for i, message in enumerate(self._waiting) if message.not_before <= now]
@@ -86,7 +88,7 @@ class SendQueue:
         if done.ok:
             self._timeouts = 0
             return [Sent(message)]
-        if done.error == "timeout":  # each such try keeps reading waiting
+        if done.error == "timeout":  # each such try delays reading
             self._hold_until = now + SEND_RETRY[min(self._timeouts, 3)]
             self._timeouts += 1
         tries = message.tries + 1

@@ -1,7 +1,7 @@
-"""The modem's serial port in the relay's one loop: opening, non-blocking reading and writing, opening again when it is
-lost.
+"""Serve the modem's serial port in the relay's one loop: open it, read and write without blocking, and open it again
+when it is lost.
 
-What is said over the port is `relay.ingest.sms`. Nothing here blocks for longer than opening a device takes.
+`relay.ingest.sms` decides what is said over the port. Nothing here blocks for longer than opening a device takes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from relay.log import Logger
 _REOPEN = (1.0, 2.0, 5.0, 15.0, 60.0)
 _POWER_CYCLE_INTERVAL = 300.0
 _POWER_CYCLE_SETTLE = 10.0
-_POWER_CYCLE_MOST = 60.0  # then its command hangs, and the modem may be there nevertheless
+_POWER_CYCLE_MOST = 60.0  # after that its command hangs, and the modem may be there nevertheless
 _READ = 4096
 
 
 class Port(Protocol):
-    """What is used of `serial.Serial`."""
+    """The part of `serial.Serial` that is used."""
 
     def fileno(self) -> int: ...
     def read(self, size: int) -> bytes: ...
@@ -158,7 +158,7 @@ class SmsLink:
         self._log.error("sms.port_lost", error=error, retry_s=round(delay, 1))
 
     def _after(self, reports: list[Report], now: float) -> list[Report]:
-        """Move what the modem object wants to write to the port; act on a modem that fell silent."""
+        """Move the modem object's output to the port; act on a modem that fell silent."""
         self._output += self._modem.take_output()
         self.writable(now)
         if self._modem.ready:

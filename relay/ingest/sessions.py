@@ -1,9 +1,8 @@
-"""The relay's two MQTT sessions: one for alarms, over which it also publishes, and one for heartbeats.
+"""Run the relay's two MQTT sessions: one for alarms, over which it also publishes, and one for heartbeats.
 
-A broker delivers a session's messages in the order in which they came, so that in one session 40,000 heartbeats which
-waited for the relay would stand before the next alarm. In two, each is read as its lane has room. Sessions that the
-relay had under other client ids are ended at the start, because a broker keeps every message for a session that nobody
-takes up.
+A broker delivers a session's messages in the order in which they came. In one session, 40,000 heartbeats that waited
+for the relay would stand before the next alarm; in two, each is read as its lane has room. Sessions that the relay had
+under other client ids are ended at the start, because a broker keeps every message for a session that nobody takes up.
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ ALARMS, HEARTBEATS = "b/+/+/alarm", "b/+/+/hb"
 
 
 def endpoint_of(relay: Endpoint, letter: str) -> Endpoint:
-    """The endpoint of one session; the relay's own names both. Under one account a broker that makes the client id of
-    its name would let each session end the other; who names another account in relay.toml has a broker that doesn't."""
+    """Return the endpoint of one session. If the account is the relay's own, the session's name is its client id and
+    its user: under one account, a broker that makes the client id of the user's name would let each session end the
+    other. An operator who names another account in relay.toml has a broker that doesn't do so."""
     name = f"{relay.client_id}-{letter}"
     return replace(relay, client_id=name, user=name if relay.user == RELAY else relay.user)
 
 
 def client_ids(sessions: str) -> tuple[str, str]:
-    """What the broker knows the two sessions by."""
+    """Return the client ids by which the broker knows the two sessions."""
     return f"{sessions}-a", f"{sessions}-h"
 
 
@@ -76,18 +76,18 @@ class Sessions:
 
     @property
     def ready(self) -> bool:
-        """Whether the broker has granted everything that the relay has to hear."""
+        """Tell whether the broker has granted everything that the relay has to hear."""
         return self.alarms.connected and self.heartbeats.connected
 
     def _links(self) -> Iterator[tuple[MqttLink, bool]]:
-        """Each connection, and whether there is room for what it brings; alarms first."""
+        """Yield each connection, and whether there is room for what it brings; alarms first."""
         yield self.alarms, self._room["alarms"]()
         yield self.heartbeats, self._room["heartbeats"]()
         if self._ending is not None:
             yield self._ending, True
 
     def waits_for(self) -> tuple[list[int], list[int]]:
-        """File descriptors: what is to be read, what to be written."""
+        """Return the file descriptors to be read, and those to be written."""
         reading, writing = [], []
         for link, has_room in self._links():
             fd = link.fileno()
@@ -100,7 +100,7 @@ class Sessions:
 
     @property
     def may_read_on(self) -> bool:
-        """Whether there is something to read that select doesn't see."""
+        """Tell whether there is something to read that select doesn't see."""
         return any(has_room and link.unread > 0 for link, has_room in self._links())
 
     def read(self, readable: Collection[int]) -> None:
@@ -110,7 +110,7 @@ class Sessions:
                 link.readable()
 
     def acknowledge(self, message: Message) -> None:
-        """PUBACK, on the connection that the message came by."""
+        """Send the PUBACK, on the connection that the message came by."""
         (self.heartbeats if message.session == "heartbeats" else self.alarms).acknowledge(message)
 
     def tick(self, now: float) -> None:
@@ -149,7 +149,7 @@ class Sessions:
             link.flush()
 
     def deadline(self, now: float) -> float:
-        """When `tick` should be called at the latest."""
+        """Return the latest time at which `tick` should be called."""
         return min(link.deadline(now) for link, _ in self._links())
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class Former:
         self._write()
 
     def is_over(self, client_id: str) -> None:
-        """The broker has no session of this name any more, or never will have."""
+        """Note that the broker has no session of this name any more, or never will have."""
         self.ids.remove(client_id)
         self._write()
 

@@ -1,13 +1,13 @@
-"""The relay's modem: takes alarms out of the modem's memories and sends receipts, without I/O.
+"""Run the relay's modem without I/O: take alarms out of its memories, and send receipts.
 
-A message stays in its memory until `release` is called, which is after it is on disk; what a crash left there is found
-again at the next start. Every memory that can hold a message is also swept at intervals, so that a lost notification
-costs time and not an alarm. The sweep doubles as the watchdog: a modem that does not answer it is declared dead, and
-one that was restarted or used by somebody else is set up again. Octets to write and events come out of it, octets and
-the time go in; the port is in `relay.ingest.serial_port`.
+A message stays in its memory until `release` is called, which is after it is on disk; a message that a crash left there
+is found again at the next start. Every memory that can hold a message is also swept at intervals, so that a lost
+notification costs time and not an alarm. The sweep doubles as the watchdog: a modem that does not answer it is declared
+dead, and one that was restarted or used by another program is set up again. Octets and the time go in, octets to write
+and events come out; the port is in `relay.ingest.serial_port`.
 
-Decided here is what the modem does next, and in which memory. How it is set up is in `initialise`, what it holds in
-`holdings`, what it has still to send in `send_queue`, and whether it is as it should be in `upkeep`.
+This module decides what the modem does next, and in which memory. `initialise` knows how it is set up, `holdings` what
+it holds, `send_queue` what it has still to send, and `upkeep` whether it is as it should be.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
     "Unsent",
 ]
 
-SWEEP_INTERVAL = 20.0  # three a minute: what keeps new messages out must be told within one
+SWEEP_INTERVAL = 20.0  # three a minute: the operator must hear within a minute of anything that keeps new messages out
 _LOOK_AFTER = 2.0  # from a sweep to the look at the settings
 _SOON = 2.0
 _SETTLE = 0.2  # after a start-up word
@@ -63,7 +63,7 @@ _Doing = Literal["setting up", "moving", "reading", "deleting", "sending", "look
 
 
 class Modem:
-    """One modem on an open port."""
+    """A modem on an open port."""
 
     def __init__(self, *, storage: str = "SM", pin: str | None = None, queue: int = 500) -> None:
         self._storage = storage
@@ -90,20 +90,20 @@ class Modem:
         self._moving_to = ""
         self._heard_at = 0.0  # when it last answered
         self._sweeps = 0
-        self._named: set[str] = set()  # memories that it has told of
-        self._direct = ""  # the line before a message that it hands over without storing it
+        self._named: set[str] = set()  # memories that the modem has named in notifications
+        self._direct = ""  # the line before a message that the modem passes on without storing it
 
     # ---- from outside ----
 
     def opened(self, now: float) -> None:
-        """The port was opened: start over. Messages still to be sent are kept."""
+        """Start over, because the port was opened. Messages still to be sent are kept."""
         self._session += 1
         self.closed()
         self._begin()
         self._next(now)
 
     def closed(self) -> None:
-        """The port is gone. Messages still to be sent wait for the next `opened`."""
+        """Forget the port, which is gone. Messages still to be sent wait for the next `opened`."""
         self._at.reset()
         self._forget()
         self._sends.closed()
@@ -117,18 +117,18 @@ class Modem:
         return len(self._sends)
 
     def release(self, ref: Ref, now: float) -> None:
-        """The message is on disk: it may be deleted."""
+        """Let a message be deleted: it is on disk."""
         if self._holdings.release(ref):
             self._next(now)
 
     def reject(self, ref: Ref, now: float) -> None:
-        """The message is not an alarm as it was read. It is deleted only when it reads the same again."""
+        """Note that a message is not an alarm as it was read. It is deleted only when it reads the same again."""
         if self._holdings.reject(ref):
             self._next(now)
 
     def send(self, message: Outgoing, now: float) -> bool:
-        """Queue a message. False: it was dropped, because the queue is full or nobody can be reached at this
-        address. What is waiting already isn't queued twice."""
+        """Queue a message. Return False if it was dropped, because the queue is full or nobody can be reached at this
+        address. A message that is waiting already isn't queued twice."""
         if self._sends.has(message):
             return True
         if not self._sends.add(message):
@@ -155,7 +155,7 @@ class Modem:
         return reports
 
     def deadline(self) -> float | None:
-        """When `tick` should be called at the latest."""
+        """Return the latest time at which `tick` should be called."""
         times = [self._at.deadline()]
         if not self._at.busy:
             times.append(self._setup.retry_at)
@@ -172,7 +172,7 @@ class Modem:
         self._setup.begin()
 
     def _start_over(self, at: float) -> None:
-        """Set it up again. What was read and not yet released stays known."""
+        """Set the modem up again at `at`. Messages read and not yet released stay known."""
         self._looks.clear()
         self._setup.start_over(at)
 
@@ -181,7 +181,7 @@ class Modem:
         return [Trouble("the modem is set up again", why)]
 
     def _started(self, now: float) -> None:
-        """It says that it has started, or its SIM."""
+        """Deal with a modem that says that it, or its SIM, has started."""
         self._at.hurry(now + _HURRY)
         self._setup.started()
         if self._setup.is_under_way or self._doing == "setting up":
@@ -222,8 +222,8 @@ class Modem:
     # ---- work ----
 
     def _next(self, now: float) -> None:
-        """Start the next command: set-up first, then reading, deleting, sending and looking after it in turn, so that
-        none starves. A modem that can't be read may still send."""
+        """Start the next command: set-up first, then reading, deleting, sending and looking in turn, so that none
+        starves. A modem that can't be read may still send."""
         if self._at.busy:
             return
         if self._setup.is_under_way:
@@ -246,7 +246,7 @@ class Modem:
         return True
 
     def _move(self, memory: str, now: float) -> bool:
-        """Have another memory read; at home also the other two settings are made again."""
+        """Make the modem read another memory. For the configured one, make the other two settings again as well."""
         home = memory == self._setup.memory
         command = self._setup.storage if home else read_storage(memory)
         if command is None:
@@ -263,7 +263,7 @@ class Modem:
             return self._memory != home and not self._holdings.awaits_deletions and self._move(home, now)
         if read.memory != self._memory:
             if self._holdings.has_deletions(self._memory):
-                return False  # what there is to do in one memory is done before it is left
+                return False  # the work in one memory is done before it is left
             if self._move(read.memory, now):
                 return True
         self._holdings.reading(read)
@@ -275,7 +275,7 @@ class Modem:
         ref = self._holdings.next_deletion(self._memory)
         if ref is None:
             return False
-        # After a restart the same place may be one of another memory, with an alarm that nobody has read.
+        # After a restart the same place may be in another memory, with an alarm that nobody has read.
         if now - self._heard_at > _QUIET:
             return self._look_first(now)
         if ref.memory != self._memory:
@@ -288,7 +288,7 @@ class Modem:
         return self._do("deleting", Command(f"AT+CMGD={ref.index}", timeout=10.0), now)
 
     def _start_send(self, now: float) -> bool:
-        # After a restart it may be in text mode, and take the length for a telephone number (27.005, 3.5.1).
+        # After a restart the modem may be in text mode, and take the length for a telephone number (27.005, 3.5.1).
         due = self._sends.due() if self.ready else None
         if due is not None and due <= now and now - self._heard_at > _QUIET:
             return self._look_first(now)
@@ -301,7 +301,7 @@ class Modem:
         return self._start_look(now)
 
     def _look(self, now: float) -> None:
-        """Ask whether all is as it was set up; at every second time read the other memories too."""
+        """Ask whether the modem is still as it was set up; every second time, read the other memories too."""
         self._look_at = None
         if not self._looks:
             self._looks = deque(self._upkeep.look())
@@ -325,7 +325,7 @@ class Modem:
     def _unsolicited(self, line: str, now: float) -> list[Report]:
         direct, self._direct = self._direct, line if line.startswith("+CMT:") else ""
         if direct and answers.is_hex(line):
-            self._look_at = now  # it was told to store messages
+            self._look_at = now  # the modem was told to store messages
             return self._holdings.handed_over(line, answers.text_mode_sender(direct))
         if (told := answers.told(line)) is not None:
             memory = told.memory or self._setup.memory
@@ -373,10 +373,10 @@ class Modem:
                 self._holdings.memory_was_right()
             else:
                 self._memory = None
-            self._heard_at = now  # what it does not answer does not matter: it is as it was set up
+            self._heard_at = now  # a missing answer does not matter: the modem is as it was set up
             if self._sweeps % 2:
                 self._read_others()
-                self._memory = None  # so that the way home makes all three settings again
+                self._memory = None  # so that the return to the configured memory makes all three settings again
         return reports
 
     def _moved(self, done: Finished, now: float) -> list[Report]:
@@ -414,7 +414,7 @@ class Modem:
         read = self._reading
         home = read.memory == self._setup.memory
         if self._memory != read.memory or not self.ready:
-            return []  # it was moved or restarted meanwhile
+            return []  # the modem was moved or restarted meanwhile
         if not done.ok:
             if read.place is None and home:
                 return self._sweep_failed(done.error, now)
@@ -445,6 +445,6 @@ class Modem:
         if done.ok:
             self._holdings.deleted(self._deleting)
             return self._upkeep.deleted()
-        # Whether it is gone is unknown, and its place may be taken by a new message: the next sweep compares before it
-        # deletes again.
+        # The message may be gone or not, and a new one may have its place: the next sweep compares before it deletes
+        # again.
         return self._upkeep.undeleted(done.error, now)

@@ -1,9 +1,10 @@
-"""Whether the modem is still as it was set up, and takes messages: what to ask it now and then, what its answers mean.
+"""Check that the modem is still as it was set up, and takes messages: what to ask it now and then, and what its answers
+mean.
 
-A modem that restarts says so, or does not; and another program may use it. So a setting that no factory default has
-(a *sentinel*) is made and read back, and so is each setting that the relay needs. What is not as it should be is set up
-again; what setting up does not mend is told to the operator, once until it is over. Pure: no I/O; the driver in
-`relay.ingest.sms` asks and acts.
+A modem that restarts says so, or does not; and another program may use it. So the relay makes a setting that no factory
+default has (a *sentinel*) and reads it back, and does the same with each setting that it needs. If a setting is wrong,
+the modem is set up again. A fault that setting up does not mend is reported to the operator when it begins, once an
+hour, and when it is over. Pure: no I/O; the driver in `relay.ingest.sms` asks and acts.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from relay.ingest.at import Command, Finished
 from relay.ingest.reports import Recovered, Report, Trouble
 
 TELL_AGAIN = 3600.0
-_REPAIR_AGAIN = 120.0  # what setting up did not mend is tried again after this
+_REPAIR_AGAIN = 120.0  # a fault that setting up did not mend is tried again after this
 _LOST_MOST = 5
-_DELETIONS = 3  # that fail in a row before it is told
-_PATIENCE = 2  # looks in a row that find no network or no memory, before it is told
+_DELETIONS = 3  # failures in a row before the operator is told
+_PATIENCE = 2  # looks in a row that find no network or no memory, before the operator is told
 
 
 class _Sentinel(NamedTuple):
@@ -77,7 +78,7 @@ _SIM_ERROR = re.compile(r"\+CM[ES] ERROR: *(?:1[0-8]|31[0-8]|.*SIM.*)\Z", re.IGN
 
 
 class Ills:
-    """What is wrong now. A thing is told when it begins, once an hour while it lasts, and when it is over."""
+    """The faults of now. Each is reported when it begins, once an hour while it lasts, and when it is over."""
 
     def __init__(self) -> None:
         self._told: dict[str, float] = {}
@@ -94,7 +95,7 @@ class Ills:
 
 
 class Upkeep:
-    """The looks at one modem."""
+    """The regular looks at one modem."""
 
     def __init__(self) -> None:
         self.ills = Ills()
@@ -102,21 +103,21 @@ class Upkeep:
         self._kept: _Sentinel | None = None
         self._candidate = 0
         self._lost = 0  # looks in a row that found the sentinel gone
-        self._repaired: dict[str, float] = {}  # what was wrong when it was last set up again, and when
+        self._repaired: dict[str, float] = {}  # faults for which the modem was set up again, and when last
         self._right = True  # nothing was wrong in this look
-        self._proved = False  # and it tells which memory is read
+        self._proved = False  # this look proved which memory is read
         self._creg_says_no = False
         self._unregistered = 0
         self._empty = 0
         self._undeleted = 0
 
     def set_up(self, home: str) -> None:
-        """The modem was set up with `home` as its memory."""
+        """Note that the modem was set up with `home` as its memory."""
         self._home = home
         self._kept = None
 
     def look(self) -> list[Command]:
-        """What to ask now. Each answer goes to `answer`, in this order."""
+        """Return the commands of a look. Each answer goes to `answer`, in this order."""
         self._right = True
         self._proved = False
         ask = [_SIM, _FORMAT, _INDICATIONS, _STORAGE, _NETWORK]
@@ -127,14 +128,15 @@ class Upkeep:
         return ask
 
     def looked(self) -> bool:
-        """All was asked: when nothing was wrong, what was mended before is mended. Whether the modem proved that it
-        reads the memory that it was set up for; some can't."""
+        """End a look. Return whether nothing was wrong and the modem proved that it reads the memory that it was set up
+        for; some can't. When nothing was wrong, earlier faults count as mended."""
         if self._right:
             self._repaired.clear()
         return self._right and self._proved
 
     def answer(self, done: Finished, now: float) -> tuple[list[Report], str | None, list[Command]]:
-        """(reports, what is wrong so that the modem must be set up again, what to ask next)."""
+        """Take an answer. Return the reports, the fault for which the modem must be set up again, and the commands to
+        ask next."""
         command, wrong = done.command, None
         reports: list[Report] = []
         more: list[Command] = []
@@ -165,7 +167,7 @@ class Upkeep:
         return reports, wrong, more
 
     def storage(self, said: answers.Storage, now: float) -> list[Report]:
-        """What the answer to the setting of the memories tells."""
+        """Report what the answer to the setting of the memories tells."""
         if said.total == 0:
             self._empty += 1
             if self._empty >= _PATIENCE:
@@ -180,39 +182,39 @@ class Upkeep:
         return ends + self.ills.end(FULL)
 
     def full(self, now: float) -> list[Report]:
-        """The modem said, unasked, that it is full."""
+        """Report that the modem said, unasked, that it is full."""
         return self._ill(FULL, "the modem says so", now)
 
     def elsewhere(self, where: str, now: float) -> list[Report]:
-        """New messages go to another memory than asked for."""
+        """Report that new messages go to another memory than asked for."""
         return self._ill(ELSEWHERE, where, now)
 
     def unreadable(self, memory: str, error: str, now: float) -> list[Report]:
-        """A memory that it named refuses to be read."""
+        """Report that a memory refuses to be read, though the modem named it."""
         return self._ill(UNREADABLE, f"{memory}: {error}", now)
 
     def illegible(self, where: str, now: float) -> list[Report]:
-        """Tell of a message that the modem lists and does not let read."""
+        """Report a message that the modem lists and does not let read."""
         return self._ill(ILLEGIBLE, where, now)
 
     def legible(self) -> list[Report]:
-        """End that: each message that the modem lists can be read."""
+        """Report that each message that the modem lists can be read, if one could not."""
         return self.ills.end(ILLEGIBLE)
 
     def deleted(self) -> list[Report]:
-        """Count on it again: the modem deleted a message."""
+        """Note that the modem deleted a message, and report it if it had refused to."""
         self._undeleted = 0
         return self.ills.end(UNDELETABLE)
 
     def undeleted(self, error: str, now: float) -> list[Report]:
-        """Tell of a modem that refuses to delete, once it has done so several times."""
+        """Report a modem that refuses to delete, once it has done so several times."""
         self._undeleted += 1
         if self._undeleted < _DELETIONS:
             return [Trouble("deleting a message failed", error)]
         return self._ill(UNDELETABLE, error, now)
 
     def unannounced(self, error: str, now: float) -> list[Report]:
-        """Tell of a modem that refuses to tell of new messages."""
+        """Report a modem that refuses to announce new messages."""
         return self._ill(UNANNOUNCED, error, now)
 
     # ---- inside ----
@@ -221,7 +223,7 @@ class Upkeep:
         return self.ills.begin(what, error, _HINTS[what], now)
 
     def _to_repair(self, what: str, now: float) -> str | None:
-        """`what`, unless the modem was set up again for it a moment ago and that did not help."""
+        """Return `what`, or None if the modem was set up again for it a moment ago and that did not help."""
         self._right = False
         if now - self._repaired.get(what, float("-inf")) < _REPAIR_AGAIN:
             return None
@@ -231,7 +233,7 @@ class Upkeep:
     def _sentinel_gone(self) -> str | None:
         self._right = False
         self._lost += 1
-        if self._lost > _LOST_MOST:  # it does not keep this one
+        if self._lost > _LOST_MOST:  # the modem does not keep this one
             self._lost, self._kept, self._candidate = 0, None, self._candidate + 1
             return None
         return "it was restarted, or is used by another program"
@@ -273,7 +275,7 @@ class Upkeep:
             self._creg_says_no = registered is False
             return [], [_LTE_NETWORK]
         if registered is None and not self._creg_says_no:
-            return [], []  # it can't tell by either
+            return [], []  # the modem can't tell by either command
         self._unregistered += 1
         if self._unregistered < _PATIENCE:
             return [], [_RADIO]
