@@ -1,4 +1,4 @@
-"""MQTT brokers: who may do what on one, and the brokers the relay can run itself.
+"""Define who may do what on an MQTT broker, and what the relay needs of a broker that it runs itself.
 
 Any MQTT 3.1.1 broker serves, by configuration. `nats` is the embedded one for the demo and small installations;
 `mosquitto` is the second one that the tests run, and an example of how to set up a broker of one's own. Neither
@@ -23,13 +23,13 @@ class BrokerError(RuntimeError):
 
 SUBSCRIPTIONS = 8  # at once, of an account that needs no more
 PAYLOAD = 64 << 10
-BRACELET_WAITING = 500  # it subscribes with QoS 0 in a clean session, so nothing should wait
+BRACELET_WAITING = 500  # a bracelet subscribes with QoS 0 in a clean session, so nothing should wait
 BRACELET_PAYLOAD = 1 << 10  # a message has at most 140 octets; the rest is what a packet adds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What one account on the broker may do: the topic filters it may publish to and subscribe, and nothing else.
+    """The rights of one account on the broker: the topic filters it may publish to and subscribe to, and nothing else.
 
     An account connects with the client id that is its name, so that it has one session and can take nobody else's.
     `ids` are further ones whose sessions are kept; `any_id` is for accounts whose password never leaves the relay."""
@@ -51,7 +51,7 @@ class Rules:
             raise ValueError("a broker user's topic filter is malformed")
 
     def allows_id(self, client_id: str) -> bool:
-        """Whether the account may connect with this client id."""
+        """Tell whether the account may connect with this client id."""
         return client_id == self.name or self.any_id or client_id in self.ids
 
 
@@ -78,38 +78,38 @@ class Broker(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """The process, None while it is stopped."""
+        """Return the process id, None while the broker is stopped."""
 
     def start(self) -> None:
-        """Start it, after ending one that an earlier relay left behind."""
+        """Start the broker, after ending one that an earlier relay left behind."""
 
     def wait_ready(self, timeout: float = 15.0) -> None:
-        """Return as soon as it accepts a user over TLS; BrokerError when it doesn't."""
+        """Return as soon as the broker accepts a user over TLS. Raises BrokerError when it doesn't."""
 
     def serves(self) -> bool:
-        """Whether to connect already: who comes earlier may be refused after some seconds. Cheap; true after a while
-        in any case."""
+        """Tell whether to connect already: a client that comes earlier may be refused after some seconds. Cheap; true
+        after a while in any case."""
 
     def poll(self) -> int | None:
-        """Its exit status if it has ended by itself, else None. To be called now and then."""
+        """Return the exit status if the broker has ended by itself, else None. To be called now and then."""
 
     def ensure_running(self) -> bool:
-        """Start it again if it has ended, at most once a second; True if it did."""
+        """Start the broker again if it has ended, at most once a second. Return True if it was started."""
 
     def reload(self, users: Iterable[MqttUser]) -> None:
         """Make these the users; connections of users that stay as they are stay open."""
 
     def renew(self) -> None:
-        """Have it show the certificate that is in its file now. It may be started again for that: what it has
-        acknowledged and its sessions stay, connections may not."""
+        """Make the broker show the certificate that is in its file now. The broker may be started again for that: its
+        sessions and all that it has acknowledged stay, connections may not."""
 
     def stop(self) -> None:
-        """End it and wait until it has ended."""
+        """End the broker and wait until it has ended."""
 
 
 PROGRAMS = "fw/+/+"  # pieces of bundles, retained: relay/bundles.py
 RELAY, INTAKES, PROGRAMMER = "relay", ("intake-1-a", "intake-1-h"), "programs"
-# They look at a broker: as the relay, they would end the relay's session there. PROBE_KID is no key id.
+# The accounts of a check: with the relay's, a check would end the relay's session. PROBE_KID is no key id.
 PROBE, PROBE_BRACELET, PROBE_KID = "probe", "probe-bracelet", "probe"
 PROBE_WAITING = 10_000  # messages of a burst
 SUBSCRIBER_WAITING = 20_000  # documents that may wait for a subscriber
@@ -120,7 +120,8 @@ _OUT = ("b/+/+/ack", "s/+/+/alarm", "s/+/+/case", "s/+/key/+")
 
 
 def bracelet_rules(account: str, kid: str) -> dict[str, Any]:
-    """A bracelet reaches its own three topics and no one else's; and reads the programs that are there for all."""
+    """Return the rules of a bracelet: it reaches its own three topics and no one else's, and reads the programs that
+    are there for all."""
     base = f"b/{kid[0]}/{kid}"
     return {
         "name": account,
@@ -136,10 +137,10 @@ def bracelet_user(account: str, kid: str, password: str) -> MqttUser:
 
 
 def own_users(password: str, sessions: Sequence[str] = INTAKES) -> list[MqttUser]:
-    """The relay hears every bracelet, answers each, rebroadcasts, and brings subscribers their keys. Alarms and
-    heartbeats have a session each, so that many of one don't delay the other; bundles are left by an account of its
-    own, because a broker that makes the client id of the name would otherwise end the relay's session. `sessions`: the
-    client ids of the two, for alarms and for heartbeats."""
+    """Return the relay's own accounts. The relay hears every bracelet, answers each, rebroadcasts, and brings
+    subscribers their keys. Alarms and heartbeats have a session each, so that many of one don't delay the other. An
+    account of its own leaves the bundles, because a broker that makes the client id of the name would otherwise end the
+    relay's session. `sessions`: the client ids of the two, for alarms and for heartbeats."""
     whole: dict[str, Any] = {"publish": (*_OUT, PROGRAMS), "password": password, "subscriptions": 64}
     return [
         MqttUser(name=RELAY, subscribe=_UP, any_id=True, **whole),
@@ -150,8 +151,8 @@ def own_users(password: str, sessions: Sequence[str] = INTAKES) -> list[MqttUser
 
 
 def _probe_rules() -> list[dict[str, Any]]:
-    """Who looks at a broker uses topics of its own, and hears what is published on those of a bracelet and an audience
-    that can't exist. One account hears; the other is like a bracelet's."""
+    """Return the rules of the two accounts of a check. They use topics of their own, and hear what is published on
+    those of a bracelet and an audience that can't exist. One account hears; the other is like a bracelet's."""
     base = f"b/{PROBE_KID[0]}/{PROBE_KID}"
     documents = tuple(topic.replace("+", "probe", 1) for topic in _OUT[1:])
     return [
@@ -172,22 +173,24 @@ def _probe_rules() -> list[dict[str, Any]]:
 
 
 def temporary_id(account: str, number: int) -> str:
-    """The client id of a temporary client: one of a few, so that not even a broker that crashes keeps many sessions."""
+    """Return the client id of a temporary client: one of a few, so that not even a broker that crashes keeps many
+    sessions."""
     return f"{_TEMPORARY_PREFIX}{account}-{number % TEMPORARY}"
 
 
 def temporary_ids(account: str) -> tuple[str, ...]:
-    """All client ids that an account has beside its own name."""
+    """Return all client ids that an account has beside its own name."""
     return tuple(temporary_id(account, number) for number in range(TEMPORARY))
 
 
 def is_temporary(client_id: str) -> bool:
-    """Tell a client id under which nothing is to wait for anybody."""
+    """Tell whether nothing is to wait for anybody under this client id."""
     return client_id.startswith(_TEMPORARY_PREFIX) or client_id in (PROBE, PROBE_BRACELET)
 
 
 def subscriber_rules(account: str, audience: str) -> dict[str, Any]:
-    """A subscriber reads what is sealed for its audience, and its own keys; it writes nothing."""
+    """Return the rules of a subscriber: it reads what is sealed for its audience, and its own keys; it writes
+    nothing."""
     base = f"s/{audience}"
     return {
         "name": account,
@@ -207,7 +210,7 @@ def users_for(
     subscribers: Iterable[tuple[str, str, str]] = (),
     sessions: Sequence[str] = INTAKES,
 ) -> list[MqttUser]:
-    """Everyone on the broker: the relay first, then (account, password, audience) of each subscriber, then (account,
-    kid, password) of each bracelet."""
+    """Return everyone on the broker: the relay first, then (account, password, audience) of each subscriber, then
+    (account, kid, password) of each bracelet."""
     people = [*own_users(relay_password, sessions), *(subscriber_account(*each) for each in subscribers)]
     return people + [bracelet_user(*bracelet) for bracelet in bracelets]

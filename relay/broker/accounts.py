@@ -1,7 +1,8 @@
-"""Who may connect to the broker: accounts by name.
+"""Look up who may connect to the broker: accounts by name.
 
-Whoever answers the broker needs neither the store's key nor any password: what is kept is `relay.broker.passwords`'s.
-Those of bracelets and subscribers are in the relay's store: `relay.broker.stored`. This module knows no broker.
+The process that answers the broker needs neither the store's key nor any password: it compares with what
+`relay.broker.passwords` keeps. The accounts of bracelets and subscribers are in the relay's store:
+`relay.broker.stored`. This module knows no broker.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from relay.broker.passwords import matches, verifier
 
 @dataclass(frozen=True, kw_only=True)
 class AccountRules(Rules):
-    """An account as it is checked: its rules, and what its password is compared with."""
+    """An account as it is checked: its rules, and the verifier that its password is compared with."""
 
     verifier: bytes
 
     def accepts(self, password: str) -> bool:
-        """Whether this is its password; takes as long for a wrong one."""
+        """Tell whether this is the account's password; takes as long for a wrong one."""
         return matches(self.verifier, password)
 
     def __repr__(self) -> str:
@@ -29,22 +30,22 @@ class AccountRules(Rules):
 
 
 def rules_of(user: MqttUser) -> AccountRules:
-    """The same account, without its password."""
+    """Return the same account, without its password."""
     fields = {name: value for name, value in vars(user).items() if name != "password"}
     return AccountRules(verifier=verifier(user.password), **fields)
 
 
 class Accounts(Protocol):
-    """Where accounts are looked up. Any of these may raise when the place can't be read now."""
+    """A place where accounts are looked up. Any of these methods may raise when the place can't be read now."""
 
     def find(self, name: str) -> AccountRules | None:
-        """The account of this name, None when nobody has it or it was ended."""
+        """Return the account of this name, None when nobody has it or it was ended."""
 
     def among(self, names: Iterable[str]) -> Mapping[str, bytes]:
-        """Those of the names that accounts have, with what the password of each is compared with."""
+        """Return those of the names that accounts have, with the verifier of each one's password."""
 
     def kept(self) -> Iterator[tuple[str, int | None]]:
-        """Every client id whose session may stay, with the most messages that may wait for it."""
+        """Yield every client id whose session may stay, with the most messages that may wait for it."""
 
 
 class ListedAccounts:

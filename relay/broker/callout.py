@@ -1,8 +1,8 @@
-"""The auth callout of nats-server, without its connections: what the server asks, and what it is answered.
+"""Speak the auth callout of nats-server, without its connections: read what the server asks, and make the answers.
 
 The server asks for each connection, in a JWT; the answer is one too, signed by an account key that only the server's
 configuration and the gate know. Formats: nats-io/jwt, authorization_claims.go and user_claims.go (version 2);
-server/auth_callout.go of nats-server 2.15 says what is checked. Who may do what is in `relay.broker`.
+server/auth_callout.go of nats-server 2.15 says what is checked. `relay.broker` defines who may do what.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEADER = {"typ": "JWT", "alg": "ed25519-nkey"}
 
 @dataclass(frozen=True)
 class Request:
-    """One connection that asks to be let in."""
+    """A connection that asks to be let in."""
 
     user_key: str
     server: str
@@ -39,8 +39,8 @@ class Request:
 
 
 def read(message: bytes) -> Request:
-    """A request out of the server's message. The connection that it came by is the server's own, so that its signature
-    adds nothing. ValueError when it is none."""
+    """Read a request out of the server's message. The connection that it came by is the server's own, so the server's
+    signature adds nothing. Raises ValueError when the message is no request."""
     try:
         asked = json.loads(_unbase64(message.split(b".")[1]))["nats"]
         client, options = asked["client_info"], asked["connect_opts"]
@@ -57,7 +57,7 @@ def read(message: bytes) -> Request:
 
 
 def judge(request: Request, account: AccountRules | None) -> str | None:
-    """Why this connection is refused, None when it is let in."""
+    """Return the reason to refuse this connection, None when it is let in."""
     if not request.mqtt:
         return "only MQTT is served"
     if account is None or not account.accepts(request.password):
@@ -68,14 +68,14 @@ def judge(request: Request, account: AccountRules | None) -> str | None:
 
 
 class Issuer:
-    """Signs answers."""
+    """A signer of answers."""
 
     def __init__(self, seed: bytes) -> None:
         self._pair = nkeys.from_seed(seed)
         self.public: str = self._pair.public_key.decode()
 
     def admit(self, request: Request, rules: Rules, now: int) -> bytes:
-        """The answer that lets a connection in, with its rules."""
+        """Make the answer that lets a connection in, with its rules."""
         user = {
             "iss": self.public,
             "iat": now,
@@ -96,7 +96,7 @@ class Issuer:
         return self._answer(request, now, {"jwt": self._sign(user).decode()})
 
     def refuse(self, request: Request, reason: str, now: int) -> bytes:
-        """The answer that keeps a connection out."""
+        """Make the answer that keeps a connection out."""
         return self._answer(request, now, {"error": reason})
 
     def _answer(self, request: Request, now: int, said: dict[str, str]) -> bytes:
@@ -113,7 +113,7 @@ class Issuer:
 
 
 def subjects(topic: str) -> list[str]:
-    """An MQTT topic filter as NATS subjects; `a/#` also matches `a`, which `a.>` does not."""
+    """Return an MQTT topic filter as NATS subjects; `a/#` also matches `a`, which `a.>` does not."""
     subject = topic.replace("/", ".").replace("+", "*")
     if subject.endswith(".#"):
         return [subject[:-2], subject[:-2] + ".>"]

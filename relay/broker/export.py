@@ -1,8 +1,8 @@
-"""Users, passwords and rules of everyone on the broker, as files for a broker of one's own.
+"""Format the users, passwords and rules of everyone on the broker as files for a broker of one's own.
 
-Passwords are hashed where the format has hashes. What each broker's rules can't say is in relay/README.md: mosquitto
-makes the client id of the name; RabbitMQ does not, and only keeps others out of a session's queue. Nothing here
-writes a file or connects.
+Passwords are hashed where the format has hashes. relay/README.md says what each broker's rules can't express: mosquitto
+makes the client id of the name; RabbitMQ does not, and only keeps others out of a session's queue. Nothing here writes
+a file or connects.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _LEVELS = {"+": "[^.]+", "#": ".*"}
 
 
 def mosquitto(users: Sequence[MqttUser]) -> dict[str, str]:
-    """password_file, acl_file, and the settings that keep one account from harming another."""
+    """Return password_file, acl_file, and the settings that keep one account from harming another."""
     settings = "".join(f"{name} {value}\n" for name, value in BOUNDS.items())
     return {"passwords": passwords(users), "acl": access(users), "bounds.conf": settings}
 
 
 def rabbitmq(users: Sequence[MqttUser]) -> dict[str, str]:
-    """Definitions to be imported: a user's own queues, and what it may publish to and bind on amq.topic.
+    """Return definitions to be imported: a user's own queues, and what it may publish to and bind on amq.topic.
 
     Form of the queues' names and of topics: RabbitMQ's rabbit_mqtt plugin, 3.10 to 4; of the hash: rabbitmq.com,
     Password hashing."""
@@ -60,7 +60,7 @@ def rabbitmq(users: Sequence[MqttUser]) -> dict[str, str]:
 
 
 def plain(users: Sequence[MqttUser]) -> dict[str, str]:
-    """Everything, passwords as they are, for a program that makes the rules of another broker."""
+    """Return everything, passwords as they are, for a program that makes the rules of another broker."""
     listed = [
         {
             "user": user.name,
@@ -82,7 +82,7 @@ FORMATS: dict[str, Callable[[Sequence[MqttUser]], dict[str, str]]] = {
 
 
 def _pattern(topics: Sequence[str]) -> str:
-    """Topic filters as one regular expression over routing keys; `^$` allows nothing."""
+    """Return topic filters as one regular expression over routing keys; `^$` allows nothing."""
     if not topics:
         return "^$"
     parts = []

@@ -1,12 +1,12 @@
-"""The gate: the process that tells the embedded broker who may connect, and as what.
+"""Run the gate: the process that tells the embedded broker who may connect, and as what.
 
     python -m relay.broker.gate FOLDER         FOLDER: the broker's, with gate.json
 
-nats-server asks it at each connection (auth callout), so that no list of accounts is ever loaded: adding the
-50,000th bracelet costs the relay nothing. It reads the relay's store and writes nothing. What it has answered it
-keeps in memory: known accounts get in while the store is locked or away. It also ends the connections of accounts that
-are gone, and looks after what the broker keeps (`relay.broker.watch`). It lives as long as the broker does; both end
-with the process that started them. What it never does: decide about messages, or open one.
+nats-server asks the gate at each connection (auth callout), so that no list of accounts is ever loaded: adding the
+50,000th bracelet costs the relay nothing. The gate reads the relay's store and writes nothing. It keeps its answers in
+memory: known accounts get in while the store is locked or away. It also ends the connections of accounts that are gone,
+and looks after what the broker keeps (`relay.broker.watch`). It lives as long as the broker does; both end with the
+process that started them. The gate never decides about messages, and never opens one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _STORE_PATIENCE_S = 1.5
 _OPENING_PATIENCE_S = 20.0
-_STORE_REST_S = 3.0  # after the store did not answer in time, what is known serves for so long without asking again
+_STORE_REST_S = 3.0  # when the store did not answer in time, known accounts serve for so long without asking again
 _REMEMBERED = 1_000_000  # answers
 _ASKED_AT_ONCE = 5000  # connections; beyond that the broker lets them wait, and they come again
 _SWEEP_S = 60.0
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class Directory:
-    """Accounts of the list and of the store, and a memory for when the store can't be read."""
+    """The accounts of the list and of the store, and a memory for when the store can't be read."""
 
     def __init__(self, listed: ListedAccounts, store: str | None, logger: log.Logger) -> None:
         self.listed = listed
@@ -66,11 +66,11 @@ class Directory:
         self.version: int | None = None
 
     async def find(self, name: str) -> AccountRules | None:
-        """The account of this name as the store has it, or as it was known if the store does not answer."""
+        """Return the account of this name as the store has it, or as it was known if the store does not answer."""
         account = self.listed.find(name)
         if account is not None or self._url is None:
             return account
-        if not NAME.fullmatch(name):  # nobody's; a question that the store refuses would keep out everybody for a while
+        if not NAME.fullmatch(name):  # nobody has it; a question that the store refuses would keep out all for a while
             return None
         answer = self._asked.get(name)
         if answer is None:
@@ -80,8 +80,8 @@ class Directory:
         return await asyncio.shield(answer)
 
     async def _ask_for_all(self) -> None:
-        """Ask for everybody who waits by now in one question, again and again: one each would be so slow that those who
-        come back after a broker's restart, or somebody with a thousand wrong names, would keep each other out."""
+        """Ask for all waiting names in one question, again and again. One question each would be so slow that clients
+        who come back after a broker's restart, or somebody with a thousand wrong names, would keep each other out."""
         try:
             while self._asked:
                 asked, self._asked = self._asked, {}
@@ -111,20 +111,21 @@ class Directory:
         self._known[name] = account
 
     async def gone(self, admitted: Mapping[str, bytes | None]) -> set[str]:
-        """Those of the names that no account has any more, or that have another password now; None: it is not known
-        with which one they came. Raises when the store can't be read."""
+        """Return those of the names that no account has any more, or that have another password now. `admitted` has the
+        verifier of the password with which each came, None when it is not known. Raises when the store can't be
+        read."""
         rest = admitted.keys() - self.listed.among(admitted)  # a list has new hashes each time
         now = await self.verifiers(rest)
         return {name for name in rest if name not in now or admitted[name] not in (None, now[name])}
 
     async def verifiers(self, names: Collection[str]) -> Mapping[str, bytes]:
-        """What is kept now of the passwords of those names that have an account in the store."""
+        """Return the verifiers that the store has now for those of the names that have an account there."""
         if not names or self._url is None:
             return {}
         return await self._ask(lambda: self._store().among(names))
 
     async def changed(self) -> bool:
-        """Whether the store's accounts changed since the last call."""
+        """Tell whether the store's accounts changed since the last call."""
         if self._url is None:
             return False
         version = await self._ask(lambda: self._store().version())
@@ -132,14 +133,14 @@ class Directory:
         return changed
 
     async def kept(self) -> dict[str, int | None]:
-        """Every client id whose session may stay, with the most messages that may wait for it."""
+        """Return every client id whose session may stay, with the most messages that may wait for it."""
         kept = dict(self.listed.kept())
         if self._url is not None:
             kept |= await self._ask(lambda: dict(self._store().kept()), patience=60)
         return kept
 
     def _store(self) -> StoreAccounts:
-        """In a thread: importing it takes longer than the relay should wait to be let in."""
+        """Open the store, in a thread: importing its module takes longer than the relay should wait to be let in."""
         if self._opened is None:
             from relay.broker.stored import StoreAccounts
 
@@ -163,7 +164,7 @@ class Directory:
 
 
 class Gate:
-    """One gate for one broker's life."""
+    """A gate for one broker's life."""
 
     def __init__(self, folder: Path, settings: Settings, logger: log.Logger, changed: asyncio.Event) -> None:
         self._folder = folder
@@ -171,12 +172,14 @@ class Gate:
         self._log = logger
         self._issuer = callout.Issuer(settings.seed.encode())
         self.directory = Directory(settings.listed(), settings.store, logger)
-        # The password that each came with first, as it is kept: when it is another, all that came under the name go.
+        # For each name, the verifier of the password that came first: if the store has another now, all connections of
+        # the name are ended.
         self._admitted: dict[str, bytes | None] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._changed = changed
         self._sweep = asyncio.Event()
-        # Of the list and of the store: it changed, and who has no account any more was not put out yet.
+        # `_settled`: the list for which connections without an account have been ended. `_unsettled`: the store
+        # changed, and for this they have not been ended yet.
         self._settled = settings.generation
         self._unsettled = False
         self._watch = Watch(logger, settings.max_file_store)
@@ -187,8 +190,8 @@ class Gate:
             try:
                 await self._serve()
             except (OSError, nats.errors.Error):
-                pass  # it has not started yet, or is starting again
-            except Exception as error:  # whatever it is, the next broker needs a gate
+                pass  # the broker has not started yet, or is starting again
+            except Exception as error:  # whatever the fault is, the next broker needs a gate
                 self._log.warning("gate.failed", error=error)
             await asyncio.sleep(0.05)
 
@@ -234,7 +237,8 @@ class Gate:
                 await asyncio.wait(workers, timeout=1)
 
     def _port(self) -> int:
-        """Where the broker listens for its own protocol on the loopback; it says so in a file."""
+        """Return the port on the loopback where the broker listens for its own protocol; the broker says it in a
+        file."""
         newest = max(self._folder.glob("*.ports"), key=lambda file: file.stat().st_mtime, default=None)
         if newest is None:
             raise OSError("the broker has not started yet")
@@ -288,7 +292,7 @@ class Gate:
 
     async def _sweeping(self, system: Client) -> None:
         await self._until_done(partial(self._see_who_came_before, system))
-        with suppress(Exception):  # so that the first who is asked for need not wait for it
+        with suppress(Exception):  # asked now, so that the first name need not wait for the store to open
             await self.directory.changed()
         while True:
             with suppress(asyncio.TimeoutError):
@@ -305,7 +309,7 @@ class Gate:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _see_who_came_before(self, system: Client) -> None:
-        """Take whoever came before this gate to have come with the password that is in force."""
+        """Assume that the clients which came before this gate came with the password that is in force."""
         before = {one.name async for one in connections(system)} - {"", GATE, SYSTEM} - self._admitted.keys()
         self._admitted |= dict.fromkeys(before)
         with suppress(Exception):  # the store does not answer
@@ -314,7 +318,7 @@ class Gate:
     async def _take_changes(self, system: Client) -> None:
         await self._end(system, {name for name in self._settings.barred if self._is_barred(name)})
         generation = self._settings.generation
-        with suppress(TimeoutError):  # the store does not answer; told of already
+        with suppress(TimeoutError):  # the store does not answer; already reported
             self._unsettled |= await self.directory.changed()
             if self._unsettled or generation != self._settled:
                 self._watch.look_for_owners()
@@ -330,13 +334,13 @@ class Gate:
         while True:
             try:
                 await self._watch.look(broker, system, self.directory)
-            except Exception as error:  # what can't be seen now is looked at again
+            except Exception as error:  # the next look may see more
                 self._log.warning("broker.not_watched", error=error)
             await asyncio.sleep(_WATCH_S)
 
 
 async def _close(connection: Client) -> None:
-    """Close what may be broken already, without waiting for it for long."""
+    """Close a connection that may be broken already, without waiting for it for long."""
     await asyncio.wait({asyncio.create_task(connection.close())}, timeout=1)
 
 
@@ -347,7 +351,7 @@ async def serve(folder: Path) -> None:
     assert task is not None
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, changed.set)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # whoever started this may have blocked it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the process that started this one may have blocked it
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     settings = Settings.read(folder)
@@ -358,7 +362,7 @@ async def serve(folder: Path) -> None:
 def main() -> None:
     with suppress(asyncio.CancelledError, KeyboardInterrupt):
         asyncio.run(serve(Path(sys.argv[1])))
-    os._exit(0)  # a thread that waits for a store that does not answer must not keep it
+    os._exit(0)  # a thread that waits for a silent store must not keep this process
 
 
 if __name__ == "__main__":

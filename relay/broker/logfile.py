@@ -1,10 +1,10 @@
-"""The embedded broker's log: a process of its own that takes what the broker says, and writes it without who and where.
+"""Write the embedded broker's log, without who and where, in a process of its own.
 
     python -m relay.broker.logfile FILE        standard input -> FILE, FILE.1, FILE.2
 
 nats-server names address and client id of each connection that something happens to, at every level; together they
-tell where a wearer is online, which nobody must find on a disk. So neither is ever written. A process of its own,
-because the broker ends when nobody reads its log any more.
+tell where a wearer is online, which nobody must find on a disk. So neither is ever written. The process is a separate
+one, because the broker ends when nobody reads its log any more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 MOST, OLDER = 10 << 20, 2  # octets of a file, and how many earlier ones are kept
-_LONGEST = 2000  # characters of a line: anybody may come with a name of 60,000, and the patterns take a while for that
+_LONGEST = 2000  # characters of a line: names may have 60,000, and the patterns take a while for that
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|\\\"(?:[^\"\\]|\\.)*?\\\"")
 _WHO = re.compile(r"(?:\S+:\d+ - )?\b[mwclrg]id:\d+\b")
 _NAME = re.compile(r"\b[brs][./][^\s\"',]*|\b[0-9a-f]{8,}\b")  # topics; key ids and accounts
@@ -27,12 +27,13 @@ _OURS = re.compile(
 
 
 def cleaned(line: str) -> str:
-    """A line of the broker's without addresses, client ids, names of accounts and topics: whatever is quoted goes."""
+    """Return a line of the broker's without addresses, client ids, names of accounts and topics; everything quoted
+    goes."""
     if _OURS.match(line):
         return line
     whole, line = len(line) <= _LONGEST, _QUOTED.sub("…", line[:_LONGEST])
     if not whole:
-        line = line.partition('"')[0] + "…"  # a quotation that was cut in two is none for the pattern
+        line = line.partition('"')[0] + "…"  # the pattern does not find a quotation that was cut in two
     for pattern, instead in ((_WHO, "a client"), (_NAME, "…"), (_ADDRESS, "…")):
         line = pattern.sub(instead, line)
     return line
@@ -64,7 +65,7 @@ class Log:
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it ends when the broker has
+        signal.signal(number, signal.SIG_IGN)  # this process ends when the broker has
     log = Log(Path(sys.argv[1]))
     for octets in sys.stdin.buffer:
         try:

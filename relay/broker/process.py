@@ -1,5 +1,5 @@
-"""A broker as the relay's child process: one for a folder, ends when the relay ends, and counts as ready only when it
-has accepted a user over TLS. What a particular broker's configuration looks like is not known here.
+"""Run a broker as the relay's child process: one for a folder, which ends when the relay ends, and counts as ready only
+when it has accepted a user over TLS. This module does not know the configuration of any particular broker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIFELINE = 'exec 3<&0 </dev/null; child=$$; (read -r _ <&3 || kill -TERM "$child
 
 
 class ChildBroker(ABC):
-    """See relay.broker.Broker, whose methods these are."""
+    """A broker as a child process; relay.broker.Broker describes its methods."""
 
     def __init__(
         self, folder: Path, host: str, port: int, cert: Path, key: Path, users: Iterable[MqttUser]
@@ -105,11 +105,11 @@ class ChildBroker(ABC):
 
     def renew(self) -> None:
         if self._child is None or self.poll() is not None:
-            return  # it takes the new one when it is started
+            return  # the broker takes the new one when it is started
         with suppress(BrokerError, OSError, ValueError):
             self.take_certificate()
             if self._accepts(self.ready_user):
-                return  # some take up a new certificate with their users
+                return  # some brokers take up a new certificate with their users
         self._halt()
         self.start()  # should that fail, `ensure_running` makes up for it
 
@@ -134,7 +134,7 @@ class ChildBroker(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """The program and its arguments."""
+        """Return the program and its arguments."""
 
     @abstractmethod
     def write_configuration(self) -> None:
@@ -142,7 +142,7 @@ class ChildBroker(ABC):
 
     @property
     def ready_user(self) -> MqttUser:
-        """The account that is tried to see whether the broker serves."""
+        """Return the account that is tried to see whether the broker serves."""
         return self.users[0]
 
     @abstractmethod
@@ -155,13 +155,13 @@ class ChildBroker(ABC):
 
     @contextmanager
     def log_stream(self) -> Iterator[int | IO[bytes]]:
-        """Where the program's log goes while it is started."""
+        """Yield the place for the program's log while the program is started."""
         with self.log_file.open("ab") as log:
             os.chmod(self.log_file, 0o600)
             yield log
 
     def ended(self) -> None:  # noqa: B027  # most have nothing to do
-        """The program has ended."""
+        """Clean up after the program, which has ended."""
 
     # -- inside
 
@@ -170,7 +170,7 @@ class ChildBroker(ABC):
         return self.folder / "pid"
 
     def _take_lock(self) -> None:
-        """One relay for one folder. The kernel frees the lock when the relay dies."""
+        """Allow one relay for one folder. The kernel frees the lock when the relay dies."""
         if self._lock is None:
             lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -202,7 +202,8 @@ class ChildBroker(ABC):
         return any(os.fsencode(self.folder) in argument for argument in arguments)
 
     def _check_port(self) -> None:
-        """Before the start, because a broker of another data folder on our port may even have our certificate."""
+        """Check that the port is free, before the start, because a broker of another data folder on our port may even
+        have our certificate."""
         with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -227,7 +228,8 @@ class ChildBroker(ABC):
         return lines[-1] if lines else "its log is empty"
 
     def _accepts(self, user: MqttUser) -> bool:
-        """One real MQTT connection. The certificate must be ours: another program may be listening on the port."""
+        """Make a real MQTT connection, and tell whether the broker accepts this user. The certificate must be ours:
+        another program may be listening on the port."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -246,7 +248,7 @@ class ChildBroker(ABC):
 
 
 class Child:
-    """A helper program beside the broker: ends when this process does, and is started again by whoever owns it."""
+    """A helper program beside the broker. It ends when this process does, and its owner starts it again."""
 
     def __init__(self, command: Sequence[str], **streams: Any) -> None:
         self._process, self._lifeline = spawn(command, **streams)
@@ -257,11 +259,11 @@ class Child:
         return self._process.pid
 
     def has_ended(self, after: float) -> bool:
-        """Whether it has ended by itself, and was started long enough ago to be started again."""
+        """Tell whether the program has ended by itself, and was started long enough ago to be started again."""
         return self._process.poll() is not None and time.monotonic() - self._started >= after
 
     def send(self, number: int) -> bool:
-        """Send it a signal; False when it has ended."""
+        """Send the program a signal; return False when it has ended."""
         if self._process.poll() is not None:
             return False
         self._process.send_signal(number)
@@ -280,7 +282,8 @@ class Child:
 def spawn(command: Sequence[str], **streams: Any) -> tuple[subprocess.Popen[Any], int]:
     """Start a program that is told to end (SIGTERM) when this process dies; returns it and its lifeline.
 
-    It gets a session of its own: Ctrl-C in this process's terminal must not end it before this process is done with it.
+    The program gets a session of its own: Ctrl-C in this process's terminal must not end it before this process is done
+    with it.
     """
     reading, writing = os.pipe()
     try:
@@ -294,7 +297,7 @@ def spawn(command: Sequence[str], **streams: Any) -> tuple[subprocess.Popen[Any]
 
 
 def let_go(lifeline: int) -> None:
-    """After a program of `spawn` has ended."""
+    """Release the lifeline of a program of `spawn` that has ended."""
     with suppress(BrokenPipeError):  # the watcher is gone already
         os.write(lifeline, b"\n")
     os.close(lifeline)
@@ -306,7 +309,7 @@ def _first_certificate(pem: str) -> str:
 
 
 def connect_packet(client_id: str, user: str, password: str) -> bytes:
-    """CONNECT of MQTT 3.1.1 with a clean session (3.1)."""
+    """Make the CONNECT of MQTT 3.1.1 with a clean session (3.1)."""
 
     def text(value: str) -> bytes:
         return len(value).to_bytes(2, "big") + value.encode()
@@ -317,7 +320,7 @@ def connect_packet(client_id: str, user: str, password: str) -> bytes:
 
 
 def free_port(host: str) -> int:
-    """A port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,5 @@
-"""What the process that starts the embedded broker tells the gate: gate.json in the broker's folder, mode 0600."""
+"""Pass settings to the gate in gate.json: the process that starts the embedded broker writes this file in the broker's
+folder, mode 0600."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ SERVING = "gate.done"  # the file in which the gate says which list of accounts 
 
 @dataclass
 class Settings:
-    """What the process that starts the broker tells the gate, in gate.json."""
+    """The settings in gate.json, from the process that starts the broker to the gate."""
 
-    run: str  # another one: this gate's broker is gone
+    run: str  # if the file has another one, this gate's broker is gone
     seed: str
     password: str
     accounts: list[dict[str, Any]]
@@ -26,7 +27,7 @@ class Settings:
     store: str | None = None
     json_log: bool = False
     max_file_store: int = 1 << 30
-    barred: dict[str, float] = field(default_factory=dict)  # accounts, until when by this machine's monotonic clock
+    barred: dict[str, float] = field(default_factory=dict)  # accounts, and until when by this machine's monotonic clock
 
     @staticmethod
     def read(folder: Path) -> Settings:
@@ -47,5 +48,5 @@ class Settings:
 
 
 def as_json(account: AccountRules) -> dict[str, Any]:
-    """An account as it stands in gate.json."""
+    """Return an account as it stands in gate.json."""
     return {**vars(account), "verifier": account.verifier.hex()}

@@ -1,7 +1,7 @@
-"""The accounts in the relay's store: which tables have some, and one indexed read for each look.
+"""Read the accounts in the relay's store: the tables that have some, and one indexed read for each look.
 
-A module of its own because the gate serves the relay before this has been imported. It only reads; `relay.registry`
-makes accounts.
+It is a module of its own because the gate serves the relay before this has been imported. It only reads;
+`relay.registry` makes accounts.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ KINDS: tuple[Kind, ...] = (BRACELETS, SUBSCRIBERS)  # a new kind of account is o
 
 
 class StoreAccounts:
-    """Accounts in the relay's store, which is only read, by an index."""
+    """The accounts in the relay's store, which is only read, by an index."""
 
     def __init__(self, url: str, kinds: tuple[Kind, ...] = KINDS) -> None:
         self._engine = read_only(url)
         self._kinds = kinds
 
     def find_all(self, names: Iterable[str]) -> dict[str, AccountRules]:
-        """The accounts of these names, those that there are."""
+        """Return the accounts of these names, those that there are."""
         rows = self._in_force(names, lambda kind: (kind.name, kind.verifier, *kind.others))
         accounts = (kind.row(*row) for kind, row in rows)
         return {account.name: account for account in accounts}
@@ -97,13 +97,14 @@ class StoreAccounts:
                     yield from ((client_id, kind.waiting_most) for client_id in (name, *kind.ids(name)))
 
     def version(self) -> int:
-        """A number that rises with every change of an account."""
+        """Return a number that rises with every change of an account."""
         with self._engine.connect() as connection:
             return int(connection.execute(select(schema.registry.c.version)).scalar_one())
 
 
 def read_only(url: str) -> Engine:
-    """The store at `url`, for reading; made by nobody if it isn't there, and waited for briefly."""
+    """Return an engine that only reads the store at `url`. It makes no store that isn't there, and waits only
+    briefly."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         parsed = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})

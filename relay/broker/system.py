@@ -1,7 +1,7 @@
-"""What nats-server tells and does by request: its connections (CONNZ), ending one (KICK), what JetStream keeps.
+"""Ask nats-server what it tells and does by request: its connections (CONNZ), ending one (KICK), what JetStream keeps.
 
 Subjects and fields: server/monitor.go, server/events.go and server/jetstream_api.go of nats-server 2.15. This module
-asks and reads; what follows from an answer is decided in `relay.broker.watch` and `relay.broker.gate`.
+asks and reads; `relay.broker.watch` and `relay.broker.gate` decide what follows from an answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TIMEOUT_S = 10
 
 @dataclass(frozen=True)
 class Connection:
-    """One client that is connected."""
+    """A client that is connected."""
 
     server: str
     number: int
@@ -31,7 +31,7 @@ class Connection:
 
 
 async def connections(system: Client, **which: str) -> AsyncIterator[Connection]:
-    """The broker's clients; `user` or `mqtt_client` leave the others out."""
+    """Yield the broker's clients; `user` or `mqtt_client` leave the others out."""
     offset = 0
     while True:
         asked = json.dumps({"auth": True, "limit": _PAGE, "offset": offset, **which}).encode()
@@ -54,7 +54,7 @@ async def end_connections(system: Client, **which: str) -> None:
 
 @dataclass(frozen=True)
 class Queue:
-    """A consumer: what waits for one subscription of one session."""
+    """A consumer: the messages that wait for one subscription of one session."""
 
     durable: str
     waiting: int
@@ -62,22 +62,23 @@ class Queue:
 
     @property
     def session(self) -> str:
-        """The hash of the client id."""
+        """Return the hash of the client id."""
         return self.durable[:8]
 
 
 class Storage:
-    """What JetStream keeps for MQTT clients. LookupError when the server refuses a request."""
+    """The storage that JetStream keeps for MQTT clients. Methods raise LookupError when the server refuses a
+    request."""
 
     def __init__(self, broker: Client) -> None:
         self._broker = broker
 
     async def octets(self) -> int:
-        """Octets in files."""
+        """Count the octets in files."""
         return int((await self._ask("INFO"))["storage"])
 
     async def configuration(self, stream: str) -> dict[str, Any] | None:
-        """How a stream is set up, None where there is none."""
+        """Return how a stream is set up, None where there is none."""
         try:
             found: dict[str, Any] = (await self._ask(f"STREAM.INFO.{stream}"))["config"]
         except LookupError:
@@ -90,7 +91,7 @@ class Storage:
             await self._ask(f"STREAM.UPDATE.{stream}", **{**configuration, **wanted})
 
     async def sessions(self) -> set[str]:
-        """Hashes of all client ids with a session."""
+        """Return the hashes of all client ids with a session."""
         found: set[str] = set()
         while True:
             info = await self._ask(f"STREAM.INFO.{SESSIONS}", subjects_filter=f"{SESSION_SUBJECTS}>", offset=len(found))
@@ -100,7 +101,7 @@ class Storage:
                 return found
 
     async def queues(self) -> list[Queue]:
-        """All consumers of messages."""
+        """Return all consumers of messages."""
         found: list[Queue] = []
         while True:
             listed = await self._ask(f"CONSUMER.LIST.{MESSAGES}", offset=len(found))
@@ -112,7 +113,7 @@ class Storage:
                 return found
 
     async def end(self, session: str, queues: list[Queue]) -> None:
-        """Delete a session's record and its consumers, and with them what waited for it alone."""
+        """Delete a session's record and its consumers, and with them the messages that waited for it alone."""
         for queue in queues:
             if queue.session == session:
                 with suppress(LookupError):

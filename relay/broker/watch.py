@@ -1,9 +1,9 @@
-"""What the embedded broker keeps: watched, bounded, and cleared of what belongs to nobody.
+"""Watch and bound what the embedded broker keeps, and clear it of what belongs to nobody.
 
 nats-server keeps one record a session in the stream $MQTT_sess and one consumer a QoS 1 subscription on $MQTT_msgs; a
 message stays as long as a consumer has not had it. It forgets none of it by itself: a session to which nobody comes
 back keeps every message for ever. Names of both begin with the same hash of the client id (server/mqtt.go and getHash
-in server/events.go of nats-server 2.15), so that what belongs to no account is found without opening a record.
+in server/events.go of nats-server 2.15), so that the watch finds what belongs to no account without opening a record.
 
 `plan` decides and is pure; `Watch` looks and acts, by nats-server's JetStream API. It warns in the relay's log, and
 never touches a session of the relay's own.
@@ -27,12 +27,13 @@ from relay.broker import is_temporary
 from relay.broker.system import MESSAGES, RETAINED, SESSIONS, Queue, Storage, connections, end_connections
 from relay.log import Logger
 
-AWAY_MOST_S = 7 * 86400.0  # a partner's session waits so long for it
-# A temporary client's is there only because the broker was killed meanwhile; a probe is away while it is asked for.
+AWAY_MOST_S = 7 * 86400.0  # a partner's session waits this long for its partner
+# A temporary client's session is there only because the broker was killed meanwhile; a probe's client is away while a
+# check asks whether its session is kept.
 TEMPORARY_AWAY_S = 120.0
-QUEUE_WARN = 50_000  # messages waiting for one session; half of what is then nearly a day's work to read
-SESSIONS_SPARE = 1000  # sessions beyond one an account that are nothing to speak of
-STRAY = 20  # sessions that a killed broker leaves of clients that were just connected
+QUEUE_WARN = 50_000  # messages waiting for one session
+SESSIONS_SPARE = 1000  # so many sessions beyond one for each account need no warning
+STRAY = 20  # sessions that a killed broker leaves of clients that had just connected
 PER_TOPIC = 5000  # messages of one topic that are kept: an account floods its own topics only
 _FULL_LOOK_S = 600.0
 _REMIND_S = 3600.0
@@ -40,25 +41,25 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def client_hash(client_id: str) -> str:
-    """The name under which nats-server keeps what belongs to a client id."""
+    """Return the name under which nats-server keeps what belongs to a client id."""
     return "".join(_DIGITS[octet % len(_DIGITS)] for octet in hashlib.sha256(client_id.encode()).digest()[:8])
 
 
 @dataclass
 class Seen:
-    """What the broker has at one moment."""
+    """The broker's state at one moment."""
 
     stored: int  # octets
     most: int  # octets that it may store
     sessions: set[str]  # hashes of client ids
     queues: list[Queue]
     connected: set[str]  # client ids
-    kept: Mapping[str, int | None]  # client ids of accounts, with what may wait for each
+    kept: Mapping[str, int | None]  # client ids of accounts, with the most that may wait for each
 
 
 @dataclass
 class Plan:
-    """What follows from it."""
+    """The sessions to end, and the warnings, that follow from the state."""
 
     orphans: set[str] = field(default_factory=set)  # sessions that no account owns
     overfull: dict[str, str] = field(default_factory=dict)  # sessions of accounts, by hash: client id
@@ -66,8 +67,8 @@ class Plan:
 
 
 def plan(seen: Seen, away_since: dict[str, float], now: float) -> Plan:
-    """Decide who goes and what to say. `away_since` is the memory between two calls: since when a session with a queue
-    has had nobody connected."""
+    """Decide which sessions to end and what to warn of. `away_since` is the memory between two calls: since when a
+    session with a queue has had nobody connected."""
     made = Plan()
     owners = {client_hash(name): name for name in seen.kept}
     present = {client_hash(name) for name in seen.connected}
@@ -110,13 +111,13 @@ def _patience(client_id: str) -> float:
 
 
 class Directory(Protocol):
-    """Who has an account: see relay.broker.gate."""
+    """The accounts: see relay.broker.gate."""
 
     async def kept(self) -> dict[str, int | None]: ...
 
 
 class Watch:
-    """Looks at the broker now and then, and keeps it in bounds."""
+    """A watch that looks at the broker now and then, and keeps it in bounds."""
 
     def __init__(self, log: Logger, most: int) -> None:
         self._log = log
@@ -134,11 +135,11 @@ class Watch:
             await asyncio.wait_for(self.look(broker, system, directory), 20)
 
     def look_for_owners(self) -> None:
-        """Accounts came or went: the next look reads which there are."""
+        """Make the next look read which accounts there are, because some came or went."""
         self._kept_at = -math.inf
 
     async def look(self, broker: Client, system: Client, directory: Directory) -> None:
-        """Once: see, evict, warn."""
+        """Look once: see, evict, warn."""
         api = Storage(broker)
         if not await self._bound(api):
             return  # nobody was ever connected, so nothing is kept
@@ -169,15 +170,15 @@ class Watch:
                 self._log.warning(event, **fields)
 
     async def _bound(self, api: Storage) -> bool:
-        """Give the streams their limits, as soon as they are there: nats-server makes them without."""
+        """Give the streams their limits, as soon as they are there: nats-server makes them without limits."""
         if self._bounded:
             return True
         messages = await api.configuration(MESSAGES)
         retained = await api.configuration(RETAINED)
         if messages is None or retained is None or await api.configuration(SESSIONS) is None:
             return False
-        # What remains is for sessions, so that no flood of messages keeps a client from connecting. A full stream takes
-        # no more (the bracelet has other ways); of one topic the oldest go first.
+        # The rest is for sessions, so that no flood of messages keeps a client from connecting. A full stream takes no
+        # more (the bracelet has other ways); of one topic the oldest go first.
         most = self._most // 4 * 3
         await api.limit(MESSAGES, messages, max_msgs_per_subject=PER_TOPIC, max_bytes=most, discard="new")
         await api.limit(RETAINED, retained, max_bytes=self._most // 8, discard="new")
