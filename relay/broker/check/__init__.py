@@ -1,10 +1,10 @@
-"""What a broker does that the relay relies on, found out by using it as bracelets, subscribers and the relay do.
+"""Find out what a broker does that the relay relies on, by using it as bracelets, subscribers and the relay do.
 
 `questions` asks one thing after the other over real connections (`client`) and says what came, whether that is good,
-and what to do; `report` writes it for people, programs and the README. It asks on topics of its own, which no relay
-subscribes to; the few that it must try among the bracelets' own have the key id PROBE_KID, which is none, so that a
-running relay lets them go unread (`relay.ingest.intake`). It reads no broker's settings: only what a broker does
-counts. `crash` starts brokers that are known, and kills them.
+and what to do; `report` writes it for people, programs and the README. The check asks on topics of its own, which no
+relay subscribes to; the few that it must try among the bracelets' own have the key id PROBE_KID, which is none, so that
+a running relay lets them go unread (`relay.ingest.intake`). The check reads no broker's settings: only what a broker
+does counts. `crash` starts brokers that are known, and kills them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """How good an answer is."""
+    """The quality of an answer."""
 
     GOOD = "good"
     LESS = "less"  # alarms arrive; something else that README promises is lacking
@@ -25,7 +25,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One question and its answer. `came` is a few words, `advice` a sentence, empty when all is well."""
+    """A question and its answer. `came` is a few words, `advice` a sentence, empty when all is well."""
 
     key: str
     asked: str
@@ -35,7 +35,7 @@ class Finding:
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """0 all good, 1 something that loses alarms, 3 something less."""
+    """Return 0 when all is good, 1 when something loses alarms, 3 when something less is lacking."""
     verdicts = {finding.verdict for finding in findings}
     if Verdict.LOSES in verdicts:
         return 1

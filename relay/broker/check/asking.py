@@ -1,4 +1,4 @@
-"""One check: comes in, asks every question, tidies up. Whatever a broker does is a finding.
+"""Check a broker: come in, ask every question, tidy up. Whatever the broker does is a finding.
 
 A verdict says what the answer costs the relay's promises, not how good the broker is otherwise.
 """
@@ -20,7 +20,7 @@ _QUIET = 0.7  # seconds in which the end of a connection would show
 
 @dataclass(frozen=True)
 class Question:
-    """`weight` is the verdict when the broker does not do it, or breaks off."""
+    """A question to a broker. `weight` is the verdict when the broker does not do it, or breaks off."""
 
     key: str
     asked: str
@@ -95,8 +95,8 @@ QUESTIONS = (
 
 
 def check(clients: Clients, roles: Roles, only: Collection[str] = ()) -> list[Finding]:
-    """All findings about the broker at the other end, or those of the questions in `only`. Raises nothing for anything
-    that a broker can do."""
+    """Return all findings about the broker at the other end, or those of the questions in `only`. Raises nothing for
+    anything that a broker can do."""
     visit = Visit(clients, roles)
     try:
         first = _enter(visit)
@@ -113,7 +113,8 @@ def check(clients: Clients, roles: Roles, only: Collection[str] = ()) -> list[Fi
 
 
 def _enter(visit: Visit) -> Finding | None:
-    """Come in for the first time, and see what the broker makes of client ids; what keeps the check out."""
+    """Come in for the first time, and see what the broker makes of client ids. Return what keeps the check out, or
+    None."""
     clients, probe = visit.clients, visit.roles.probe
     if visit.roles.single:
         unknown = f"probe-{secrets.token_hex(8)}"

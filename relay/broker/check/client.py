@@ -1,6 +1,6 @@
-"""MQTT connections that are driven by hand: no thread, every wait bounded, and whatever a broker does is an answer.
+"""Drive MQTT connections by hand: no thread, every wait bounded, and whatever a broker does is an answer.
 
-paho-mqtt speaks the protocol. What it raises on malformed packets counts as the end of that connection.
+paho-mqtt speaks the protocol. An exception that it raises on a malformed packet counts as the end of that connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KEEPALIVE = 20  # seconds; paho bounds the TLS handshake by it too
 
 
 class Account(NamedTuple):
-    """Name and password."""
+    """An account's name and password."""
 
     name: str
     password: str
@@ -33,7 +33,7 @@ class Account(NamedTuple):
 
 
 class Answer(Enum):
-    """What came to a PUBLISH or SUBSCRIBE."""
+    """An answer to a PUBLISH or SUBSCRIBE."""
 
     YES = "acknowledged"
     NO = "refused"
@@ -56,7 +56,7 @@ class Heard:
 
 
 class Client:
-    """One connection. `refusal` says in words why there is none, None when the broker has accepted it."""
+    """A connection. `refusal` says in words why there is none; it is None when the broker has accepted the client."""
 
     def __init__(self, clients: Clients, client: mqtt.Client) -> None:
         self.refusal: str | None = None
@@ -97,7 +97,7 @@ class Client:
         return self.refusal is None
 
     def subscribe(self, topic: str, qos: int = 1) -> tuple[Answer, int]:
-        """The answer, and the granted QoS if it is YES."""
+        """Subscribe. Return the answer, and the granted QoS if it is YES."""
         mid = self._client.subscribe(topic, qos)[1]
         self._clients.wait(lambda: mid in self._granted or self.ended)
         granted = self._granted.get(mid) if mid is not None else None
@@ -106,7 +106,7 @@ class Client:
         return (Answer.YES, granted) if granted < 128 else (Answer.NO, granted)
 
     def listen(self, topic: str, qos: int = 1) -> int:
-        """Subscribe; the granted QoS. Raises Interrupted when it is not granted."""
+        """Subscribe, and return the granted QoS. Raises Interrupted when it is not granted."""
         answer, granted = self.subscribe(topic, qos)
         if answer is not Answer.YES:
             raise Interrupted(f"to SUBSCRIBE {topic} the broker {said(answer)}")
@@ -117,13 +117,14 @@ class Client:
         return Answer.YES if self.publish_all([(topic, octets)], retain=retain) else self._silence()
 
     def tell(self, topic: str, octets: bytes, *, retain: bool = False) -> None:
-        """Publish. Raises Interrupted unless it is acknowledged."""
+        """Publish. Raises Interrupted unless the message is acknowledged."""
         answer = self.publish(topic, octets, retain=retain)
         if answer is not Answer.YES:
             raise Interrupted(f"to PUBLISH {topic} the broker {said(answer)}")
 
     def publish_all(self, messages: Sequence[tuple[str, bytes]], *, retain: bool = False) -> int:
-        """Publish with QoS 1; how many the broker has acknowledged when all are, or no more are for a while."""
+        """Publish with QoS 1. Return how many messages the broker has acknowledged when all are, or no more are for a
+        while."""
         before = self._confirmed
         until = before + len(messages)
         for topic, octets in messages:
@@ -138,35 +139,35 @@ class Client:
         return self._confirmed > had
 
     def hears(self, octets: bytes, seconds: float | None = None) -> bool:
-        """Whether a message with this content has come, or comes soon."""
+        """Tell whether a message with this content has come, or comes soon."""
         return self._clients.wait(lambda: any(one.octets == octets for one in self.heard), seconds)
 
     def hears_more(self) -> bool:
-        """Whether anything comes that was not there yet."""
+        """Tell whether any message comes that was not there yet."""
         had = len(self.heard)
         self._clients.wait(lambda: len(self.heard) > had or self.ended)
         return len(self.heard) > had
 
     def stays(self, seconds: float) -> bool:
-        """Whether the connection still stands after so long."""
+        """Tell whether the connection still stands after so long."""
         self._clients.wait(lambda: self.ended, seconds)
         return not self.ended
 
     def acknowledge_all(self) -> None:
-        """PUBACK for everything that was heard."""
+        """Send a PUBACK for everything that was heard."""
         waiting, self._unacked = self._unacked, []
         for mid, qos in waiting:
             self._client.ack(mid, qos)
 
     def close(self) -> None:
-        """DISCONNECT."""
+        """Send DISCONNECT, and close."""
         if not self.ended:
             self._client.disconnect()
             self._clients.wait(lambda: self.ended, 1.0)
             self.abandon()
 
     def abandon(self) -> None:
-        """Lose the connection without a word, as a bracelet does that is smashed."""
+        """Lose the connection without a word, as a smashed bracelet does."""
         self.ended = True
         sock: Any = self._client.socket()
         if sock is not None:
@@ -182,7 +183,7 @@ class Client:
         return self._client.want_write()
 
     def turn(self, readable: bool, writable: bool) -> None:
-        """Read, write and keep alive. Whatever goes wrong ends this connection."""
+        """Read, write and keep alive. Any failure ends this connection."""
         try:
             results = [
                 self._client.loop_read() if readable else mqtt.MQTT_ERR_SUCCESS,
@@ -217,12 +218,12 @@ class Client:
 
 
 def said(answer: Answer) -> str:
-    """The answer, for a sentence whose subject is the broker."""
+    """Return the answer in words, for a sentence whose subject is the broker."""
     return answer.value
 
 
 class Clients:
-    """Opens connections to one broker and drives all of them. Nothing waits beyond `seconds` from now."""
+    """The connections to one broker, opened and driven together. Nothing waits beyond `seconds` from now."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, *, seconds: float, patience: float) -> None:
         self.host, self.port, self.patience = host, port, patience
@@ -238,20 +239,20 @@ class Clients:
         return time.monotonic() >= self._deadline
 
     def allow(self, seconds: float) -> None:
-        """Give at least so much more time: for what must be tidied up."""
+        """Give at least so much more time, for things that must be tidied up."""
         self._deadline = max(self._deadline, time.monotonic() + seconds)
 
     def open(
         self, account: Account | None, client_id: str, *, clean: bool = True, will: tuple[str, bytes] | None = None
     ) -> Client:
-        """Connect; what came of it is in the client's `refusal`."""
+        """Connect; the client's `refusal` says whether that worked."""
         made = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             clean_session=clean,
             protocol=mqtt.MQTTv311,
             reconnect_on_failure=False,
-            manual_ack=True,  # what waits for an account that is somebody else's stays for whom it is
+            manual_ack=True,  # messages that wait for somebody else's account stay there
         )
         made.max_inflight_messages_set(0)
         made.connect_timeout = self.patience
@@ -267,20 +268,21 @@ class Clients:
         return client
 
     def enter(self, account: Account, client_id: str, *, clean: bool = True) -> Client:
-        """Connect. Raises Interrupted when the broker does not let it in."""
+        """Connect. Raises Interrupted when the broker does not let the account in."""
         client = self.open(account, client_id, clean=clean)
         if not client.is_accepted:
             raise Interrupted(f"to CONNECT as {account.name} the broker {client.refusal}")
         return client
 
     def end_session(self, account: Account, client_id: str) -> bool:
-        """End what the broker keeps under this client id (3.1.2.4); whether it was let in for that."""
+        """End what the broker keeps under this client id (3.1.2.4). Return whether the broker let the account in for
+        that."""
         client = self.open(account, client_id, clean=True)
         client.close()
         return client.is_accepted
 
     def wait(self, happened: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Drive all connections until this has happened; whether it has."""
+        """Drive all connections until this has happened, and tell whether it has."""
         end = min(time.monotonic() + (self.patience if seconds is None else seconds), self._deadline)
         while not happened() and time.monotonic() < end:
             self._turn()

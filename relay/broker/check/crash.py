@@ -1,4 +1,4 @@
-"""Starts a known broker with a relay's accounts, checks it, and kills it: while messages wait, and in mid-alarm.
+"""Start a known broker with a relay's accounts, check it, and kill it: while messages wait, and in mid-alarm.
 
 For developers: `relay broker check --crash` fills the README's table with it. The relay is a real one in a process of
 its own; the bracelet has real keys and does what the firmware does: it sends an alarm again until it has a receipt.
@@ -39,7 +39,8 @@ _SECONDS = 600.0
 
 
 def examine(name: str, found: Found, tell: Callable[[str], None]) -> tuple[str, list[Finding]]:
-    """The version of a known broker, and everything that was found about it. Missing when it can't be had."""
+    """Check a known broker. Return its version, and everything that was found about it. Raises Missing when it can't be
+    had."""
     with tempfile.TemporaryDirectory(prefix="tocsin-broker-") as folder:
         data = DataDir(Path(folder) / "data")
         initial.init(data, initial.Options(listen="127.0.0.1", port=free_port("127.0.0.1")))
@@ -70,7 +71,7 @@ def examine(name: str, found: Found, tell: Callable[[str], None]) -> tuple[str, 
 
 
 class _Trial:
-    """One broker that is killed and started again."""
+    """A broker that is killed and started again."""
 
     def __init__(self, relay: Relay, broker: ChildBroker) -> None:
         self._relay, self._broker = relay, broker
@@ -79,7 +80,7 @@ class _Trial:
         self._programmer = Account(PROGRAMMER, password)
 
     def waiting(self) -> Finding:
-        """Messages that were acknowledged and not yet fetched."""
+        """Kill the broker while messages wait that it has acknowledged and nobody has fetched."""
         key, asked = "kill_waiting", f"kill -9 while {WAITING} acknowledged messages wait"
         with self._clients() as clients:
             listener = clients.enter(self._probe, PROBE, clean=False)
@@ -103,7 +104,7 @@ class _Trial:
         return Finding(key, asked, words, Verdict.LESS, "bracelets send them again, as long as they have no receipt")
 
     def pieces(self) -> Finding:
-        """Retained pieces of programs."""
+        """Kill the broker while it keeps retained pieces of programs."""
         key, asked = "kill_pieces", "kill -9 while it keeps pieces of programs"
         topics = [f"fw/probe/{number}" for number in range(PIECES)]
         with self._clients() as clients:
@@ -126,7 +127,7 @@ class _Trial:
         return Finding(key, asked, f"{kept} of {PIECES} kept", Verdict.LESS, advice)
 
     def alarms(self, messages: list[bytes]) -> Finding:
-        """A bracelet alarms again and again; the broker is killed between a PUBACK and the receipt."""
+        """Send each alarm as a bracelet does, again and again; kill the broker between a PUBACK and the receipt."""
         key, asked = "kill_alarms", f"{ALARMS} alarms, kill -9 in the middle of one"
         ((account, kid, password),) = self._relay.registry.accounts()
         base = f"b/{kid[0]}/{kid}"
@@ -167,7 +168,7 @@ class _Trial:
         try:
             if self._broker.ensure_running():
                 return True
-        except BrokerError:  # what it had started may still hold the port
+        except BrokerError:  # a program that it had started may still hold the port
             if time.monotonic() > end:
                 raise
         if time.monotonic() > end:
@@ -176,7 +177,7 @@ class _Trial:
 
     @contextmanager
     def _running_relay(self) -> Iterator[None]:
-        """`relay run` on this folder, from when it hears bracelets."""
+        """Run `relay run` on this folder; yield once it hears bracelets."""
         log = self._relay.data.path / "run.log"
         command = [sys.executable, "-m", "relay", "run", "--log-json", "--data", str(self._relay.data.path)]
         with log.open("wb") as stream:
@@ -193,7 +194,7 @@ class _Trial:
 
 
 class _Device:
-    """A bracelet's way with the broker: what came down that had not come before counts as a receipt."""
+    """A bracelet at the broker. Each message to it that had not come before counts as a receipt."""
 
     def __init__(self, clients: Clients, account: Account, base: str) -> None:
         self.receipts = 0
@@ -202,7 +203,7 @@ class _Device:
         self._heard: set[bytes] = set()
 
     def send(self, message: bytes) -> bool:
-        """Publish; whether the broker has acknowledged it."""
+        """Publish, and tell whether the broker has acknowledged it."""
         try:
             if self._client is None or self._client.ended:
                 self._client = self._clients.enter(self._account, self._account.name)
@@ -213,7 +214,7 @@ class _Device:
         return True
 
     def alarm(self, message: bytes) -> bool:
-        """Send an alarm until there is a receipt; False when there is none for long."""
+        """Send an alarm until there is a receipt; return False when there is none for long."""
         end = time.monotonic() + _GIVE_UP
         while time.monotonic() < end:
             if self.send(message) and self._client is not None and self._clients.wait(self._has_news, _AGAIN):

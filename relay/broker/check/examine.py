@@ -1,4 +1,4 @@
-"""The check as a relay's operator runs it, and as a running relay does by itself with a broker of the operator's own.
+"""Run the check for a relay's operator, or by itself beside a running relay with a broker of the operator's own.
 
 Only one check may look at a broker at a time, because its accounts have one name each: a lock in the data folder sees
 to that.
@@ -35,7 +35,7 @@ _AT_MOST_EVERY_S = 60.0  # a broker that comes and goes is not examined each tim
 
 @dataclass(frozen=True)
 class Target:
-    """Where a broker is, and as whom to look at it."""
+    """A broker's address, and the accounts to look at it with."""
 
     host: str
     port: int
@@ -45,7 +45,7 @@ class Target:
     def examine(
         self, only: Collection[str] = (), *, seconds: float = SECONDS, patience: float = PATIENCE
     ) -> list[Finding]:
-        """All findings, or some; takes up to `seconds`, and a little for tidying up."""
+        """Return all findings, or some; takes up to `seconds`, and a little for tidying up."""
         return check(Clients(self.host, self.port, self.tls, seconds=seconds, patience=patience), self.roles, only)
 
     def with_subscriber(self, name: str, password: str) -> Target:
@@ -53,8 +53,8 @@ class Target:
 
 
 def target_of(relay: Relay, *, sessions: Sequence[str] = ()) -> Target:
-    """The broker of relay.toml, as the relay's own accounts and this machine's subscriber. `sessions`: the client ids
-    of the relay's sessions; none if a running relay has them."""
+    """Return the broker of relay.toml, with the relay's own accounts and this machine's subscriber. `sessions`: the
+    client ids of the relay's sessions; none if a running relay has them."""
     endpoint, subscriber = relay.endpoint(), relay.local_subscriber()
     roles = Roles.of_relay(endpoint.password, user=endpoint.user, sessions=sessions)
     target = Target(endpoint.host, endpoint.port, endpoint.tls, roles)
@@ -75,8 +75,8 @@ def alone(data: DataDir) -> Iterator[None]:
 def keep_examining(
     target: Target, data: DataDir, log: Logger, readiness: Callable[[], int], *, every_s: float = _AT_MOST_EVERY_S
 ) -> None:
-    """Start examining a broker beside a running relay, which does not wait for it: now, and whenever it was away.
-    `readiness` says how often the relay's sessions have come to be ready."""
+    """Start examining a broker beside a running relay, which does not wait for it: now, and whenever the broker was
+    away. `readiness` says how often the relay's sessions have come to be ready."""
     examiner = _Examiner(target, data, log)
 
     def go_on() -> None:
@@ -96,11 +96,11 @@ class _Examiner:
         self._told: Sequence[Finding] = ()
 
     def examine(self) -> bool:
-        """Log what is not as before; whether the broker let the check in."""
+        """Log the findings that are new, and tell whether the broker let the check in."""
         try:
             with alone(self._data):
                 findings = self._target.examine()
-        except OSError as error:  # the folder: the broker's doings are findings
+        except OSError as error:  # of the folder: whatever the broker does is a finding
             self._log.warning("broker.not_examined", error=error, retry_s=_AGAIN_S)
             return False
         news = [one for one in findings if one.verdict in (Verdict.LOSES, Verdict.LESS) and one not in self._told]

@@ -1,7 +1,7 @@
-"""Brokers that can be had: how each is started with the relay's accounts and rules, and killed.
+"""Start known brokers with the relay's accounts and rules, and kill them.
 
 For `relay broker check --crash`, which developers run: a relay starts none of these but nats-server. Each is set up as
-well as it can be, so that what the check then finds lacking is the broker's, not its operator's.
+well as it can be, so that a fault which the check then finds is the broker's, not its operator's.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NEWER_MOSQUITTO = "forky"  # the Debian that has 2.1
 
 
 class Missing(BrokerError):
-    """It is not on this machine; the message says how it can be had."""
+    """A broker that is not on this machine; the message says how it can be had."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where programs are that no package manager puts in one place."""
+    """The places of programs that no package manager puts in one place."""
 
     node_modules: Path | None = None
     amqtt_python: Path | None = None
@@ -47,15 +47,15 @@ Where = tuple[Path, str, int, Path, Path, Iterable[MqttUser]]  # as ChildBroker 
 
 
 def kill(broker: ChildBroker) -> None:
-    """SIGKILL to the broker and all that it has started."""
+    """Send SIGKILL to the broker and all that it has started."""
     assert broker.pid is not None
-    os.killpg(broker.pid, signal.SIGKILL)  # each is started in a session of its own
+    os.killpg(broker.pid, signal.SIGKILL)  # each broker is started in a session of its own
     while broker.poll() is None:
         pass
 
 
 class _OtherBroker(ChildBroker):
-    """What those have in common that the relay never runs."""
+    """The common part of the brokers that the relay never runs."""
 
     def reload(self, users: Iterable[MqttUser]) -> None:
         self.users = list(users)

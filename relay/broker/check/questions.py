@@ -1,7 +1,7 @@
-"""How each question is put to a broker, over real connections, and what came.
+"""Put each question to a broker, over real connections, and say what came.
 
-Every message goes to topics of the check's own accounts. Who comes, and under which name, is in `visit`; how bad an
-answer is, and what to do, in `asking`.
+Every message goes to topics of the check's own accounts. `visit` decides who comes, and under which name; `asking` how
+bad an answer is, and what to do.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ RIGHTS = {"receipts": RECEIPT, "alarms to subscribers": DOCUMENT, "cases to subs
 
 @dataclass(frozen=True)
 class Came:
-    """An answer in a few words. `good` None: it could not be found out."""
+    """An answer in a few words. `good` is None if it could not be found out."""
 
     words: str
     good: bool | None = True
-    advice: str = ""  # else the question's
+    advice: str = ""  # if empty, the question's advice counts
 
 
 def _marker() -> bytes:
@@ -77,7 +77,8 @@ def strangers(visit: Visit) -> Came:
 
 
 def quality(visit: Visit) -> Came:
-    """Also shows that the relay may hear all bracelets. What comes is not acknowledged, and so comes again."""
+    """Ask whether the relay gets QoS 1. This also shows that it may hear all bracelets. Messages that come are not
+    acknowledged, and so come again."""
     relay = visit.relay()
     topics = ("b/+/+/alarm", "b/+/+/hb")
     answers = [relay.subscribe(topic) for topic in topics]
@@ -216,7 +217,7 @@ def wills(visit: Visit) -> Came:
 def _foreign(
     visit: Visit, enter: Callable[[], Client], forbidden: Sequence[str], filters: Sequence[str]
 ) -> Came:
-    """What happens when an account publishes on, and subscribes to, topics that are not its own."""
+    """Publish on, and subscribe to, topics that are not the account's own, and say what happens."""
     listener, relay = visit.listener(), visit.relay()
     for topic in forbidden:
         listener.listen(topic)
@@ -282,7 +283,7 @@ def client_ids(visit: Visit) -> Came:
 
 
 def to_bracelets(visit: Visit) -> Came:
-    """Receipts go to bracelets with QoS 0, though the relay publishes them with QoS 1."""
+    """Ask whether receipts go to bracelets with QoS 0, though the relay publishes them with QoS 1."""
     bracelet, relay, marker = visit.bracelet(), visit.relay(), _marker()
     granted = bracelet.listen(RECEIPT if not visit.roles.single else WAITING_TOPIC, 0)
     relay.publish(RECEIPT if not visit.roles.single else WAITING_TOPIC, marker)

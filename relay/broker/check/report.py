@@ -1,4 +1,4 @@
-"""Findings, written for people, for programs, and as the README's table."""
+"""Write findings for people, for programs, and as the README's table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUMMARY = {
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """One line a question, and below what is not good what to do."""
+    """Write a line for each question, and advice below each answer that is not good."""
     lines = []
     for finding in findings:
         lines.append(f"{finding.verdict.value:<8} {finding.asked}: {finding.came}")
@@ -30,7 +30,7 @@ def as_text(findings: Sequence[Finding]) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the findings for programs."""
     listed = [
         {
             "key": finding.key,
@@ -46,7 +46,7 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def as_markdown(brokers: Mapping[str, Sequence[Finding]]) -> str:
-    """A table with a column for each broker; what is not good stands out."""
+    """Write a table with a column for each broker; answers that are not good stand out."""
     rows: dict[str, str] = {}
     for findings in brokers.values():
         rows |= {finding.key: finding.asked for finding in findings}

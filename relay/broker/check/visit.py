@@ -1,7 +1,7 @@
-"""As whom a check comes to a broker, and what it leaves there: nothing.
+"""Connect to a broker under the check's accounts, and leave nothing there.
 
-The names of its accounts are fixed, so that what a check leaves behind that was killed is removed by the next one; so
-only one check may look at a broker at a time.
+The names of these accounts are fixed, so that the next check removes what a killed one has left behind; so only one
+check may look at a broker at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TIDYING = 15.0  # seconds, beyond the time for the questions
 @dataclass(frozen=True)
 class Roles:
     """The accounts that the check comes as. `sessions`: the relay's two, by client id; empty when a running relay has
-    them. `single`: there is one account for all, so what parts accounts can't be asked."""
+    them. `single`: there is one account for all, so the check can't ask what keeps accounts apart."""
 
     relay: Account
     probe: Account
@@ -30,7 +30,7 @@ class Roles:
 
     @staticmethod
     def of_relay(password: str, *, user: str = RELAY, sessions: Sequence[str] = ()) -> Roles:
-        """Those that the relay's password opens; `user` as in relay.toml."""
+        """Return the accounts that the relay's password opens; `user` as in relay.toml."""
 
         def whose(name: str) -> Account:
             return Account(name if user == RELAY else user, password)
@@ -41,23 +41,23 @@ class Roles:
 
     @staticmethod
     def one(account: Account) -> Roles:
-        """One account for everything."""
+        """Use one account for everything."""
         return Roles(account, account, account, account, single=True)
 
 
 @dataclass
 class Visit:
-    """One look at one broker."""
+    """A look at one broker."""
 
     clients: Clients
     roles: Roles
     makes_id_of_name: bool = False  # the broker puts the account's name in the place of every client id
     _kept: list[tuple[Account, str]] = field(default_factory=list)  # sessions that it made
     _retained: list[str] = field(default_factory=list)  # topics under which it may have left something
-    _certain: set[str] = field(default_factory=set)  # those for which the broker has acknowledged it
+    _certain: set[str] = field(default_factory=set)  # topics whose message the broker has acknowledged
 
     def listener(self, *, clean: bool = False) -> Client:
-        """The one that hears what the others publish; its session is kept."""
+        """Connect the client that hears what the others publish; its session is kept."""
         self.made(self.roles.probe, PROBE)
         return self.clients.enter(self.roles.probe, PROBE, clean=clean)
 
@@ -65,11 +65,12 @@ class Visit:
         return self.clients.enter(self.roles.bracelet, PROBE_BRACELET)
 
     def relay(self) -> Client:
-        """As the relay. A session that it has there stays as it is."""
+        """Connect as the relay. A session that the relay has there stays as it is."""
         return self.borrowed(self.roles.relay, RELAY if not self.roles.single else "probe-relay")
 
     def borrowed(self, account: Account, client_id: str) -> Client:
-        """Under a client id that may have a session, with what waits in it; if it has none, none stays."""
+        """Connect under a client id that may have a session, with messages waiting in it; if it has none, none
+        stays."""
         client = self.clients.enter(account, client_id, clean=False)
         if not client.session_present:
             self.made(account, client_id)
@@ -80,7 +81,7 @@ class Visit:
             self._kept.append((account, client_id))
 
     def leave(self, content: Mapping[str, bytes]) -> None:
-        """Have the broker keep these messages, by topic."""
+        """Make the broker keep these messages, by topic."""
         self._retained = [*content]
         programmer = self.clients.enter(self.roles.programmer, PROGRAMMER)
         for topic, octets in content.items():
@@ -89,7 +90,7 @@ class Visit:
         programmer.close()
 
     def remove(self) -> None:
-        """Have the broker keep nothing of it any more (3.3.1.3)."""
+        """Make the broker keep none of this visit's messages any more (3.3.1.3)."""
         programmer = self.clients.enter(self.roles.programmer, PROGRAMMER)
         while self._retained:
             programmer.tell(self._retained[-1], b"", retain=True)
@@ -97,7 +98,8 @@ class Visit:
         programmer.close()
 
     def tidy_up(self) -> list[str]:
-        """Remove what this visit has left and not removed; the client ids and topics for which that did not work."""
+        """Remove what this visit has left and not removed. Return the client ids and topics for which that did not
+        work."""
         self.clients.allow(_TIDYING)
         try:
             if self._retained:
