@@ -1,5 +1,4 @@
-"""Tells the operator of floods, and has flooding accounts cut off. `relay.ingest.flood` decides which accounts flood.
-"""
+"""Tells the operator of floods, and cuts flooding accounts off. `relay.ingest.flood` decides which accounts flood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells the log of the SMS modem."""
+"""Writes the SMS modem's reports to the log."""
 
 from __future__ import annotations
 

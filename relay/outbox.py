@@ -2,8 +2,8 @@
 
 This module sends nothing. A worker leases rows, sends, and reports; when a lease runs out, the next worker may take the
 row. So a delivery may happen twice, but it never fails to happen. A delivery is to one audience (`relay.subscribers`).
-When it is leased, its document is built again from the stored evidence, and sealed under the audience's key of that
-time: the table holds no content.
+When a delivery is leased, its document is built again from the stored evidence, and sealed under the audience's key of
+that time: the table holds no content.
 """
 
 from collections.abc import Callable, Sequence

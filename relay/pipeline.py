@@ -2,7 +2,8 @@
 
 `Pipeline.process` verifies every message, writes everything that follows from the good ones in one transaction, and
 only then says what may be published, acknowledged and answered. It does no network I/O and reads no clock. When it
-returns, all of the batch is on disk; when it raises, the caller offers the same batch again.
+returns, all of the batch is on disk; when it raises, none of the batch may be acknowledged, and the caller offers it
+again.
 
 The state in memory (keys and chain states of the bracelets heard lately) is a cache. The cache moves only after the
 commit, is dropped whenever a transaction has failed, and can't be wrong silently: every row that is replaced must still

@@ -41,7 +41,8 @@ def build(
     received_ms: int,
     path: str,
 ) -> bytes:
-    """Build the signed document. The same arguments always give the same octets, so a crash does no harm."""
+    """Build the signed document. The same arguments always give the same octets, so the relay can build the document
+    again after a crash."""
     document = describe(alarm, kid, counter, received_ms)
     document["relay"] = keys.id.hex()
     document["relay_key"] = b64(keys.public)
@@ -104,7 +105,7 @@ def delay_s(alarm: Alarm, received_ms: int) -> int | None:
 
 
 def canonical(value: Any) -> bytes:
-    """Encode by RFC 8785 what occurs here: objects with ASCII keys, integers, booleans, null, and strings."""
+    """Encode by RFC 8785 the values that occur here: objects with ASCII keys, integers, booleans, null and strings."""
     return _canonical(value).encode()
 
 
@@ -299,7 +300,7 @@ def _against_evidence(document: dict[str, Any], relay: bytes, received_ms: int) 
 
 
 def _read(octets: bytes) -> dict[str, Any]:
-    """Read the document; it has exactly the right form."""
+    """Read a document, and check that it has exactly the right form. Raises Problem."""
     document = read_object(octets)
     version = document.get("tocsin")
     if type(version) is not int or version != DOCUMENT_VERSION or document.get("type") != "alarm":

@@ -227,7 +227,7 @@ class Service:
     # ---- the steps ----
 
     def commit(self, batch: Sequence[Inbound]) -> Outcome:
-        """Verify and store a batch. When this returns, all of the batch is on disk; when it raises, none of it is."""
+        """Verify and store a batch. When this returns, all of it is on disk; when it raises, acknowledge none of it."""
         done = self.rebroadcast.take_done()
         try:
             return self.pipeline.process(batch, wall_clock(), done=done, clock=wall_clock)

@@ -98,7 +98,7 @@ def about(records: Iterator[list[Any]]) -> About:
 
 def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Take) -> int:
     """Make the backup's tables in an empty database, fill them, and bring them to the present form; files go to `take`.
-    Return the number of rows. They are filled in one transaction: no row is in the database when that raises."""
+    Return the number of rows. One transaction writes the rows: none of them is in the database when it raises."""
     upgrade(engine, None, found.schema)
     with engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
         tables = MetaData()

@@ -1,8 +1,8 @@
 """Makes a relay of a backup, in an empty folder, and moves every down chain forward.
 
 The relay went on after the backup was made: receipts and orders left under counters that the backup takes for unused.
-So each down chain steps forward before anything is sealed, past the counters that can have been used since. It does not
-step so far that a bracelet which was away all the time could not follow: a bracelet opens no message that is more than
+So each down chain steps forward before anything is sealed, past the counters that can have been used since. No chain
+steps so far that a bracelet which was away all the time could not follow: a bracelet opens no message that is more than
 5000 ahead. Nobody can know from the backup whether more counters were used, or whether another relay restored from the
 same file is running; bracelets' heartbeats show that later (`relay.rollback`). Two texts share no key even then
 (`relay.verify.keys`).
@@ -29,7 +29,7 @@ from relay.store.chains import LEAP, Replacement
 from relay.store.database import empty, has_tables, open_engine
 from relay.verify.keys import RelayKeys
 
-STEPS_LEAST, STEPS_SPREAD = 1536, 512  # at least, and a random part, so that two restores of one backup part at once
+STEPS_LEAST, STEPS_SPREAD = 1536, 512  # at least, and a random part: two restores of one backup differ at once
 CHAINS_AT_ONCE = 500
 
 
@@ -161,7 +161,8 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
 
 
 def steps_for(number: int, floor: int, heard: int | None) -> int:
-    """Choose how far a down chain at `number` steps. Counters of its last step that it has not used since count."""
+    """Choose how far a down chain at `number` steps. A chain that has sealed nothing since its last step, and whose
+    bracelet has reported no `down`, takes a short step."""
     wanted = STEPS_LEAST + secrets.randbelow(STEPS_SPREAD)
     if heard is None and floor and number == floor:
         wanted = LEAP  # nothing was sealed since the last step

@@ -41,7 +41,7 @@ class Writer:
         header = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, self.key)
         try:
             self._before = MAGIC + SealedBox(PublicKey(recovery_public)).encrypt(self.key) + header
-        except (CryptoError, RuntimeError):  # RuntimeError: PyNaCl's own is both
+        except (CryptoError, RuntimeError):  # PyNaCl's own RuntimeError is of both kinds
             raise BackupError(
                 "the recovery key in the data folder is none, so nobody could open a backup; restore it, or make a new "
                 "one with `relay backup FILE --new-recovery-key KEYFILE`"

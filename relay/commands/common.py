@@ -53,7 +53,7 @@ _SAID_MOST = 1 << 16
 def said(given: str, what: str) -> list[str]:
     """Read what an option or argument says: the text itself, or the lines of the file in @FILE, or of standard input
     with @- (on a terminal they are asked for). So a secret need not stand in the list of processes. A text that begins
-    with @ is given with @@."""
+    with @ is written with @@."""
     if not given.startswith("@"):
         return [given]
     if given.startswith("@@"):

@@ -40,7 +40,7 @@ _WAITED_S = 15 * 60  # at the broker, while nobody read; two machines' clocks ma
 def watch(data: Path, as_json: bool, count: int | None) -> None:
     """Show what is open, then alarms as they are rebroadcast, and what becomes of them.
 
-    Each is checked before it is shown.
+    Each alarm is checked before it is shown.
     Connects to the broker as this machine's own subscriber (secrets/watch.json in the data folder), and leaves no
     session there; alarms that were opened while it was cut off are shown from this machine's store. Code names are that
     store's too. A document that is not genuine is shown as refused, with the reason. Times are UTC. Ends on Ctrl-C.

@@ -1,7 +1,7 @@
 """Packs, seals, reads and replaces chain states on disk.
 
-A state is written only together with the message that moved it, in one transaction, and only if nobody has written it
-since it was read (`version`).
+A state is written only in the same transaction as the rows that justify it, and only if nobody has written it since it
+was read (`version`).
 """
 
 from collections.abc import Iterable, Sequence

@@ -155,7 +155,7 @@ def heard_by_sms(store: Store, connection: Connection, numbers: Mapping[int, str
 
 
 def sms_number(store: Store, connection: Connection, kid: int, case_id: int | None) -> str | None:
-    """Return the number to which to send a command by SMS: when the bracelet was last heard that way, or the alarm in
+    """Return the number to which to send a command by SMS, if the bracelet was last heard that way, or the alarm in
     question was; else None."""
     sender, alarm, beat = schema.sms_sender.c, schema.alarm.c, schema.heartbeat.c
     found = connection.execute(select(sender.heard_ms, sender.number_sealed).where(sender.kid == kid)).one_or_none()

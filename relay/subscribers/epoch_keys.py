@@ -60,8 +60,7 @@ def seal(keys: RelayKeys, topic: str, public: bytes, epochs: Sequence[Epoch], is
 
 
 def open_message(octets: bytes, topic: str, relay_key: bytes, private: bytes) -> KeyMessage:
-    """Read the epoch keys from a message of this relay for this topic and key pair. Raises SealError when it is none.
-    """
+    """Read the epoch keys from a message of this relay for this topic and key pair. Raises SealError."""
     if len(octets) > MAX_OCTETS:
         raise SealError("too_large")
     try:

@@ -57,7 +57,7 @@ class _Waiting(NamedTuple):
 
 
 class Reader:
-    """A subscriber's reader. By `message`, which comes back with what was read, the caller acknowledges."""
+    """A subscriber's reader. The caller acknowledges by `message`, which comes back with what was read."""
 
     def __init__(self, audience: str, account: str, relay_key: bytes, private: bytes) -> None:
         self.key_topic = key_topic(audience, account)
@@ -74,8 +74,7 @@ class Reader:
         return len(self._waiting)
 
     def take(self, topic: str, octets: bytes, message: object, now: float) -> list[Heard]:
-        """Take a message; return the messages that can be read now: this one, and after a key those that waited for it.
-        """
+        """Take a message; return the messages that can be read now: this one, and after a key those that waited."""
         if topic == self.key_topic:
             return self._take_keys(topic, octets, message)
         try:

@@ -1,6 +1,6 @@
 """Makes and reads the relay's messages to a bracelet (`down` in firmware/wire.cddl).
 
-These are plaintexts only; `relay.verify.seal` encrypts them, in the order of the down chain.
+The messages here are plaintexts; `relay.verify.seal` encrypts them, in the order of the down chain.
 """
 
 from collections.abc import Mapping

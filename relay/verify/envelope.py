@@ -1,8 +1,8 @@
 """COSE_Encrypt0( COSE_Sign1( payload ) ): from the octets on the wire to a verified alarm or heartbeat.
 
 `parse` needs no key: it says from which bracelet a message claims to be. `open_alarm` and `open_heartbeat` then prove
-it. The protected header's original octets are kept throughout, because tag and signature were made over them, and not
-over a re-encoding.
+that claim. The protected header's original octets are kept throughout, because tag and signature were made over them,
+and not over a re-encoding.
 """
 
 from typing import Any, NamedTuple

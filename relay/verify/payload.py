@@ -51,7 +51,7 @@ def known(battery: int) -> int | None:
 
 
 class Fix(NamedTuple):
-    """A position as the receiver gave it, `age` seconds before the message's time."""
+    """A position as the receiver gave it, `age_s` seconds before the message's time."""
 
     lat_e7: int
     lon_e7: int

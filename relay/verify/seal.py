@@ -34,8 +34,7 @@ def seal(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[
 
 
 def seal_up(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
-    """Seal a message of the alarm or the heartbeat chain; return it and the chain key that follows. For tests and load.
-    """
+    """Seal a message of the alarm or heartbeat chain; return it and the chain key that follows. For tests and load."""
     octets = _encrypt(outer_header(kid, counter), counter, message_key(chain_key), plaintext)
     return octets, next_chain_key(chain_key)
 
