@@ -1,4 +1,4 @@
-"""`python -m relay` is `relay`."""
+"""Runs the command `relay` as `python -m relay`."""
 
 from relay.cli import main
 

@@ -48,8 +48,8 @@ _REFUSED = "start this command again, in case `watch` was rotated; else see whet
 
 
 class Relay:
-    """A data folder with everything that hangs on it, opened when it is first used. `clock` says what time it is, by
-    default by this machine's clock, which may be wrong by years and may be set at any moment."""
+    """A data folder with everything that belongs to it, each part opened when it is first used. `clock` tells the time;
+    the default is this machine's clock, which may be wrong by years and may be set at any moment."""
 
     def __init__(self, data: DataDir, clock: Callable[[], datetime] | None = None) -> None:
         self.data = data
@@ -85,7 +85,7 @@ class Relay:
         return Subscribers(self.store)
 
     def users(self) -> Sequence[MqttUser]:
-        """Everyone who may connect to the broker now: for a broker that needs a list."""
+        """List everyone who may connect to the broker now, for a broker that needs a list."""
         return users_for(
             self.registry.accounts(),
             self.data.secret(SECRET_RELAY),
@@ -94,15 +94,15 @@ class Relay:
         )
 
     def own_users(self) -> Sequence[MqttUser]:
-        """The relay's own accounts. The embedded broker's gate finds all others in the store."""
+        """List the relay's own accounts. The embedded broker's gate finds all others in the store."""
         return own_users(self.data.secret(SECRET_RELAY), client_ids(self.config.mqtt.sessions))
 
     def note_exported(self, accounts_hash: str) -> None:
-        """Remember which accounts a broker of one's own was given."""
+        """Remember which accounts the operator's own broker was given."""
         write_private(self.data.exported, accounts_hash.encode())
 
     def lacks_accounts(self) -> bool:
-        """Whether accounts came, went or changed since a broker of one's own was given them."""
+        """Tell whether accounts came, went or changed since the operator's own broker was given them."""
         try:
             return self.data.exported.read_text(errors="replace") != self.accounts_hash()
         except FileNotFoundError:
@@ -118,14 +118,15 @@ class Relay:
         return hashlib.sha256("\n".join([*names, *subscribers]).encode()).hexdigest()
 
     def _known_users(self, log: Logger) -> Sequence[MqttUser]:
-        """Those whom the broker is told of by the running service; a broker of one's own is told by its operator."""
+        """List the accounts of which the running service tells the broker. Only the operator can tell their own broker
+        of the others, so warn when that broker lacks some."""
         if not self.config.broker.embedded and self.lacks_accounts():
             hint = "run `relay broker accounts`, give the broker the files, and have it read them again"
             log.warning("broker.lacks_accounts", hint=hint)
         return self.own_users()
 
     def ca_der(self) -> bytes:
-        """The CA as bracelets are given it."""
+        """Return the CA in the form that bracelets are given."""
         file = self.data.resolve(self.config.mqtt.ca)
         try:
             return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
@@ -145,32 +146,32 @@ class Relay:
             ) from None
 
     def endpoint(self) -> Endpoint:
-        """The relay's own account at the broker."""
+        """Return the relay's own account at the broker."""
         mqtt = self.config.mqtt
         password = read_secret(self.data.resolve(mqtt.password_file))
         return Endpoint(mqtt.host, mqtt.port, mqtt.sessions, mqtt.user, password, self.tls(), mqtt.keepalive)
 
     def home(self) -> Home:
-        """What subscribers are told of this relay."""
+        """Describe this relay for its subscribers."""
         mqtt, file = self.config.mqtt, self.data.resolve(self.config.mqtt.ca)
-        self.ca_der()  # says what is wrong with the file
+        self.ca_der()  # raises if something is wrong with the file
         return Home(mqtt.public_host, mqtt.public_port or mqtt.port, file.read_text(), self.keys.public)
 
     def local_subscriber(self) -> SubscriberFile:
-        """This machine's own subscriber; made, if this folder had none."""
+        """Return this machine's own subscriber; make one if this folder has none."""
         return local(self.subscribers, self.data.watch, self.home(), self._now().timestamp())[0]
 
     def temporary(self, subscriber: SubscriberFile, number: int = 0) -> Endpoint:
-        """For a look as this subscriber: a clean session, of which nothing stays at the broker. `number`: which of its
-        temporary clients."""
+        """Return an endpoint for a look as this subscriber: a clean session, which leaves nothing at the broker.
+        `number` tells the subscriber's temporary clients apart."""
         mqtt = self.config.mqtt
         name = temporary_id(subscriber.account, number)
         account = (subscriber.account, subscriber.password)
         return Endpoint(mqtt.host, mqtt.port, name, *account, self.tls(), mqtt.keepalive, True, _REFUSED)
 
     def programmer(self) -> Endpoint:
-        """The account that leaves bundles with the broker. Under the relay's own, a broker that makes the client id of
-        the account's name would end the relay's session."""
+        """Return the account that leaves bundles with the broker. A broker that derives the client id from the
+        account's name would end the relay's session if bundles used the relay's own account."""
         return replace(self.endpoint(), user=PROGRAMMER, client_id=PROGRAMMER)
 
     @property
@@ -178,7 +179,7 @@ class Relay:
         return self.config.store.url or self.data.db_url
 
     def broker(self) -> NatsBroker | None:
-        """The embedded broker, unless the configuration says that somebody else runs one."""
+        """Make the embedded broker; return None if the configuration says that somebody else runs one."""
         if not self.config.broker.embedded:
             return None
         data, listen = self.data, self.config.broker.listen
@@ -187,7 +188,7 @@ class Relay:
         return NatsBroker(*where, self.own_users(), store=self.store_url, tell=True, log_json=relay_log.is_json())
 
     def _cut_off(self, broker: NatsBroker | None, kid: str, seconds: float) -> bool:
-        """Keep a bracelet's account off the embedded broker for a while; whether that was done."""
+        """Keep a bracelet's account off the embedded broker for a while; tell whether that was done."""
         if broker is None:
             return False
         try:
@@ -199,7 +200,7 @@ class Relay:
         return name is not None
 
     def vouches_for(self, host: str) -> bool:
-        """Whether bracelets that know the embedded broker by this name will trust its certificate."""
+        """Tell whether bracelets that know the embedded broker by this name will trust its certificate."""
         data = self.data
         now = self._now()
         return pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), [host], now, now)
@@ -209,8 +210,8 @@ class Relay:
 
     def renew_certificate(self) -> bool:
         """Make a new server certificate when the old one is not valid now or nears its end, lacks a name that the
-        configuration has, is of another CA, or is not there; whether it did. It comes from the same CA, so bracelets
-        take it as they took the old one."""
+        configuration has, is of another CA, or is missing; tell whether one was made. The new one comes from the same
+        CA, so bracelets take it as they took the old one."""
         data, now = self.data, self._now()
         names = (*self.config.broker.names, self.config.mqtt.host, self.config.mqtt.public_host)
         try:
@@ -238,7 +239,7 @@ class Relay:
         served = data.server_cert.read_bytes()
         if not pki.is_fit(served, data.server_key.read_bytes(), names, now + RENEW_BEFORE, now):
             return False
-        # Who keeps the CA's key elsewhere can't have it mended here.
+        # Without the CA's key, which an administrator may keep elsewhere, the relay can't mend a wrong CA.
         return not data.ca_key.exists() or pki.vouches(data.ca_cert.read_bytes(), served, now)
 
     def sms_link(self, log: Logger) -> SmsLink | None:
@@ -255,14 +256,14 @@ class Relay:
         return SmsLink(modem, partial(open_serial, sms.port, sms.baud, sms.rtscts), log, power_cycle=sms.power_cycle)
 
     def service(self, log: Logger, make: type[Service] = Service) -> Service:
-        """The service, not started. `make` lets a subclass with other steps take its place."""
+        """Make the service, but do not start it. `make` lets a subclass with other steps take its place."""
         mqtt = self.config.mqtt
         worker = mqtt.sessions
         former = Former(
             self.data.path / "mqtt-sessions", client_ids(mqtt.sessions), [mqtt.client_id] if mqtt.client_id else []
         )
         self.local_subscriber()
-        # A store key that does not fit shows here, and not as alarms refused one by one.
+        # A store key that does not fit shows here, and not later as alarms refused one by one.
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
         self._known_users(log)

@@ -1,5 +1,5 @@
-"""A batch of messages: as it came, while it is worked on, and what became of it. No behaviour but bookkeeping: what is
-decided is in `relay.pipeline` and `relay.rollback`.
+"""A batch of messages: as it came, while it is in work, and its outcome. This module only keeps the books;
+`relay.pipeline` and `relay.rollback` decide.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Inbound(NamedTuple):
 
 
 class DamagedChain(Exception):
-    """What the database has of a bracelet's chain can't be read."""
+    """A bracelet's chain that is missing from the database or can't be read."""
 
 
 class Status(StrEnum):
-    """What became of a message."""
+    """The result for a message."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
@@ -44,9 +44,9 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Item:
-    """What became of one message, and what there is to send. Of a refused one, `kid` and `counter` are claims. For a
-    heartbeat, `receipt` is whatever it says that is missing of what was sent down, and `also` more of it. `document` is
-    what `deliveries` carry sealed; in clear it leaves the relay for nobody."""
+    """A message's result, and what to send for it. In a refused message, `kid` and `counter` are claims. For a
+    heartbeat, `receipt` and `also` are the down messages that the bracelet reports missing. `deliveries` carry
+    `document` sealed; it never leaves the relay in clear."""
 
     status: Status
     kid: str | None = None
@@ -61,7 +61,7 @@ class Item:
 
 
 class Event(NamedTuple):
-    """Something for the log. Never a position, a number, a name or a key."""
+    """An entry for the log. It never holds a position, a number, a name or a key."""
 
     name: str
     at: float
@@ -72,14 +72,14 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """`items` is aligned with the batch."""
+    """The outcome of a batch; `items` is aligned with the batch."""
 
     items: list[Item] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    registry_changed: bool = False  # a bracelet has confirmed its wipe: its account at the broker is to be closed
+    registry_changed: bool = False  # a bracelet has confirmed its wipe: the broker must close its account
 
     def joined(self, later: Outcome) -> Outcome:
-        """What became of two batches, one after the other: lists behind each other, and true where either is."""
+        """Join the outcomes of two batches, one after the other: lists in this order, flags true where either is."""
         both: dict[str, Any] = {}
         for each in fields(self):
             mine, its = getattr(self, each.name), getattr(later, each.name)
@@ -88,7 +88,7 @@ class Outcome:
 
 
 class Work:
-    """A batch in work: everything that is to be written, and chain states as they will be."""
+    """A batch in work: all that is to be written, and the chain states as they will be."""
 
     def __init__(self, now: float, clock: Callable[[], float]) -> None:
         self.now_ms = int(now * 1000)
@@ -104,14 +104,14 @@ class Work:
         self.cases: list[tuple[Any, ...]] = []
         self.deliveries: list[OutboxId] = []
         self.refusals: dict[tuple[str, str], int] = {}
-        self.heard: dict[int, int] = {}  # by kid, below which counter of the down chain nothing is missing
-        self.numbers: dict[int, str] = {}  # by kid, where a genuine SMS came from
-        self.floors: dict[int, int] = {}  # by kid, to where the down chain was stepped forward
-        self.rolled_back: set[int] = set()  # kids that showed that the relay was put back to an earlier state
+        self.heard: dict[int, int] = {}  # by kid, the counter of the down chain below which nothing is missing
+        self.numbers: dict[int, str] = {}  # by kid, the phone number that sent a genuine SMS
+        self.floors: dict[int, int] = {}  # by kid, the counter to which the down chain was stepped forward
+        self.rolled_back: set[int] = set()  # kids whose messages show that the relay was put back to an earlier state
         self.receipts: dict[int, bytes] = {}  # new ones for alarm messages of earlier batches, by id
 
     def head(self, bracelet: Bracelet, name: str) -> ChainState:
-        """The chain's state after the messages of this batch so far."""
+        """Return the chain's state after the messages of this batch so far."""
         key = (bracelet.kid, name)
         state = self.heads.get(key)
         if state is None:
@@ -123,14 +123,14 @@ class Work:
         return state
 
     def replacements(self) -> list[Replacement]:
-        """The chains that moved, with the version of the row that each replaces."""
+        """List the chains that moved, with the version of the row that each replaces."""
         return [
             Replacement(kid, name, self.versions[kid, name], state, self.floors.get(kid) if name == DOWN else None)
             for (kid, name), state in self.heads.items()
         ]
 
     def floor(self, bracelet: Bracelet) -> int:
-        """Below which counter of the down chain all that was sealed is void."""
+        """Return the counter of the down chain below which every sealed message is void."""
         stored = bracelet.chains[DOWN]
         return self.floors.get(bracelet.kid, stored.floor if stored else 0)
 

@@ -1,10 +1,10 @@
-"""Programs for bracelets, left with the broker in pieces: signed bundles, whose format hwsim/bundle describes.
+"""Leaves programs for bracelets with the broker, in pieces: signed bundles, whose format hwsim/bundle describes.
 
 The broker keeps each piece as a retained message under `fw/<first 8 octets of the file's SHA-256>/<number>`, the same
-for all bracelets; each fetches one after the other in its own time (firmware/tocsin/update.py) and trusts none of it
-until the maker's signature is found good. So it costs the running relay nothing, and needs no connection of its own.
-Nothing here can check the signature: the maker's key is not the relay's. Pieces that nobody has on order are removed
-with the next order, or when a bundle is withdrawn.
+for all bracelets. Each bracelet fetches one piece after the other in its own time (firmware/tocsin/update.py), and
+trusts none of them until it has found the maker's signature good. So a download costs the running relay nothing, and
+needs no connection of its own. The relay can't check the signature, because it does not have the maker's key. The next
+order, or the withdrawal of a bundle, removes pieces that no bracelet has on order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BundleError(Exception):
 
 
 def describe(octets: bytes) -> Bundle:
-    """What a bracelet is told of a bundle. BundleError when it is none."""
+    """Describe a bundle as bracelets are told of it. Raises BundleError when `octets` are no bundle."""
     length = int.from_bytes(octets[4:6], "big")
     try:
         if octets[:4] != MAGIC or length > HEADER - 6:
@@ -45,7 +45,7 @@ def describe(octets: bytes) -> Bundle:
 
 
 def pieces(octets: bytes) -> Iterator[tuple[str, bytes]]:
-    """Topic and content of each piece."""
+    """Yield topic and content of each piece."""
     topics = _topics(hashlib.sha256(octets).digest(), len(octets))
     for at, topic in zip(range(0, len(octets), PIECE), topics, strict=True):
         yield topic, octets[at : at + PIECE]
@@ -56,17 +56,17 @@ def _topics(sha256: bytes, size: int) -> list[str]:
 
 
 def leave(octets: bytes, endpoint: Endpoint) -> None:
-    """Leave a bundle with the broker; done when it has acknowledged every piece. BundleError when it can't be."""
+    """Leave a bundle with the broker; return when the broker has acknowledged every piece. Raises BundleError."""
     _keep(pieces(octets), endpoint)
 
 
 def remove(unwanted: Iterable[Bundle], endpoint: Endpoint) -> None:
-    """Have the broker keep nothing of these any more; it need not have any of it. BundleError when that fails."""
+    """Remove these bundles from the broker, which need not have any of them. Raises BundleError when that fails."""
     _keep(((topic, b"") for bundle in unwanted for topic in _topics(bundle.sha256, bundle.size)), endpoint)
 
 
 def _keep(messages: Iterable[tuple[str, bytes]], endpoint: Endpoint) -> None:
-    """Publish them to be kept; an empty one ends that (MQTT 3.1.1, 3.3.1.3)."""
+    """Publish retained messages; an empty one removes the message of its topic (MQTT 3.1.1, 3.3.1.3)."""
     answers: SimpleQueue[ReasonCode] = SimpleQueue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=mqtt.MQTTv311)
     client.username_pw_set(endpoint.user, endpoint.password)
@@ -89,7 +89,7 @@ def _keep(messages: Iterable[tuple[str, bytes]], endpoint: Endpoint) -> None:
                 raise OSError("it acknowledged nothing more")
     except Empty:
         raise BundleError("the broker does not answer; is the relay running?") from None
-    except (OSError, ValueError, RuntimeError) as error:  # the last: the connection is lost
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the connection is lost
         raise BundleError(f"the broker did not take all of it ({error}); is the relay running?") from None
     finally:
         client.disconnect()

@@ -1,7 +1,7 @@
-"""The JSON document in which the relay tells subscribers what became of an alarm: accepted by a person, or closed.
+"""The JSON document that tells subscribers what became of an alarm: a person has accepted it, or it is closed.
 
-It rests on the relay's word alone, and is signed by it as rebroadcasts are (`relay.rebroadcast`), under a label of its
-own.
+The document rests on the relay's word alone. The relay signs it as it signs rebroadcasts (`relay.rebroadcast`), under a
+label of its own.
 """
 
 import base64
@@ -25,7 +25,7 @@ __all__ = ["STATES", "build", "check", "iso", "signed"]
 
 
 def build(keys: RelayKeys, case_id: int, state: str, at_ms: int) -> bytes:
-    """The signed document; the same arguments always give the same octets."""
+    """Build the signed document; the same arguments always give the same octets."""
     kid, counter = divmod(case_id, COUNTERS)
     document: dict[str, Any] = {
         "tocsin": 1,
@@ -41,13 +41,13 @@ def build(keys: RelayKeys, case_id: int, state: str, at_ms: int) -> bytes:
 
 
 def check(octets: bytes, relay_key: bytes) -> dict[str, Any] | None:
-    """The document, if it is this relay's; else None."""
+    """Return the document if it is this relay's, else None."""
     document = signed(octets, relay_key, LABEL, _FIELDS)
     return document if document and document["type"] == "case" and document["state"] in STATES else None
 
 
 def signed(octets: bytes, relay_key: bytes, label: bytes, fields: set[str]) -> dict[str, Any] | None:
-    """A document with exactly these fields, without its signature, if that is this relay's; else None."""
+    """Return a document without its signature, if it has exactly these fields and this relay's signature; else None."""
     try:
         document: dict[str, Any] = json.loads(octets[: MAX_OCTETS + 1])
         if set(document) != fields or canonical(document) != octets:

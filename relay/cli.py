@@ -1,5 +1,5 @@
-"""The command `relay`: which commands there are. What they do is in `relay.commands`, and is imported only when it is
-called for."""
+"""The command `relay` and the list of its commands. Their code is in other modules, mostly in `relay.commands`, and is
+imported only when a command is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay.program import SETTINGS, Program, nothing_begun, version_option
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command is, and the line that describes it in `relay --help`."""
+    """The place of a command's code, and the line that describes the command in `relay --help`."""
 
     module: str
     name: str
@@ -41,7 +41,7 @@ COMMANDS: dict[str, Entry] = {
 
 
 class _Lazy(Program):
-    """Imports a command when it is called, so that `relay verify` doesn't load a database to check a signature."""
+    """A group that imports a command when it is called: `relay verify` loads no database to check a signature."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -57,7 +57,7 @@ class _Lazy(Program):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        gc.disable()  # importing makes many objects, and all of them stay: looking for garbage is a tenth of its time
+        gc.disable()  # importing makes many objects that stay; looking for garbage would take a tenth of the time
         try:
             with nothing_begun():
                 command = getattr(importlib.import_module(entry.module), entry.name)

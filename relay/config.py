@@ -1,9 +1,9 @@
 """The relay's configuration: `relay.toml` in the data folder, each key overridable from the environment
 (`TOCSIN_MQTT__PORT=8883`).
 
-This module says which keys exist, what they mean and what is wrong with a value. It holds no secret: passwords and keys
-are named by file. An unknown key is an error, because a misspelt limit that is silently ignored is found out on the
-wrong night.
+This module says which keys exist, what they mean and what is wrong with a value. The configuration holds no secret: it
+names the files that hold passwords and keys. An unknown key is an error, because people would find out on the wrong
+night that a misspelt limit was silently ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 
 
 class ConfigError(Exception):
-    """The configuration can't be used. The message names file, key and what to do."""
+    """An unusable configuration. The message names file, key and what to do."""
 
 
 class _Section(BaseModel):
@@ -31,7 +31,7 @@ class _Section(BaseModel):
 
 
 class Mqtt(_Section):
-    """Where the relay and the bracelets find the broker."""
+    """The broker's addresses, for the relay and for bracelets, and the relay's account there."""
 
     host: str = Field(
         default="localhost", min_length=1, description="name the relay connects to; must be in the broker's certificate"
@@ -146,7 +146,7 @@ class Limits(_Section):
 
 
 class Config(BaseSettings):
-    """All of it. Use `load`, which knows the file and words the errors."""
+    """The whole configuration. Use `load`, which knows the file and words the errors."""
 
     model_config = SettingsConfigDict(env_prefix="TOCSIN_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
@@ -211,7 +211,7 @@ def _keys_of(section: str) -> list[str]:
 def render_default(
     *, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None
 ) -> str:
-    """The text of a new relay.toml: what a newcomer may want to change, explained; the rest in comments."""
+    """Write a new relay.toml: the keys that a newcomer may want to change, explained; others in comments."""
     quoted = ", ".join(_quote(n) for n in names)
     sms_lines = [
         f"port = {_quote(sms_port)}"

@@ -1,9 +1,9 @@
-"""The relay's data folder: where everything lives that must survive a restart, and who may read it.
+"""The relay's data folder, which holds everything that must survive a restart, and guards who may read it.
 
 One folder, mode 0700, holds configuration, keys, certificates, passwords, the database and the embedded broker's files.
 This module knows the names and the permissions; it does not interpret the configuration (`relay.config`), does not
-speak to the database (`relay.store`) and makes no network connection. Secrets are one value a file, mode 0600, so that
-they can come from whatever the machine uses to hand out secrets.
+speak to the database (`relay.store`) and makes no network connection. Each secret is a file of its own, mode 0600, so
+that the machine's own way of handing out secrets can provide it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WATCH = "watch.json"
 
 
 class DataDirError(Exception):
-    """The data folder can't be used as it is. The message says which file, what is wrong with it and what to do."""
+    """A data folder that can't be used as it is. The message says which file, what is wrong with it and what to do."""
 
 
 class DataDir:
@@ -37,8 +37,8 @@ class DataDir:
         self.secrets = self.path / "secrets"
         self.broker = self.path / "broker"
         self.database = self.path / "relay.sqlite3"
-        self.exported = self.path / "broker-accounts"  # a hash of what a broker of one's own was last given
-        self.in_use = self.keys / "in-use"  # there since these keys have a bracelet
+        self.exported = self.path / "broker-accounts"  # a hash of the accounts last given to the operator's own broker
+        self.in_use = self.keys / "in-use"  # exists since these keys have a bracelet
         self.pid_file = self.path / "relay.pid"
         self.ca_cert = self.tls / "ca.pem"
         self.ca_key = self.tls / "ca.key"
@@ -65,13 +65,14 @@ class DataDir:
         return self
 
     def resolve(self, name: str | os.PathLike[str]) -> Path:
-        """A path from the configuration: relative ones count from the data folder."""
+        """Resolve a path from the configuration: relative ones count from the data folder."""
         return self.path / name
 
     # ---- keys and passwords ----
 
     def signing_seed(self) -> bytes:
-        """Seed of the relay's Ed25519 key: signs rebroadcasts, and its hash is the relay id."""
+        """Read the seed of the relay's Ed25519 key, which signs rebroadcasts; a hash of its public half is the relay
+        id."""
         return self._hex_key(self.keys / SIGNING_KEY)
 
     @property
@@ -79,7 +80,7 @@ class DataDir:
         return self.keys / SIGNING_KEY
 
     def recovery_public(self) -> bytes:
-        """The public half of the operators' recovery key, to which backups are sealed."""
+        """Read the public half of the operators' recovery key, to which backups are sealed."""
         path = self.keys / RECOVERY_PUBLIC
         try:
             key = bytes.fromhex(path.read_text(encoding="ascii"))
@@ -101,11 +102,11 @@ class DataDir:
         write_private(self.keys / RECOVERY_PUBLIC, key.hex().encode() + b"\n")
 
     def store_key(self) -> bytes:
-        """Key that encrypts positions, names and chain keys in the database."""
+        """Read the key that encrypts positions, names and chain keys in the database."""
         return self._hex_key(self.keys / STORE_KEY)
 
     def secret(self, name: str) -> str:
-        """A password from `secrets/`, without the end of line."""
+        """Read a password from `secrets/`, without the end of line."""
         return read_secret(self.secrets / name)
 
     def write_secret(self, name: str, value: str) -> Path:
@@ -132,7 +133,7 @@ class DataDir:
 
 
 def read_secret(path: Path) -> str:
-    """The content of a secret's file. Refuses one that other users of the machine can read."""
+    """Read a secret's file. Refuse a file that other users of the machine can read."""
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()

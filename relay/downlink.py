@@ -1,13 +1,13 @@
-"""What the relay tells bracelets beside receipts: a person has accepted the alarm, it is closed, settings, revocation.
+"""The relay's commands to bracelets, beside receipts: an alarm is accepted or closed, settings, updates, revocation.
 
-`Desk` is the operator's side: it writes down what is wanted, in any process. `Downlink` is the running relay's: it
-seals what was asked for, in the transaction that moves the down chain, and says what is to be sent now. Nothing here
-sends. A command is sent again until a heartbeat shows that it arrived: at growing intervals, and whenever a heartbeat
+`Desk` is the operator's side: it writes down requests, in any process. `Downlink` is the running relay's side: it seals
+what was asked for, in the transaction that moves the down chain, and says which commands to send now. This module sends
+nothing. A command is sent again until a heartbeat shows that it arrived: at growing intervals, and whenever a heartbeat
 shows that it didn't.
 
-Once an alarm was called back, the bracelet is sent no acceptance or closing of it, or of an earlier alarm. Who forced
-her to call it back holds the bracelet and sees its traffic; what an operator does, and when, must not tell him what the
-relay takes the cancel for. The bracelet would heed neither (`secret` in the firmware's alarm.py).
+After a cancel, the bracelet is sent no acceptance or closing of that alarm, or of an earlier one. An attacker who has
+forced the cancel holds the bracelet and sees its traffic. An operator's actions, and their times, must not tell the
+attacker whether the relay believes the cancel. The bracelet would heed neither (`secret` in the firmware's alarm.py).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from relay.verify.keys import RelayKeys
 from relay.verify.ratchet import ChainState
 from relay.verify.seal import seal
 
-AGAIN_S = (60, 600, 3600, 21600)  # after each attempt; the last one for ever
-LEASE_S = 5  # from taking a command until it is taken again if nothing was sent
+AGAIN_S = (60, 600, 3600, 21600)  # seconds after each attempt; the last one for ever
+LEASE_S = 5  # seconds from taking a command until it is taken again if nothing was sent
 SMS_ATTEMPTS = 4
 DAY_MS = 86_400_000
 EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS,
               Kind.UPDATE: 30 * DAY_MS}  # fmt: skip
 _STATE = {Kind.ACCEPT: "accepted", Kind.CLOSE: "closed"}
-_IMPLAUSIBLE_MS = 5 * 365 * DAY_MS  # as an age: this machine's clock is wrong, or was; then a command is rather sent
+_IMPLAUSIBLE_MS = 5 * 365 * DAY_MS  # an age beyond this means a wrong clock, now or before; then the command is sent
 _ALARM = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,7})")
 _T = schema.command.c
 _SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE: "bracelet.configured",
@@ -48,7 +48,7 @@ _SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE
 
 
 class CommandError(Exception):
-    """What an operator asks for makes no sense now; the message says why and what to do."""
+    """A request of an operator that makes no sense now; the message says why and what to do."""
 
 
 class Asked(NamedTuple):
@@ -58,8 +58,8 @@ class Asked(NamedTuple):
     kind: Kind
     alarm: str | None = None
     settings: dict[str, int] | None = None
-    tells: bool = True  # whether the bracelet will be told: not one that is revoked
-    called_back: bool = False  # nor one whose wearer has called it back since
+    tells: bool = True  # False: the bracelet will not be told, because it is revoked or its wearer has cancelled
+    called_back: bool = False  # the wearer has cancelled this alarm or a later one
 
 
 class Outbound(NamedTuple):
@@ -89,11 +89,11 @@ class Desk:
         self.actor = actor
 
     def accept(self, alarm: str, *, now: float, by: str | None = None) -> Asked:
-        """A person, `by`, has accepted this alarm ("<key id>-<counter>"): the wearer will feel it."""
+        """Record that a person, `by`, has accepted this alarm ("<key id>-<counter>"): the wearer will feel it."""
         return self._about(Kind.ACCEPT, alarm, by, int(now * 1000))
 
     def close(self, alarm: str, *, now: float, by: str | None = None) -> Asked:
-        """This alarm is over: the bracelet stops its Updates."""
+        """Record that this alarm is over: the bracelet stops its Updates."""
         return self._about(Kind.CLOSE, alarm, by, int(now * 1000))
 
     def configure(self, kid: str, settings: Mapping[str, int], *, now: float) -> Asked:
@@ -109,7 +109,7 @@ class Desk:
             _may_command(connection, number)
             before = commands.unfinished(connection, number, Kind.CONFIGURE)
             merged: dict[str, int] = {}
-            for row in before:  # what it was not told for certain is said again
+            for row in before:  # settings that may not have arrived are sent again
                 merged |= commands.settings_of(row.body)
             merged |= settings
             commands.finish(connection, [row.id for row in before], "superseded", now_ms)
@@ -133,7 +133,8 @@ class Desk:
         return Asked(kid, Kind.UPDATE)
 
     def withdraw(self, bundle: down.Bundle, *, now: float) -> list[str]:
-        """Nobody shall fetch this any more; the key ids of those who had been told to. Its pieces must be removed."""
+        """Withdraw a bundle, so that no bracelet fetches it any more; return the key ids of those that had been told
+        to. The caller must remove the bundle's pieces from the broker."""
         now_ms = int(now * 1000)
         with self.store.write() as connection:
             numbers = commands.withdraw(connection, down.update(bundle), now_ms)
@@ -142,13 +143,14 @@ class Desk:
         return sorted({f"{number:08x}" for number in numbers})
 
     def unwanted(self, *, now: float) -> set[down.Bundle]:
-        """Bundles that were ordered, and that nobody is to fetch any more."""
+        """List the bundles that were ordered, and that no bracelet is to fetch any more."""
         with self.store.read() as connection:
             return commands.bundles(connection, int(now * 1000) - EXPIRES_MS[Kind.UPDATE])[1]
 
     def revoke(self, kid: str, *, now: float) -> Asked | None:
-        """Have a bracelet wiped. Its alarms are refused from now on, but its heartbeats are taken and it may connect
-        until one of them confirms the wipe. None when it was never completed: then it is revoked for good at once."""
+        """Have a bracelet wiped. From now on the relay refuses its alarms, but takes its heartbeats, and lets it
+        connect until one of them confirms the wipe. A bracelet that was never completed is revoked for good at once;
+        then this returns None."""
         entry = self.registry.get(kid)
         if entry.state == "offered":
             self.registry.revoke(kid, now=now)
@@ -191,7 +193,7 @@ class Desk:
             called_back = connection.execute(select(opening.called_back_since(kid, case_id))).scalar_one()
             tells = not called_back and _why_not(connection, kid) is None
             if tells:
-                # The wearer who is told that it is over need not be told that somebody has it.
+                # A wearer who is told that the alarm is over need not be told that somebody has accepted it.
                 before = [row.id for row in commands.unfinished(connection, kid) if row.case_id == case_id]
                 commands.finish(connection, before, "superseded", now_ms)
                 commands.add(connection, kid, kind, down.about(kind, counter), now_ms, case_id)
@@ -200,7 +202,8 @@ class Desk:
 
 
 class Downlink:
-    """The running relay's side. `moved` is told each bracelet whose down chain was moved behind the pipeline's back."""
+    """The running relay's side. It calls `moved` for each bracelet whose down chain it moves behind the pipeline's
+    back."""
 
     def __init__(
         self, store: Store, keys: RelayKeys, moved: Callable[[int], None], lead: Lead | None = None
@@ -211,12 +214,13 @@ class Downlink:
         self._lead = lead or Lead()
 
     def due(self, now: float, limit: int = 50, *, may_expire: bool = True) -> list[Outbound]:
-        """Commands to send now, sealed. What isn't reported by `sent` comes again in a few seconds. `may_expire`: this
-        machine's clock is believed so far that what is too old by it is ended; else that waits."""
+        """Return the commands to send now, sealed. A command that isn't reported by `sent` comes again in a few
+        seconds. `may_expire`: this machine's clock is trusted enough to end commands that are too old by it; else
+        they wait."""
         now_ms = int(now * 1000)
-        # What is due later than any schedule says was scheduled by a clock that was ahead.
+        # A command that is due later than any schedule says was scheduled by a clock that was ahead.
         due = or_(_T.due_ms <= now_ms, _T.due_ms > now_ms + AGAIN_S[-1] * 1000)
-        void = opening.called_back_since(_T.kid, _T.case_id)  # false for what is about no alarm
+        void = opening.called_back_since(_T.kid, _T.case_id)  # false for a command that is about no alarm
         query = select(schema.command, void.label("void")).where(_T.done_ms.is_(None), or_(due, void))
         query = query.order_by(_T.id).limit(limit)
         with self.store.read() as connection:
@@ -241,7 +245,7 @@ class Downlink:
                             _later(connection, row.id, now_ms + AGAIN_S[0] * 1000)
                         continue
                     found = self._sealed(connection, row)
-                    if found is None and row.kind == Kind.REVOKE:  # it stays revoked, even if it can't be told
+                    if found is None and row.kind == Kind.REVOKE:  # it stays revoked, even if nobody can tell it
                         _later(connection, row.id, now_ms + AGAIN_S[-1] * 1000)
                         continue
                     if found is None:
@@ -260,7 +264,7 @@ class Downlink:
         return outbound
 
     def sent(self, command: Outbound, now: float) -> None:
-        """It left, on one path at least."""
+        """Record that a command left, on one path at least."""
         now_ms = int(now * 1000)
         with self.store.write() as connection:
             attempts = connection.execute(select(_T.attempts).where(_T.id == command.id)).scalar_one()
@@ -269,7 +273,8 @@ class Downlink:
             connection.execute(update(schema.command).where(_T.id == command.id).values(change))
 
     def _step_ahead(self, connection: Connection, kids: Iterable[int], now_ms: int) -> bool:
-        """The first message to a bracelet since the start lies ahead of the last: see `relay.rollback`."""
+        """Step the down chains of bracelets that were told nothing since the start (see `relay.rollback`); tell whether
+        any moved."""
         steps = {kid: steps for kid in kids if (steps := self._lead.steps(kid))}
         stored = chains.read(connection, self.store.box, steps) if steps else {}
         down = {kid: chain for (kid, name), chain in stored.items() if name == chains.DOWN and chain is not None}
@@ -284,7 +289,7 @@ class Downlink:
         return bool(moved)
 
     def _sealed(self, connection: Connection, row: Row[Any]) -> tuple[int, bytes] | None:
-        """Counter and octets of a command; None when this bracelet has no chain any more."""
+        """Return counter and octets of a command, sealed now if need be; None when the bracelet has no chain."""
         if row.counter is not None:
             return row.counter, row.octets
         stored = chains.read(connection, self.store.box, [row.kid]).get((row.kid, chains.DOWN))
@@ -315,7 +320,7 @@ def _may_command(connection: Connection, kid: int) -> None:
 
 
 def _why_not(connection: Connection, kid: int) -> str | None:
-    """Why this bracelet can't be told anything; None when it can."""
+    """Say why this bracelet can't be told anything; None when it can."""
     state = connection.execute(select(schema.bracelet.c.state).where(schema.bracelet.c.kid == kid)).scalar_one()
     if state != "active":
         return f"this bracelet is {state}: it can't be told anything"

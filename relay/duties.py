@@ -1,6 +1,6 @@
-"""What the loop does besides taking alarms, each duty apart: a fault in one stops neither the others nor alarms.
+"""The duties of the loop besides taking alarms, kept apart: a fault in one stops neither the others nor the alarms.
 
-Not for what the store raises: that concerns all of them, and the loop waits for the store.
+This is not for errors of the store: those concern all duties, and the loop waits for the store.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from relay.log import Logger
 from relay.store import StaleState, StoreError
 
-# What a store raises that can't be used now. Anything else is a fault of the program. In the alarms' way it ends the
-# process, which loses nothing and is seen; in a duty it ends that one for a while.
+# The errors of a store that can't be used now. Any other error is a fault of the program. On the alarms' way it ends
+# the process, which loses nothing and is seen; in a duty it stops that duty for a while.
 STORE_ERRORS = (SQLAlchemyError, StoreError, StaleState, OSError)
 RETRY_S = 10.0
 HINT = (
@@ -23,7 +23,7 @@ HINT = (
 
 
 class Duty:
-    """One of them: `work(wall, now)`, with the time of day and the loop's time, both in seconds."""
+    """A duty of the loop: `work(wall, now)`, with the time of day and the loop's time, both in seconds."""
 
     def __init__(self, name: str, work: Callable[[float, float], object], log: Logger) -> None:
         self._name = name
@@ -32,7 +32,7 @@ class Duty:
         self._again_at = 0.0
 
     def __call__(self, wall: float, now: float) -> None:
-        """Do it, unless it failed just now. Raises what the store raises."""
+        """Do the work, unless it failed just now. Raises what the store raises."""
         if now < self._again_at:
             return
         try:

@@ -1,5 +1,4 @@
-"""What the operator is told of floods, and who is cut off for one. Which account floods is decided in
-`relay.ingest.flood`."""
+"""Tells the operator of floods, and cuts flooding accounts off. `relay.ingest.flood` decides which accounts flood."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _SENDER = "one sender; others are served first, and its messages deleted. Its ne
 def tell_of_flood(
     log: Logger, path: str, flood: Flood, cut_off: Callable[[str, float], bool], seconds: float
 ) -> None:
-    """Log a flood, and have its account cut off if that is due. A sender of SMS is not named: it is a number."""
+    """Log a flood, and have its account cut off if that is due. The log names no sender of SMS: that is a number."""
     figures = {
         "path": path,
         "messages": flood.messages,

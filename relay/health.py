@@ -1,5 +1,5 @@
-"""What a bracelet's newest heartbeat says, in words. Silence is never good health: whoever has taken a bracelet, or its
-network, makes it silent. Pure: who asks says what time it is.
+"""Puts a bracelet's newest heartbeat into words. Silence is never good health: an attacker who has taken a bracelet, or
+its network, makes it silent. Pure: the caller says what time it is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from relay.verify.payload import REGISTRATIONS, UNKNOWN_DBM
 SILENT_INTERVALS = 3
 WIDTH = 80
 GOOD = "good"
-_CLOCK_SET_BACK_MS = 60_000  # more than a clock is set back by when it was right
+_CLOCK_SET_BACK_MS = 60_000  # a clock that was right is set back by less
 _INDENT = " " * 10
 
 
 def silent_since_ms(entry: Entry, now_ms: int) -> int | None:
-    """When something was last heard of a bracelet that has been silent for too long; else None. Of one that was never
-    heard: when it was made."""
+    """Return the time at which a bracelet was last heard, or was made if never heard, when it has been silent for too
+    long; else None."""
     if entry.state not in ("active", "revoking"):
         return None
     last_ms = entry.last_ms if entry.last_ms is not None else entry.completed_ms
@@ -28,7 +28,8 @@ def silent_since_ms(entry: Entry, now_ms: int) -> int | None:
 
 
 def words_of(entry: Entry, now_ms: int) -> list[str]:
-    """What is not well; `GOOD` alone when nothing is, and nothing when nothing is known or it is no longer in use."""
+    """List what is not well. The list is `GOOD` alone when all is well, and empty when nothing is known or the bracelet
+    is no longer in use."""
     heard, silent_ms = entry.heard, silent_since_ms(entry, now_ms)
     found = []
     if silent_ms is not None:
@@ -54,7 +55,7 @@ def words_of(entry: Entry, now_ms: int) -> list[str]:
 
 
 def lines(entry: Entry, now_ms: int) -> list[str]:
-    """A bracelet for people; the first line says which, the others how it is."""
+    """Describe a bracelet for people; the first line says which bracelet, the others how it is."""
     since = entry.revoked_ms or entry.completed_ms or entry.offered_ms
     head = f"{entry.kid}  {entry.state:<8}  {entry.code_name}  since {words.utc(since)}"
     rows = textwrap.wrap(head, WIDTH, subsequent_indent=_INDENT)

@@ -1,8 +1,8 @@
-"""Making a new data folder: keys, certificate authority, passwords, configuration, database.
+"""Makes a new data folder: keys, certificate authority, passwords, configuration, database.
 
-Everything a relay needs to start, and nothing that it doesn't: people and their rights come with the console. What is
-there already is never overwritten, because a second signing key would be a second relay and a second store key would
-make the data unreadable.
+The folder holds all that a relay needs to start, and no more: people and their rights come with the console. `init`
+never overwrites a relay, because a second signing key would be a second relay, and a second store key would make the
+data unreadable.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from relay.verify.keys import RelayKeys
 
 @dataclass(frozen=True)
 class Options:
-    """What differs between relays from the start."""
+    """The settings that differ between relays from the start."""
 
     names: tuple[str, ...] = ("localhost", "127.0.0.1")
     listen: str = "0.0.0.0"
@@ -107,7 +107,7 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     finally:
         database.close()
 
-    # Last, because its presence means that the folder is complete.
+    # The configuration comes last, because its presence means that the folder is complete.
     text = config.render_default(
         names=list(options.names),
         listen=options.listen,

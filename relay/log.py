@@ -2,8 +2,8 @@
 
 Human-readable on a terminal, JSON with `--log-json`. Every event passes `redact`, which lets through what operation
 needs (the random key id, counters, times, reasons) and blocks what could betray a person: positions, phone numbers,
-names, keys, passwords. It is a second fence: callers don't log such things in the first place. This is not the audit
-log, which lives in the database.
+names, keys, passwords. `redact` is a second fence: callers don't log such things in the first place. This log is not
+the audit log, which lives in the database.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _LEAKS = (
         r"(?=[^\s=]*[a-z])(?=[^\s=]*[A-Z])[A-Za-z0-9+/_-]{32,}={0,2}"
     ),  # a key or a message in base64; a path in lower case is none
 )
-# A coordinate; in the group what is none, an IPv4 address.
+# A coordinate. The group matches an IPv4 address, which is no coordinate.
 _COORDINATE = re.compile(r"(\b(?:\d{1,3}\.){3}\d{1,3}\b(?!\.\d))|[-+]?\b\d{1,3}\.\d{3,}\b")
 _VERBATIM = frozenset({"event", "level", "timestamp", "kid", "at"})
 _MAX_TEXT = 300
@@ -98,7 +98,7 @@ _LEFT_OUT_INTERVAL = 10.0
 
 
 class Logger(Protocol):
-    """What the relay uses of a logger."""
+    """A logger, as far as the relay uses it."""
 
     def debug(self, event: str, **fields: Any) -> Any: ...
     def info(self, event: str, **fields: Any) -> Any: ...
@@ -107,7 +107,7 @@ class Logger(Protocol):
 
 
 def scrub(text: str) -> str:
-    """`text` without anything that looks like a position, a number, a key or a password."""
+    """Remove from `text` anything that looks like a position, a number, a key or a password."""
     text = _COORDINATE.sub(lambda found: found[1] or BLOCKED, text)
     for pattern in _LEAKS:
         text = pattern.sub(BLOCKED, text)
@@ -115,7 +115,7 @@ def scrub(text: str) -> str:
 
 
 def safe(name: str, value: object) -> object:
-    """The value that may be logged under `name`."""
+    """Return the value that may be logged under `name`."""
     if name in _VERBATIM:
         return value
     if name not in _ALLOWED and not _BLOCKED_PARTS.isdisjoint(name.lower().split("_")):
@@ -138,14 +138,14 @@ def safe(name: str, value: object) -> object:
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor: block everything personal or secret."""
+    """Block everything personal or secret, as a structlog processor."""
     for name in list(event):
         event[name] = safe(name, event[name])
     return event
 
 
 def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor: `at`, seconds since 1970, unless the caller knew better when it happened."""
+    """Add `at`, seconds since 1970, as a structlog processor, unless the caller knew the time of the event better."""
     event.setdefault("at", time.time_ns() / 1e9)
     return event
 
@@ -154,19 +154,19 @@ _COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 
 
 def order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor: first when, how bad and what; `time` is `at` in UTC, for people."""
+    """Put time, level and event first, as a structlog processor; `time` is `at` in UTC, for people."""
     first = {name: event.pop(name) for name in ("at", "level", "event")}
     return {**first, "time": _iso(float(first["at"])), **event}
 
 
 def _iso(at: float) -> str:
-    """ISO 8601 in UTC, with milliseconds."""
+    """Write a time as ISO 8601 in UTC, with milliseconds."""
     ms = int(at * 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"
 
 
 class _Human:
-    """`2026-01-01T12:34:56.789Z event key=value`, with colour on a terminal."""
+    """The form for people: `2026-01-01T12:34:56.789Z event key=value`, with colour on a terminal."""
 
     def __init__(self, colour: bool) -> None:
         self._colour = colour
@@ -189,7 +189,7 @@ def _plain(value: object) -> str:
 
 
 class _LineLogger:
-    """Writes a finished line. A reader who went away must not stop the relay."""
+    """A writer of finished lines. A reader that went away must not stop the relay."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -213,8 +213,8 @@ class _Factory:
 
 
 class EventLog:
-    """The stages of single alarms in the log, within a rate. In a flood the database has every one; the log says how
-    many it left out."""
+    """The stages of single alarms in the log, within a rate. In a flood the database has every alarm; the log says how
+    many entries it left out."""
 
     def __init__(self, log: Logger, *, per_second: float = 100.0, burst: int = 3000) -> None:
         self._log = log
@@ -246,7 +246,7 @@ class EventLog:
 
 
 def drill_mark(drill: object) -> dict[str, bool]:
-    """What tells a drill from an alarm, in whatever is logged of one: the field is there for a drill only."""
+    """Make the field that marks log entries of a drill; for an alarm there is none."""
     return {"drill": True} if drill else {}
 
 
@@ -254,7 +254,7 @@ _json = False
 
 
 def is_json() -> bool:
-    """Whether this process logs JSON, for those that it starts."""
+    """Tell whether this process logs JSON, for the processes that it starts."""
     return _json
 
 
@@ -274,6 +274,6 @@ def configure(*, json: bool, stream: TextIO | None = None, verbose: bool = False
 
 
 def get() -> Logger:
-    """The relay's logger."""
+    """Return the relay's logger."""
     logger: Logger = structlog.get_logger()
     return logger

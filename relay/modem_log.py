@@ -1,4 +1,4 @@
-"""What the log says of the SMS modem."""
+"""Writes the SMS modem's reports to the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay.log import Logger
 
 
 def tell_of_modem(log: Logger, report: Ready | Trouble | Recovered | Silent | Unsent) -> None:
-    """One report of it that is about no message that came in or left."""
+    """Log a report of the modem, other than one of a message that came in or left."""
     if isinstance(report, Ready):
         log.info("sms.ready", found=report.messages)
     elif isinstance(report, Trouble):

@@ -1,9 +1,9 @@
-"""The offline check of whatever somebody was sent: documents in a text, and what each of them proves.
+"""The offline check of a text that somebody was sent: it finds the documents, and judges what each of them proves.
 
 Pure: octets in, judgements out; it takes texts from anywhere, so it never raises. A signature proves who signed, not
 that the signer is a relay that anybody trusts: anyone can make a relay and a bracelet of their own, whose documents
-are as consistent as real ones. So a judgement says first whether the signatures hold, and then whose they are, which
-only somebody who knows the relay's key from another source can tell.
+are as consistent as real ones. So a judgement says first whether the signatures hold, and then whose they are. For the
+second part, the user must know the relay's key from another source.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 class Verdict(StrEnum):
-    """What can be said of a document."""
+    """The verdict on a document."""
 
     GENUINE = "genuine"  # every signature holds, and the relay is one that is known
     RELAY_UNKNOWN = "relay_unknown"  # every signature holds
@@ -44,14 +44,14 @@ class Verdict(StrEnum):
 
 
 class Piece(NamedTuple):
-    """What may be one document, and the line on which it begins."""
+    """A possible document, and the line on which it begins."""
 
     line: int
     octets: bytes
 
 
 class Judged(NamedTuple):
-    """One document's judgement. `document` is there when all signatures hold; `known_as` when the relay is known."""
+    """The judgement on a document. `document` is there when all signatures hold; `known_as` when the relay is known."""
 
     line: int
     verdict: Verdict
@@ -62,9 +62,9 @@ class Judged(NamedTuple):
 
 
 def pieces(text: bytes) -> list[Piece]:
-    """The documents in a text: JSON objects one after the other, or one a line with the topic before it, as
-    `mosquitto_sub -v` writes them. Those that `relay watch --json` wrapped are taken out; what it says from its own
-    store is no document."""
+    """Find the documents in a text: JSON objects one after the other, or one a line with the topic before it, as
+    `mosquitto_sub -v` writes them. Documents that `relay watch --json` wrapped are unwrapped; objects that it writes
+    from its own store are no documents, and are left out."""
     text = text.removeprefix(b"\xef\xbb\xbf")
     if _is_sealed(text):
         return [Piece(1, text)]
@@ -73,7 +73,7 @@ def pieces(text: bytes) -> list[Piece]:
 
 
 def _objects(text: bytes) -> list[tuple[int, bytes]]:
-    """The JSON objects of a text that has nothing else in it; empty when it has."""
+    """List the JSON objects of a text that has nothing else in it; none when it has."""
     found, at, line = [], 0, 1
     try:
         characters, read = text.decode(), json.JSONDecoder().raw_decode
@@ -90,8 +90,8 @@ def _objects(text: bytes) -> list[tuple[int, bytes]]:
 
 
 def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Line by line. What was sealed may have ends of lines in it, so behind it only what begins as a document does is
-    looked at."""
+    """Yield the lines that may be documents. A sealed document may contain ends of lines, so after one, only a line
+    that begins like a document counts."""
     behind_sealed = False
     for number, raw in enumerate(text.split(b"\n"), 1):
         line = raw.strip(b" \t\r")
@@ -104,7 +104,7 @@ def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def judge(piece: Piece, known: Mapping[bytes, str], *, only_known: bool = False) -> Judged:
-    """What a document proves. `known`: names of relays by public key; with `only_known` all others are refused."""
+    """Judge what a document proves. `known`: names of relays by public key; `only_known` refuses all other relays."""
     if _is_sealed(piece.octets) or SEALED_TOPIC.match(piece.octets):
         return Judged(piece.line, Verdict.SEALED)
     try:
@@ -128,7 +128,7 @@ def judge(piece: Piece, known: Mapping[bytes, str], *, only_known: bool = False)
 
 
 def _check(document: dict[str, Any], kind: str) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """A document that rests on the relay's word: what is wrong with it, what was proven."""
+    """Check a document that rests on the relay's word; return the findings, and the facts that were proven."""
     check_form(document, FORMS[kind])
     public = decode(document["relay_key"], 32, "relay_key")
     milliseconds(document["at" if kind == "case" else "received"])
@@ -144,7 +144,7 @@ def _check(document: dict[str, Any], kind: str) -> tuple[tuple[Finding, ...], tu
 
 
 def _is_sealed(octets: bytes) -> bool:
-    """Whether this is a sealed document; a text tool may have put an end of line behind it."""
+    """Tell whether this is a sealed document; a text tool may have put an end of line behind it."""
     for each in (octets, octets.removesuffix(b"\n")):
         try:
             sealing.parse(each)

@@ -1,8 +1,9 @@
 """The outbox: deliveries that were promised in the same transaction as the alarm, until they are done.
 
-Nothing here sends. A worker leases rows, sends, and reports; a lease that runs out is free for the next to take. So a
-delivery may happen twice, and never not at all. A delivery is to one audience (`relay.subscribers`). Its document is
-built again from the stored evidence when it is leased, and sealed under the key of then: the table holds no content.
+This module sends nothing. A worker leases rows, sends, and reports; when a lease runs out, the next worker may take the
+row. So a delivery may happen twice, but it never fails to happen. A delivery is to one audience (`relay.subscribers`).
+When a delivery is leased, its document is built again from the stored evidence, and sealed under the audience's key of
+that time: the table holds no content.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ class OutboxId(NamedTuple):
     alarm_id: int
     channel: str
     step: int
-    document: str = ALARM  # or what became of its case, of case_document.STATES
+    document: str = ALARM  # or the new state of its case, from case_document.STATES
 
 
 class Sealed(NamedTuple):
@@ -88,7 +89,7 @@ def promise(store: Store, connection: Connection, ids: Sequence[OutboxId], worke
 def promise_case(
     store: Store, connection: Connection, case_id: int, state: str, channels: Sequence[str], now_ms: int
 ) -> None:
-    """Write the deliveries of what became of a case, in the transaction that says so; any worker sends them."""
+    """Write the deliveries of a case's new state, in the transaction that records the state; any worker sends them."""
     message = select(func.min(schema.alarm.c.id)).where(schema.alarm.c.case_id == case_id)
     alarm_id = connection.execute(message).scalar_one()  # a case was opened by some message
     keys = [OutboxId(alarm_id, channel, 0, state) for channel in channels]
@@ -98,18 +99,18 @@ def promise_case(
 def finish(
     store: Store, connection: Connection, ids: Sequence[OutboxId], worker: str, now_ms: int, result: str = "done"
 ) -> None:
-    """Record deliveries as done, in a transaction that the caller has. Done twice is done once."""
+    """Record deliveries as done, in the caller's transaction. A delivery that is done already stays as it is."""
     store.many(connection, _DONE, [(now_ms, *key) for key in ids])
     store.many(connection, _LOG, [(*key, now_ms, worker, result) for key in ids])
 
 
 def evidence(box: Box, alarm_id: int, protected: bytes, sign1: bytes) -> bytes:
-    """The outer header and the Sign1 of an alarm message, sealed for its row."""
+    """Seal the outer header and the Sign1 of an alarm message for its row."""
     return box.seal(EVIDENCE, alarm_id, cbor2.dumps([protected, sign1]))
 
 
 class Outbox:
-    """One worker's view of the outbox."""
+    """A worker's view of the outbox."""
 
     def __init__(
         self,
@@ -124,21 +125,21 @@ class Outbox:
         self._on_unreadable = on_unreadable
 
     def release(self) -> int:
-        """At start: free what an earlier run of this worker had leased and did not finish; how many that were."""
+        """Free the deliveries that an earlier run of this worker has leased and not finished; return their number."""
         with self.store.write() as connection:
             mine = update(schema.outbox).where(_T.worker == self.worker, _T.done_ms.is_(None), _T.lease_ms.is_not(None))
             return connection.execute(mine.values(lease_ms=null())).rowcount
 
     def pending(self) -> int:
-        """How many deliveries are not done, leased or not."""
+        """Count the deliveries that are not done, leased or not."""
         query = select(func.count()).select_from(schema.outbox).where(_T.done_ms.is_(None))
         with self.store.read() as connection:
             return connection.execute(query).scalar_one()
 
     def lease(self, now: float, limit: int = 100) -> list[Delivery]:
-        """Take deliveries that are due and that nobody has, oldest first, for LEASE_S seconds."""
+        """Lease deliveries that are due and that nobody has, oldest first, for LEASE_S seconds."""
         now_ms = int(now * 1000)
-        with self.store.read() as connection:  # often there is nothing; that costs no transaction that writes
+        with self.store.read() as connection:  # often nothing is due; then no transaction needs to write
             if connection.execute(_due(now_ms, 1, lock=False)).first() is None:
                 return []
         with self.store.write() as connection:
@@ -152,7 +153,7 @@ class Outbox:
             deliveries = []
             for row in rows:
                 if row.channel not in told and row.channel not in damaged:
-                    # Its last member was removed meanwhile: there is nobody to tell.
+                    # The last member of this audience was removed meanwhile: there is nobody to tell.
                     key = _key(row)
                     finish(self.store, connection, [key], self.worker, now_ms, "nobody")
                     continue
@@ -166,14 +167,14 @@ class Outbox:
         return deliveries
 
     def mark_done(self, ids: Sequence[OutboxId], now: float) -> None:
-        """The other side has them. `Pipeline.process(done=...)` does the same within a batch's transaction."""
+        """Record that the other side has these. `Pipeline.process(done=...)` does so within a batch's transaction."""
         if ids:
             with self.store.write() as connection:
                 finish(self.store, connection, ids, self.worker, int(now * 1000))
 
     def mark_failed(self, key: OutboxId, now: float, retry_at: float, result: str) -> None:
-        """An attempt failed; take it again from `retry_at` on, at most RETRY_MOST_S from now. `result` is a short word
-        for the log, never content."""
+        """Record that an attempt failed; the next is due at `retry_at`, at most RETRY_MOST_S from now. `result` is a
+        short word for the log, never content."""
         retry_at = min(retry_at, now + RETRY_MOST_S)
         with self.store.write() as connection:
             self._again(connection, key, int(retry_at * 1000), int(now * 1000), result)
@@ -208,7 +209,8 @@ def _key(row: Row[Any]) -> OutboxId:
 
 
 def _reached(moment: Any, now_ms: int, most_s: int) -> Any:
-    """The moment has come, or lies further ahead than it was ever set: the clock was wrong then and was put right."""
+    """Build the condition that a moment has come, or lies further ahead than `most_s`: then it was set by a clock that
+    was ahead, and that has been corrected since."""
     return or_(moment <= now_ms, moment > now_ms + most_s * 1000)
 
 

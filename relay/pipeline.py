@@ -1,12 +1,13 @@
-"""A batch of messages in, one transaction, and what to do next out.
+"""Takes a batch of messages through one transaction, and says what to do next.
 
 `Pipeline.process` verifies every message, writes everything that follows from the good ones in one transaction, and
 only then says what may be published, acknowledged and answered. It does no network I/O and reads no clock. When it
-returns, all of it is on disk; when it raises, none of it is, and the caller offers the same batch again.
+returns, all of the batch is on disk; when it raises, none of the batch may be acknowledged, and the caller offers it
+again.
 
-What is in memory (keys and chain states of the bracelets heard lately) is a cache. It moves only after the commit, is
-dropped whenever a transaction failed, and can't be wrong silently: every row that is replaced must still have the
-version that was read. A pipeline belongs to one thread.
+The state in memory (keys and chain states of the bracelets heard lately) is a cache. The cache moves only after the
+commit, is dropped whenever a transaction has failed, and can't be wrong silently: every row that is replaced must still
+have the version that was read. A pipeline belongs to one thread.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,8 +78,8 @@ class Pipeline:
                     self.roster.forget()
             return self._attempt(batch, now, done, clock)
         except (IntegrityError, DataError) as error:
-            # The database refuses one of the rows, so it would refuse this batch for ever. Find the message that does
-            # it.
+            # The database refuses one of the rows, so it would refuse this batch for ever. Find the message that
+            # brings that row.
             self.roster.forget()
             if len(batch) <= 1:
                 return self._set_aside(batch, now, done, clock, error)
@@ -87,19 +88,19 @@ class Pipeline:
             try:
                 second = self.process(batch[half:], now, (), clock)
             except BaseException:
-                # The first half is on disk; offered again it is only repeated. What else came of it is said then.
+                # The first half is on disk; when it is offered again, it only repeats. Its events are told then.
                 self._owed = Outcome([], first.events, first.registry_changed).joined(self._owed)
                 raise
             return first.joined(second)
         except BaseException:
-            # The commit may have failed or only its answer: what is in memory is not to be trusted.
+            # Perhaps the commit failed, perhaps only its answer was lost: the state in memory can't be trusted.
             self.roster.forget()
             raise
 
     def _attempt(
         self, batch: Sequence[Inbound], now: float, done: Sequence[OutboxId], clock: Callable[[], float]
     ) -> Outcome:
-        if self.store.replaced != self._replaced:  # by an older copy, perhaps: as after a start
+        if self.store.replaced != self._replaced:  # perhaps by an older copy: begin as after a start
             self._replaced = self.store.replaced
             self.roster.forget()
             self.lead.forget()
@@ -120,7 +121,7 @@ class Pipeline:
         envelopes: Sequence[Envelope | Reason],
         bracelets: dict[int, Bracelet],
     ) -> None:
-        """Read what is known about alarm counters that were used before, for the whole batch at once."""
+        """Read the stored messages of alarm counters that were used before, for the whole batch at once."""
         used = set()
         for message, envelope in zip(batch, envelopes, strict=True):
             if isinstance(envelope, Envelope) and message.kind != "hb" and envelope.kid in bracelets:
@@ -153,7 +154,7 @@ class Pipeline:
         except Refused as refused:
             reason = refused.reason
         except SQLAlchemyError:
-            raise  # of the store, not of this message: the batch is offered again
+            raise  # a fault of the store, not of this message: the caller offers the batch again
         except DamagedChain as error:
             reason, cause = Reason.INTERNAL, {"error": type(error).__name__, "hint": DAMAGED_CHAIN}
         except Exception as error:  # one message must never hold up the others; the bracelet sends it again
@@ -225,8 +226,8 @@ class Pipeline:
     def _heartbeat(self, work: Work, message: Inbound, envelope: Envelope, bracelet: Bracelet) -> Item:
         state = work.head(bracelet, chains.HEARTBEAT)
         if state.is_used(envelope.counter, work.now_s):
-            # The broker may deliver it again, or a last will after the keys of its time are gone. It changes nothing,
-            # whoever sent it, so nobody is accused.
+            # The broker may deliver a heartbeat again, or a last will after the keys of its time are gone. Such a
+            # message changes nothing, whoever sent it, so it does not count as refused.
             return Item(Status.DUPLICATE, bracelet.hex, envelope.counter)
         _ration(bracelet, envelope, state, work)
         opened = open_heartbeat(envelope, state, work.now_s)
@@ -295,7 +296,7 @@ class Pipeline:
         clock: Callable[[], float],
         error: Exception,
     ) -> Outcome:
-        """The one message that the database will not take: refuse it, instead of stopping every alarm behind it."""
+        """Refuse the one message that the database will not take, instead of stopping every alarm behind it."""
         work = Work(now, clock)
         for message in batch:
             work.refusals[Reason.INTERNAL.value, message.path] = 1

@@ -18,15 +18,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# A bracelet holds the CA and can't be given another one remotely; its own clock may be years behind at first start. So
-# nothing is made to begin in the present: a certificate that does is refused until then when this machine's clock was
-# ahead.
+# A bracelet holds the CA, and nobody can give it another one remotely. Its own clock may be years behind at first
+# start. So no certificate begins in the present: if this machine's clock was ahead, bracelets would refuse the
+# certificate until their own clocks reach its beginning.
 CA_DAYS = 20 * 365
 SERVER_DAYS = 825
 BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-# No relay with these rules ran before; a clock that says so is behind, and what it made would end too early.
+# No relay with these rules ran before. A clock that shows an earlier time is behind, and its certificates would end too
+# early.
 EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-# What is made then must end before the last year that a certificate can name, 9999.
+# A certificate made at that time must still end before 9999, the last year that a certificate can name.
 LATEST = datetime.datetime(9900, 1, 1, tzinfo=datetime.UTC)
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 
@@ -44,7 +45,7 @@ class Authority:
 
     @property
     def cert_der(self) -> bytes:
-        """What a bracelet is given: MicroPython's TLS reads DER."""
+        """The form for a bracelet: MicroPython's TLS reads DER."""
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
@@ -58,20 +59,21 @@ def create_ca(
     not_after: datetime.datetime | None = None,
     now: datetime.datetime | None = None,
 ) -> Authority:
-    """A new authority; the times are UTC, by default until 20 years from `now`, which is by default this machine's."""
+    """Create an authority. The times are UTC; by default it is valid from 1970 until 20 years after `now`, and `now` is
+    the time by this machine's clock."""
     key = ec.generate_private_key(ec.SECP256R1())
     return _authority(key, _name(name), not_before or BEGINNING, not_after or plausible(now) + _days(CA_DAYS))
 
 
 def renew_ca(authority: Authority, now: datetime.datetime | None = None) -> Authority:
-    """The same authority, by name and key, valid now: for one that was made under a wrong clock. Whoever holds the
-    earlier certificate goes by that one's times."""
+    """Renew an authority that was made under a wrong clock: same name, same key, valid now. A bracelet that holds the
+    earlier certificate still goes by the times in that one."""
     end = max(authority.certificate.not_valid_after_utc, plausible(now) + _days(CA_DAYS))
     return _authority(authority.key, authority.certificate.subject, BEGINNING, end)
 
 
 def plausible(now: datetime.datetime | None = None) -> datetime.datetime:
-    """`now`, left out: the time by this machine's clock; or the earliest or latest that it can be."""
+    """Return `now` (by default the time by this machine's clock), but not before EARLIEST and not after LATEST."""
     return min(max(now or datetime.datetime.now(datetime.UTC), EARLIEST), LATEST)
 
 
@@ -96,7 +98,7 @@ def _authority(
 
 
 def load_ca(cert_pem: bytes, key_pem: bytes) -> Authority:
-    """An authority from what `cert_pem` and `key_pem` gave."""
+    """Load an authority from the texts that its `cert_pem` and `key_pem` returned."""
     key = serialization.load_pem_private_key(key_pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("the CA's key is not an elliptic curve key")
@@ -113,7 +115,8 @@ def issue_server(
     not_after: datetime.datetime | None = None,
     now: datetime.datetime | None = None,
 ) -> tuple[bytes, bytes]:
-    """(certificate, private key), both PEM, for a server with these DNS names and IP addresses."""
+    """Issue a certificate for a server with these DNS names and IP addresses; return (certificate, private key), both
+    PEM."""
     listed = list(names)
     key = ec.generate_private_key(ec.SECP256R1())
     start = not_before or ca.certificate.not_valid_before_utc
@@ -145,8 +148,8 @@ def is_fit(
     until: datetime.datetime,
     since: datetime.datetime | None = None,
 ) -> bool:
-    """Whether a server certificate belongs to this key, vouches for all these names, and is valid from `since` (left
-    out: now) to `until`."""
+    """Tell whether a server certificate belongs to this key, vouches for all these names, and is valid from `since`
+    (by default now) to `until`."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         key = serialization.load_pem_private_key(key_pem, password=None)
@@ -159,12 +162,12 @@ def is_fit(
 
 
 def is_valid(certificate: x509.Certificate, since: datetime.datetime, until: datetime.datetime) -> bool:
-    """Whether a certificate is valid at both times, and so between them."""
+    """Tell whether a certificate is valid at both times, and so between them."""
     return certificate.not_valid_before_utc <= since and until <= certificate.not_valid_after_utc
 
 
 def vouches(authority_pem: bytes, certificate_pem: bytes, now: datetime.datetime) -> bool:
-    """Whether an authority has issued a certificate and is valid now itself."""
+    """Tell whether an authority has issued a certificate and is itself valid now."""
     try:
         authority = x509.load_pem_x509_certificate(authority_pem)
         x509.load_pem_x509_certificate(certificate_pem).verify_directly_issued_by(authority)
@@ -174,7 +177,7 @@ def vouches(authority_pem: bytes, certificate_pem: bytes, now: datetime.datetime
 
 
 def is_name(text: str) -> bool:
-    """Whether a certificate can vouch for it: a host name in ASCII, or an IP address."""
+    """Tell whether a certificate can vouch for this name: a host name in ASCII, or an IP address."""
     try:
         _general_name(text)
     except ValueError:

@@ -1,5 +1,5 @@
-"""What the command lines of this project have in common: `-h`, `-V`, NO_COLOR (https://no-color.org), a sentence for a
-file that can't be used, the exit status after Ctrl-C. Click itself says "did you mean".
+"""The common part of this project's command lines: `-h`, `-V`, NO_COLOR (https://no-color.org), a sentence for a file
+that can't be used, the exit status after Ctrl-C. Click itself says "did you mean".
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, TypeVar
 
 import click
 
-INTERRUPTED = 130  # as shells have it for a program that SIGINT ended
+INTERRUPTED = 130  # as shells report a program that SIGINT ended
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def version_option(name: str) -> Callable[[F], F]:
-    """-V and --version of the program of this name."""
+    """Make the options -V and --version for the program of this name."""
     return click.version_option(None, "-V", "--version", package_name="tocsin", prog_name=name)
 
 
 @contextmanager
 def nothing_begun() -> Iterator[None]:
-    """Let Ctrl-C end the process at once while this lasts. Inside an import it would be a traceback, at times of
-    another error than KeyboardInterrupt."""
+    """Let Ctrl-C end the process at once while this lasts. Inside an import, Ctrl-C would print a traceback, at times
+    of another error than KeyboardInterrupt."""
 
     def end(*_: object) -> None:
         os.write(2, b"Interrupted.\n")
@@ -36,7 +36,7 @@ def nothing_begun() -> Iterator[None]:
 
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield  # ignored, as in the background, or somebody else's: so it stays
+        yield  # SIGINT is ignored, as in the background, or has a handler: leave it so
         return
     signal.signal(signal.SIGINT, end)
     try:
@@ -46,7 +46,7 @@ def nothing_begun() -> Iterator[None]:
 
 
 class _Plain(click.Command):
-    """Without colours where the user wants none, and in words where a file can't be used."""
+    """A command without colours where the user wants none, and with a sentence where a file can't be used."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         if os.environ.get("NO_COLOR"):
@@ -60,9 +60,9 @@ class _Plain(click.Command):
             if error.filename is None or isinstance(error, BrokenPipeError):
                 raise  # not about a file, so nothing that the user could look at
             raise click.ClickException(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
-        except (KeyboardInterrupt, click.Abort) as error:  # what has something to tell then has caught it
+        except (KeyboardInterrupt, click.Abort) as error:  # a command with more to say has caught it
             if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
-                raise  # declined, or nothing to read where something was asked for
+                raise  # the user declined, or the input ended at a question
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
 
@@ -76,7 +76,7 @@ class Single(_Plain):
 
 
 class NewFile(click.Path):
-    """A file that is written at the end: whether it can be is looked at before anything is done."""
+    """A file that is written at the end. The command checks before any work that it can be written."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, path_type=Path)

@@ -1,5 +1,5 @@
-"""What a relay says of itself as it starts: where it listens, and what it lacks. An operator who believes that alarms
-can come by SMS, or that somebody is told, must not learn on the wrong night that it isn't so.
+"""Tells the operator, as the relay starts, where it listens and what it lacks. An operator who believes that alarms can
+come by SMS, or that somebody is told of them, must not learn on the wrong night that it isn't so.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Lack(NamedTuple):
-    """Something that is missing, and what to do."""
+    """A thing that the relay lacks, and what to do about it."""
 
     what: str
     hint: str
 
 
 class Standing(NamedTuple):
-    """What of a relay's state matters here. `others_told`: subscribers beside this machine's own."""
+    """The part of a relay's state that matters here. `others_told`: subscribers beside this machine's own."""
 
     config: Config
     bracelets: int
@@ -30,7 +30,7 @@ class Standing(NamedTuple):
 
 
 def lacks(standing: Standing) -> Iterator[Lack]:
-    """What is missing of a relay that serves people."""
+    """List the things that a relay needs to serve people, and lacks."""
     config = standing.config
     if config.sms.port is None:
         yield Lack(
@@ -62,7 +62,7 @@ def lacks(standing: Standing) -> Iterator[Lack]:
 
 
 def announce(log: Logger, standing: Standing) -> None:
-    """Log both."""
+    """Log where the relay listens, and what it lacks."""
     mqtt, broker, port = standing.config.mqtt, standing.config.broker, standing.config.sms.port
     where = f"{broker.listen}:{mqtt.port}" if broker.embedded else f"{mqtt.host}:{mqtt.port}"
     log.info(

@@ -1,8 +1,8 @@
-"""The JSON document in which the relay tells subscribers of an alarm, and the offline check of one.
+"""The JSON document in which the relay tells subscribers of an alarm, and the offline check of such a document.
 
 A document carries two signatures: the relay's over the whole, and inside it, in `evidence`, the bracelet's own Sign1.
 `check` needs nothing but the document (and, to be sure whose relay it was, the relay's public key from another
-source): it repeats both signatures and compares every field with what the bracelet signed. It takes documents from
+source): it verifies both signatures, and compares every field with what the bracelet signed. It takes documents from
 anywhere, so it never raises.
 """
 
@@ -41,21 +41,22 @@ def build(
     received_ms: int,
     path: str,
 ) -> bytes:
-    """The signed document. The same arguments always give the same octets, so it can be built again after a crash."""
+    """Build the signed document. The same arguments always give the same octets, so the relay can build the document
+    again after a crash."""
     document = describe(alarm, kid, counter, received_ms)
     document["relay"] = keys.id.hex()
     document["relay_key"] = b64(keys.public)
     document["path"] = path
     document["evidence"] = {"key": b64(public), "outer_protected": b64(protected), "sign1": b64(sign1)}
     body = canonical(document)
-    # Encoding twice would cost as much as the rest of this function. The values are all ours (no free text), so this
-    # text can only be the field that comes right after "signature" in the order of names.
+    # Encoding twice would cost as much as the rest of this function. The values are all ours (no free text), so the
+    # text of _AFTER_SIGNATURE can only be the field that comes right after "signature" in the order of names.
     signature = b',"signature":"%s"' % b64(keys.sign(LABEL + body)).encode()
     return body.replace(_AFTER_SIGNATURE, signature + _AFTER_SIGNATURE, 1)
 
 
 def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str, Any]:
-    """Everything in a document that follows from what the bracelet signed, and when it arrived."""
+    """Return all fields of a document that follow from what the bracelet signed and from the time of arrival."""
     return {
         "tocsin": DOCUMENT_VERSION,
         "type": "alarm",
@@ -86,29 +87,30 @@ def describe(alarm: Alarm, kid: int, counter: int, received_ms: int) -> dict[str
 
 
 def name_of_cause(cause: int) -> str:
-    """Why an alarm was raised."""
+    """Name the cause of an alarm."""
     return CAUSES[cause] if cause < len(CAUSES) else f"cause-{cause}"
 
 
 def message_type(alarm: Alarm) -> str:
-    """CAP's msgType. A cancel under duress is an Update: whoever acts on "Cancel" alone must not stand down."""
+    """Return CAP's msgType. A cancel under duress is an Update: a reader who acts on "Cancel" alone must not stand
+    down."""
     if alarm.cancel and not alarm.duress:
         return "Cancel"
     return "Update" if alarm.seq else "Alert"
 
 
 def delay_s(alarm: Alarm, received_ms: int) -> int | None:
-    """How late the message is, in full seconds; None when the bracelet did not know the time."""
+    """Return the delay of a message in full seconds; None when the bracelet did not know the time."""
     return max(0, received_ms // 1000 - alarm.time) if alarm.time else None
 
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785, for what occurs here: objects, integers, booleans, null, and strings with ASCII keys."""
+    """Encode by RFC 8785 the values that occur here: objects with ASCII keys, integers, booleans, null and strings."""
     return _canonical(value).encode()
 
 
 def iso(ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds."""
+    """Write a time as ISO 8601 in UTC with milliseconds."""
     return f"{_iso_seconds(ms // 1000)}.{ms % 1000:03d}Z"
 
 
@@ -118,7 +120,7 @@ def _iso_seconds(seconds: int) -> str:
 
 
 def b64(octets: bytes) -> str:
-    """base64url without padding (RFC 4648, 5)."""
+    """Encode as base64url without padding (RFC 4648, 5)."""
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
@@ -207,7 +209,7 @@ _PLAIN = re.compile(r"[ -~]{0,500}")
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong: a name for programs, a sentence for people, the field if it is about one."""
+    """A fault in a document: a name for programs, a sentence for people, and the field if the fault is in one."""
 
     code: str
     sentence: str
@@ -215,7 +217,7 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of a check: what is wrong, the most specific first, and in `confirmed` what was proven."""
+    """The result of a check: the findings, the most specific first, and in `confirmed` the facts that were proven."""
 
     findings: tuple[Finding, ...]
     confirmed: tuple[str, ...] = ()
@@ -238,9 +240,10 @@ class Problem(Exception):
 
 
 def check(octets: bytes, relay_key: bytes | None = None) -> Report:
-    """Whether a document is genuine. `relay_key` is the relay's public key as its operator published it.
+    """Check whether a document is genuine. `relay_key` is the relay's public key as its operator published it.
 
-    Without it, the key that the document itself names is used: that proves it consistent, but not whose it is.
+    Without `relay_key`, the check uses the key that the document itself names: that proves the document consistent, but
+    not whose it is.
     """
     try:
         document = _read(octets)
@@ -297,7 +300,7 @@ def _against_evidence(document: dict[str, Any], relay: bytes, received_ms: int) 
 
 
 def _read(octets: bytes) -> dict[str, Any]:
-    """The document as a dictionary of exactly the right form."""
+    """Read a document, and check that it has exactly the right form. Raises Problem."""
     document = read_object(octets)
     version = document.get("tocsin")
     if type(version) is not int or version != DOCUMENT_VERSION or document.get("type") != "alarm":
@@ -307,7 +310,7 @@ def _read(octets: bytes) -> dict[str, Any]:
 
 
 def read_object(octets: bytes) -> dict[str, Any]:
-    """The JSON object in `octets`, or Problem: of what relays write, without looking at its fields."""
+    """Read a JSON object as relays write it, without looking at its fields. Raises Problem."""
     if len(octets) > MAX_OCTETS:
         raise Problem("too_large")
     try:
@@ -326,13 +329,13 @@ def read_object(octets: bytes) -> dict[str, Any]:
 
 
 def check_form(value: dict[str, Any], form: dict[str, Any], prefix: str = "") -> None:
-    """Problem unless `value` has exactly the fields of `form`, each of its type."""
+    """Raise Problem unless `value` has exactly the fields of `form`, each of its type."""
     for name in form:
         if name not in value:
             raise Problem("missing_field", prefix + name)
     for name, item in value.items():
         if name not in form:
-            raise Problem("extra_field")  # its name is a stranger's text: not repeated
+            raise Problem("extra_field")  # the name is a stranger's text, so it is not repeated
         inner = form[name]
         if isinstance(inner, dict):
             if item is None and name in _NULLABLE:
@@ -362,7 +365,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def decode(text: str, octets: int | None, field: str) -> bytes:
-    """base64url, in its one canonical spelling."""
+    """Decode base64url, which must be in its one canonical spelling."""
     try:
         value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
@@ -373,7 +376,7 @@ def decode(text: str, octets: int | None, field: str) -> bytes:
 
 
 def milliseconds(text: str) -> int:
-    """A time in the one form that `iso` writes."""
+    """Read a time in the one form that `iso` writes."""
     try:
         when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
         ms = (when - _EPOCH) // timedelta(milliseconds=1)

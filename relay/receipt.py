@@ -1,8 +1,8 @@
-"""Receipts: what lets a bracelet stop trying.
+"""Makes receipts, which let a bracelet stop trying.
 
-A receipt is sealed once, in the transaction that puts the alarm on disk, and stored beside it. A message that arrives
-again gets the stored octets: sealing anew would use up the down chain, and a bracelet that already has the receipt
-would see a gap.
+The relay seals a receipt once, in the transaction that puts the alarm on disk, and stores it beside the alarm. A
+message that arrives again gets the stored octets: sealing anew would use up the down chain, and a bracelet that already
+has the receipt would see a gap.
 """
 
 from relay.verify.ratchet import ChainState
@@ -10,11 +10,11 @@ from relay.verify.seal import seal_receipt
 
 
 def make(kid: bytes, down: ChainState, alarm_counter: int) -> tuple[bytes, ChainState]:
-    """The receipt for an alarm message, and the down chain after it."""
+    """Seal the receipt for an alarm message; return it, and the down chain after it."""
     octets, key = seal_receipt(kid, down.next, down.key, alarm_counter)
     return octets, ChainState(down.next + 1, key)
 
 
 def topic(kid: str) -> str:
-    """Where a bracelet listens for its receipts. `kid` is 8 hexadecimal digits."""
+    """Return the topic on which a bracelet listens for its receipts. `kid` is 8 hexadecimal digits."""
     return f"b/{kid[0]}/{kid}/ack"

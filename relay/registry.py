@@ -1,8 +1,8 @@
 """The registry of bracelets: offer, answer, list, revoke.
 
 An offer is what the relay gives a new bracelet: its key id, its broker account, and the public half of a key made for
-this one device. The answer brings back the device's public keys. From both the relay derives the chains and deletes
-its private half; so an old backup of the relay does not open old messages, and an offer can be answered once.
+this one device. The answer brings back the device's public keys. The relay derives the chains from both, and deletes
+its private half. So an old backup of the relay does not open old messages, and an offer can be answered only once.
 """
 
 import base64
@@ -46,11 +46,11 @@ class RegistryError(Exception):
 
 class Heard(NamedTuple):
     """The newest heartbeat of a bracelet, as `relay.verify.payload` explains its items; None where its firmware doesn't
-    report them. `strap`: none, closed or open. `lost_ms`: when its connection ended, if nothing was heard since. Times
-    are milliseconds since 1970."""
+    report them. `strap`: none, closed or open. `lost_ms`: the time at which its connection ended, if nothing was heard
+    since. Times are milliseconds since 1970."""
 
     at_ms: int
-    battery: int | None  # None: it could not measure it
+    battery: int | None  # None: the bracelet could not measure it
     last: bool
     strap: str
     pending: int
@@ -68,8 +68,8 @@ class Heard(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A bracelet in the list. Times are milliseconds since 1970. `last_ms`: when anything genuine came from it, a
-    heartbeat or an alarm message; `heartbeat_s`: how often it should be heard."""
+    """A bracelet in the list. Times are milliseconds since 1970. `last_ms`: the time of the newest genuine heartbeat or
+    alarm message from it; `heartbeat_s`: seconds between two heartbeats that it should send."""
 
     kid: str
     code_name: str
@@ -86,8 +86,8 @@ class Entry(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A bracelet's account at the broker. Its name is random, so that nobody learns from a topic with which client id
-    the bracelet connects."""
+    """A bracelet's account at the broker. The account's name is random, so that no topic tells anybody the client id
+    with which the bracelet connects."""
 
     name: str
     kid: str
@@ -121,10 +121,10 @@ class Registry:
         wifi: Sequence[tuple[str, str]] = (),
         apn: Mapping[str, str | bool] | None = None,
     ) -> dict[str, Any]:
-        """Register a new bracelet and return its offer. It holds a password: it goes to the device and nowhere else.
+        """Register a new bracelet and return its offer. The offer holds a password: give it to the device alone.
 
         `apn`: the operator's access point for data, with "name", and where they are needed "user", "password" (PAP) and
-        "roaming" (may it be used in foreign networks?). None: no data over the mobile network."""
+        "roaming" (true if it may be used in foreign networks). None: no data over the mobile network."""
         code_name = code_name.strip()
         if not 1 <= len(code_name) <= CODE_NAME_MAX or not code_name.isprintable():
             raise RegistryError(f"a code name has 1 to {CODE_NAME_MAX} printable characters")
@@ -160,7 +160,7 @@ class Registry:
         }
 
     def complete(self, answer: object, *, now: float) -> Entry:
-        """Take a bracelet's answer: derive its chains, delete the relay's private key for it, make it active."""
+        """Take a bracelet's answer: derive the chains, delete the relay's private key, make the bracelet active."""
         kid, public, device_x25519 = _parse_answer(answer)
         box, now_ms = self.store.box, int(now * 1000)
         table = schema.bracelet
@@ -185,8 +185,8 @@ class Registry:
         return self.get(f"{kid:08x}")
 
     def revoke(self, kid: str, *, now: float) -> Entry:
-        """End a bracelet for ever: nothing from it is accepted any more, and its chain keys are deleted. To have it
-        wiped first: `relay.downlink.Desk.revoke`."""
+        """End a bracelet for ever: the relay accepts nothing more from it, and deletes its chain keys.
+        `relay.downlink.Desk.revoke` has the bracelet wiped first."""
         number = _parse_kid(kid)
         table = schema.bracelet
         now_ms = int(now * 1000)
@@ -204,19 +204,19 @@ class Registry:
         return self.get(kid)
 
     def get(self, kid: str) -> Entry:
-        """One bracelet."""
+        """Return one bracelet."""
         number = _parse_kid(kid)
         for entry in self._entries(schema.bracelet.c.kid == number):
             return entry
         raise _unknown(kid)
 
     def list(self) -> Entries:
-        """All bracelets, oldest offer first, revoked ones too."""
+        """List all bracelets, oldest offer first, revoked ones too."""
         return self._entries()
 
     def accounts(self) -> Accounts:
-        """The broker accounts of active bracelets, and of offered ones, which may connect before they are completed.
-        Opens each password: only for brokers that need a list."""
+        """List the broker accounts of active bracelets, and of offered ones, which may connect before they are
+        completed. This opens each password: use it only for brokers that need a list."""
         table = schema.bracelet.c
         query = select(table.account, table.kid, table.profile_sealed).where(table.state != "revoked")
         with self.store.read() as connection:
@@ -226,20 +226,20 @@ class Registry:
             ]
 
     def account_names(self) -> Sequence[str]:
-        """Their names alone; opens nothing."""
+        """List the names of these accounts; this opens no password."""
         table = schema.bracelet.c
         with self.store.read() as connection:
             query = select(table.account).where(table.state != "revoked").order_by(table.account)
             return connection.execute(query).scalars().all()
 
     def account_name(self, kid: str) -> str | None:
-        """The account with which this bracelet connects to the broker."""
+        """Return the name of the account with which this bracelet connects to the broker."""
         query = select(schema.bracelet.c.account).where(schema.bracelet.c.kid == _parse_kid(kid))
         with self.store.read() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def prepare_accounts(self) -> None:
-        """Before the broker starts: hash the passwords of bracelets from before there were hashes."""
+        """Hash the passwords of bracelets from before there were hashes. Call this before the broker starts."""
         table = schema.bracelet
         profiles = select(table.c.kid, table.c.profile_sealed).where(table.c.state != "revoked")
         with self.store.read() as connection:
@@ -252,7 +252,7 @@ class Registry:
                 connection.execute(update(table).where(table.c.kid == kid).values(account_hash=kept))
 
     def version(self) -> int:
-        """A number that rises with every change."""
+        """Return a number that rises with every change."""
         with self.store.read() as connection:
             return version(connection)
 
@@ -289,7 +289,7 @@ class Registry:
 
 
 def code_name_of(box: Box, kid: int, profile_sealed: bytes) -> str:
-    """Read a bracelet's code name; UNREADABLE where the row is damaged, which must hide nothing else."""
+    """Read a bracelet's code name. Return UNREADABLE for a damaged row, which must hide nothing else."""
     try:
         name: str = json.loads(box.open(PROFILE, kid, profile_sealed))["code_name"]
     except AtRestError:
@@ -305,7 +305,7 @@ def changed(store: Store, connection: Connection, actor: str, action: str, kid: 
 
 
 def end(store: Store, connection: Connection, actor: str, kid: int, now_ms: int) -> None:
-    """Revoked for good: its keys and its number are deleted."""
+    """Revoke a bracelet for good: delete its keys and its phone number."""
     table = schema.bracelet
     change = {"state": "revoked", "revoked_ms": now_ms, "offer_key_sealed": None}
     connection.execute(update(table).where(table.c.kid == kid).values(change))
@@ -319,7 +319,7 @@ def _draw() -> bytes:
 
 
 def _new_kid(connection: Connection) -> int:
-    """A random key id that nobody has or had. Zero is left out: it reads as "none"."""
+    """Draw a random key id that no bracelet has or had. Zero is left out: it reads as "none"."""
     while True:
         kid = int.from_bytes(_draw(), "big")
         taken = connection.execute(select(schema.bracelet.c.kid).where(schema.bracelet.c.kid == kid)).first()

@@ -1,24 +1,24 @@
-"""The down chain when the relay may have been put back to an earlier state: noticed, stepped forward, answered anew.
+"""Notices that the relay was put back to an earlier state, steps its down chains forward, and answers anew.
 
-A relay whose data folder was copied back goes on at counters that bracelets have had. They refuse what it says, and
-what they report tells: a heartbeat whose `down` lies ahead of the chain is proof, and never a confirmation. Then the
-chain steps past what the bracelet said, by LEAP at least, so that it misses nothing that lies before; what was sealed
-below (`floor`) is void; orders and receipts are sealed anew. Two texts never share a key in all this: their salts
-differ (`relay.verify.keys`).
+A relay whose data folder was copied back goes on at counters that bracelets have had. Bracelets refuse its messages,
+and their heartbeats show why: a `down` that lies ahead of the chain proves that the relay was put back, and is never a
+confirmation. Then the chain steps past that `down`, by LEAP at least, so that the bracelet counts no message in between
+as missing. Messages sealed below the new place (`floor`) are void; the relay seals orders and receipts anew. Two texts
+never share a key in all this, because their salts differ (`relay.verify.keys`).
 
-A heartbeat that is level with the chain, or behind it, proves nothing by itself: what it has may be from the life that
-was forgotten. So the first message to each bracelet since the start of this process lies a random way ahead (`Lead`),
-where no forgotten life is likely to have ended; and a bracelet that reports that it refused something it has had
-(`USED`) confirms nothing, but has what waits for it sealed anew. It may only be that somebody repeats old messages,
-so that is done once an hour.
+A `down` that is level with the chain, or behind it, proves nothing by itself: the bracelet may have its messages from
+the run that the relay has forgotten. So the first message to each bracelet since the start of this process lies a
+random way ahead (`Lead`), where the forgotten run is unlikely to have ended. And when a bracelet reports that it
+refused a message that it has had (`USED`), that heartbeat confirms nothing; the relay seals anew what waits for the
+bracelet. Perhaps somebody only repeats old messages, so the relay does this at most once an hour.
 
-By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later and more.
-Then the chain steps too, over as many messages as may have been answered in the life that the relay has forgotten: that
-is how far the bracelet's alarm chain was ahead. It is no proof, since an SMS may just be lost, so it is done few times.
+By SMS a bracelet reports nothing. But it repeats a message whose answer it could not read, a minute later or more. Then
+the chain steps too, over as many messages as the forgotten run may have answered: as many as the bracelet's alarm chain
+was ahead. A repetition is no proof, since an SMS may just be lost, so the relay does this only a few times.
 
-A bracelet opens nothing that is more than 5000 ahead of what it has, and a chain has no way back. So no step that is
-made without proof leads further than AHEAD_MOST beyond what the bracelet's newest heartbeat said that it has: a relay
-that starts again and again, or a modem that sends no SMS, must not lead its chain out of the bracelet's reach.
+A bracelet opens no message that is more than 5000 ahead of its last one, and a chain has no way back. So no step
+without proof leads further than AHEAD_MOST beyond the `down` in the bracelet's newest heartbeat: a relay that starts
+again and again, or a modem that sends no SMS, must not lead a chain out of its bracelet's reach.
 """
 
 from collections import OrderedDict
@@ -38,14 +38,14 @@ from relay.verify import parse
 from relay.verify.payload import USED, Heartbeat
 from relay.verify.ratchet import ChainState
 
-UNREAD_S = 45  # a bracelet that repeats an SMS waits for an answer longer than this
-GUESSES = 3  # of each bracelet since the start
-GUESS_MOST = 1024  # steps of one; a bracelet opens nothing that is more than 5000 ahead
+UNREAD_S = 45  # a bracelet waits longer than this for an answer before it repeats an SMS
+GUESSES = 3  # for each bracelet since the start
+GUESS_MOST = 1024  # steps of one guess; a bracelet opens no message that is more than 5000 ahead
 TEXTED_MOST = 1000  # answers by SMS that are remembered
-REFUSED_S = 3600  # between two steps for what a bracelet refused
-AHEAD_MOST = 4500  # of what the bracelet said last; what follows lies in the 500 beyond
-STEPS_MOST = 10_000  # at once, when a bracelet said where it is; the next heartbeat brings the rest
-AGAIN_MOST = 32  # receipts sealed anew at once: what a bracelet keeps undelivered
+REFUSED_S = 3600  # between two steps for messages that a bracelet refused
+AHEAD_MOST = 4500  # ahead of the bracelet's last `down`; the next messages lie in the 500 beyond
+STEPS_MOST = 10_000  # at once, when a bracelet's `down` is ahead; the next heartbeat brings the rest
+AGAIN_MOST = 32  # receipts sealed anew at once: as many messages as a bracelet keeps undelivered
 REFUSED_HINT = (
     "a bracelet refused a message that it has had. Somebody repeats old messages, or this relay was put back to an "
     "earlier state; what waits for the bracelet is sealed anew"
@@ -62,19 +62,19 @@ DAMAGED_HINT = (
 
 
 class Lead:
-    """How far the first message to a bracelet since the start of this process lies ahead of the last one that this
-    relay remembers. `random_below(n)`: a number from 0 to n - 1; without it there is no lead."""
+    """The distance from the last message to a bracelet that this relay remembers to the first one since the start of
+    this process. `random_below(n)`: a number from 0 to n - 1; without it there is no lead."""
 
     def __init__(self, random_below: Callable[[int], int] | None = None) -> None:
         self._random_below = random_below
         self._taken: set[int] = set()
 
     def steps(self, kid: int) -> int:
-        """So far ahead, or 0 when there was a message to this bracelet already."""
+        """Draw the lead for this bracelet; return 0 when there was a message to it already."""
         return 0 if self._random_below is None or kid in self._taken else LEAP + self._random_below(LEAP)
 
     def taken(self, kids: Iterable[int]) -> None:
-        """A message to each of these bracelets is on disk."""
+        """Note that a message to each of these bracelets is on disk."""
         if self._random_below is not None:
             self._taken.update(kids)
 
@@ -84,9 +84,9 @@ class Lead:
 
 
 def room(number: int, heard: int | None) -> int:
-    """Bound the step without proof of a down chain at `number` whose bracelet said last that it has `heard` (None: it
-    has never said it, and may have nothing): LEAP at least, or 0. A bracelet takes a shorter step for messages that it
-    misses."""
+    """Bound the step that a down chain at `number` may take without proof: LEAP at least, or 0, because a bracelet
+    takes a shorter step for missing messages. `heard` is the last `down` that the bracelet reported; None: it has never
+    reported one, and may have no message."""
     ahead = (heard or 0) + AHEAD_MOST - number
     return ahead if ahead >= LEAP else 0
 
@@ -98,21 +98,21 @@ def within_reach(connection: Connection, numbers: Mapping[int, int]) -> dict[int
 
 
 class DownChains:
-    """What bracelets show of their places in their down chains since the start of this process."""
+    """The places of bracelets in their down chains, as they have shown since the start of this process."""
 
     def __init__(self, store: Store, lead: Lead) -> None:
         self._store = store
         self._lead = lead
-        self._refused_at: dict[int, int] = {}  # by kid: when the chain was last stepped for what it refused
-        self._ahead: dict[int, int] = {}  # by kid: how far its alarm chain was ahead, where it was
+        self._refused_at: dict[int, int] = {}  # by kid: when the chain last stepped for a message that it refused
+        self._ahead: dict[int, int] = {}  # by kid: how far its alarm chain was ahead, if it was
         self._texted: OrderedDict[int, float] = OrderedDict()  # by alarm message: when it was first answered by SMS
         self._guesses: dict[int, int] = {}  # by kid
 
     def answer(
         self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, ahead: int
     ) -> tuple[bytes, ChainState | None]:
-        """The receipt for a new alarm message, which is so many ahead of the last one, and the chain after it; empty
-        and None where the chain can't be read, because an alarm needs no receipt to be told."""
+        """Make the receipt for a new alarm message that is `ahead` of the expected one; return it and the down chain
+        after it. When that chain can't be read, return b"" and None: the alarm goes out without a receipt."""
         if not self._can_answer(bracelet):
             work.event("chain.damaged", bracelet.hex, None, hint=DAMAGED_HINT)
             return b"", None
@@ -125,7 +125,7 @@ class DownChains:
         return self._receipt(work, bracelet, alarm_id)
 
     def repeated(self, work: Work, bracelet: Bracelet, alarm_id: int, path: str, before: Accepted) -> bytes:
-        """The receipt for a message that came again; empty where none can be made."""
+        """Return the receipt for a message that came again; empty when none can be made."""
         if not self._can_answer(bracelet):
             return before.receipt
         if path == "sms":
@@ -133,7 +133,7 @@ class DownChains:
         return self.receipt_again(work, bracelet, alarm_id, before)
 
     def receipt_again(self, work: Work, bracelet: Bracelet, alarm_id: int, before: Accepted) -> bytes:
-        """The stored receipt of a message, unless that is void."""
+        """Return the stored receipt of a message, or a new one if that is void."""
         floor = work.floor(bracelet)
         if before.receipt and (not floor or parse(before.receipt).counter >= floor):
             return before.receipt
@@ -144,7 +144,7 @@ class DownChains:
         return answer
 
     def heard(self, work: Work, bracelet: Bracelet, beat: Heartbeat) -> tuple[bytes, ...]:
-        """What a heartbeat says of the down chain: noted, and what is to be sent again for it."""
+        """Note what a heartbeat says of the down chain, and return the messages to send again for it."""
         if beat.down is None or not self._can_answer(bracelet):
             return ()
         state = work.head(bracelet, chains.DOWN)
@@ -160,7 +160,7 @@ class DownChains:
         return () if found is None else (found,)
 
     def moved(self, kids: Iterable[int]) -> None:
-        """The down chains of these bracelets are on disk as they are now."""
+        """Note that the down chains of these bracelets are on disk as they are now."""
         self._lead.taken(kids)
 
     def _can_answer(self, bracelet: Bracelet) -> bool:
@@ -182,7 +182,7 @@ class DownChains:
 
     def _rolled_back(self, work: Work, bracelet: Bracelet, down: int, pending: int) -> tuple[bytes, ...]:
         steps = min(down + LEAP - work.head(bracelet, chains.DOWN).next, STEPS_MOST)
-        if not bracelet.may_step(steps, work.now_s):  # whoever has a bracelet's keys can't keep the relay busy
+        if not bracelet.may_step(steps, work.now_s):  # a thief of a bracelet's keys can't keep the relay busy
             return ()
         self._step(work, bracelet, steps)
         work.heard.pop(bracelet.kid, None)
@@ -200,7 +200,7 @@ class DownChains:
         return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
 
     def _receipts_again(self, work: Work, bracelet: Bracelet, pending: int) -> Sequence[bytes]:
-        """Receipts for as many of its newest messages as a bracelet has none for."""
+        """Return the receipts for the `pending` newest messages of a bracelet."""
         if not pending:
             return []
         with self._store.read() as connection:
@@ -211,7 +211,7 @@ class DownChains:
 
     def _step_within_reach(self, work: Work, bracelet: Bracelet, steps: int) -> None:
         number = work.head(bracelet, chains.DOWN).next if steps else 0
-        if number + steps > AHEAD_MOST:  # else it is in reach whatever the bracelet has, and nothing need be read
+        if number + steps > AHEAD_MOST:  # otherwise the step is in reach in any case, and nothing need be read
             with self._store.read() as connection:
                 steps = min(steps, within_reach(connection, {bracelet.kid: number})[bracelet.kid])
         if steps:

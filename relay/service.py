@@ -3,10 +3,10 @@
     MQTT, SMS -> lanes -> commit (verify, one transaction) -> publish -> acknowledge (PUBACK, delete SMS) -> answer
     (receipt)
 
-The order of the last four is the promise: nothing is acknowledged that is not on disk, and nothing is on disk without a
-delivery in the outbox. A crash between any two of them leads to a repetition, never to silence. What a step *means* is
-in other modules; this one only keeps the order, the bounds and the retries. It is one thread because verification is
-pure computation, and a second busy thread would cost more than it gives.
+The order of the last four is the promise: the relay acknowledges nothing that is not on disk, and puts no alarm on disk
+without a delivery in the outbox. A crash between any two steps leads to a repetition, never to silence. Other modules
+say what a step *means*; this one only keeps the order, the bounds and the retries. It is one thread because
+verification is pure computation, and a second busy thread would cost more than it gives.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from relay.verify import Reason
 from relay.verify.envelope import MAX_OCTETS
 
 _IDLE = 1.0
-# After a batch the loop lets messages gather: a lone alarm is taken at once, a stream of them shares transactions. It
-# costs a stream at most _REST_MOST of delay, and saves most of its CPU time (at 2,000 messages/s 390 us each without,
-# 170 with 0.05 s, 150 with 0.1 s). The bigger the batch was, the more there is to save.
+# After a batch the loop lets messages gather: a lone alarm is taken at once, a stream of alarms shares transactions. A
+# rest delays a stream by at most _REST_MOST, and saves most of its CPU time (at 2,000 messages/s 390 us each without a
+# rest, 170 with 0.05 s, 150 with 0.1 s). The bigger the batch was, the more there is to save.
 _REST_LEAST, _REST_EACH, _REST_MOST = 0.02, 0.0005, 0.1
-_FLOOD_REST = 0.25  # only flooding accounts wait: they get a transaction so often, reading goes before
+_FLOOD_REST = 0.25  # when only flooding accounts wait, they get one transaction in this time; reading goes first
 _SUPERVISE = 1.0
 _SUPERVISE_FLOOD = 0.25  # until a flooding account is cut off, everybody waits behind its messages at the broker
 _RENEW_LOOK = 60.0  # a clock may be set at any moment
@@ -66,7 +66,7 @@ _COUNT_LET_GO = 10.0
 
 
 def wall_clock() -> float:
-    """Seconds since 1970 of this machine."""
+    """Return this machine's time in seconds since 1970."""
     return time.time_ns() / 1e9
 
 
@@ -101,7 +101,7 @@ class Service:
         self._users = users
         self._renew = renew
         self._events = EventLog(log)
-        # One for both would leave alarms out of the log while somebody sends junk.
+        # A single limit for both would leave alarms out of the log while somebody sends junk.
         self._refusals = EventLog(log, per_second=20.0, burst=500)
         self._intake = intake_for(self.limits)
         self._lanes = self._intake.lanes
@@ -122,7 +122,7 @@ class Service:
             may_connect=lambda: broker is None or broker.serves(),
             former=former,
         )
-        self.mqtt = self.sessions.alarms  # what the relay publishes goes by it
+        self.mqtt = self.sessions.alarms  # the relay publishes by this session
         self.rebroadcast = Rebroadcast(outbox, self.mqtt, self._note_refilled)
         downlink = Downlink(pipeline.store, pipeline.keys, pipeline.roster.drop, pipeline.lead)
         self.commands = Commands(downlink, self.mqtt, sms, self._note_command)
@@ -146,17 +146,17 @@ class Service:
         self._rest_until = 0.0
         self._flood_at = 0.0
         self._stopping = False
-        self._reload_at: float | None = None  # the registry is to be read again
+        self._reload_at: float | None = None  # when to read the registry again
 
     # ---- life ----
 
     def run(self) -> None:
-        """Serve until `stop`. Call in the main thread to have signals handled: TERM and INT end it, HUP reads the
-        registry again. A caller that can be signalled before blocks them until then."""
+        """Serve until `stop`. Call this in the main thread to have signals handled: TERM and INT end it, HUP reads the
+        registry again. A caller that may get signals earlier blocks them until then."""
         with self._signals():
             try:
                 self.start()
-                # What is loaded by now stays; looking through it again and again for garbage would only delay alarms.
+                # The objects loaded by now stay; searching them again and again for garbage would only delay alarms.
                 gc.collect()
                 gc.freeze()
                 while not self._stopping:
@@ -166,7 +166,7 @@ class Service:
                 self.close()
 
     def start(self) -> None:
-        """What comes before the first turn. Raises when the relay could not do its work at all."""
+        """Prepare the first turn. Raises when the relay could not do its work at all."""
         freed = self.outbox.release()
         if self.broker is not None:
             self.broker.start()
@@ -186,7 +186,7 @@ class Service:
             os.write(self._wake_w, b"\0")
 
     def turn(self) -> None:
-        """One turn of the loop: wait, read, work, write."""
+        """Do one turn of the loop: wait, read, work, write."""
         now = time.monotonic()
         readable, writable = self._wait(now)
         now = time.monotonic()
@@ -221,13 +221,13 @@ class Service:
             self.broker.stop()
         for end in (self._wake_r, self._wake_w):
             os.close(end)
-        self._wake_r = self._wake_w = -1  # a signal may still come, and the numbers may be somebody else's by then
+        self._wake_r = self._wake_w = -1  # a signal may still come when these numbers belong to other files
         self.log.info("relay.stopped")
 
     # ---- the steps ----
 
     def commit(self, batch: Sequence[Inbound]) -> Outcome:
-        """Verify and store. When this returns, all of it is on disk; when it raises, none of it is."""
+        """Verify and store a batch. When this returns, all of it is on disk; when it raises, acknowledge none of it."""
         done = self.rebroadcast.take_done()
         try:
             return self.pipeline.process(batch, wall_clock(), done=done, clock=wall_clock)
@@ -243,14 +243,14 @@ class Service:
                 self._events.emit(what, wall_clock(), item.kid, item.counter, **drill_mark(item.drill))
 
     def acknowledge(self, batch: Sequence[Inbound], outcome: Outcome, now: float) -> None:
-        """Let go of what is on disk or refused: PUBACK, or deletion from the SIM."""
+        """Let go of the messages that are on disk or refused: by PUBACK, or by deletion from the SIM."""
         for inbound, item in zip(batch, outcome.items, strict=True):
             refused = item.status is Status.REFUSED
             self._intake.judged(inbound, refused=refused)
             if isinstance(inbound.reply, Message):
                 self.sessions.acknowledge(inbound.reply)
             elif isinstance(inbound.reply, Incoming) and self.sms is not None:
-                # A refused one is read again before it is deleted; one of a flood would fill the memory meanwhile.
+                # A refused SMS is read again before it is deleted; those of a flood would fill the memory meanwhile.
                 let_go = self.sms.reject if refused and not self._intake.is_flooding(inbound) else self.sms.release
                 let_go(inbound.reply.ref, now)
 
@@ -268,7 +268,7 @@ class Service:
         assert item.kid is not None and item.receipt is not None
         if item.status is Status.DUPLICATE and not self._repeat_mqtt.allow(item.kid, now):
             return
-        # Without room the bracelet gets its receipt when it asks again.
+        # If there is no room, the bracelet gets its receipt when it asks again.
         if (
             self.mqtt.outstanding < _RECEIPTS_MOST
             and self.mqtt.publish(receipt_topic(item.kid), item.receipt, now) is not None
@@ -342,7 +342,7 @@ class Service:
             self._store_failed(error, now)
 
     def _batch_through(self, batch: list[Inbound], now: float) -> None:
-        """All steps for one batch."""
+        """Take one batch through all steps."""
         try:
             outcome = self.commit(batch)
         except Exception:
@@ -364,7 +364,7 @@ class Service:
             self._rest_until = now + min(_REST_LEAST + _REST_EACH * len(batch), _REST_MOST)
 
     def _note_command(self, command: Outbound, path: str) -> None:
-        if path == MQTT:  # of an SMS the modem will report
+        if path == MQTT:  # an SMS is noted when the modem reports it sent
             self._events.emit("command.sent", wall_clock(), path=MQTT, **whose(command)[1])
 
     def _note_refilled(self, delivery: Delivery) -> None:
@@ -402,7 +402,7 @@ class Service:
         return readable, writable
 
     def _patience(self, now: float) -> float:
-        """How long the loop may sleep."""
+        """Return the seconds that the loop may sleep."""
         if self._stopping or self.sessions.may_read_on:
             return 0.0
         until = [now + _IDLE, self._supervise_at, self.sessions.deadline(now)]
@@ -432,7 +432,7 @@ class Service:
             self.log.error("broker.down", error=error, retry_s=5 * _SUPERVISE)
 
     def _renew_certificate(self, now: float) -> None:
-        """Look whether the embedded broker's certificate is still fit, and give the broker the new one if not."""
+        """Check that the embedded broker's certificate is still fit; if not, give the broker a new one."""
         self._renew_at = now + _RENEW_LOOK
         if self.broker is None:
             return
@@ -442,7 +442,7 @@ class Service:
                 self.broker.renew()
                 self._unshown = False
                 self.log.info("broker.certificate_renewed")
-        except Exception as error:  # what is wrong with a certificate must not end the service
+        except Exception as error:  # a faulty certificate must not end the service
             hint = "check this machine's clock, and tls/ in the data folder; bracelets may refuse the broker meanwhile"
             self.log.error("broker.certificate_not_renewed", error=error, retry_s=_RENEW_LOOK, hint=hint)
 
@@ -460,8 +460,8 @@ class Service:
             self.log.info("registry.reloaded")
 
     def _drain(self) -> None:
-        """Before the end: give the broker a moment to confirm what is on its way, so that it isn't sent again at the
-        next start."""
+        """Give the broker a moment to confirm the deliveries on their way, so that the next start does not send them
+        again."""
         self.log.info("relay.stopping", in_flight=self.rebroadcast.in_flight)
         deadline = time.monotonic() + _DRAIN
         while self.rebroadcast.in_flight and self.mqtt.connected and time.monotonic() < deadline:
@@ -489,7 +489,7 @@ class Service:
         handlers = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_reload}
         try:
             before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        except ValueError:  # not in the main thread: whoever runs us there calls `stop`
+        except ValueError:  # not in the main thread: there the caller uses `stop`
             yield
             return
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)

@@ -1,5 +1,6 @@
-"""Do keys, database and certificates of a data folder belong together? Who copies single files from one folder into
-another makes a relay that no bracelet believes, or that can read nothing. So that is refused, by name, at the start.
+"""Checks that keys, database and certificates of a data folder belong together. An administrator who copies single
+files from one folder into another makes a relay that no bracelet believes, or that can read nothing. So the relay
+refuses such a folder at the start, and names the file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SAMPLE = 20
 
 
 def check_public(data: DataDir, keys: RelayKeys) -> None:
-    """Is the public half that lies beside the signing key its own?"""
+    """Check that the public key in the file beside the signing key belongs to it."""
     path = data.relay_public_key
     try:
         written = path.read_text(encoding="utf-8", errors="replace").strip()
@@ -43,8 +44,8 @@ def check_public(data: DataDir, keys: RelayKeys) -> None:
 
 
 def check_database(data: DataDir, url: str) -> None:
-    """Is the database there, if it is a file? That of the data folder was made with the keys, another one has served
-    if they have a bracelet; without it every bracelet is unknown."""
+    """Check that the database exists, if it is a file: without it every bracelet is unknown. The data folder's own
+    database was made with the keys; another database must exist only once these keys have a bracelet."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or (url != data.db_url and not data.in_use.exists()):
         return
@@ -57,8 +58,8 @@ def check_database(data: DataDir, url: str) -> None:
 
 
 def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> None:
-    """Is this the database of the relay with this signing key, and with this CA? One that nobody has opened yet becomes
-    it. `with_ca`: the CA is the data folder's own."""
+    """Check that this database belongs to the relay with this signing key and this CA. A database that no relay has
+    claimed yet becomes this relay's. `with_ca`: the CA is the data folder's own."""
     table = schema.registry.c
     authority = _ca_key(data) if with_ca else None
     with store.read() as connection:
@@ -94,8 +95,8 @@ def claim(data: DataDir, store: Store, keys: RelayKeys, *, with_ca: bool) -> Non
 
 
 def _opens(connection: Connection, box: Box) -> bool:
-    """Does this store key open the database? One value tells: a subscriber's key, which every relay has from its start,
-    or a bracelet's password. A single damaged one does not tell that it is another's."""
+    """Tell whether this store key opens the database. One value is enough: a subscriber's key, which every relay has
+    from its start, or a bracelet's password. A single damaged value does not prove that the key is another relay's."""
     epoch, bracelet = schema.epoch.c, schema.bracelet.c
     epochs = connection.execute(select(epoch.id, epoch.key_sealed).limit(_SAMPLE)).all()
     bracelets = connection.execute(select(bracelet.kid, bracelet.profile_sealed).limit(_SAMPLE)).all()
@@ -109,8 +110,8 @@ def _opens(connection: Connection, box: Box) -> bool:
 
 
 def _ca_key(data: DataDir) -> bytes | None:
-    """A hash of the CA's public key, which a renewed certificate keeps. None when there is no CA here, or none that can
-    be read: that is told where it is needed."""
+    """Hash the CA's public key, which a renewed certificate keeps. Return None when the CA is missing or can't be read:
+    the code that needs the CA reports that."""
     try:
         public = x509.load_pem_x509_certificate(data.ca_cert.read_bytes()).public_key()
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Backups: one file for the operators' recovery key, made while the relay runs, and what makes a relay of it again.
+"""Makes backups while the relay runs, each one file for the operators' recovery key, and makes a relay of a backup.
 
-`recovery` is the key, `sealed` the file's form, `contents` what is in it, `save` and `restore` the two ways. Not for:
-the embedded broker's files, which hold nothing that the relay does not send again.
+`recovery` is the key, `sealed` the file's form, `contents` its records, `save` and `restore` the two ways. A backup is
+not for the embedded broker's files, which hold nothing that the relay does not send again.
 """
 
 

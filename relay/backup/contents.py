@@ -1,4 +1,4 @@
-"""What a backup holds, record by record, and how a database is filled from it.
+"""The contents of a backup, record by record, and the filling of a database from them.
 
     ["about", {relay_id, made_ms, schema}]
     ["file", name, octets, may others read it]    keys, passwords, certificates, relay.toml
@@ -6,8 +6,8 @@
     ["rows", [[value ...] ...]]                   of the table before
     ["end", {table: rows}]
 
-The tables are read in one transaction, so they are as they were at one moment, on SQLite and on PostgreSQL, and go into
-either. Columns that are sealed stay sealed.
+The tables are read in one transaction, so they show one moment, on SQLite and on PostgreSQL. A backup of either can
+fill either. Columns that are sealed stay sealed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Take = Callable[[str, bytes, bool], None]
 
 
 class About(NamedTuple):
-    """Whose backup it is and when it was made."""
+    """The relay that a backup is of, the time at which it was made, and its schema."""
 
     relay_id: bytes
     made_ms: int
@@ -42,7 +42,7 @@ class About(NamedTuple):
 
 
 def files(data: DataDir, config: Config) -> list[str]:
-    """The small files that a relay can't do without, by their names in the data folder."""
+    """List the small files that a relay can't do without, by their names in the data folder."""
     named = [config.mqtt.ca, config.mqtt.password_file, config.sms.pin_file]
     found = [data.config, *(data.resolve(name) for name in named if name)]
     for folder in (data.keys, data.tls, data.secrets):
@@ -58,7 +58,7 @@ def _plain(file: Path) -> Path:
 def dump(
     data: DataDir, config: Config, keys: RelayKeys, store: Store, made_ms: int, progress: Progress = lambda *_: None
 ) -> Iterator[list[Any]]:
-    """The records of a backup."""
+    """Yield the records of a backup."""
     yield ["about", About(keys.id, made_ms, HEAD)._asdict()]
     for name in files(data, config):
         file = data.path / name
@@ -89,7 +89,7 @@ def _count(connection: Connection, table: Table) -> int:
 
 
 def about(records: Iterator[list[Any]]) -> About:
-    """The first record."""
+    """Read the first record."""
     kind, told = next(records)
     if kind != "about":
         raise BackupError("this backup begins with something else than what it is; it can't be restored")
@@ -97,8 +97,8 @@ def about(records: Iterator[list[Any]]) -> About:
 
 
 def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Take) -> int:
-    """Make the tables of then in an empty database, fill them, and bring them to the present form; files go to `take`.
-    The number of rows. One transaction: nothing is in the database when it raises."""
+    """Make the backup's tables in an empty database, fill them, and bring them to the present form; files go to `take`.
+    Return the number of rows. One transaction writes the rows: none of them is in the database when it raises."""
     upgrade(engine, None, found.schema)
     with engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
         tables = MetaData()
@@ -138,7 +138,7 @@ def _fill(
 
 
 def _set_sequences(connection: Connection, tables: MetaData) -> None:
-    """The next id that PostgreSQL gives is above those that were filled in."""
+    """Set PostgreSQL's sequences, so that the next id is above those that were filled in."""
     for table in tables.sorted_tables:
         for column in islice(table.primary_key.columns, 1):
             sequence = connection.execute(

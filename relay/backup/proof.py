@@ -1,5 +1,5 @@
-"""Does what a backup holds make a relay? Looked at in a database: one in memory before a backup is called good, the new
-one before a restore is.
+"""Proves in a database that the contents of a backup make a relay: in memory before a backup is called good, in the new
+database before a restore is.
 """
 
 from sqlalchemy import Connection, select

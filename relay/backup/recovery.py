@@ -1,7 +1,8 @@
 """The operators' recovery key: an X25519 key pair. Its public half lies in the data folder and makes backups; the
 private half opens them and is kept elsewhere, on paper or on another machine.
 
-As text it is what a person can copy: a name, and base 32 in groups of eight (RFC 4648) with a checksum in it.
+The private half has a form as text that a person can copy: a name, and base 32 in groups of eight (RFC 4648) with a
+checksum in it.
 """
 
 import base64
@@ -18,19 +19,19 @@ _GROUP = 8
 
 
 def new() -> tuple[str, bytes]:
-    """(private half as text, public half)."""
+    """Draw a recovery key: (private half as text, public half)."""
     key = PrivateKey.generate()
     return text(bytes(key)), bytes(key.public_key)
 
 
 def text(private: bytes) -> str:
-    """The private half, to be written down."""
+    """Write the private half as text, for a person to write down."""
     letters = base64.b32encode(private + _check(private)).decode()
     return "-".join([PREFIX, *(letters[at : at + _GROUP] for at in range(0, len(letters), _GROUP))])
 
 
 def read(written: str) -> bytes:
-    """The private half. Case, spaces and line ends don't matter."""
+    """Read the private half. Case, spaces and line ends don't matter."""
     letters = re.sub(r"[\s-]", "", written).upper().removeprefix(PREFIX.replace("-", ""))
     try:
         octets = base64.b32decode(letters)

@@ -1,10 +1,11 @@
-"""Making a relay of a backup, in an empty folder, and moving every down chain forward.
+"""Makes a relay of a backup, in an empty folder, and moves every down chain forward.
 
-A life went on after the backup was made: receipts and orders left under counters that the backup thinks unused. So each
-down chain steps forward before anything is sealed, past what can have been used since, but not so far that a bracelet
-which was away all the time could not follow: it opens nothing that is more than 5000 ahead. What nobody can know from
-the backup (more than that was used, or another relay restored from the same file is running) shows when bracelets say
-so (`relay.rollback`); two texts share no key even then (`relay.verify.keys`).
+The relay went on after the backup was made: receipts and orders left under counters that the backup takes for unused.
+So each down chain steps forward before anything is sealed, past the counters that can have been used since. No chain
+steps so far that a bracelet which was away all the time could not follow: a bracelet opens no message that is more than
+5000 ahead. Nobody can know from the backup whether more counters were used, or whether another relay restored from the
+same file is running; bracelets' heartbeats show that later (`relay.rollback`). Two texts share no key even then
+(`relay.verify.keys`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from relay.store.chains import LEAP, Replacement
 from relay.store.database import empty, has_tables, open_engine
 from relay.verify.keys import RelayKeys
 
-STEPS_LEAST, STEPS_SPREAD = 1536, 512  # by chance between, so that two restores of one backup part at once
+STEPS_LEAST, STEPS_SPREAD = 1536, 512  # at least, and a random part: two restores of one backup differ at once
 CHAINS_AT_ONCE = 500
 
 
@@ -43,7 +44,7 @@ class Restored(NamedTuple):
 
 
 def restore(file: Path, private: bytes, target: DataDir, *, now: float) -> Restored:
-    """Make a relay of a backup. Nothing is left when it raises."""
+    """Make a relay of a backup. Nothing is left behind when this raises."""
     if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
         raise BackupError(f"{target.path}: is not empty; name a folder that does not exist, or an empty one")
     staged = DataDir(target.path.with_name(f".{target.path.name}.restoring"))
@@ -106,7 +107,7 @@ def _restore(read: Iterator[list[Any]], staged: DataDir, target: DataDir, now: f
         bracelets, alarms = begin_anew(store, keys, int(now * 1000))
         return Restored(keys.id, about.made_ms, rows, bracelets, alarms)
     except BaseException:
-        if elsewhere:  # it was empty
+        if elsewhere:  # that database was empty before
             empty(engine)
         raise
     finally:
@@ -114,7 +115,7 @@ def _restore(read: Iterator[list[Any]], staged: DataDir, target: DataDir, now: f
 
 
 def _files(read: Iterator[list[Any]], staged: DataDir) -> Iterator[list[Any]]:
-    """Write the files, which come first; the records behind them."""
+    """Write the files, which come first; return the records behind them."""
     for record in read:
         if record[0] != "file":
             return _chain(record, read)
@@ -134,7 +135,8 @@ def _chain(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:
 
 
 def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
-    """Step the down chains forward, and say that this is a restored relay. Its bracelets and alarm messages."""
+    """Step the down chains forward, and record that this is a restored relay. Return the numbers of its bracelets and
+    of its alarm messages."""
     table = schema.registry
     with store.write() as connection:
         kids = list(connection.execute(select(schema.chain.c.kid).where(schema.chain.c.name == chains.DOWN)).scalars())
@@ -145,7 +147,7 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
             stepped = []
             for kid in some:
                 stored = found[kid, chains.DOWN]
-                assert stored is not None  # proven
+                assert stored is not None  # `prove` has read it
                 steps = steps_for(stored.state.next, stored.floor, heard.get(kid))
                 state = chains.leapt(stored.state, steps)
                 stepped.append(Replacement(kid, chains.DOWN, stored.version, state, state.next))
@@ -159,8 +161,9 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
 
 
 def steps_for(number: int, floor: int, heard: int | None) -> int:
-    """Choose how far a down chain at `number` steps: what it stepped over before, and did not use, counts."""
+    """Choose how far a down chain at `number` steps. A chain that has sealed nothing since its last step, and whose
+    bracelet has reported no `down`, takes a short step."""
     wanted = STEPS_LEAST + secrets.randbelow(STEPS_SPREAD)
     if heard is None and floor and number == floor:
-        wanted = LEAP  # nothing was sealed since the step before
+        wanted = LEAP  # nothing was sealed since the last step
     return min(wanted, room(number, heard))

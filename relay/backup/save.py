@@ -1,4 +1,4 @@
-"""Making a backup while the relay runs: written, read back, restored in memory, and only then given its name."""
+"""Makes a backup while the relay runs: writes it, reads it back, restores it in memory, and only then names it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def save(
 
 
 def _give_name(temporary: Path, file: Path) -> None:
-    """Name the backup, and write over nothing: another one may be made at the same time."""
+    """Name the backup, and overwrite no file: another backup may be made at the same time."""
     try:
         os.link(temporary, file)
     except FileExistsError:
@@ -72,7 +72,7 @@ def _exists(file: Path) -> BackupError:
 
 
 def _prove(file: Path, key: bytes, data: DataDir, keys: RelayKeys) -> Saved:
-    """Read it from the disk again, restore it in memory, and look at that."""
+    """Read the backup from the disk again, restore it in memory, and check the result."""
     digest, kept = hashlib.sha256(), {}
 
     def take(name: str, octets: bytes, _public: bool) -> None:

@@ -32,7 +32,7 @@ _FINAL = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 
 
 class Writer:
-    """Seals records into a file. `key` opens what was written, for a look at it before it is called good."""
+    """A writer of sealed records. `key` opens its file again, for a check before the backup is called good."""
 
     def __init__(self, file: BinaryIO, recovery_public: bytes) -> None:
         self._file = file
@@ -41,7 +41,7 @@ class Writer:
         header = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, self.key)
         try:
             self._before = MAGIC + SealedBox(PublicKey(recovery_public)).encrypt(self.key) + header
-        except (CryptoError, RuntimeError):  # PyNaCl has one of its own, which is a RuntimeError
+        except (CryptoError, RuntimeError):  # PyNaCl's own RuntimeError is of both kinds
             raise BackupError(
                 "the recovery key in the data folder is none, so nobody could open a backup; restore it, or make a new "
                 "one with `relay backup FILE --new-recovery-key KEYFILE`"
@@ -56,7 +56,7 @@ class Writer:
 
 
 def read(file: BinaryIO, *, private: bytes | None = None, key: bytes | None = None) -> Iterator[Any]:
-    """The records of a file, by the private half of its recovery key, or by its own key."""
+    """Yield the records of a file, opened by the private half of its recovery key, or by its own key."""
     before = file.read(len(MAGIC) + _SEALED_OCTETS + _HEADER_OCTETS)
     if not before.startswith(MAGIC):
         what = "a backup of another version of Tocsin" if before.startswith(_NAME) else "no backup of a Tocsin relay"

@@ -1,10 +1,11 @@
-"""`relay bench --accounts N`: what many accounts cost the embedded broker's gate, and whether the alarm loop feels it.
+"""The command `relay bench --accounts N` measures many accounts: the cost for the embedded broker's gate, and whether
+the alarm loop feels it.
 
     python -m relay.bench.accounts SPEC.json      -> one JSON object: the load, a process of its own
 
-A real relay with N bracelets in its store. Some hundred connect, as fast as they are let in, and stay; meanwhile one
-other bracelet raises alarms and waits for the receipts; then a bracelet is added, which the relay takes up at once. It
-measures this machine: relay, broker, gate and load share it.
+A real relay has N bracelets in its store. Some hundred connect, as fast as they are let in, and stay; meanwhile one
+other bracelet raises alarms and waits for the receipts; then a bracelet is added, which the relay takes up at once. The
+figures are those of this machine: relay, broker, gate and load share it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _ROWS = 1000
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """The size of a run."""
 
     accounts: int
     connections: int = 600  # a process may open 1,024 files
@@ -58,7 +59,7 @@ class Size:
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """Who is to connect, and where."""
+    """The accounts that are to connect, and the place where."""
 
     port: int
     ca: str
@@ -66,7 +67,7 @@ class LoadSpec:
 
 
 def run(folder: Path, size: Size, progress: Callable[[str], None]) -> dict[str, Any]:
-    """All figures."""
+    """Measure all figures."""
     data = DataDir(folder / "data")
     initial.init(data, initial.Options(listen="127.0.0.1", port=free_port("127.0.0.1")))
     relay = Relay(data)
@@ -100,7 +101,7 @@ def run(folder: Path, size: Size, progress: Callable[[str], None]) -> dict[str, 
 
 
 def _make(relay: Relay, size: Size) -> list[tuple[str, str]]:
-    """Rows as `Registry.offer` makes them, many in a transaction; those who will connect."""
+    """Make rows as `Registry.offer` makes them, many in a transaction; return the accounts that will connect."""
     store, now_ms = relay.store, int(time.time() * 1000)
     accounts: list[tuple[str, str]] = []
     for first in range(0, size.accounts, _ROWS):
@@ -120,7 +121,7 @@ def _make(relay: Relay, size: Size) -> list[tuple[str, str]]:
 
 @contextmanager
 def _running(data: DataDir) -> Iterator[None]:
-    """`relay run`, from when it hears bracelets."""
+    """Run `relay run`; begin when it hears bracelets."""
     log = data.path / "run.log"
     with log.open("wb") as stream:
         process = Child([sys.executable, "-m", "relay", "run", "--log-json", "--data", str(data.path)], stderr=stream)
@@ -136,7 +137,7 @@ def _running(data: DataDir) -> Iterator[None]:
 
 
 class _Device:
-    """One bracelet that alarms again and again."""
+    """A bracelet that raises alarms again and again."""
 
     def __init__(self, relay: Relay, ca: Path) -> None:
         with relay.store.read() as connection:
@@ -153,7 +154,7 @@ class _Device:
         self._connection.subscribe([f"b/{kid[0]}/{kid}/ack"])
 
     def delays(self, messages: Sequence[tuple[bytes, bytes]]) -> dict[str, float]:
-        """From each press to its receipt, in ms."""
+        """Measure the time from each alarm to its receipt, in ms."""
         took = []
         for number, (topic, message) in enumerate(messages):
             began = time.monotonic()
@@ -171,7 +172,7 @@ class _Device:
 
 @contextmanager
 def _load(folder: Path, spec: LoadSpec) -> Iterator[Any]:
-    """Bracelets that connect and stay, in a process of their own; its output has one line."""
+    """Run bracelets that connect and stay, in a process of their own; its output has one line."""
     file = folder / "load.json"
     file.write_text(json.dumps(asdict(spec)))
     command = [sys.executable, "-m", "relay.bench.accounts", str(file)]
@@ -183,7 +184,7 @@ def _load(folder: Path, spec: LoadSpec) -> Iterator[Any]:
 
 
 def _memory(data: DataDir) -> dict[str, float]:
-    """Resident memory of the processes that serve this folder, in MiB, as Linux tells it."""
+    """Read the resident memory of the processes that serve this folder, in MiB, as Linux reports it."""
     names = {b"relay.broker.gate": "gate", b"nats.conf": "broker", b"run": "relay"}
     found: dict[str, float] = {}
     for process in Path("/proc").glob("[0-9]*"):
@@ -231,7 +232,7 @@ async def _main(spec: LoadSpec) -> None:
 
 
 def describe(results: dict[str, Any]) -> str:
-    """The report for people."""
+    """Write the report for people."""
     connects, receipts = results["connects"], results["receipts"]
     lines = [
         f"{results['accounts']:,} accounts; the relay was ready after {results['ready_s']} s",

@@ -1,4 +1,4 @@
-"""`relay bench`."""
+"""The command `relay bench`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _accounts(count: int, *, as_json: bool, quick: bool, keep: Path | None) -> N
 
 
 def describe(results: dict[str, Any]) -> str:
-    """The report for people."""
+    """Write the report for people."""
     lines = [f"{'':<32}{'msg/s':>9}{'CPU us':>9}{'p50 ms':>9}{'p99 ms':>9}{'lost':>6}{'twice':>7}"]
     rows = [
         ("raw broker hop, paced", results["raw_broker_hop"]["paced"]),

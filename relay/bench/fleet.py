@@ -1,4 +1,4 @@
-"""Bracelets for the load, with real keys, and what they send, sealed beforehand."""
+"""The bracelets for the load, with real keys, and their messages, sealed beforehand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROGRESS = 100
 
 @dataclass(frozen=True)
 class Sent:
-    """What one load consists of."""
+    """The size of a load."""
 
     messages: int
     alarms: int
@@ -37,7 +37,7 @@ class Fleet:
         self._now = now
         self._next = 0
         self._sealers: list[Sealer] = []
-        self._answered: list[int] = [0] * count  # receipts that each has, once what was sealed so far is answered
+        self._answered: list[int] = [0] * count  # receipts that each has, once all that it has sealed is answered
         ca_der = relay.ca_der()
         for number in range(count):
             offer = relay.registry.offer(f"bench {number}", now=now, host="localhost", port=1, ca_der=ca_der)
@@ -80,7 +80,7 @@ class Fleet:
 
 
 def read(file: Path) -> Iterator[tuple[bytes, bytes]]:
-    """(topic, message) of a load that was written by `Fleet.seal`."""
+    """Yield each (topic, message) of a load that `Fleet.seal` wrote."""
     data = file.read_bytes()
     at = 0
     while at < len(data):

@@ -1,10 +1,10 @@
-"""The load generator, a process of its own: publishes a prepared load and watches what comes back.
+"""The load generator, a process of its own: it publishes a prepared load and watches what comes back.
 
     python -m relay.bench.load SPEC.json      -> one JSON object on standard output
 
-Two MQTT connections over TLS, QoS 1 on both: one publishes for all bracelets, one subscribes. Written on sockets,
-because a general client would cost more than the relay that it is to load. Times are CLOCK_MONOTONIC, so that they
-compare with those of the relay's process.
+Two MQTT connections over TLS, QoS 1 on both: one publishes for all bracelets, one subscribes. The generator works on
+sockets, because a general client would cost more than the relay that it is to load. Times are CLOCK_MONOTONIC, so that
+they compare with those of the relay's process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TICK = 0.001
 
 @dataclass(frozen=True)
 class Spec:
-    """What to send and what to wait for."""
+    """The load to send, and the answers to wait for."""
 
     port: int
     ca: str
@@ -45,7 +45,7 @@ class Spec:
     messages: str
     rate: float | None  # messages a second; None: as fast as the broker takes them
     raw: bool  # no relay: the subscriber hears the bracelets' own topics
-    audience: str  # what the subscriber hears else
+    audience: str  # without `raw`, the audience that the subscriber belongs to
     epoch: str  # its epoch and key, in hexadecimal
     sealed: bool  # whether what comes is sealed
     timeout: float  # give up after this long without anything new
@@ -53,7 +53,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Result:
-    """What was seen. Latency is from when a message was due to when the subscriber had what became of it."""
+    """The figures of a run. Latency is the time from when a message was due to when the subscriber had its result."""
 
     messages: int
     first_sent: float
@@ -68,7 +68,7 @@ class Result:
 
 
 class Connection:
-    """One MQTT connection."""
+    """An MQTT connection."""
 
     def __init__(self, spec: Spec, client_id: str) -> None:
         plain = socket.create_connection(("localhost", spec.port), timeout=10)
@@ -100,7 +100,7 @@ class Connection:
         self.expect(SUBACK)
 
     def packets(self) -> Iterator[qos1.Head]:
-        """Every packet that has arrived; its body is in `self.socket.input`."""
+        """Yield every packet that has arrived; its body is in `self.socket.input`."""
         self.socket.fill()
         while (head := qos1.head(self.socket.input, self.socket.at)) and head.end <= len(self.socket.input):
             yield head
@@ -108,7 +108,7 @@ class Connection:
 
 
 class Load:
-    """One run."""
+    """A run of the generator."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
@@ -197,7 +197,7 @@ class Load:
         self._heard += 1
 
     def _document_key(self, topic: bytes, message: bytes) -> bytes:
-        """kid and counter of a rebroadcast, found without parsing it."""
+        """Find kid and counter of a rebroadcast, without parsing it."""
         document = self._epoch.open(topic.decode(), message) if self._spec.sealed else message
         start = document.index(b'"counter":') + 10
         return topic.split(b"/")[2] + document[start : document.index(b",", start)]

@@ -41,14 +41,14 @@ TARGETS = {
     "naive_ratio_slow_disk": ("at least", 10.0),
 }
 _READY = 30.0
-_QUIET = 15.0  # nothing new for so long: what is missing is lost
+_QUIET = 15.0  # after so long without anything new, missing messages are lost
 _LOAD_USER = "load"
 _RAW_BRACELETS = 20
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """The size of a run."""
 
     bracelets: int = 1000
     rate: int = 2000
@@ -66,7 +66,7 @@ class BenchError(Exception):
 
 
 class Bench:
-    """One run, in a folder that is thrown away."""
+    """A run of the benchmark, in a folder that is thrown away."""
 
     def __init__(self, folder: Path, size: Size, progress: Callable[[str], None]) -> None:
         self._size = size
@@ -87,8 +87,8 @@ class Bench:
         self._progress(f"making {size.bracelets} bracelets")
         fleet = Fleet(self._relay, size.bracelets, int(time.time()), lambda _: None)
         self._fleet = fleet
-        # What goes over the raw hop never reaches the relay. Bracelets of the fleet would have lost those messages,
-        # and the relay would then carry 26 skipped keys for each of them through every later phase.
+        # Messages over the raw hop never reach the relay. Bracelets of the fleet would have lost those messages, and
+        # the relay would then carry 26 skipped keys for each of them through every later phase.
         self._unheard = Fleet(self._relay, _RAW_BRACELETS, int(time.time()), lambda _: None)
         self._start_broker()
         try:
@@ -192,7 +192,8 @@ class Bench:
         return {"cpu_us": round(spent / count * 1e6, 1), "per_s": round(count / spent)}
 
     def _sealing(self) -> dict[str, float]:
-        """What sealing one document for one audience costs, in rounds; the median, because others use this machine."""
+        """Measure the cost of sealing one document for one audience, in rounds; return the median, because others use
+        this machine."""
         self._progress("sealing")
         document, rounds = b"{" + bytes(1100).replace(b"\0", b"x") + b"}", []
         for _ in range(20):
@@ -278,7 +279,7 @@ class _Target:
             return self._last
 
     def complete(self, messages: int) -> dict[str, Any]:
-        """How far it is after all of the load, or after waiting for it in vain."""
+        """Return the last report, after all of the load, or after waiting for it in vain."""
         return self._wait(messages, _QUIET)
 
     def __enter__(self) -> _Target:
@@ -336,7 +337,7 @@ def _measured(sent: Sent, seen: dict[str, Any], last: dict[str, Any], rate: int 
 
 
 def ratios(results: dict[str, Any]) -> dict[str, float]:
-    """What the figures mean relative to each other."""
+    """Compute the ratios of the figures to each other."""
     pipeline, naive, slow = results["pipeline"], results["naive"]["unbounded"], results["slow_disk"]
     batch = pipeline["unbounded"]
     return {
@@ -354,7 +355,7 @@ def ratios(results: dict[str, Any]) -> dict[str, float]:
 
 
 def targets(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The figures that were promised, and whether this run reached them."""
+    """List the figures that were promised, and whether this run reached them."""
     pipeline, slow = results["pipeline"], results["slow_disk"]
     sealing = results["sealing"]
     phases = [*pipeline.values(), sealing["before"], sealing["after"], results["naive"]["unbounded"]]
@@ -376,7 +377,7 @@ def targets(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def run(size: Size, progress: Callable[[str], None], keep: Path | None = None) -> dict[str, Any]:
-    """All phases, in a new folder; `keep` is where it is left."""
+    """Run all phases, in a new folder; `keep` names a folder that is left."""
     if keep is not None:
         keep.mkdir(mode=0o700, parents=True)
         return Bench(keep, size, progress).run()

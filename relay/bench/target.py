@@ -4,7 +4,7 @@ on a disk that may be slow.
     python -m relay.bench.target DATA batch|clear|naive SYNC_MS MESSAGES      -> JSON lines on standard output: how far
     it is, at what cost
 
-Ends on SIGTERM.
+The process ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _REPORT = 0.05
 
 
 class SlowStore(Store):
-    """A store whose every commit takes longer: what a disk does that needs so long to sync. Sleeping costs no CPU, as
-    waiting for a disk does."""
+    """A store whose commits take longer, as on a disk that needs so long to sync. Sleeping costs no CPU time, like
+    waiting for a disk."""
 
     sync_s = 0.0
 
@@ -68,7 +68,7 @@ class BenchRelay(Relay):
 
 
 class _Clear(Epoch):
-    """Publishes in clear: what sealing costs is the difference. No relay does this."""
+    """An epoch that publishes in clear: the difference is the cost of sealing. No relay does this."""
 
     __slots__ = ()
 
@@ -77,7 +77,7 @@ class _Clear(Epoch):
 
 
 class Meter:
-    """Counts messages and says how many there were, until when, for how much CPU time of this process."""
+    """A meter that counts messages, and says how many there were, until when, for how much CPU time of this process."""
 
     def __init__(self, expected: int) -> None:
         self.messages = 0
@@ -119,11 +119,11 @@ class Metered(Service):
 
 
 class Naive:
-    """One message at a time, the way a first version would: a callback that verifies, commits, publishes, acknowledges
-    and answers, then the next.
+    """A relay that takes one message at a time, as a first version would: a callback verifies, commits, publishes,
+    acknowledges and answers, then takes the next.
 
-    The same parts (pipeline, store, rebroadcast, receipt), a plain paho client, a transaction a message. It is even
-    spared the transaction that would record each delivery as done: that rides on the next message's.
+    This relay has the same parts (pipeline, store, rebroadcast, receipt), a plain paho client, a transaction a message.
+    It even saves the transaction that would record a delivery as done: the next message's transaction does that.
     """
 
     def __init__(self, relay: Relay, meter: Meter) -> None:

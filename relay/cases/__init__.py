@@ -1,4 +1,4 @@
-"""Cases: what an operator works on. One alarm with its Updates is one case, whichever message arrives first."""
+"""The cases that operators work on. One alarm with its Updates is one case, whichever message arrives first."""
 
 from relay.cases.opening import Case, Phase, fold, read
 

@@ -1,7 +1,7 @@
 """The list of alarms for people, above all for an operator who comes in late: what is open, since when, who has it.
 
-Pure: what is known and a time in, entries and lines out. Here, on the relay's side, a cancel and a cancel under duress
-are told apart; nothing on the bracelet tells them apart.
+The functions are pure: they take what is known and the time, and return entries and lines. This list, on the relay's
+side, tells a cancel from a cancel under duress; nothing on the bracelet does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INDENT = 11
 
 
 class State(StrEnum):
-    """What an alarm is, to those who are to do something about it."""
+    """The state of an alarm, for the people who have to act on it."""
 
     UNANSWERED = "unanswered"
     ACCEPTED = "accepted"
@@ -40,7 +40,8 @@ _STATE_WORDS = {State.UNANSWERED: "NOBODY HAS ANSWERED", State.CANCELLED: "cance
 
 
 def state(known: Known, now_ms: int) -> State:
-    """An alarm waits for somebody until it is closed, or the wearer cancels it without duress."""
+    """Return an alarm's state. It is open until somebody closes it, or the wearer cancels it without duress; a drill
+    also ends a day after its last message."""
     case = known.case
     if case.closed_ms is not None:
         return State.CLOSED
@@ -52,8 +53,8 @@ def state(known: Known, now_ms: int) -> State:
 
 
 def in_order(alarms: Iterable[Known], now_ms: int, *, only_open: bool = False) -> list[Known]:
-    """Open ones first, of these alarms before drills, unanswered ones before others, the oldest first; then what is
-    over, the newest first."""
+    """Sort alarms, open ones first: alarms before drills, unanswered before accepted, the oldest first. Those that are
+    over follow, the newest first."""
 
     def rank(known: Known) -> tuple[bool, bool, bool, int]:
         found = state(known, now_ms)
@@ -65,12 +66,12 @@ def in_order(alarms: Iterable[Known], now_ms: int, *, only_open: bool = False) -
 
 
 def is_late(known: Known) -> bool:
-    """Whether its Alert was held up on its way."""
+    """Tell whether the Alert of this alarm was held up on its way."""
     return known.delay_s is not None and known.delay_s >= words.LATE_S
 
 
 def colour(known: Known, now_ms: int) -> str | None:
-    """Of its first line. Drills never have an alarm's colour."""
+    """Return the colour of an alarm's first line. Drills never have an alarm's colour."""
     found = state(known, now_ms)
     if known.case.drill:
         return DRILL_COLOUR if found in OPEN else None
@@ -78,7 +79,7 @@ def colour(known: Known, now_ms: int) -> str | None:
 
 
 def lines(known: Known, now_ms: int) -> list[str]:
-    """One alarm for people; the first line is its headline."""
+    """Describe an alarm for people; the first line is its headline."""
     case, found = known.case, state(known, now_ms)
     head = f"{_kind(known):<6} {name(known)}  {known.code_name}  {_STATE_WORDS.get(found, found.value)}"
     rows = [("since", _since(known, now_ms)), ("last word", _last_word(known, now_ms))]
@@ -99,7 +100,7 @@ def lines(known: Known, now_ms: int) -> list[str]:
 
 
 def plain(known: Known, now_ms: int) -> dict[str, Any]:
-    """One alarm for scripts."""
+    """Describe an alarm for scripts."""
     case, last, said, place, heard = known.case, known.last, known.last.alarm, known.place, known.heard_in
     found = state(known, now_ms)
     return {
@@ -147,7 +148,7 @@ def plain(known: Known, now_ms: int) -> dict[str, Any]:
 
 
 def name(known: Known) -> str:
-    """As the commands take it."""
+    """Name an alarm as the commands take it."""
     return f"{known.case.kid:08x}-{known.case.id % COUNTERS}"
 
 

@@ -1,8 +1,8 @@
-"""Opening a case and folding further messages into it.
+"""Opens cases, and folds further messages into them.
 
 Messages of one alarm arrive late, twice, or in another order. So folding is one upsert whose result doesn't depend on
-the order: counts add up, the newest sequence number wins, "duress" and "not a drill" stick. Nothing is read first, so
-there is nothing to get stale.
+the order: counts add up, the newest sequence number wins, "duress" and "not a drill" stick. The upsert reads nothing
+first, so nothing can get stale.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from relay.verify.payload import Alarm
 
 
 class Phase(StrEnum):
-    """What the bracelet says about its own alarm. What operators say is beside it: accepted, closed."""
+    """The bracelet's word on its own alarm. The operators' word, accepted or closed, is stored beside it."""
 
     OPEN = "open"
     CANCELLED = "cancelled"
@@ -48,13 +48,13 @@ class Case(NamedTuple):
 
     @property
     def phase(self) -> Phase:
-        """A cancel under duress cancels nothing. Updates follow every cancel for an hour, so that nobody who holds the
-        bracelet can tell one from the other: they reopen nothing."""
+        """The phase: a cancel under duress cancels nothing. Updates follow every cancel for an hour, so that nobody
+        who holds the bracelet can tell the two kinds of cancel apart; these Updates reopen nothing."""
         return Phase.CANCELLED if self.cancel_seq is not None and not self.duress else Phase.OPEN
 
 
 def row(case_id: int, kid: int, alarm: Alarm, received_ms: int) -> tuple[Any, ...]:
-    """What one message contributes to its case."""
+    """Return the contribution of one message to its case."""
     raised = alarm.time if alarm.seq == 0 and alarm.time else None
     cancel = alarm.seq if alarm.cancel else None
     return (
@@ -78,21 +78,21 @@ def fold(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) 
 
 
 def read(connection: Connection, case_id: int, *, lock: bool = False) -> Case | None:
-    """One case. `lock`: nobody else says anything of it until this transaction ends."""
+    """Read a case. With `lock`, nobody else can change it until this transaction ends."""
     query = select(schema.alarm_case).where(schema.alarm_case.c.id == case_id)
     found = connection.execute(query.with_for_update() if lock else query).one_or_none()
     return None if found is None else Case(*found)
 
 
 def say(connection: Connection, box: Box, case_id: int, state: str, who: str | None, now_ms: int) -> None:
-    """A person says that a case is accepted or closed."""
+    """Record that a person has accepted or closed a case."""
     change = update(schema.alarm_case).where(schema.alarm_case.c.id == case_id)
     sealed = None if who is None else box.seal(_place(state), case_id, who.encode())
     connection.execute(change.values({f"{state}_ms": now_ms, f"{state}_by_sealed": sealed}))
 
 
 def who(box: Box, case: Case, state: str) -> str | None:
-    """Who said that it is accepted or closed; None when that is not known."""
+    """Name the person who accepted or closed a case; None when that is not known."""
     sealed = getattr(case, f"{state}_by")
     return None if sealed is None else box.open(_place(state), case.id, sealed).decode()
 
@@ -105,8 +105,8 @@ _BY_PEOPLE = ("accepted_ms", "closed_ms", "accepted_by_sealed", "closed_by_seale
 
 
 def called_back_since(kid: Any, case_id: Any) -> ColumnElement[bool]:
-    """Whether this case or a later one of the same bracelet has a cancel, forced or not. `kid` and `case_id` are
-    numbers or columns."""
+    """Build the condition that this case or a later one of the same bracelet has a cancel, forced or not. `kid` and
+    `case_id` are numbers or columns."""
     later = schema.alarm_case.alias().c
     of_the_same = (later.id >= case_id, later.id < (kid + 1) * COUNTERS)
     return exists(select(later.id).where(*of_the_same, later.cancel_seq.is_not(None)))

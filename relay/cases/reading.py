@@ -1,4 +1,4 @@
-"""What the store knows of alarms, for the list that people look at. Reads, decides nothing."""
+"""Reads what the store knows of alarms, for the list that people look at; decides nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 
 class Word(NamedTuple):
-    """One message of an alarm. `alarm` is None when what is stored of it can't be read."""
+    """A message of an alarm. `alarm` is None when its stored content can't be read."""
 
     received_ms: int
     path: str
@@ -29,7 +29,7 @@ class Word(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the wearer was last, by the newest message that says so: the position, and when it was taken."""
+    """The wearer's last position, from the newest message that has one, and the time at which it was taken."""
 
     fix: Fix
     at_ms: int
@@ -44,8 +44,8 @@ class Heard(NamedTuple):
 
 
 class Known(NamedTuple):
-    """An alarm with what belongs to it. `delay_s`: how late its Alert came, None when that is not here or undated.
-    `heard_in`: only when it is not older than the place."""
+    """An alarm with what belongs to it. `delay_s` is the delay of its Alert, None when the Alert is missing or undated.
+    `heard_in` is there only when it is not older than the place."""
 
     case: Case
     code_name: str
@@ -62,7 +62,7 @@ class Known(NamedTuple):
 
 
 def known(store: Store, now_ms: int, *, everything: bool = False) -> list[Known]:
-    """Alarms that are open, and those of which something was heard or said within a day; or all."""
+    """Read the alarms that are open, or had a message or were closed within a day; with `everything`, all."""
     table, recent = schema.alarm_case.c, now_ms - DAY_MS
     query = select(schema.alarm_case)
     if not everything:
@@ -75,13 +75,13 @@ def known(store: Store, now_ms: int, *, everything: bool = False) -> list[Known]
 
 
 def code_name(store: Store, kid: str) -> str:
-    """What the operators call this bracelet."""
+    """Return the operators' name for this bracelet."""
     with store.read() as connection:
         return _bracelets(connection, store.box, {int(kid, 16)})[int(kid, 16)][0]
 
 
 def _bracelets(connection: Connection, box: Box, kids: set[int]) -> dict[int, tuple[str, str]]:
-    """Code name and state of these."""
+    """Read the code name and the state of these bracelets."""
     table = schema.bracelet.c
     query = select(table.kid, table.profile_sealed, table.state)
     if len(kids) == 1:
@@ -107,7 +107,7 @@ def _known(connection: Connection, box: Box, case: Case, code_name: str, bracele
     delay_s = connection.execute(select(alarm.delay_s).where(alarm.id == case.id)).scalar_one_or_none()
     last, place, heard_in = None, None, None
     with connection.execute(newest) as rows:
-        for row in rows:  # until one says where; mostly the newest does
+        for row in rows:  # until one has a position; mostly the newest does
             word = Word(row.received_ms, row.path, row.seq, _opened(box, row))
             last = last or word
             if word.alarm is None:
@@ -124,7 +124,7 @@ def _known(connection: Connection, box: Box, case: Case, code_name: str, bracele
 
 
 def _opened(box: Box, row: Row[Any]) -> Alarm | None:
-    """None for a damaged row: it must not hide the others."""
+    """Open a stored message; return None for a damaged row, which must not hide the others."""
     try:
         _, sign1 = cbor2.loads(box.open(EVIDENCE, row.id, row.evidence_sealed))
         return parse_alarm(parse_sign1(sign1)[0], row.counter)

@@ -1,1 +1,1 @@
-"""How alarms go out. One module per channel; each takes rows of the outbox and reports what became of them."""
+"""The channels by which alarms, commands and epoch keys leave the relay, one module each."""

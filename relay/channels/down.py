@@ -1,4 +1,4 @@
-"""Commands on their way to bracelets: what `relay.downlink` says is due, by MQTT and where it must be by SMS too."""
+"""Sends bracelets the commands that `relay.downlink` finds due: by MQTT, and where necessary by SMS too."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from relay.downlink import Downlink, Outbound
 from relay.ingest.sms import Outgoing
 
-LOOK_S = 0.5  # how often it is looked whether an operator wants something
-BELIEVE_S = 3600  # after a start a clock may be ahead until the network puts it right: till then nothing expires
+LOOK_S = 0.5  # seconds between two looks at the operators' requests
+BELIEVE_S = 3600  # seconds after a start; nothing expires in them: a clock may be ahead until the network sets it
 BUSY = 40_000  # messages on their way to the broker; it has 65,535 message ids
 
 
@@ -28,7 +28,7 @@ class Sms(Protocol):
 
 
 class Commands:
-    """`note(command, path)` is called for each that was handed to a path."""
+    """The sender of commands. It calls `note(command, path)` for each command that it has handed to a path."""
 
     def __init__(
         self, downlink: Downlink, mqtt: Mqtt, sms: Sms | None, note: Callable[[Outbound, str], Any]
@@ -41,7 +41,7 @@ class Commands:
         self._began: float | None = None
 
     def send(self, wall: float, now: float) -> None:
-        """Send what is due. Raises what the store raises."""
+        """Send the commands that are due. Raises what the store raises."""
         if now < self.look_at:
             return
         self.look_at = now + LOOK_S
@@ -60,7 +60,7 @@ class Commands:
 
 
 def whose(tag: object) -> tuple[str, dict[str, Any]]:
-    """What an SMS was and whose, for the log, by the tag that it was sent with."""
+    """Return the kind of an SMS and its fields for the log, from the tag with which it was sent."""
     if isinstance(tag, Outbound):
         return "command", {"kid": tag.kid, "counter": tag.counter, "command": tag.kind.name.lower()}
     kid, counter = tag if isinstance(tag, tuple) else (None, None)

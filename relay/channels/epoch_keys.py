@@ -1,7 +1,7 @@
-"""Epoch keys on their way to subscribers: one retained message a member, taken away when it is removed.
+"""Leaves epoch keys with the broker: one retained message a subscriber, taken away when the subscriber is removed.
 
-They are left with the broker at each connection, because some brokers lose what they retain, and whenever the registry
-changed. Looking begins new epochs too.
+The relay leaves them at each connection, because some brokers lose retained messages, and whenever the registry has
+changed. Each look also begins the epochs that are due.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Publisher(Protocol):
 
 
 class EpochKeys:
-    """`look_at` may be set to look at once."""
+    """Epoch keys on their way to the broker. Set `look_at` to the time of the next look."""
 
     def __init__(self, subscribers: Subscribers, keys: RelayKeys, link: Publisher) -> None:
         self._subscribers = subscribers
@@ -36,7 +36,7 @@ class EpochKeys:
         self.look_at = 0.0
 
     def send(self, wall: float, now: float) -> None:
-        """Leave with the broker what it lacks, and begin epochs that are due. Raises what the store raises."""
+        """Give the broker the keys that it lacks, and begin epochs that are due. Raises what the store raises."""
         if not self._link.connected:
             self._left.clear()
             self._version, self.look_at = None, now
@@ -63,7 +63,7 @@ class EpochKeys:
         return True
 
     def published(self, mid: int) -> None:
-        """A PUBACK came. A removed subscriber whose keys are gone is forgotten with the next look."""
+        """Note a PUBACK. The next look forgets a removed subscriber whose keys are gone."""
         number = self._leaving.pop(mid, None)
         if number is not None:
             self._gone.append(number)

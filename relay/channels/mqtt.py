@@ -1,8 +1,8 @@
 """The channel that every relay has: signed and sealed alarms to MQTT subscribers, through the outbox.
 
-A delivery is done when the broker's PUBACK for it is here. What a crash interrupts is still in the outbox and is
-published again; what waits for a broker that is down is held within bounds, the rest stays in the outbox until there is
-room. Documents are built and sealed elsewhere (`relay.rebroadcast`, `relay.subscribers`).
+A delivery is done when the broker's PUBACK for it has arrived. After a crash, unfinished deliveries are still in the
+outbox, and the relay publishes them again. While the broker is down, a limited number waits in memory; the rest stays
+in the outbox until there is room. Documents are built and sealed elsewhere (`relay.rebroadcast`, `relay.subscribers`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relay.outbox import Delivery, OutboxId
 
 IN_FLIGHT = 10_000  # an MQTT connection has 65,535 message ids, receipts need some of them
 _LEASE_MOST = 200
-_LOOK_AGAIN = 1.0  # what an operator says of an alarm is found in the outbox alone
+_LOOK_AGAIN = 1.0  # seconds until the next look for case documents: operators' commands write them to the outbox only
 
 
 class Publisher(Protocol):
@@ -32,7 +32,7 @@ class Leaser(Protocol):
 
 
 class Rebroadcast:
-    """Deliveries on their way to the broker. `note` is told of each that came out of the outbox once more."""
+    """Deliveries on their way to the broker. `note` is called for each that `refill` has published."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class Rebroadcast:
         return bool(self._done)
 
     def publish(self, key: OutboxId, topic: str, octets: bytes, now: float) -> bool:
-        """Hand one delivery to the broker. False: it is on its way already, or there is no room; then the outbox yields
-        it again later."""
+        """Hand a delivery to the broker. Return False if it is on its way already or there is no room; then the outbox
+        yields it again later."""
         if key in self._in_flight or len(self._in_flight) >= self._bound:
             return False
         mid = self._link.publish(topic, octets, now)
@@ -72,7 +72,7 @@ class Rebroadcast:
         return True
 
     def published(self, mid: int) -> OutboxId | None:
-        """A PUBACK came. The delivery that it confirms, None when it was for something else."""
+        """Note a PUBACK; return the delivery that it confirms, or None when it was for something else."""
         key = self._by_mid.pop(mid, None)
         if key is not None:
             self._in_flight.discard(key)
@@ -80,17 +80,17 @@ class Rebroadcast:
         return key
 
     def take_done(self) -> list[OutboxId]:
-        """Deliveries to be recorded as done, in the next transaction."""
+        """Hand over the deliveries that the next transaction shall record as done."""
         done, self._done = self._done, []
         return done
 
     def put_back_done(self, done: Sequence[OutboxId]) -> None:
-        """They could not be recorded; keep them for the next transaction."""
+        """Keep deliveries that could not be recorded for the next transaction."""
         self._done[:0] = done
 
     def refill(self, wall: float, now: float) -> int:
-        """Publish what the outbox still has: after a start, after a time without a broker. Raises what the store
-        raises."""
+        """Publish the deliveries that are still in the outbox after a start or a time without a broker. Raises what the
+        store raises."""
         if now < self._look_at or not self._link.connected or len(self._in_flight) > self._bound // 2:
             return 0
         deliveries = self._outbox.lease(wall, _LEASE_MOST)

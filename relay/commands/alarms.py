@@ -1,4 +1,4 @@
-"""`relay alarms`: what is open, for an operator who comes in late."""
+"""The command `relay alarms`, which lists what is open, for an operator who comes in late."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from relay.rebroadcast import iso
 def alarms(only_open: bool, everything: bool, data: Path, as_json: bool) -> None:
     """List alarms: what is open first, then what was of the last 24 hours.
 
-    Of each: the code name, since when, the last word from it, where, and who has answered. Open are alarms that nobody
-    has closed and that the wearer has not called off; one that was called off under duress goes on. A drill is over
+    For each alarm: the code name, since when, the last word from it, where, and who has answered. An alarm is open
+    until somebody closes it or the wearer calls it off; one that was called off under duress goes on. A drill is over
     after a day. Times are UTC. Answer with `relay accept ALARM`, end with `relay close ALARM`.
     """
     if only_open and everything:
@@ -45,7 +45,7 @@ def alarms(only_open: bool, everything: bool, data: Path, as_json: bool) -> None
 
 
 def show(shown: Sequence[Known], now_ms: int) -> None:
-    """Print them for people."""
+    """Print these alarms for people."""
     for each in shown:
         head, *more = listing.lines(each, now_ms)
         click.secho(head, fg=listing.colour(each, now_ms), bold=True)

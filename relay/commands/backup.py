@@ -1,4 +1,4 @@
-"""`relay backup` and `relay restore`."""
+"""The commands `relay backup` and `relay restore`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ SHOW_FROM = 20_000  # rows; fewer are done before anybody wonders
 def backup(file: Path, key_file: Path | None, data: Path, as_json: bool) -> None:
     """Write all that this relay is to one encrypted FILE, while it runs.
 
-    Keys, passwords, certificates, relay.toml and the database, sealed to the recovery key that `relay init` gave. FILE
-    is read back and restored in memory before it gets its name; what exists is never overwritten. Keep it on another
-    machine, and the recovery key apart from it. Not in it: what the embedded broker holds, which is sent again.
+    FILE holds keys, passwords, certificates, relay.toml and the database, sealed to the recovery key that `relay init`
+    gave. FILE is read back and restored in memory before it gets its name; an existing file is never overwritten. Keep
+    FILE on another machine, and the recovery key apart from it. FILE does not hold what the embedded broker holds,
+    which is sent again.
     """
     from relay.assembly import Relay
     from relay.backup.save import save
@@ -77,9 +78,9 @@ def backup(file: Path, key_file: Path | None, data: Path, as_json: bool) -> None
 def restore(file: Path, key_file: Path | None, data: Path, as_json: bool) -> None:
     """Make a relay of the backup in FILE, in a folder that is empty or does not exist.
 
-    All of it is checked before the folder is there. Then nothing is said to a bracelet under a counter that may have
-    been used since the backup. Alarms that came in between are not in it. Never run the former folder beside it: two
-    relays would answer the same bracelets.
+    The whole backup is checked before the folder is there. Then the relay tells a bracelet nothing under a counter that
+    may have been used since the backup. Alarms that came after the backup are missing. Never run the former folder
+    beside the new one: two relays would answer the same bracelets.
     """
     from relay.backup import recovery
     from relay.backup.restore import restore as make
@@ -111,7 +112,7 @@ def new_recovery_key(folder: DataDir, key_file: Path) -> None:
 
 @contextmanager
 def apart(folder: DataDir, key_file: Path) -> Iterator[BinaryIO]:
-    """A new file for a private half, durable when this ends; none when it raises."""
+    """Open a new file for a private half. The file is durable when this ends, and removed when it raises."""
     if key_file.resolve().is_relative_to(folder.path.resolve()):
         raise Failure(f"{key_file}: lies in the data folder; whoever gets that would open every backup. Name another")
     try:
@@ -142,7 +143,7 @@ def _iso(at: float) -> str:
 
 
 class _Bar:
-    """How far a long backup is, on a terminal's standard error."""
+    """The progress of a long backup, on a terminal's standard error."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet

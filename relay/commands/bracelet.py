@@ -1,4 +1,4 @@
-"""`relay bracelet add|export|import|list|configure|update|withdraw|revoke`: the registry."""
+"""The commands `relay bracelet add|export|import|list|configure|update|withdraw|revoke`, for the registry."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def list_(data: Path, as_json: bool) -> None:
 def configure(kid: str, data: Path, as_json: bool, **options: int | None) -> None:
     """Change settings of a bracelet that is in use; what isn't named stays as it is.
 
-    KEY_ID as `relay bracelet list` shows it. A heartbeat confirms that it was told.
+    KEY_ID as `relay bracelet list` shows it. A heartbeat confirms that the bracelet was told.
     """
     relay = Relay(DataDir(data).require())
     settings = {name: value for name, value in options.items() if value is not None}
@@ -205,10 +205,10 @@ def configure(kid: str, data: Path, as_json: bool, **options: int | None) -> Non
 def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None:
     """Have bracelets fetch and install the program in FILE, a bundle made and signed with `hwsim bundle make`.
 
-    It is left with the broker. A bracelet fetches it by MQTT while nothing is going on, installs it if it is its
-    maker's and newer, and raises a drill with it (`trial` in `relay watch`); without a receipt it goes back to the
-    program it had. Check the signature before: `hwsim bundle check`. First on one bracelet that you hold in your hand.
-    What nobody has on order any more is removed from the broker.
+    The relay leaves the bundle with the broker. A bracelet fetches the bundle by MQTT while nothing is going on,
+    installs it if it is its maker's and newer, and raises a drill with it (`trial` in `relay watch`); without a receipt
+    the bracelet goes back to the program it had. Check the signature before: `hwsim bundle check`. Begin with one
+    bracelet that you hold in your hand. Bundles that nobody has on order any more are removed from the broker.
     """
     relay = Relay(DataDir(data).require())
     octets = file.read_bytes()
@@ -222,7 +222,7 @@ def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None
     desk = Desk(relay.store, relay.registry)
     for kid in kids:
         desk.update(kid, found, now=time.time())
-    # What the newest heartbeat says of the program may be of a trial that has failed since.
+    # The version in the newest heartbeat may be that of a trial that has failed since.
     removed = _remove(relay, desk.unwanted(now=time.time()) - {found})
     running = running_relay(relay.data) is not None
     if as_json:
@@ -233,7 +233,7 @@ def update(kids: tuple[str, ...], file: Path, data: Path, as_json: bool) -> None
 
 
 def _remove(relay: Relay, unwanted: Collection[Bundle]) -> list[str]:
-    """Have the broker keep no pieces of these; their SHA-256."""
+    """Have the broker keep no pieces of these bundles; return their SHA-256."""
     try:
         if unwanted:
             bundles.remove(unwanted, relay.programmer())
@@ -248,10 +248,10 @@ def _remove(relay: Relay, unwanted: Collection[Bundle]) -> list[str]:
 @json_option
 @errors_in_words
 def withdraw(file: Path, data: Path, as_json: bool) -> None:
-    """Have nobody fetch the program in FILE any more.
+    """Withdraw the update in FILE, so that no bracelet fetches it any more.
 
-    What a bracelet has fetched already it installs. One that finds nothing asks at two dozen wakings, then no
-    more.
+    A bracelet that has already fetched the bundle installs it. A bracelet that finds no bundle asks at two dozen
+    wakings, then no more.
     """
     relay = Relay(DataDir(data).require())
     desk = Desk(relay.store, relay.registry)
@@ -278,10 +278,10 @@ def withdraw(file: Path, data: Path, as_json: bool) -> None:
 def revoke(kid: str, yes: bool, at_once: bool, data: Path, as_json: bool) -> None:
     """Wipe and end a bracelet that is lost, seized or broken. There is no way back: the wearer gets a new one.
 
-    Its alarms are refused from then on. It is told to erase its keys, settings and undelivered messages, again and
-    again, and may connect until a last heartbeat confirms that it did; then its keys are deleted here and its account
-    is closed. With --now, also later, that is done without waiting: then it can't be told any more. KEY_ID as
-    `relay bracelet list` shows it.
+    From then on the relay refuses its alarms. The relay tells the bracelet again and again to erase its keys, settings
+    and undelivered messages, and lets it connect until a last heartbeat confirms that it did. Then the relay deletes
+    the bracelet's keys and closes its account. With --now, which you may give later too, the relay does not wait: then
+    the bracelet can't be told any more. KEY_ID as `relay bracelet list` shows it.
     """
     relay = Relay(DataDir(data).require())
     entry = relay.registry.get(kid)

@@ -1,4 +1,4 @@
-"""`relay broker`: for brokers of one's own."""
+"""The commands `relay broker`, for an operator who runs a broker."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def accounts(data: Path, form: str, out: Path | None) -> None:
     from relay.datadir import write_private
 
     relay = Relay(DataDir(data).require())
-    accounts_hash = relay.accounts_hash()  # before: what comes in between is written twice rather than never
+    accounts_hash = relay.accounts_hash()  # first: an account that comes in between is written twice rather than never
     users = relay.users()
     files = FORMATS[form](users)
     for name, text in files.items():
@@ -69,7 +69,7 @@ def accounts(data: Path, form: str, out: Path | None) -> None:
 
 
 class _Url(click.ParamType[tuple[str, int, bool]]):
-    """mqtts://HOST[:PORT] as (host, port, with TLS)."""
+    """A value like mqtts://HOST[:PORT], as (host, port, with TLS)."""
 
     name = "url"
 
@@ -84,7 +84,7 @@ class _Url(click.ParamType[tuple[str, int, bool]]):
         except ValueError:
             self.fail(f"{value!r} has no port from 1 to 65535; give mqtts://HOST or mqtts://HOST:PORT", param, ctx)
         if parts.username is not None or parts.password is not None:
-            # It is not repeated: what stands there may be a password.
+            # The message does not repeat the value, which may hold a password.
             self.fail("must not hold an account; give it by --user NAME and --password @FILE", param, ctx)
         if parts.scheme not in _SCHEMES or not parts.hostname or port == 0 or parts.path.strip("/"):
             self.fail(f"{value!r} is no broker; give mqtts://HOST[:PORT], or mqtt:// without TLS", param, ctx)
@@ -138,9 +138,9 @@ def check(
 ) -> None:
     """Examine a broker for what the relay relies on, by using it.
 
-    Takes about half a minute, two minutes at most. A running relay is not disturbed and takes nothing of it for an
-    alarm; what the check makes on the broker it removes. One line says what was asked, what came and how good that is
-    (good, less, loses, unknown), the next what to do.
+    The check takes about half a minute, two minutes at most. It does not disturb a running relay, which takes none of
+    its messages for an alarm. It removes all that it makes on the broker. One line says what was asked, what came and
+    how good that is (good, less, loses, unknown), the next what to do.
 
     Exit status: 0 all good, 1 something that loses alarms, 3 something less.
     """
@@ -179,7 +179,7 @@ def _target(
     from relay.ingest.sessions import client_ids
 
     relay = Relay(folder)
-    in_use = running_relay(folder) is not None  # whatever URL is given may be the same broker by another name
+    in_use = running_relay(folder) is not None  # any URL may be the same broker by another name
     target = target_of(relay, sessions=() if in_use else client_ids(relay.config.mqtt.sessions))
     if url is not None:
         host, port, with_tls = url

@@ -1,4 +1,4 @@
-"""`relay accept|close`: what an operator says about an alarm, and the wearer feels."""
+"""The commands `relay accept` and `relay close`: an operator answers an alarm, and the wearer feels it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ by_option = click.option(
 def accept(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
     """Tell the wearer that a person has accepted this alarm and acts on it.
 
-    ALARM as `relay alarms` shows it: KEY_ID-COUNTER, or the same of one of its Updates. The wearer feels five
-    rising pulses, other than those that say that the relay has it. Say it when it is true: somebody's hope rests on
-    it. Exit status 1 when there is no such alarm, or when somebody has accepted or closed it before.
+    ALARM as `relay alarms` shows it: KEY_ID-COUNTER, or the same of one of its Updates. The wearer feels five rising
+    pulses, unlike those that say that the relay has the alarm. Accept an alarm only when it is true: somebody's hope
+    rests on it. Exit status 1 when there is no such alarm, or when somebody has accepted or closed it before.
     """
     relay = Relay(DataDir(data).require())
     _tell(relay, Desk(relay.store, relay.registry).accept(alarm, now=time.time(), by=_name(by)), "accepted", as_json)
@@ -59,7 +59,7 @@ def close(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
 
 
 def _name(given: str | None) -> str | None:
-    """Who answers; None when not even this machine knows."""
+    """Name the person who answers; None when not even this machine knows."""
     if given is None:
         try:
             return getpass.getuser()

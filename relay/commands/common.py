@@ -1,4 +1,4 @@
-"""What several commands share: the --data option, errors in words, finding a running relay."""
+"""The common parts of several commands: the --data option, errors in words, finding a running relay."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ _SAID_MOST = 1 << 16
 
 
 def said(given: str, what: str) -> list[str]:
-    """What an option or argument says, which may be secret: itself, or the lines of the file in @FILE, or of standard
-    input with @- (on a terminal they are asked for), so that it need not stand in the list of processes. What begins
-    with @ itself is given as @@."""
+    """Read what an option or argument says: the text itself, or the lines of the file in @FILE, or of standard input
+    with @- (on a terminal they are asked for). So a secret need not stand in the list of processes. A text that begins
+    with @ is written with @@."""
     if not given.startswith("@"):
         return [given]
     if given.startswith("@@"):
@@ -77,12 +77,12 @@ def said(given: str, what: str) -> list[str]:
 
 
 def literally(text: str) -> str:
-    """Write a text so that `said` says it and nothing else."""
+    """Write a text so that `said` returns it and nothing else."""
     return f"@{text}" if text.startswith("@") else text
 
 
 def said_once(given: str, what: str) -> str:
-    """The same where only one can be meant."""
+    """Read what an option or argument says, where only one text can be meant."""
     lines = said(given, what)
     if len(lines) > 1:
         raise click.BadParameter(f"{given}: has {len(lines)} lines, and one is wanted: {what}")
@@ -170,7 +170,7 @@ def errors_in_words(command: F) -> F:
 
 
 class AlreadyRunning(Exception):
-    """Another process serves this data folder."""
+    """A data folder that another process serves already."""
 
 
 @contextmanager
@@ -191,8 +191,8 @@ def sole_relay(data: DataDir) -> Iterator[None]:
 
 
 def running_relay(data: DataDir) -> int | None:
-    """The process that serves this data folder, if one does: it holds the lock, so its number is not somebody else's by
-    now."""
+    """Return the number of the process that serves this data folder, if one does. That process holds the lock, so no
+    other process has its number by now."""
     try:
         fd = os.open(data.pid_file, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -209,7 +209,7 @@ def running_relay(data: DataDir) -> int | None:
 
 
 def tell_running_relay(data: DataDir) -> bool:
-    """Make a running relay read the registry again. False when none is running."""
+    """Make a running relay read the registry again. Return False when none is running."""
     pid = running_relay(data)
     if pid is None:
         return False

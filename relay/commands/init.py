@@ -1,4 +1,4 @@
-"""`relay init`."""
+"""The command `relay init`."""
 
 from __future__ import annotations
 

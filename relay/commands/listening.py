@@ -24,8 +24,9 @@ _PATIENCE = 0.25  # seconds
 
 @contextmanager
 def sole(path: Path) -> Iterator[None]:
-    """Be the only one on this machine who reads as this subscriber under the account's own client id: two would throw
-    each other off the broker for ever. Locks the same file as `seat`, behind its numbers."""
+    """Make this process the only one on this machine that reads as this subscriber under the account's own client id:
+    two would throw each other off the broker for ever. This locks the same file as `seat`, behind the seats'
+    numbers."""
     with path.open("r+b") as file:
         if not _takes(file, TEMPORARY):
             raise Failure(
@@ -37,8 +38,8 @@ def sole(path: Path) -> Iterator[None]:
 
 @contextmanager
 def seat(path: Path) -> Iterator[int]:
-    """The number of a temporary client that nobody else on this machine is, for as long as this lasts. Two with one
-    client id would throw each other off the broker. `path`: the subscriber's file, which is locked for it."""
+    """Reserve the number of a temporary client on this machine, for as long as this lasts. Two clients with one client
+    id would throw each other off the broker. `path`: the subscriber's file, which is locked for this."""
     with path.open("r+b") as file:
         for number in range(TEMPORARY):
             if _takes(file, number):
@@ -57,7 +58,8 @@ def _takes(file: IO[bytes], number: int) -> bool:
 
 
 class Listener:
-    """Use as a context manager: it ends in good order, on Ctrl-C too. While not `has_room` nothing more is read."""
+    """A subscriber's connection, as a context manager: it ends in good order, on Ctrl-C too, and reads nothing more
+    while `has_room` returns False."""
 
     def __init__(self, endpoint: Endpoint, reader: Reader, has_room: Callable[[], bool] = lambda: True) -> None:
         self._reader = reader
@@ -74,11 +76,11 @@ class Listener:
 
     @property
     def hears(self) -> bool:
-        """Whether the broker has granted what is to be heard, and is connected."""
+        """True while the broker is connected and has granted the subscriptions."""
         return self._link.connected
 
     def turn(self) -> Sequence[Heard]:
-        """Wait a moment for messages; what could be read of them."""
+        """Wait a moment for messages; return those that could be read."""
         link, now = self._link, time.monotonic()
         link.tick(now)
         link.flush()
@@ -99,7 +101,7 @@ class Listener:
         return heard
 
     def acknowledge(self, heard: Heard) -> None:
-        """The broker need not keep it any more."""
+        """Acknowledge a message, so that the broker need not keep it any more."""
         assert isinstance(heard.message, Message)
         self._link.acknowledge(heard.message)
 

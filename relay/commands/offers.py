@@ -1,4 +1,4 @@
-"""Offers and answers as files: what goes into an offer, and several at once for a workshop that is elsewhere."""
+"""Offers and answers as files: the options of an offer, and several offers at once for a workshop elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from relay.config import E164
 from relay.datadir import DataDir, write_private
 from relay.registry import BATCH, RegistryError
 
-# What goes into an offer.
+# The options for the content of an offer.
 _NETWORK = (
     click.option("--wifi", multiple=True, metavar="SSID:KEY|@FILE", help="A Wi-Fi network for the bracelet; "
                  "repeatable. From a file, one a line: @FILE; from standard input, or asked for: @-."),
@@ -41,7 +41,7 @@ _NETWORK = (
 
 
 def network_options(command: F) -> F:
-    """Adds them to a command."""
+    """Add the options for the content of an offer to a command."""
     for option in reversed(_NETWORK):
         command = option(command)
     return command
@@ -71,9 +71,9 @@ def export(
 ) -> None:
     """Make offers for several bracelets, in one file for a workshop elsewhere: flash.sh --relay FILE.
 
-    One offer for each CODE_NAME, or --count of them with one CODE_NAME as their begin; @FILE: a name a line, @-: from
-    standard input. Code names don't go into the file. It holds passwords and Wi-Fi keys: carry it as such, and delete
-    it once the bracelets have them. What comes back is for `relay bracelet import`.
+    One offer for each CODE_NAME, or --count of them with one CODE_NAME as their beginning; @FILE: a name a line, @-:
+    from standard input. Code names don't go into the file. The file holds passwords and Wi-Fi keys: carry it as such,
+    and delete it once the bracelets have them. The file of answers that comes back is for `relay bracelet import`.
     """
     relay = Relay(DataDir(data).require())
     if not code_names or (count is not None and len(code_names) != 1):
@@ -104,8 +104,8 @@ def export(
 def import_(file: Path, data: Path, as_json: bool) -> None:
     """Complete several bracelets, with the file of answers that flash.sh wrote.
 
-    Those of them that are active already are left as they are, so the same file may come again, with more in it. Exit
-    status 1 when one can't be completed.
+    Bracelets that are active already stay as they are, so the same file may come again, with more in it. Exit status 1
+    when one can't be completed.
     """
     relay = Relay(DataDir(data).require())
     content = read_json(file, "copy the workshop's file again")
@@ -133,7 +133,7 @@ def import_(file: Path, data: Path, as_json: bool) -> None:
 
 
 def must_be_new(file: Path, why: str) -> None:
-    """Failure when it is there already."""
+    """Raise Failure when the file exists already."""
     if file.exists():
         raise Failure(f"{file}: exists already; name a new file ({why})")
 
@@ -147,7 +147,7 @@ def make_offers(
     port: int | None,
     sms: str | None,
 ) -> list[dict[str, Any]]:
-    """One offer for each code name; all of them, or none."""
+    """Make an offer for each code name; all of them, or none."""
     if sms is not None and not E164.match(sms):
         raise click.BadParameter("a number is + and 7 to 15 digits, country code first", param_hint="--sms")
     mqtt = relay.config.mqtt
@@ -184,8 +184,8 @@ def _withdraw(relay: Relay, offers: list[dict[str, Any]]) -> None:
 
 
 def write_offers(relay: Relay, file: Path, offers: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """Write `content`, readable for its owner only; the offers in it are withdrawn when that fails. No folder is made
-    for it: a mistyped one would keep passwords where nobody looks for them."""
+    """Write `content`, readable for its owner only; withdraw the offers in it when that fails. No folder is made for
+    the file: a mistyped one would keep passwords where nobody looks for them."""
     try:
         file.parent.stat()
         write_private(file, json.dumps(content, indent=1).encode() + b"\n")
@@ -195,7 +195,7 @@ def write_offers(relay: Relay, file: Path, offers: list[dict[str, Any]], content
 
 
 def networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
-    """SSID and key of each; BadParameter when one can't be."""
+    """Read SSID and key of each network. Raises BadParameter when one is impossible."""
     networks = []
     for text in (line for given in wifi for line in said(given, "SSID:KEY")):
         ssid, colon, key = text.partition(":")
@@ -208,7 +208,7 @@ def networks(wifi: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def access_point(name: str | None, user: str | None, roaming: bool) -> dict[str, str | bool] | None:
-    """For the offer. The name by 3GPP TS 23.003, 9.1; as the firmware takes it."""
+    """Make the access point of an offer, as the firmware takes it. The name follows 3GPP TS 23.003, 9.1."""
     if name is None:
         if user is not None or roaming:
             raise click.UsageError("--apn-user and --apn-roaming belong to --apn NAME")
@@ -225,7 +225,7 @@ def access_point(name: str | None, user: str | None, roaming: bool) -> dict[str,
 
 
 def read_json(file: Path, advice: str, at_most: int = 1 << 20) -> Mapping[str, Any]:
-    """An object from a file that somebody brought. Failure when it is none."""
+    """Read an object from a file that somebody brought. Raises Failure when it is none."""
     try:
         content = json.loads(file.read_bytes()[:at_most])
     except (OSError, ValueError, RecursionError):
@@ -236,5 +236,5 @@ def read_json(file: Path, advice: str, at_most: int = 1 << 20) -> Mapping[str, A
 
 
 def told_in_words(told: bool) -> str:
-    """What follows where no relay was running to be told."""
+    """Say that no relay was running to be told; return an empty text when one was told."""
     return "" if told else os.linesep + "No relay is running on this folder; it takes this up when it starts."

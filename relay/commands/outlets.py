@@ -1,7 +1,7 @@
-"""Where `relay subscribe` hands documents on: a broker of the subscriber's own, or a command.
+"""The outlets by which `relay subscribe` hands documents on: a broker of the subscriber's own, or a command.
 
 An outlet takes a document and says later, in `finished`, that it is done with it: then the relay's broker may forget
-it. What is not done when the program ends comes again.
+it. A document that is not done when the program ends comes again.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ T = TypeVar("T")
 MOST = 200  # documents on their way at once
 COMMANDS = 4  # at once
 COMMAND_S = 30.0
-AGAIN_S = (2.0, 10.0)  # after a command that failed
-GOODBYE_S = 5.0  # for what is under way when somebody ends this
+AGAIN_S = (2.0, 10.0)  # seconds after a command that failed
+GOODBYE_S = 5.0  # for documents under way when somebody ends this
 
 
 class Outlet(Protocol):
-    """Takes genuine documents."""
+    """A place to which genuine documents are handed on."""
 
-    patience_s: float  # so long may it take with the last ones
+    patience_s: float  # it may take so long with the last documents
 
     @property
     def busy(self) -> int:
-        """How many it is not done with."""
+        """The number of documents with which it is not done."""
 
     def take(self, heard: Heard) -> None: ...
 
     def finished(self) -> Sequence[Heard]:
-        """What it is done with since the last call."""
+        """List the documents done since the last call."""
 
     def close(self) -> None: ...
 
 
 class Display:
-    """Hands nothing on: what was shown is done."""
+    """An outlet that hands nothing on: a document that was shown is done."""
 
     busy, patience_s = 0, 0.0
 
@@ -69,8 +69,8 @@ class Display:
 
 
 class LocalBroker:
-    """Publishes in clear, on `r/<kid>/alarm` and `r/<kid>/case`; done with a document when the broker has it. A broker
-    that can't be reached, or refuses, is told by `tell`, once until it is there."""
+    """An outlet that publishes in clear, on `r/<kid>/alarm` and `r/<kid>/case`. A document is done when the broker has
+    it. When the broker can't be reached, or refuses, `tell` says so, once until the broker is there."""
 
     patience_s = GOODBYE_S
 
@@ -101,7 +101,7 @@ class LocalBroker:
             self._tell(f"the broker at {self._place} is there; what waited goes there now")
 
     def _is_away(self, how: str) -> None:
-        """Tell it, once (in paho's thread)."""
+        """Tell once that the broker is away (in paho's thread)."""
         if not (self._told or self._closing):
             self._told = True
             self._tell(f"the broker at {self._place} {how}: documents wait until it is there")
@@ -125,8 +125,8 @@ class LocalBroker:
 
 
 class Command:
-    """Runs a command for each document, with `line(heard)` on its standard input and no shell. One that fails or takes
-    too long is told by `tell` and run again a few times."""
+    """An outlet that runs a command for each document, with `line(heard)` on its standard input and no shell. When the
+    command fails or takes too long, `tell` says so, and the command is run again a few times."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class Command:
         return done
 
     def close(self) -> None:
-        """Start none any more, and end those that don't end soon by themselves: their documents come again."""
+        """Start no command any more, and end those that don't end soon by themselves: their documents come again."""
         self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         deadline = time.monotonic() + GOODBYE_S
@@ -185,7 +185,7 @@ class Command:
         self._done.put(heard)
 
     def _attempt(self, heard: Heard) -> str | None:
-        """What went wrong, None when nothing did."""
+        """Run the command once; say what went wrong, None when nothing did."""
         try:
             child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True, text=True)
         except OSError as error:
@@ -203,7 +203,7 @@ class Command:
 
 
 def _kill(child: subprocess.Popen[str]) -> None:
-    """End it and what it started."""
+    """End a command and the processes that it started."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""`relay run`."""
+"""The command `relay run`."""
 
 from __future__ import annotations
 

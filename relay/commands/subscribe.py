@@ -1,4 +1,4 @@
-"""`relay subscribe`: the reading end, on a subscriber's own machine."""
+"""The command `relay subscribe`, which is the reading end, on a subscriber's own machine."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def subscribe(
 ) -> None:
     """Read alarms as the subscriber of FILE, which the relay's operator wrote with `relay subscriber add`.
 
-    Opens what the broker has, checks the relay's signature and the bracelet's, and shows it. What came while this was
-    away waits at the broker, for some days. With --mqtt or --exec a document is done when your broker has it or your
-    command has ended well (or has failed three times, which is said). Ends on Ctrl-C. Exit status 1 when FILE can't be
-    used.
+    Opens what the broker has, checks the relay's signature and the bracelet's, and shows it. Documents that came while
+    this was away wait at the broker, for some days. With --mqtt or --exec a document is done when your broker has it or
+    your command has ended well (or has failed three times, which is said). Ends on Ctrl-C. Exit status 1 when FILE
+    can't be used.
     """  # fmt: skip
     if new_key is not None:
         if path is not None:
@@ -90,7 +90,7 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
     log.configure(json=False)
     try:
         tls = client_tls(None, pem=own.ca)
-    except (ssl.SSLError, ValueError, TypeError):  # the last for what is not even ASCII
+    except (ssl.SSLError, ValueError, TypeError):  # TypeError: it is not even ASCII
         raise Failure(f"{path}: its certificate is damaged; have the relay's operator write the file anew") from None
     reader = Reader(own.audience, own.account, own.relay_key, private)
     with ExitStack() as stack:
@@ -105,7 +105,7 @@ def _listen(path: Path, key: Path | None, outlet: Outlet, display: Display, temp
         while not display.finished():
             for heard in listener.turn():
                 if display.finished():
-                    break  # it comes again, next time
+                    break  # this document comes again, next time
                 display.show(heard)
                 if heard.document is None:
                     listener.acknowledge(heard)

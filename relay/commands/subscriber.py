@@ -1,4 +1,4 @@
-"""`relay subscriber`: who may read what the relay publishes."""
+"""The commands `relay subscriber`, which say who may read what the relay publishes."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ _file_option = click.option(
 
 
 class FileNotWritten(Exception):
-    """The new subscriber's file could not be written."""
+    """A new subscriber's file that could not be written."""
 
 
 @click.group()
 def subscriber() -> None:
     """Say who may read the alarms, and how exactly.
 
-    Each subscriber has an account at the broker, topics and a key of its own; what lies at the broker is sealed for it.
+    Each subscriber has an account at the broker, topics and a key of its own; its documents lie sealed at the broker.
     `relay subscribe FILE` is the reading end.
     """
 
@@ -95,7 +95,7 @@ def add(
     _must_be_new(path)
     permission = Permission(frozenset(int(kid, 16) for kid in only) or None, coarse)
     private, public = (None, public_key) if public_key is not None else file.key_pair()
-    relay.home()  # what is wrong with it is said before anything is changed
+    relay.home()  # raises if something is wrong with the CA, before anything is changed
     entry = relay.subscribers.add(said_once(name, "name"), public, permission, now=time.time())
     try:
         _hand_over(relay, entry, private, path, as_json, "added")
@@ -206,7 +206,8 @@ def _hand_over(
 
 
 def _must_be_new(path: Path | None) -> None:
-    """Refuse before the account changes: a former file is of no use afterwards, and a new one could not be written."""
+    """Refuse a file before the account changes: afterwards the former file is of no use, and no new one could be
+    written."""
     if path is not None and path.exists():
         raise click.BadParameter(f"{path} exists already; name a new file", param_hint="--file")
     folder = Path() if path is None else path.parent

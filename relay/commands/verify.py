@@ -1,4 +1,4 @@
-"""`relay verify`."""
+"""The command `relay verify`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def verify(file: BinaryIO, relay_key: str | None, known_keys: Path | None, as_js
     0  genuine, and by a relay whose key you gave or know
     1  not genuine; the reasons are named
     2  there is no document: a missing or empty file, or one that is sealed
-    3  the signatures hold, but whose relay it is is not proven
+    3  the signatures hold, but nothing proves whose relay it is
     """
     only = _key(relay_key)
     known = _known(known_keys)
@@ -99,7 +99,7 @@ def verify(file: BinaryIO, relay_key: str | None, known_keys: Path | None, as_js
 
 
 def plain(judged: Judged, now: float) -> dict[str, Any]:
-    """A judgement for scripts."""
+    """Describe a judgement for scripts."""
     document = judged.document
     return {
         "verdict": judged.verdict.value,
@@ -115,7 +115,7 @@ def plain(judged: Judged, now: float) -> dict[str, Any]:
 
 
 def in_words(judged: Judged, now: float) -> Sequence[str]:
-    """The lines below a verdict."""
+    """Write the lines below a verdict."""
     if judged.verdict is Verdict.SEALED:
         return [_SEALED]
     if judged.document is None:
@@ -166,7 +166,7 @@ def _of_alarm(document: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
 
 
 def kind(document: Mapping[str, Any]) -> str:
-    """Alarm, drill or trial."""
+    """Say whether a document is of an alarm, a drill or a trial."""
     if document["status"] == "Actual":
         return "ALARM"
     trial = document["cause"] == "trial"
@@ -174,7 +174,7 @@ def kind(document: Mapping[str, Any]) -> str:
 
 
 def message(document: Mapping[str, Any]) -> str:
-    """Which message of its alarm it is; a cancel that was forced is none."""
+    """Say which message of its alarm a document is; a cancel that was forced is none."""
     flags = document["flags"]
     if flags["cancel"] and flags["duress"]:
         return "called off UNDER DURESS, so it is NOT over"
@@ -183,7 +183,7 @@ def message(document: Mapping[str, Any]) -> str:
 
 
 def _age(document: Mapping[str, Any], now: float) -> int:
-    """Seconds since it was said."""
+    """Count the seconds since a document was sent, or else since the relay's time in it."""
     said = document.get("sent_unix")
     if said is None:
         said = milliseconds(document["at" if document["type"] == "case" else "received"]) // 1000
@@ -207,7 +207,7 @@ def _key(given: str | None) -> bytes | None:
 
 
 def _known(file: Path | None) -> dict[bytes, str]:
-    """Names of relays by key. The file of the configuration folder need not be there."""
+    """Read the names of relays by key. The file of the configuration folder need not be there."""
     if file is None:
         file = Path(click.get_app_dir("tocsin")) / "known-keys"
         if not file.exists():

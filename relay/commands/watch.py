@@ -1,4 +1,4 @@
-"""`relay watch`: what is open, then what a subscriber sees."""
+"""The command `relay watch`, which shows what is open, then what a subscriber sees."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _WAITED_S = 15 * 60  # at the broker, while nobody read; two machines' clocks ma
 def watch(data: Path, as_json: bool, count: int | None) -> None:
     """Show what is open, then alarms as they are rebroadcast, and what becomes of them.
 
-    Each is checked before it is shown.
+    Each alarm is checked before it is shown.
     Connects to the broker as this machine's own subscriber (secrets/watch.json in the data folder), and leaves no
-    session there; what was opened while it was cut off is shown from this machine's store. Code names are that store's
-    too. What is not genuine is shown as refused, with the reason. Times are UTC. Ends on Ctrl-C.
+    session there; alarms that were opened while it was cut off are shown from this machine's store. Code names are that
+    store's too. A document that is not genuine is shown as refused, with the reason. Times are UTC. Ends on Ctrl-C.
     """  # fmt: skip
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
@@ -58,7 +58,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
             for heard in listener.turn():
                 display.show(heard)
                 listener.acknowledge(heard)
-            if listener.hears and not heard_before:  # what came before that, nobody sends again to a temporary client
+            if listener.hears and not heard_before:  # nobody sends a temporary client again what came before
                 try:
                     display.show_open(_known(relay.store), time.time(), only_new=True)
                 except (SQLAlchemyError, AtRestError, OSError) as error:
@@ -73,7 +73,7 @@ def _known(store: Store) -> list[Known]:
 
 
 class Names:
-    """Code names of bracelets, from the store of this machine. No answer is no reason to hold back an alarm."""
+    """Code names of bracelets, from the store of this machine. A store that fails does not hold back an alarm."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -89,20 +89,21 @@ class Names:
 
 
 class Cancel(NamedTuple):
-    """What was said of calling an alarm off: in which Update at last, and whether ever under duress."""
+    """The cancel of an alarm: the last Update that has it, and whether any message of the alarm was under duress."""
 
     seq: int
     duress: bool
 
 
 class Cancels:
-    """Which alarms were called off. After every cancel Updates follow; what they say is not that it goes on."""
+    """The alarms that were called off. Updates follow every cancel; they do not say that the alarm goes on."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, Cancel] = OrderedDict()
 
     def note(self, alarm: str, seq: int | None, duress: bool) -> None:
-        """An alarm was called off in this Update (None: in none yet), or something in it was said under duress."""
+        """Note that an alarm was called off in this Update (None: in none yet), or that a message of it was under
+        duress."""
         before = self._of.get(alarm, Cancel(-1, False))
         self._of[alarm] = Cancel(max(before.seq, -1 if seq is None else seq), before.duress or duress)
         self._of.move_to_end(alarm)
@@ -110,7 +111,7 @@ class Cancels:
             self._of.popitem(last=False)
 
     def mark(self, document: Mapping[str, Any]) -> str:
-        """What a message means after a cancel, or before one that came earlier; empty for others."""
+        """Say what a message means after a cancel, or before one that came earlier; return an empty text for others."""
         flags, alarm, seq = document["flags"], document["alarm"], document["seq"]
         if flags["cancel"] or flags["duress"]:
             self.note(alarm, seq if flags["cancel"] else None, flags["duress"])
@@ -124,20 +125,20 @@ class Cancels:
 
 
 class Display:
-    """Prints what was heard. `count` alarms finish it; None: it goes on. `name` knows code names."""
+    """A display that prints what was heard. `count` alarms finish it; None: it goes on. `name` knows code names."""
 
     def __init__(self, as_json: bool, count: int | None, name: Callable[[str], str | None] = lambda _kid: None) -> None:
         self._as_json = as_json
         self._left = count
         self._name = name
         self._cancels = Cancels()
-        self._shown: OrderedDict[str, State] = OrderedDict()  # alarms, and what was said of them last
+        self._shown: OrderedDict[str, State] = OrderedDict()  # alarms, and their states as shown last
 
     def finished(self) -> bool:
         return self._left is not None and self._left <= 0
 
     def show_open(self, known: Collection[Known], now: float, *, only_new: bool = False) -> None:
-        """Show those of these that are open; with `only_new` only those that are not as they were shown before."""
+        """Show those of these alarms that are open; with `only_new`, those that are new or not as they were shown."""
         now_ms = int(now * 1000)
         for each in known:
             self._cancels.note(listing.name(each), each.case.cancel_seq, each.case.duress)
@@ -164,7 +165,7 @@ class Display:
         sys.stdout.flush()
 
     def show(self, heard: Heard) -> None:
-        """Keys that came are not shown; nothing is once it is finished."""
+        """Show what was heard. Keys are not shown, and nothing is once this display is finished."""
         if self.finished() or (heard.ok and heard.document is None):
             return
         now = time.time()
@@ -175,7 +176,7 @@ class Display:
             topic = heard.topic if heard.topic.isprintable() else "(a topic with control characters)"
             click.secho(f"{words.utc(int(now * 1000))}  REFUSED  {topic}: {reasons}", fg="magenta", err=True)
         elif heard.kind == "case":
-            document = heard.document  # what became of an alarm; not counted, as it is none
+            document = heard.document  # the new state of an alarm; it does not count as an alarm
             said = f"{_seconds(document['at'])}  {document['state'].upper()}  {document['alarm']}"
             click.echo(click.style(said + self._named(document), fg="cyan", bold=True))
         else:
@@ -201,7 +202,7 @@ class Display:
 
 
 def as_line(heard: Heard) -> str:
-    """One message as JSON."""
+    """Write a message as JSON."""
     if heard.document is None:
         found: dict[str, Any] = {"genuine": False, "findings": [finding.code for finding in heard.findings]}
     else:
@@ -212,11 +213,11 @@ def as_line(heard: Heard) -> str:
 def describe(
     document: Mapping[str, Any], code_name: str | None = None, now: float | None = None, mark: str = ""
 ) -> str:
-    """One alarm message in a line or two, for people. `now` tells how old it is; by default it has just arrived.
-    `mark`: what is to be said of it after a cancel."""
+    """Describe an alarm message in a line or two, for people. `now` tells how old it is; by default it has just
+    arrived. `mark`: the remark about a cancel."""
     kind = document["msg_type"]
     flags = [name for name in ("drill", "cancel", "duress") if document["flags"][name]]
-    drill = document["status"] != "Actual"  # says so first, and never in an alarm's colour
+    drill = document["status"] != "Actual"  # a drill says so first, and never in an alarm's colour
     word = f"DRILL {kind}" if drill else kind
     head = f"{_seconds(document['received'])}  {word.upper():<6}  {document['alarm']}  {document['cause']}"
     if code_name:

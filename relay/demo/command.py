@@ -1,4 +1,4 @@
-"""The command line of `relay demo`: starts the stack, presses the button, tells the story, then takes the reader's
+"""The command line of `relay demo`: it starts the stack, presses the button, tells the story, then takes the reader's
 keys."""
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def demo(once: bool, path: str, as_json: bool) -> None:
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:
-    """Says what is being started: on a terminal in one line that is written over, elsewhere a line each."""
+    """Return a function that says what is being started: on a terminal in one line that is written over, elsewhere in
+    a line each."""
     started = time.monotonic()
     terminal = sys.stderr.isatty()
 
@@ -93,7 +94,7 @@ def _progress(quiet: bool) -> Callable[[str], None]:
 
 def _one_alarm(stack: Stack, path: str, quiet: bool) -> Story:
     """Press, hold, and tell the stages as they happen, until the receipt is felt or patience ends."""
-    stack.events()  # what led up to here is not part of the story
+    stack.events()  # events before the press are not part of the story
     if not quiet:
         way = "MQTT over TLS" if path == "mqtt" else "SMS: there is no data network"
         click.secho(f"Pressing the button for three seconds ({way}). Times count from the press.\n", bold=True)
@@ -123,7 +124,7 @@ def _verdict(story: Story, path: str) -> None:
 
 
 class _Prompt:
-    """Takes single letters and tells meanwhile what happens."""
+    """A prompt that takes single letters, and tells meanwhile what happens."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -228,7 +229,7 @@ class _Prompt:
 
 
 def _aside(event: Happened) -> list[str]:
-    """What is worth a line although it is not a stage of the alarm that was pressed last."""
+    """Describe an event that is worth a line, although it is no stage of the last alarm."""
     words = " ".join(
         f"{key}={value}" for key, value in event.detail.items() if key in ("counter", "path", "up", "reason", "quality")
     )

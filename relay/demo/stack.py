@@ -1,9 +1,9 @@
-"""Everything that one alarm needs, started on this machine: a broker with TLS, a relay, a modem for it, a bracelet, a
+"""Starts everything that one alarm needs on this machine: a broker with TLS, a relay, its modem, a bracelet, a
 subscriber.
 
 All parts are the real ones: the relay is `relay run` in a process of its own, the broker a child process, the
 bracelet the unmodified firmware in a real MicroPython on simulated hardware in real time. The end-to-end tests use
-the same stack. It listens on loopback only, and everything lives in one folder that the caller owns.
+the same stack. The stack listens on loopback only, and keeps everything in one folder that the caller owns.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ START_TIMEOUT_S = 60.0
 
 
 class StackError(RuntimeError):
-    """Something did not start; the message says what, and what was last heard of it."""
+    """A start or an event that did not come; the message says which, and what was heard last."""
 
 
 class BrokerFactory(Protocol):
@@ -63,7 +63,7 @@ class Happened:
 
 
 class Stack:
-    """Use as a context manager. `say` is told what is being started, for a progress display."""
+    """The stack, as a context manager. It tells `say` what it starts, for a progress display."""
 
     def __init__(
         self,
@@ -86,18 +86,18 @@ class Stack:
         self._data_network = data_network
         self._sms = sms
         self._code_name, self._number, self._track = code_name, number, track
-        self._files = dict(files or {})  # that the workshop has put on the bracelet
+        self._files = dict(files or {})  # the workshop has put these on the bracelet
         self._relay_command = tuple(relay_command)
         self._say = say
         self._events: queue.SimpleQueue[Happened] = queue.SimpleQueue()
         self._traced = 0
-        self._heard: list[Happened] = []  # while the stack comes up: what nobody has asked for yet
+        self._heard: list[Happened] = []  # while the stack comes up: events that nobody has asked for yet
         self._coming_up = True
         self._relay: subprocess.Popen[str] | None = None
         self._lifeline = -1
         self._relay_last_words: list[str] = []
         self._subscriber: mqtt.Client | None = None
-        self.documents: list[bytes] = []  # what the subscriber got, in its order
+        self.documents: list[bytes] = []  # all that the subscriber got, in its order
 
     # -- life
 
@@ -116,7 +116,7 @@ class Stack:
         self._say("a modem on the relay's side")
         world = self.world
         self.bracelet = world.bracelet(phone=self._number, track=self._track)
-        # It has been worn for hours: the sky and the cell are known. Nobody should have to watch that.
+        # The bracelet has been worn for hours: it knows the sky and the cell. Nobody should have to watch that.
         self.bracelet.gnss.cold_start_s = 1.0
         self.bracelet.modem.register_us = 500_000
         world.sms.delay_us = 1_500_000
@@ -168,14 +168,14 @@ class Stack:
         self._wait_armed()
 
     def _wait_armed(self) -> None:
-        """Until the path that the first alarm takes is up, and the wearer's place is known."""
+        """Wait until the path that the first alarm takes is up, and the wearer's place is known."""
         wanted = {("firmware", "armed", None), ("firmware", "clock", "gnss")}
         if self._data_network:
             # Before the relay has subscribed, the broker keeps nothing for it.
             wanted |= {("firmware", "link", "mqtt"), ("relay", "mqtt.ready", None)}
         else:
             wanted |= {("firmware", "link", "sms"), ("relay", "sms.ready", None)}
-        seen = {("firmware", "armed", None)}  # it was provisioned and went on by itself
+        seen = {("firmware", "armed", None)}  # after provisioning, the bracelet went on by itself
 
         def all_there(event: Happened) -> bool:
             if event.detail.get("up") != 0:
@@ -183,14 +183,14 @@ class Stack:
                 seen.add((event.source, event.what, key))
             return wanted <= seen
 
-        # Some of it may have happened while something else was waited for.
+        # Some of these events may have come while the stack waited for others.
         if not any(all_there(event) for event in self._heard):
             self.wait_for(all_there, START_TIMEOUT_S, "the bracelet to be ready")
         self._heard.clear()
         self._coming_up = False
 
     def close(self) -> None:
-        """End everything this stack started."""
+        """End everything that this stack started."""
         self.stop_relay()
         if self._subscriber is not None:
             self._subscriber.disconnect()
@@ -205,7 +205,7 @@ class Stack:
     # -- the relay
 
     def start_relay(self) -> None:
-        """Start the relay's process; returns when it has said that it started."""
+        """Start the relay's process; return when it has said that it started."""
         environment = {**os.environ, "TOCSIN_BROKER__EMBEDDED": "false", "PYTHONUNBUFFERED": "1"}
         command = [*self._relay_command, "run", "--data", str(self.data.path), "--log-json"]
         self._relay, self._lifeline = spawn(command, stderr=subprocess.PIPE, text=True, env=environment)
@@ -294,7 +294,7 @@ class Stack:
     # -- events
 
     def events(self) -> list[Happened]:
-        """What has happened since the last call."""
+        """List what has happened since the last call."""
         found = []
         while not self._events.empty():
             found.append(self._events.get())
@@ -305,7 +305,7 @@ class Stack:
         return sorted(found, key=lambda event: event.at)
 
     def wait_for(self, wanted: Callable[[Happened], bool], timeout: float, what: str) -> list[Happened]:
-        """Collect events until one is wanted. StackError when that does not happen in `timeout` seconds."""
+        """Collect events until one is wanted. Raises StackError when that does not happen in `timeout` seconds."""
         seen: list[Happened] = []
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:

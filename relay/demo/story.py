@@ -1,5 +1,4 @@
-"""Turns events of the parts into stages of one alarm's timeline. Pure; where the events come from is
-`relay.demo.stack`'s business."""
+"""Turns events of the parts into stages of one alarm's timeline. Pure; the events come from `relay.demo.stack`."""
 
 from __future__ import annotations
 
@@ -11,14 +10,14 @@ _RELAY = {
     "alarm.verified": "verified",
     "alarm.committed": "committed",
     "alarm.rebroadcast": "rebroadcast",
-    "alarm.at_broker": "rebroadcast",  # of one that had to wait for the broker
+    "alarm.at_broker": "rebroadcast",  # of an alarm that had to wait for the broker
     "receipt.sent": "receipt",
 }
 
 
 class Story:
-    """The alarm that begins with the press at `pressed_at` (unix seconds): the first message sealed after it,
-    wherever it is heard of."""
+    """The alarm that begins with the press at `pressed_at` (unix seconds): the first message sealed after the press,
+    whichever part reports it."""
 
     def __init__(self, pressed_at: float) -> None:
         self._pressed_at = pressed_at
@@ -27,7 +26,7 @@ class Story:
         self._receipt_at: float | None = None
 
     def tell(self, event: Happened) -> list[Stage]:
-        """The stages that this event brings: mostly none or one."""
+        """Return the stages that this event brings: none or one."""
         if event.at < self._pressed_at:
             return []
         stage = self._stage(event)
@@ -40,7 +39,7 @@ class Story:
             began = event.at - detail["ms"] / 1000
             if self.counter is None:
                 return add("tick", began)
-            # The trace knows a pulse when it ends; the receipt's own is the first that began after it.
+            # The trace shows a pulse when the pulse ends; the receipt's own is the first that began after the receipt.
             return add("felt", began) if self._receipt_at is not None and began >= self._receipt_at else None
         if event.source == "firmware" and event.what in ("raised", "update") and self.counter is None:
             self.counter = detail["counter"]
@@ -66,7 +65,7 @@ class Story:
 
     @property
     def raised_to_receipt_s(self) -> float:
-        """From the end of the hold to the buzz; NaN while that has not happened."""
+        """Seconds from the end of the hold to the buzz; NaN before the buzz."""
         at = {stage.name: stage.at_s for stage in self._timeline.stages()}
         return at["felt"] - at["sealed"] if "felt" in at and "sealed" in at else float("nan")
 

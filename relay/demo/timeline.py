@@ -1,8 +1,8 @@
 """The stages of one alarm, in the order in which they happened, for people and for scripts.
 
-Pure: it is fed events with wall-clock times from the simulator's trace, the relay's log and the subscriber, and knows
-nothing of where they came from. It does not decide whether the alarm arrived well; `complete` says which stages are
-still missing.
+Pure: a timeline gets events with wall-clock times from the simulator's trace, the relay's log and the subscriber, and
+does not know where they came from. It does not judge whether the alarm arrived well; `missing` says which stages have
+not happened yet.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {"mqtt": (*_COMMON, "published", "puback"
 
 @dataclass(frozen=True)
 class Stage:
-    """One thing that happened: its name, seconds since the press, and details for the sentence."""
+    """A stage that happened: its name, seconds since the press, and details for the sentence."""
 
     name: str
     at_s: float
@@ -63,8 +63,7 @@ class _Lenient(dict[str, object]):
 
 
 class Timeline:
-    """Collects the first occurrence of each stage of the alarm that began with the press at `pressed_at` (unix
-    seconds)."""
+    """The first occurrence of each stage of the alarm that began with the press at `pressed_at` (unix seconds)."""
 
     def __init__(self, pressed_at: float) -> None:
         self._t0 = pressed_at
@@ -72,7 +71,7 @@ class Timeline:
         self.add("pressed", pressed_at)
 
     def add(self, name: str, at: float, **detail: object) -> Stage | None:
-        """Note that stage `name` happened at unix time `at`; returns the stage when it is the first of its name, else
+        """Note that stage `name` happened at unix time `at`; return the stage when it is the first of its name, else
         None."""
         if name not in STAGES:
             raise ValueError(f"no such stage: {name}")
@@ -83,19 +82,19 @@ class Timeline:
         return stage
 
     def missing(self, path: str) -> list[str]:
-        """The stages an alarm by `path` ("mqtt" or "sms") must show and this one has not."""
+        """List the stages that an alarm by `path` ("mqtt" or "sms") must show and this one has not."""
         return [name for name in REQUIRED[path] if name not in self._stages]
 
     def complete(self, path: str) -> bool:
         return not self.missing(path)
 
     def stages(self) -> list[Stage]:
-        """In the order of their times; stages of equal time in the order of the chain."""
+        """List the stages in the order of their times; stages of equal time in the order of the chain."""
         order = list(STAGES)
         return sorted(self._stages.values(), key=lambda s: (s.at_s, order.index(s.name)))
 
     def as_json(self, path: str) -> dict[str, object]:
-        """The whole timeline as plain values; times are seconds since the press."""
+        """Return the whole timeline as plain values; times are seconds since the press."""
         at = {s.name: s.at_s for s in self._stages.values()}
         took = round(at["felt"] - at["sealed"], 3) if "felt" in at and "sealed" in at else None
         return {

@@ -1,4 +1,4 @@
-"""What the relay knows, on disk: SQLite by default, PostgreSQL for several workers. The tables: `relay/README.md`."""
+"""The relay's database: SQLite by default, PostgreSQL for several workers. The tables: `relay/README.md`."""
 
 from relay.store.atrest import AtRestError, Box
 from relay.store.database import StaleState, Store, StoreError, open_store

@@ -1,7 +1,7 @@
-"""Chain states on disk: how one is packed, sealed, read and replaced.
+"""Packs, seals, reads and replaces chain states on disk.
 
-A state is written only together with what justified it, by the pipeline, and only if nobody wrote it since it was read
-(`version`).
+A state is written only in the same transaction as the rows that justify it, and only if nobody has written it since it
+was read (`version`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ _REPLACE = (
 )
 
 
-# A step so wide tells the bracelet that it was made on purpose (firmware: ratchet.py); see `leap`.
+# By a step as wide as this, the bracelet knows that the step was made on purpose (firmware: ratchet.py); see `leap`.
 LEAP = 128
 _FLOOR = (
     update(schema.chain)
@@ -44,7 +44,7 @@ _FLOOR = (
 
 
 class StoredChain(NamedTuple):
-    """A chain's state and the version of the row it came from. What was sealed below `floor` is void."""
+    """A chain's state and the version of the row it came from. Messages sealed below `floor` are void."""
 
     version: int
     state: ChainState
@@ -52,7 +52,7 @@ class StoredChain(NamedTuple):
 
 
 class Replacement(NamedTuple):
-    """A chain's new state, and the version of the row that it follows. `floor`: left out, it stays."""
+    """A chain's new state, and the version of the row that it follows. Without `floor`, the row keeps its own."""
 
     kid: int
     name: str
@@ -62,7 +62,8 @@ class Replacement(NamedTuple):
 
 
 def read(connection: Connection, box: Box, kids: Iterable[int]) -> dict[tuple[int, str], StoredChain | None]:
-    """The chains of these bracelets, by (kid, name). None where a row can't be opened: one bracelet's trouble only."""
+    """Read the chains of these bracelets, by (kid, name). A row that can't be opened gives None, and harms no other
+    bracelet."""
     chains: dict[tuple[int, str], StoredChain | None] = {}
     table = schema.chain.c
     query = select(table.kid, table.name, table.next, table.version, table.state_sealed, table.floor)
@@ -75,7 +76,7 @@ def read(connection: Connection, box: Box, kids: Iterable[int]) -> dict[tuple[in
 
 
 def create(connection: Connection, box: Box, kid: int, roots: Roots) -> None:
-    """The three chains of a new bracelet."""
+    """Create the three chains of a new bracelet."""
     rows = [
         {"kid": kid, "name": name, "next": 0, "version": 0, "state_sealed": box.seal(_place(name), kid, root)}
         for name, root in roots._asdict().items()
@@ -98,17 +99,17 @@ def replace(store: Store, connection: Connection, replacements: Sequence[Replace
 
 def leap(number: int, least: int = LEAP) -> int:
     """Count the steps that lead a chain at `number` to a multiple of LEAP that lies `least` ahead or more. A step on
-    purpose ends there, so that the bracelet knows which of the messages behind it it misses, whichever comes first."""
+    purpose ends there, so that the bracelet knows which of the messages after it are missing, whichever comes first."""
     return -(number + least) // LEAP * -LEAP - number
 
 
 def leapt(state: ChainState, least: int) -> ChainState:
-    """A sending chain after a step on purpose, `least` wide or more; unchanged for 0."""
+    """Return a sending chain after a step on purpose, `least` wide or more; unchanged for 0."""
     return forward(state, leap(state.next, least)) if least else state
 
 
 def forward(state: ChainState, steps: int) -> ChainState:
-    """A sending chain after so many messages that are never sealed."""
+    """Return a sending chain after so many messages that are never sealed."""
     key = state.key
     for _ in range(steps):
         key = next_chain_key(key)

@@ -1,8 +1,8 @@
 """Commands to bracelets on disk: asked for, sealed, sent, arrived.
 
-A command is asked for by one process (the command line) and sealed by another (the running relay), which alone moves
-the down chain. Once sealed it is never sealed again: its octets are sent until the bracelet's heartbeat shows that they
-arrived, or until it is done otherwise.
+One process (the command line) asks for a command; another one (the running relay) seals it, and alone moves the down
+chain. Unless that chain is stepped forward (`unseal`), a command is sealed once: the same octets are sent until the
+bracelet's heartbeat shows that they arrived, or until the command is done otherwise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from relay.verify.down import HEARTBEAT_S, Bundle, Kind
 from relay.verify.envelope import parse
 
 NUMBER = "sms_sender.number"
-AGAIN_MS = 10_000  # what was sent so lately may still be on its way; to who was away it is lost (QoS 0)
+AGAIN_MS = 10_000  # a message sent so lately may still be on its way; a bracelet that was away loses it (QoS 0)
 _RECEIPTS = 200  # newest alarm messages whose receipts are looked through for a missing one
 _T = schema.command.c
 
@@ -34,7 +34,7 @@ class Arrived(NamedTuple):
 
 
 def add(connection: Connection, kid: int, kind: Kind, body: bytes, now_ms: int, case_id: int | None = None) -> int:
-    """Ask for a command; its id."""
+    """Ask for a command; return its id."""
     row = {"kid": kid, "kind": int(kind), "case_id": case_id, "body": body, "requested_ms": now_ms}
     done = connection.execute(insert(schema.command).values(**row, due_ms=now_ms, attempts=0))
     assert done.inserted_primary_key is not None
@@ -42,20 +42,20 @@ def add(connection: Connection, kid: int, kind: Kind, body: bytes, now_ms: int, 
 
 
 def unfinished(connection: Connection, kid: int, kind: Kind | None = None) -> Sequence[Row[Any]]:
-    """What a bracelet shall still be told, oldest first."""
+    """List the commands that a bracelet shall still be told, oldest first."""
     query = select(schema.command).where(_T.kid == kid, _T.done_ms.is_(None)).order_by(_T.id)
     return connection.execute(query if kind is None else query.where(_T.kind == int(kind))).all()
 
 
 def finish(connection: Connection, ids: Iterable[int], result: str, now_ms: int) -> None:
-    """These are done; `result` is arrived, superseded, expired or given up."""
+    """Record commands as done; `result` is arrived, superseded, expired or given up."""
     change = update(schema.command).values(done_ms=now_ms, result=result)
     connection.execute(change.where(_T.id.in_(list(ids)), _T.done_ms.is_(None)))
 
 
 def heartbeat_intervals(connection: Connection) -> dict[int, int]:
-    """Seconds between two heartbeats of those bracelets that were told to change it: as they confirmed it, or, while
-    they have not, the longer one."""
+    """Read the seconds between two heartbeats of the bracelets that were told to change them: the interval that a
+    bracelet has confirmed, or, while it has not, the longer one."""
     told = or_(_T.done_ms.is_(None), _T.result == "arrived")
     query = select(_T.kid, _T.body, _T.done_ms).where(_T.kind == int(Kind.CONFIGURE), told).order_by(_T.id)
     found: dict[int, int] = {}
@@ -67,9 +67,9 @@ def heartbeat_intervals(connection: Connection) -> dict[int, int]:
 
 
 def bundles(connection: Connection, since_ms: int) -> tuple[set[Bundle], set[Bundle]]:
-    """Bundles that some bracelet in use may be fetching: its newest order, not withdrawn, made after `since_ms`, and of
-    a higher version than its newest heartbeat says it runs. And those that were ordered at some time, and are nobody's
-    any more."""
+    """List the bundles that some bracelet in use may be fetching, and the other bundles that were ever ordered. A
+    bracelet may be fetching its newest order, if that is not withdrawn, was made after `since_ms`, and has a higher
+    version than the one that the bracelet's newest heartbeat reports."""
     beat = schema.heartbeat.c
     query = select(_T.kid, _T.body, _T.result, _T.requested_ms, schema.bracelet.c.state, beat.program)
     joined = schema.command.join(schema.bracelet, schema.bracelet.c.kid == _T.kid)
@@ -82,7 +82,7 @@ def bundles(connection: Connection, since_ms: int) -> tuple[set[Bundle], set[Bun
 
 
 def withdraw(connection: Connection, body: bytes, now_ms: int) -> list[int]:
-    """Nobody has this bundle on order any more; whose order it was."""
+    """End every order of this bundle; return the key ids of the bracelets that had one."""
     mine = (_T.kind == int(Kind.UPDATE), _T.body == body)
     on_order = or_(_T.done_ms.is_(None), _T.result == "arrived")
     rows = connection.execute(select(_T.id, _T.kid).where(*mine, on_order)).all()
@@ -98,8 +98,8 @@ def _bundle(body: bytes) -> Bundle:
 
 
 def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> list[Arrived]:
-    """Heartbeats say, by key id, below which counter of the down chain nothing is missing. What has arrived is
-    finished; what has not is due again, unless it was sent a moment ago."""
+    """Finish the commands that have arrived; make the others due again, unless they were sent a moment ago. `heard`, by
+    key id: the counter of the down chain below which a heartbeat reports nothing missing."""
     query = select(_T.id, _T.kid, _T.kind, _T.case_id, _T.counter).where(_T.kid.in_(list(heard)), _T.done_ms.is_(None))
     rows = connection.execute(query.where(_T.counter.is_not(None))).all() if heard else []
     arrived = [row for row in rows if row.counter < heard[row.kid]]
@@ -113,25 +113,26 @@ def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> li
 
 
 def unseal(connection: Connection, kids: Iterable[int], now_ms: int) -> None:
-    """The down chains of these bracelets were stepped forward: what waits for them is sealed anew, and begins anew."""
+    """Have the commands that wait for these bracelets sealed anew, and begun anew: their down chains were stepped
+    forward."""
     anew = {"counter": None, "octets": None, "sent_ms": None, "attempts": 0, "due_ms": now_ms}
     waiting = (_T.kid.in_(list(kids)), _T.done_ms.is_(None), _T.counter.is_not(None))
     connection.execute(update(schema.command).where(*waiting).values(anew))
 
 
 def revoking(connection: Connection, kids: Iterable[int] | None = None) -> set[int]:
-    """Bracelets that are to be wiped and have not confirmed it."""
+    """List the bracelets that are to be wiped and have not confirmed it."""
     query = select(_T.kid).where(_T.done_ms.is_(None), _T.kind == int(Kind.REVOKE))
     return set(connection.execute(query if kids is None else query.where(_T.kid.in_(list(kids)))).scalars())
 
 
 def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> bytes | None:
-    """The sealed message with this counter of the down chain, to be sent again; None when it left a moment ago, or is
-    too old to be found. A command that is under way is left to its own schedule."""
+    """Find the sealed message with this counter of the down chain, to be sent again. Return None when it left a moment
+    ago, or is too old to be found, or is a command under way, which keeps its own schedule."""
     query = select(_T.octets, _T.done_ms, _T.sent_ms).where(_T.kid == kid, _T.counter == counter)
     command = connection.execute(query).one_or_none()
     if command is not None:
-        sent = command.sent_ms or 0  # in the future: by a clock that was ahead
+        sent = command.sent_ms or 0  # in the future, if a clock was ahead
         late = command.done_ms is not None and not now_ms - AGAIN_MS <= sent <= now_ms
         return command.octets if late else None
     alarm = schema.alarm.c
@@ -145,7 +146,7 @@ def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> byte
 
 
 def heard_by_sms(store: Store, connection: Connection, numbers: Mapping[int, str], now_ms: int) -> None:
-    """Genuine messages of these bracelets came by SMS, from these numbers."""
+    """Note that genuine messages of these bracelets came by SMS, from these numbers."""
     table = schema.sms_sender
     for kid, number in numbers.items():
         row = {"heard_ms": now_ms, "number_sealed": store.box.seal(NUMBER, kid, number.encode())}
@@ -154,7 +155,8 @@ def heard_by_sms(store: Store, connection: Connection, numbers: Mapping[int, str
 
 
 def sms_number(store: Store, connection: Connection, kid: int, case_id: int | None) -> str | None:
-    """Where to send a command by SMS: when the bracelet was last heard that way, or the alarm in question was."""
+    """Return the number to which to send a command by SMS, if the bracelet was last heard that way, or the alarm in
+    question was; else None."""
     sender, alarm, beat = schema.sms_sender.c, schema.alarm.c, schema.heartbeat.c
     found = connection.execute(select(sender.heard_ms, sender.number_sealed).where(sender.kid == kid)).one_or_none()
     if found is None:
@@ -173,7 +175,7 @@ def sms_number(store: Store, connection: Connection, kid: int, case_id: int | No
 
 
 def settings_of(body: bytes) -> dict[str, int]:
-    """What a command to configure changes."""
+    """Return the settings that a command to configure changes."""
     _, content = down.parse(body)
     assert isinstance(content, dict)
     return content

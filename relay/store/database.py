@@ -1,8 +1,8 @@
-"""Opening the store, and its transactions.
+"""Opens the store, and runs its transactions.
 
-SQLite is set to what the promise needs: WAL, synchronous=FULL (a commit has reached the disk when it returns), and
-BEGIN IMMEDIATE for every transaction that writes, because a transaction that starts by reading and then wants to write
-can't wait for another writer: it just fails.
+SQLite has the settings that the relay's promise needs: WAL, synchronous=FULL (a commit has reached the disk when it
+returns), and BEGIN IMMEDIATE for every transaction that writes, because a transaction that starts by reading and then
+wants to write can't wait for another writer: it just fails.
 """
 
 import os
@@ -33,7 +33,7 @@ from relay.store.atrest import Box
 
 HEAD = "0008"
 BUSY_S = 10
-# A server that is there and says nothing, or is gone without a word, is an error after so many seconds (libpq).
+# libpq reports an error after these times when the server says nothing, or is gone without a word.
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
              "tcp_user_timeout": 10_000}  # fmt: skip
 # A process that is frozen in the middle of a transaction must not stop the others for as long as it is frozen.
@@ -43,11 +43,11 @@ SQLITE_AT_LEAST = (3, 37)
 
 
 class StoreError(Exception):
-    """The store can't be used; the message says why and what to do."""
+    """A store that can't be used; the message says why and what to do."""
 
 
 class StaleState(Exception):
-    """Someone else wrote what this transaction was based on. Forget what is in memory, read again, and repeat."""
+    """A state that someone else has changed since it was read. Forget what is in memory, read again, and repeat."""
 
 
 class Store:
@@ -57,7 +57,7 @@ class Store:
         self.engine = engine
         self.box = box
         self.statement = lru_cache(maxsize=None)(self._compile)
-        self.replaced = 0  # how often another file has come into the place of SQLite's
+        self.replaced = 0  # how often another file has taken the place of SQLite's
         self._told: tuple[int, int] | None = None
         self.on_replaced: Callable[[], None] = lambda: None
         if engine.dialect.name == "sqlite" and engine.url.database:
@@ -65,28 +65,29 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view; nothing written in it is kept."""
+        """Open a consistent view; nothing written in it is kept."""
         with self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction: all of it is on disk when this returns, or none of it when it raises."""
+        """Run a transaction: all of it is on disk when this returns, or none of it when it raises."""
         with self.engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
             yield connection
 
     def many(self, connection: Connection, statement: ClauseElement, rows: Sequence[tuple[Any, ...]]) -> int:
-        """Run one statement for many rows, values in the order of its bind parameters; the number of rows it touched.
+        """Run a statement for many rows, values in the order of its bind parameters; return the number of rows touched.
 
-        The hot path: the text is compiled once, and the rows go to the driver as they are.
+        This is the hot path: the text is compiled once, and the rows go to the driver as they are.
         """
         if not rows:
             return 0
         return connection.exec_driver_sql(self.statement(statement), list(rows)).rowcount
 
     def _follow(self, path: str) -> None:
-        """Use the file that is at `path` now. Who copies a folder back under a running relay puts another file there,
-        and what was written into the former one would be lost with it. While none is there, the former one is used."""
+        """Use the file that is at `path` now. An administrator who copies a folder back under a running relay puts
+        another file there, and alarms written into the former one would be lost. While no file is there, the former one
+        is used."""
 
         @event.listens_for(self.engine, "checkout")
         def _checkout(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
@@ -116,7 +117,7 @@ class Store:
 
 
 def values(table: Table, *without: str) -> dict[str, BindParameter[Any]]:
-    """A bind parameter for each column, in the table's order: what `Store.many` wants of an INSERT."""
+    """Make a bind parameter for each column, in the table's order, as `Store.many` needs them for an INSERT."""
     return {column.name: bindparam(column.name) for column in table.c if column.name not in without}
 
 
@@ -132,7 +133,7 @@ def open_store(url: str, store_key: bytes, *, create: bool = True) -> Store:
 
 
 def open_engine(url: str, *, create: bool = True) -> Engine:
-    """The database at `url`, whatever is in it."""
+    """Open the database at `url`, whatever is in it."""
     parsed = make_url(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
@@ -164,14 +165,14 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
 
 
 def scratch() -> Engine:
-    """An empty database in memory, for a look at what a backup holds. Never the store: see `open_engine`."""
+    """Make an empty database in memory, for a look into a backup. It is never the store: see `open_engine`."""
     engine = create_engine("sqlite://", poolclass=StaticPool, hide_parameters=True)
     _begin_explicitly(engine)
     return engine
 
 
 def may_idle(connection: Connection) -> Connection:
-    """Let a transaction wait for something else than the database for longer than `_LIMITS` say, as a backup does for
+    """Let a transaction wait longer than `_LIMITS` allow for something other than the database, as a backup waits for
     the file that it writes."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -179,13 +180,13 @@ def may_idle(connection: Connection) -> Connection:
 
 
 def has_tables(engine: Engine) -> bool:
-    """Whether there is a store in this database already."""
+    """Tell whether there is a store in this database already."""
     with engine.connect() as connection:
         return inspect(connection).has_table("alembic_version")
 
 
 def empty(engine: Engine) -> None:
-    """Remove every table, and of SQLite the file."""
+    """Remove every table; for SQLite, remove the file too."""
     tables = MetaData()
     with engine.connect() as connection, connection.execution_options(tocsin_write=True).begin():
         tables.reflect(connection)
@@ -259,7 +260,7 @@ def _migrate(engine: Engine) -> None:
 
 
 def _positional(dialect: Dialect) -> Dialect:
-    """The same dialect with positional parameters, which both drivers take as tuples."""
+    """Return the same dialect with positional parameters, which both drivers take as tuples."""
     style = {"sqlite": "qmark", "postgresql": "format"}[dialect.name]
     positional: Dialect = type(dialect)(paramstyle=style)  # type: ignore[call-arg]  # every dialect takes it
     return positional

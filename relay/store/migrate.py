@@ -1,4 +1,4 @@
-"""Running the migrations, from our own connection and without an alembic.ini."""
+"""Runs the migrations, from our own connection and without an alembic.ini."""
 
 from alembic import command
 from alembic.config import Config
@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 
 def configuration() -> Config:
-    """Alembic's configuration, pointing into this package."""
+    """Return Alembic's configuration, which points into this package."""
     config = Config()
     config.set_main_option("script_location", "relay.store:migrations")
     return config

@@ -13,26 +13,26 @@ from relay.store.schema import COUNTERS
 
 
 class Accepted(NamedTuple):
-    """What is kept of an accepted alarm message to recognise and answer its duplicates."""
+    """The part of an accepted alarm message that is kept to recognise and answer its duplicates."""
 
     digest: bytes
     receipt: bytes
 
 
 def alarm_id(kid: int, counter: int) -> int:
-    """The id of a message of the alarm chain."""
+    """Return the id of a message of the alarm chain."""
     return kid * COUNTERS + counter
 
 
 def find(connection: Connection, ids: Iterable[int]) -> dict[int, Accepted]:
-    """Those of the alarm messages that were accepted before."""
+    """Find those of the alarm messages that were accepted before."""
     table = schema.alarm.c
     query = select(table.id, table.digest, table.receipt).where(table.id.in_(list(ids)))
     return {number: Accepted(digest, receipt) for number, digest, receipt in connection.execute(query)}
 
 
 def newest(connection: Connection, kid: int, limit: int) -> list[tuple[int, Accepted]]:
-    """The newest alarm messages of a bracelet, oldest of them first, each with its id."""
+    """Read the newest alarm messages of a bracelet, oldest of them first, each with its id."""
     table = schema.alarm.c
     mine = (table.id >= kid * COUNTERS, table.id < (kid + 1) * COUNTERS)
     query = select(table.id, table.digest, table.receipt).where(*mine).order_by(table.id.desc()).limit(limit)
@@ -41,8 +41,8 @@ def newest(connection: Connection, kid: int, limit: int) -> list[tuple[int, Acce
 
 
 def case_of(connection: Connection, alarm_id: int) -> int | None:
-    """Find the alarm that a message raises or, as an Update, goes on with; None where there is none. Of an alarm whose
-    first message has not come, the id itself."""
+    """Find the alarm that a message raises or, as an Update, continues; None where there is none. The id of an Alert
+    that has not come yet also finds its alarm."""
     alarm, case = schema.alarm.c, schema.alarm_case.c
     found = connection.execute(select(case.id).where(case.id == alarm_id)).scalar_one_or_none()
     if found is None:
@@ -51,29 +51,30 @@ def case_of(connection: Connection, alarm_id: int) -> int | None:
 
 
 def replace_receipts(store: Store, connection: Connection, receipts: Mapping[int, bytes]) -> None:
-    """New receipts of alarm messages, by id, where the bracelet can't read the former."""
+    """Store new receipts of alarm messages, by id, where the bracelet can't read the former."""
     store.many(connection, _RECEIPT, [(octets, number) for number, octets in receipts.items()])
 
 
 def heard_downs(connection: Connection, kids: Iterable[int]) -> dict[int, int]:
-    """What the newest heartbeats of these bracelets said of the down chain, by key id."""
+    """Read the `down` in the newest heartbeats of these bracelets, by key id."""
     table = schema.heartbeat.c
     query = select(table.kid, table.down).where(table.kid.in_(list(kids)), table.down.is_not(None))
     return {row.kid: row.down for row in connection.execute(query)}
 
 
 def add_alarms(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Alarm messages, values in the order of the table's columns."""
+    """Add alarm messages, values in the order of the table's columns."""
     store.many(connection, _ALARM, rows)
 
 
 def put_heartbeats(store: Store, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """The newest heartbeat of each bracelet; an older one that comes late changes nothing."""
+    """Store the newest heartbeat of each bracelet; an older one that comes late changes nothing."""
     store.many(connection, _HEARTBEAT[store.engine.dialect.name], rows)
 
 
 def mark_lost(store: Store, connection: Connection, rows: Sequence[tuple[int, int]]) -> None:
-    """The connections of these bracelets have ended: (now_ms, kid). Of one that was never heard nothing is known."""
+    """Record that the connections of these bracelets have ended: (now_ms, kid). A bracelet that was never heard has no
+    row to change."""
     store.many(connection, _LOST, rows)
 
 
@@ -86,12 +87,12 @@ def count_refusals(store: Store, connection: Connection, counts: Mapping[tuple[s
 def write_audit(
     store: Store, connection: Connection, rows: Sequence[tuple[int, str, str, int | None, int | None]]
 ) -> None:
-    """Who did what to which bracelet and alarm: (at_ms, actor, action, kid, alarm_id)."""
+    """Record who did what to which bracelet and alarm: (at_ms, actor, action, kid, alarm_id)."""
     store.many(connection, _AUDIT, rows)
 
 
 def refusals(connection: Connection) -> dict[tuple[str, str], int]:
-    """The refusal counters, by (reason, path)."""
+    """Read the refusal counters, by (reason, path)."""
     table = schema.refusal.c
     return {
         (reason, path): count

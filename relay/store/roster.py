@@ -1,8 +1,8 @@
 """The bracelets in memory: public key, state and chains of those heard lately, read from the store when they are
 missing; and the audiences that are told of their alarms.
 
-The roster belongs to one thread. It is only as good as the registry version it was read under: the pipeline compares
-that in every transaction and calls `forget` when it moved, or when a transaction failed.
+The roster belongs to one thread. It is valid only for the version of the registry under which it was read: the pipeline
+compares the versions in every transaction, and calls `forget` when they differ, or when a transaction has failed.
 """
 
 from collections import OrderedDict
@@ -23,7 +23,7 @@ STEPS_A_SECOND = 500
 
 
 class Bracelet:
-    """One bracelet as the pipeline needs it. `chains` is what is on disk."""
+    """A bracelet as the pipeline needs it. `chains` are the states on disk."""
 
     __slots__ = (
         "_steps",
@@ -49,11 +49,11 @@ class Bracelet:
         self._steps_at = 0.0
 
     def may_step(self, steps: int, now: float) -> bool:
-        """Whether to look for a key that many steps ahead.
+        """Tell whether to look for a key that many steps ahead.
 
         A forged message costs its sender nothing, and the relay up to 5000 steps (some 6 ms) before its tag turns out
-        wrong. Whoever has one bracelet's broker account could keep the relay busy for all others. So long ways are
-        rationed for each bracelet; a message that follows the last one, which is nearly every genuine one, needs none.
+        wrong. An attacker with one bracelet's broker account could keep the relay busy for all others. So steps are
+        rationed for each bracelet; a message that follows the last one, as nearly every genuine one does, needs none.
         """
         if now > self._steps_at:
             self._steps = min(STEPS_AT_ONCE, self._steps + (now - self._steps_at) * STEPS_A_SECOND)
@@ -65,18 +65,18 @@ class Bracelet:
 
 
 class Roster:
-    """A bounded cache of bracelets, least recently heard dropped first."""
+    """A bounded cache of bracelets, which drops the least recently heard first."""
 
     def __init__(self, store: Store, capacity: int = CAPACITY) -> None:
         self._store = store
         self._capacity = capacity
         self._bracelets: OrderedDict[int, Bracelet] = OrderedDict()
         self._audiences: tuple[Audience, ...] | None = None
-        self.damaged: list[str] = []  # channels of audiences that are told nothing, until somebody has said so
+        self.damaged: list[str] = []  # channels of audiences that are told nothing, until that is reported
         self._version: int | None = None
 
     def load(self, kids: Iterable[int]) -> dict[int, Bracelet]:
-        """Those of the bracelets that exist and have keys."""
+        """Return those of the bracelets that exist and have keys."""
         found: dict[int, Bracelet] = {}
         missing = []
         for kid in kids:
@@ -94,7 +94,7 @@ class Roster:
         return found
 
     def audiences(self) -> tuple[Audience, ...]:
-        """Everyone who is told, under the keys of now."""
+        """Return the audiences that are told of alarms, each with its present key."""
         if self._audiences is None:
             with self._store.read() as connection:
                 if self._version is None:
@@ -103,11 +103,11 @@ class Roster:
         return self._audiences
 
     def is_current(self, connection: Connection) -> bool:
-        """Whether the registry is still the one that this roster was read from."""
+        """Tell whether the registry is still at the version from which this roster was read."""
         return self._version is None or self._version == version(connection)
 
     def moved(self, replacements: Iterable[Replacement]) -> None:
-        """These chain states are on disk now."""
+        """Note that these chain states are on disk now."""
         for new in replacements:
             mine = self._bracelets[new.kid].chains
             before = mine[new.name]
@@ -115,12 +115,12 @@ class Roster:
             mine[new.name] = StoredChain(new.version + 1, new.state, floor)
 
     def trim(self) -> None:
-        """Drop those beyond the capacity. Not done while a batch is in work: it may need more than that at once."""
+        """Drop bracelets beyond the capacity. Don't call this while a batch is in work: it may need more at once."""
         while len(self._bracelets) > self._capacity:
             self._bracelets.popitem(last=False)
 
     def drop(self, kid: int) -> None:
-        """One bracelet's chains were moved by somebody else; it is read again when needed."""
+        """Drop a bracelet whose chains were moved by somebody else; it is read again when needed."""
         self._bracelets.pop(kid, None)
 
     def forget(self) -> None:
@@ -144,6 +144,6 @@ class Roster:
 
 
 def version(connection: Connection) -> int:
-    """The registry's version; it rises with every change."""
+    """Read the registry's version, which rises with every change."""
     number: int = connection.execute(select(schema.registry.c.version)).scalar_one()
     return number

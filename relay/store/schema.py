@@ -27,15 +27,15 @@ COUNTERS = 2**24
 
 metadata = MetaData()
 
-# One row. The number rises with every change of the registry, so that a running service notices what the command line
-# did.
+# One row. The version rises with every change of the registry, so that a running service notices the changes of the
+# command line.
 registry = Table(
     "registry",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
-    Column("relay_id", LargeBinary),  # whose database this is; NULL until a relay has opened it
-    Column("ca_key", LargeBinary),  # hash of the public key of the CA that its bracelets are given, if it is its own
+    Column("relay_id", LargeBinary),  # the relay whose database this is; NULL until a relay has opened it
+    Column("ca_key", LargeBinary),  # hash of the public key of the CA that bracelets are given, if it is the relay's
     Column("restored_ms", BigInteger),  # when it was last restored from a backup
     CheckConstraint("id = 1", name="registry_one_row"),
 )
@@ -51,8 +51,8 @@ bracelet = Table(
     Column("public", LargeBinary, unique=True),  # Ed25519
     Column("profile_sealed", LargeBinary, nullable=False),  # code name, MQTT password
     Column("offer_key_sealed", LargeBinary),  # X25519 private key; gone as soon as the answer is in
-    # At the broker: a random name, and what the password is checked by (relay.broker.accounts), so that this needs no
-    # key of the store.
+    # The account at the broker: a random name, and a hash to check the password by (relay.broker.accounts), so that the
+    # check needs no key of the store.
     Column("account", Text),
     Column("account_hash", LargeBinary),
     CheckConstraint("state IN ('offered', 'active', 'revoked')", name="bracelet_state"),
@@ -65,9 +65,9 @@ chain = Table(
     Column("kid", BigInteger, ForeignKey("bracelet.kid"), primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
     Column("next", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),  # rises with every write: who read an older one may not write
+    Column("version", BigInteger, nullable=False),  # rises with every write; writing needs the present one
     Column("state_sealed", LargeBinary, nullable=False),
-    # Of the down chain: what was sealed below this counter is void, because the chain was stepped forward to it.
+    # In the down chain, messages sealed below this counter are void, because the chain was stepped forward to it.
     Column("floor", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("name IN ('alarm', 'heartbeat', 'down')", name="chain_name"),
     sqlite_with_rowid=False,
@@ -111,7 +111,7 @@ alarm_case = Table(
     Column("cancel_seq", Integer),
     Column("duress", Boolean, nullable=False),
     Column("drill", Boolean, nullable=False),
-    # What operators said of it, whether or not the bracelet can be told.
+    # The operators' word on the alarm, whether or not the bracelet can be told.
     Column("accepted_ms", BigInteger),
     Column("closed_ms", BigInteger),
     Column("accepted_by_sealed", LargeBinary),  # who said so
@@ -146,7 +146,7 @@ outbox = Table(
     Column("alarm_id", BigInteger, ForeignKey("alarm.id"), primary_key=True, autoincrement=False),
     Column("channel", Text, primary_key=True),
     Column("step", SmallInteger, primary_key=True, autoincrement=False),
-    # What is told: the message itself ("alarm"), or that its case was "accepted" or "closed".
+    # The document to deliver: the message itself ("alarm"), or that its case was "accepted" or "closed".
     Column("document", Text, primary_key=True, server_default=text("'alarm'")),
     Column("priority", SmallInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
@@ -175,7 +175,7 @@ outbox_attempt = Table(
 )
 Index("outbox_attempt_by_delivery", outbox_attempt.c.alarm_id, outbox_attempt.c.channel, outbox_attempt.c.step)
 
-# What an operator wants a bracelet to be told, until its heartbeat says that it was. `body` is the message's plaintext.
+# An operator's command to a bracelet, until a heartbeat shows that it arrived. `body` is the message's plaintext.
 command = Table(
     "command",
     metadata,
@@ -207,7 +207,7 @@ sms_sender = Table(
     Column("number_sealed", LargeBinary, nullable=False),
 )
 
-# Subscribers with the same permission. `newest` is the `n` of the epoch under which is sealed now.
+# Subscribers with the same permission. `newest` is the `n` of the epoch whose key is in use now.
 audience = Table(
     "audience",
     metadata,
@@ -227,7 +227,7 @@ epoch = Table(
     Column("key_sealed", LargeBinary, nullable=False),
 )
 
-# A removed one stays until the broker has confirmed that its key message is gone.
+# A removed subscriber stays until the broker has confirmed that its key message is gone.
 subscriber = Table(
     "subscriber",
     metadata,

@@ -1,4 +1,4 @@
-"""Who may read what the relay publishes, and how it is sealed for them.
+"""The subscribers, who may read what the relay publishes, and the sealing of documents for them.
 
 The broker sees ciphertext only. Subscribers with the same permission form an audience; a document is sealed once for
 each audience under its epoch key, and each member gets the epoch keys sealed to a key pair of its own.

@@ -1,8 +1,8 @@
-"""What the running relay needs of its audiences: who may hear of which bracelet, and under which key.
+"""The audiences as the running relay needs them: the bracelets of which each may hear, and the key of its epoch.
 
-Read in one transaction, as part of what a registry version stands for (`relay.store.roster`): whoever seals under an
-audience makes sure, in the transaction that promises the delivery, that the version is still the same. So nothing
-reaches a subscriber that was stored after its removal.
+The relay reads them in one transaction, for one version of the registry (`relay.store.roster`). When the pipeline seals
+for an audience, it makes sure, in the transaction that promises the delivery, that the version is still the same. So no
+message reaches a subscriber that was removed before the message was stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EPOCH_KEY, PERMISSION = "epoch.key", "audience.permission"
 
 
 class Permission(NamedTuple):
-    """Which bracelets (None: all, also later ones) and how exactly (None: as the bracelet says)."""
+    """A permission: for which bracelets (None: all, also later ones) and how exactly (None: as the bracelet says)."""
 
     only: frozenset[int] | None = None
     coarse_km: int | None = None
@@ -38,7 +38,7 @@ class Permission(NamedTuple):
 
 
 class Audience(NamedTuple):
-    """Subscribers who may read the same."""
+    """Subscribers with the same permission."""
 
     id: str
     permission: Permission
@@ -46,31 +46,31 @@ class Audience(NamedTuple):
 
     @property
     def channel(self) -> str:
-        """Its name in the outbox."""
+        """The audience's name in the outbox."""
         return CHANNEL + self.id
 
     def may_hear_of(self, kid: int) -> bool:
         return self.permission.only is None or kid in self.permission.only
 
     def seal(self, kid: int, kind: str, document: bytes) -> tuple[str, bytes]:
-        """Topic and octets to publish. `kind`: alarm or case."""
+        """Seal a document; return the topic and the octets to publish. `kind`: alarm or case."""
         topic = f"s/{self.id}/{kid:08x}/{kind}"
         return topic, self.epoch.seal(topic, document, PADDED[kind])
 
 
 def name(number: int) -> str:
-    """An audience's id, as topics and the outbox have it."""
+    """Write an audience's id as topics and the outbox have it."""
     return f"{number:012x}"
 
 
 def key_topic(audience: str, account: str) -> str:
-    """Where a subscriber finds its epoch keys."""
+    """Return the topic on which a subscriber finds its epoch keys."""
     return f"s/{audience}/key/{account}"
 
 
 def read(connection: Connection, box: Box, damaged: Callable[[str], object] = str) -> tuple[Audience, ...]:
-    """Every audience that has a member, with its newest epoch. `damaged` is told the channel of one whose row does not
-    open: it must not keep alarms from the others."""
+    """Read every audience that has a member, with its newest epoch. `damaged` is called with the channel of an audience
+    whose row does not open: it must not keep alarms from the others."""
     audience, epoch, subscriber = schema.audience.c, schema.epoch.c, schema.subscriber.c
     members = select(subscriber.audience).where(subscriber.removed_ms.is_(None))
     query = (
@@ -90,15 +90,15 @@ def read(connection: Connection, box: Box, damaged: Callable[[str], object] = st
 
 
 def open_epoch(box: Box, number: bytes, key_sealed: bytes) -> Epoch:
-    """An epoch with its key."""
+    """Open an epoch's key, and make the epoch."""
     return Epoch(number, box.open(EPOCH_KEY, int.from_bytes(number, "big"), key_sealed))
 
 
 def for_each(
     audiences: Iterable[Audience], kid: int, exact: bytes, coarse: Callable[[int], bytes]
 ) -> Iterator[tuple[Audience, bytes]]:
-    """The audiences that may hear of a bracelet, each with the document that it may see. `coarse` makes the document
-    for a grid of so many km."""
+    """Yield the audiences that may hear of a bracelet, each with the document that it may see. `coarse` makes the
+    document for a grid of so many km."""
     made: dict[int, bytes] = {}
     for audience in audiences:
         if audience.may_hear_of(kid):

@@ -1,9 +1,9 @@
 """The document for an audience that may know of an alarm, but only the region: signed by the relay alone.
 
-It says what a rebroadcast says (`relay.rebroadcast`), with the position moved to the middle of a square of a fixed
-grid, and without what would tell the place all the same: the cell, altitude, speed, heading, and the bracelet's own
-signed message. The grid is fixed, so that many positions of one place say no more than one does; a wearer who crosses
-from one square into the next was at their border then.
+The document says what a rebroadcast says (`relay.rebroadcast`), with the position moved to the middle of a square of a
+fixed grid, and without items that would betray the place all the same: the cell, altitude, speed, heading, and the
+bracelet's own signed message. The grid is fixed, so that many positions of one place say no more than one does; a
+wearer who crosses from one square into the next was at their border then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIELDS = {
 def build(
     keys: RelayKeys, *, alarm: Alarm, kid: int, counter: int, received_ms: int, path: str, km: int
 ) -> bytes:
-    """The signed document; the same arguments always give the same octets."""
+    """Build the signed document; the same arguments always give the same octets."""
     document = describe(alarm, kid, counter, received_ms) | {
         "type": "coarse",
         "coarse_km": km,
@@ -44,13 +44,13 @@ def build(
 
 
 def check(octets: bytes, relay_key: bytes) -> dict[str, Any] | None:
-    """The document, if it is this relay's; else None."""
+    """Return the document if it is this relay's, else None."""
     document = case_document.signed(octets, relay_key, LABEL, _FIELDS)
     return document if document is not None and document["type"] == "coarse" else None
 
 
 def place(fix: Fix, km: int) -> dict[str, int]:
-    """The middle of the fix's square, and the radius around it within which the fix and its error lie."""
+    """Return the middle of the fix's square, and the radius around it within which the fix and its error lie."""
     height = 180 / max(1, round(180 * _KM_PER_DEGREE / km))  # degrees: whole rows from pole to pole
     row = min(int((fix.lat_e7 / _E7 + 90) / height), round(180 / height) - 1)
     south = row * height - 90

@@ -2,7 +2,8 @@
 
 COSE_Sign1 by the relay around COSE_Encrypt to the subscriber's X25519 key: ECDH-ES + HKDF-256 with an ephemeral key,
 direct, and AES-256-GCM (RFC 9052, 5.1 and 11.2; RFC 9053, 5.2 and 6.3.1). The topic is bound into signature and tag.
-It carries the keys of the last days, so that who was away reads what waited. Grammar: `sealed.cddl`.
+The message carries the keys of the last days, so that a subscriber who was away can read what waited. Grammar:
+`sealed.cddl`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _EPHEMERAL, _KTY, _OKP, _CRV, _X25519, _X = -1, 1, 1, -1, 4, -2
 
 
 class KeyMessage(NamedTuple):
-    """What a subscriber reads: the newest epoch first."""
+    """The content of the message: the newest epoch first."""
 
     issued_ms: int
     epochs: tuple[Epoch, ...]
@@ -45,7 +46,7 @@ def check_public(public: bytes) -> None:
 
 
 def seal(keys: RelayKeys, topic: str, public: bytes, epochs: Sequence[Epoch], issued_ms: int) -> bytes:
-    """The message for who has the private half of `public`."""
+    """Seal the message for the owner of the private half of `public`."""
     content = cbor2.dumps([VERSION, issued_ms, [[epoch.id, epoch.key] for epoch in epochs[:MOST_EPOCHS]]])
     ephemeral = X25519PrivateKey.generate()
     shared = agree(ephemeral.private_bytes_raw(), public)
@@ -59,7 +60,7 @@ def seal(keys: RelayKeys, topic: str, public: bytes, epochs: Sequence[Epoch], is
 
 
 def open_message(octets: bytes, topic: str, relay_key: bytes, private: bytes) -> KeyMessage:
-    """The epoch keys in a message of this relay for this topic and key pair; SealError when it is none."""
+    """Read the epoch keys from a message of this relay for this topic and key pair. Raises SealError."""
     if len(octets) > MAX_OCTETS:
         raise SealError("too_large")
     try:
@@ -67,7 +68,7 @@ def open_message(octets: bytes, topic: str, relay_key: bytes, private: bytes) ->
         crypto_sign_open(signature + _sign_context(relay_key, topic, encrypted), relay_key)
     except (Refused, CryptoError, ValueError):
         raise SealError("keys_not_by_relay") from None
-    # What follows is by the relay, so that a wrong form means another version, and a wrong tag another key pair.
+    # The rest is by the relay, so a wrong form means another version, and a wrong tag another key pair.
     try:
         protected, unprotected, sealed, [recipient] = _decode(encrypted)
         coordinate = recipient[1][_EPHEMERAL][_X]
@@ -90,7 +91,7 @@ def _decode(octets: bytes) -> Any:
 
 
 def _content_key(shared: bytes) -> bytes:
-    """HKDF-256 over COSE_KDF_Context (RFC 9053, 5.1 and 5.2)."""
+    """Derive the key by HKDF-256 over COSE_KDF_Context (RFC 9053, 5.1 and 5.2)."""
     nobody = [None, None, None]
     context = cbor2.dumps([ALG_A256GCM, nobody, nobody, [KEY_OCTETS * 8, _RECIPIENT_HEADER]])
     return expand(extract(bytes(32), shared), context, KEY_OCTETS)

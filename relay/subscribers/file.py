@@ -1,4 +1,4 @@
-"""The file that makes somebody a subscriber: where the broker is, the account, the keys. Its owner keeps it secret."""
+"""The file that makes somebody a subscriber: the broker's address, the account, the keys. Its owner keeps it secret."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _STRINGS = ("name", "host", "ca", "account", "password", "audience", "relay_key"
 
 
 class FileError(Exception):
-    """The file can't be used; the message says which, why, and what to do."""
+    """A file that can't be used; the message says which, why, and what to do."""
 
 
 class SubscriberFile(NamedTuple):
-    """What a subscriber needs. `private` is None where its owner keeps the key in a file of its own."""
+    """The content of a subscriber's file. `private` is None where its owner keeps the key in another file."""
 
     name: str
     host: str
@@ -38,7 +38,7 @@ class SubscriberFile(NamedTuple):
 
 
 def write(path: Path, subscriber: SubscriberFile) -> Path:
-    """Write it so that only its owner can read it."""
+    """Write the file so that only its owner can read it."""
     fields: dict[str, Any] = {"tocsin_subscriber": FORMAT, **subscriber._asdict()}
     fields["relay_key"] = subscriber.relay_key.hex()
     del fields["private"]
@@ -48,7 +48,7 @@ def write(path: Path, subscriber: SubscriberFile) -> Path:
 
 
 def read(path: Path) -> SubscriberFile:
-    """Read one. FileError when it is none, DataDirError when it is not there or not secret."""
+    """Read a subscriber's file. Raises FileError when it is none, DataDirError when it is missing or not secret."""
     try:
         fields = json.loads(read_secret(path))
     except ValueError:
@@ -73,18 +73,18 @@ def new_key(path: Path) -> bytes:
 
 
 def read_key(path: Path) -> bytes:
-    """The private key in a file that `new_key` wrote."""
+    """Read the private key from a file that `new_key` wrote."""
     return _key(path, read_secret(path))
 
 
 def key_pair() -> tuple[bytes, bytes]:
-    """A new X25519 key: private and public half."""
+    """Draw a new X25519 key: private and public half."""
     private = X25519PrivateKey.generate()
     return private.private_bytes_raw(), private.public_key().public_bytes_raw()
 
 
 def public_of(private: bytes) -> bytes:
-    """The public half of a key."""
+    """Return the public half of a key."""
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 

@@ -1,4 +1,4 @@
-"""The relay's own subscriber, which `relay watch` reads as, and the files that make people subscribers."""
+"""The relay's own subscriber, as which `relay watch` reads, and the files that make people subscribers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay.subscribers.register import LOCAL, Entry, SubscriberError, Subscriber
 
 
 class Home(NamedTuple):
-    """What every subscriber of a relay is told: where its broker is, whom it trusts, and the relay's public key."""
+    """The relay's part of every subscriber's file: the broker's address, its CA, and the relay's public key."""
 
     host: str
     port: int
@@ -19,13 +19,14 @@ class Home(NamedTuple):
     relay_key: bytes
 
     def file_for(self, entry: Entry, private: bytes | None) -> SubscriberFile:
-        """What this subscriber is given."""
+        """Make the file for this subscriber."""
         account = (entry.account, entry.password, entry.audience)
         return SubscriberFile(entry.name, self.host, self.port, self.ca, *account, self.relay_key, private)
 
 
 def local(subscribers: Subscribers, path: Path, home: Home, now: float) -> tuple[SubscriberFile, bool]:
-    """The file of the relay's own subscriber, made if it is missing or of another database; whether it was made."""
+    """Read the file of the relay's own subscriber, or make it if it is missing or of another database; tell whether it
+    was made."""
     if path.exists():
         found = read(path)
         if found.private is not None and any(_is(found, entry) for entry in subscribers.list()):

@@ -1,7 +1,7 @@
-"""The reading end: from what the broker hands a subscriber to documents that are proven genuine.
+"""The reading end: it turns the broker's messages to a subscriber into documents that are proven genuine.
 
-Pure: messages in, findings out. A document whose epoch key has not come yet waits for it. `MOST_WAITING` bounds how
-many do; one that waits is not acknowledged, so the broker keeps it too.
+Pure: messages in, findings out. A document waits until its epoch key has come; at most `MOST_WAITING` documents do. A
+waiting document is not acknowledged, so the broker keeps it too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SENTENCES = {
 
 
 class Heard(NamedTuple):
-    """One message, read: genuine when there is no finding. `kind`: alarm, case, or key (which has no document)."""
+    """A message, read: genuine when there is no finding. `kind`: alarm, case, or key (which has no document)."""
 
     topic: str
     kind: str
@@ -57,7 +57,7 @@ class _Waiting(NamedTuple):
 
 
 class Reader:
-    """One subscriber's. `message` is whatever the caller acknowledges by; it comes back with what was read."""
+    """A subscriber's reader. The caller acknowledges by `message`, which comes back with what was read."""
 
     def __init__(self, audience: str, account: str, relay_key: bytes, private: bytes) -> None:
         self.key_topic = key_topic(audience, account)
@@ -66,7 +66,7 @@ class Reader:
         self._private = private
         self._epochs: OrderedDict[bytes, Epoch] = OrderedDict()
         self._waiting: list[_Waiting] = []
-        self._told: set[bytes] = set()  # epochs whose key was said to be overdue
+        self._told: set[bytes] = set()  # epochs whose key was reported overdue
         self._ask_at, self._ask_after = 0.0, ASK_AGAIN_S[0]
 
     @property
@@ -74,7 +74,7 @@ class Reader:
         return len(self._waiting)
 
     def take(self, topic: str, octets: bytes, message: object, now: float) -> list[Heard]:
-        """What this message allows to be read: itself, and after a key what waited for it."""
+        """Take a message; return the messages that can be read now: this one, and after a key those that waited."""
         if topic == self.key_topic:
             return self._take_keys(topic, octets, message)
         try:
@@ -90,15 +90,15 @@ class Reader:
         return [_refused(oldest.topic, oldest.octets, oldest.message, "no_key")]
 
     def overdue(self, now: float) -> list[Finding]:
-        """Said once for each key that is missing for a while; the documents go on waiting."""
+        """Report once each key that is missing for a while; its documents go on waiting."""
         found = {parse(w.octets)[0] for w in self._waiting if now - w.since >= OVERDUE_S} - self._told
         self._told |= found
         return [Finding("no_key", SENTENCES["no_key"]) for _ in found]
 
     def asks_for_keys(self, now: float) -> bool:
-        """Say whether to subscribe to `key_topic` again now, so that the broker sends what it retains there: a document
-        waits for a key. nats-server sends a retained message to nobody who subscribes in the moment when it is
-        published (seen with 2.15.1, in 3 of 150 tries within 6 ms)."""
+        """Tell whether to subscribe to `key_topic` again now, because a document waits for a key: then the broker sends
+        what it retains there. nats-server does not send a retained message to a client that subscribes at the moment of
+        its publication (seen with 2.15.1, in 3 of 150 tries within 6 ms)."""
         if not self._waiting:
             self._ask_at, self._ask_after = 0.0, ASK_AGAIN_S[0]
             return False
@@ -143,7 +143,7 @@ class Reader:
 
 
 def examine(octets: bytes, kind: str, relay_key: bytes) -> tuple[dict[str, Any] | None, tuple[Finding, ...]]:
-    """The document, if it is a genuine one of this kind; else what is wrong with it."""
+    """Return the document if it is a genuine one of this kind, else the findings about it."""
     if kind == "case":
         document = case_document.check(octets, relay_key)
     else:

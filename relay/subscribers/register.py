@@ -1,8 +1,8 @@
 """The subscribers in the store: who they are, what they may read, and the epochs of their audiences.
 
-An epoch ends after a day, and at once when somebody joins an audience or leaves it: who joins reads nothing earlier,
-who leaves nothing later. Each change raises the registry's version in the same transaction, so that a running relay
-takes it up before it stores anything more.
+An epoch ends after a day, and at once when a subscriber joins an audience or leaves it: a new member reads nothing
+earlier, a former one nothing later. Each change raises the registry's version in the same transaction, so that a
+running relay takes it up before it stores anything more.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from relay.subscribers.sealing import EPOCH_OCTETS, KEY_OCTETS, Epoch
 from relay.verify.keys import RelayKeys
 
 PROFILE = "subscriber.profile"
-LOCAL = "watch"  # the one that `relay init` makes, for this machine
+LOCAL = "watch"  # the subscriber that `relay init` makes, for this machine
 NAME_MAX = 64
 DAY_MS = 86_400_000
-KEPT_MS = 8 * DAY_MS  # how long a subscriber may be away and still read what waited for it
+KEPT_MS = 8 * DAY_MS  # a subscriber may be away for so long and still read what waited for it
 KEPT_AT_LEAST = 8  # epochs, whatever a clock says
 _S, _E, _A = schema.subscriber.c, schema.epoch.c, schema.audience.c
 
 
 class SubscriberError(Exception):
-    """What is asked for can't be done; the message says why and what to do."""
+    """A request that can't be done; the message says why and what to do."""
 
 
 class Entry(NamedTuple):
-    """One subscriber. `permission`: None where what the store has of it is damaged; it is told nothing then."""
+    """A subscriber. `permission` is None where the stored one is damaged; then the subscriber is told nothing."""
 
     id: int
     name: str
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
 
 class Retained(NamedTuple):
-    """What the broker is to keep for one subscriber: its epoch keys, or nothing any more."""
+    """The message that the broker is to keep for a subscriber: its epoch keys, or nothing any more."""
 
     id: int
     topic: str
@@ -65,14 +65,14 @@ class Retained(NamedTuple):
 
 
 class Subscribers:
-    """Changes are on disk when a call returns."""
+    """The subscribers of one relay. Changes are on disk when a call returns."""
 
     def __init__(self, store: Store, actor: str = "operator") -> None:
         self.store = store
         self.actor = actor
 
     def add(self, called: str, public: bytes, permission: Permission, *, now: float) -> Entry:
-        """A new subscriber, for the owner of this X25519 key."""
+        """Add a subscriber, for the owner of this X25519 key."""
         called = _checked_name(called)
         _check_permission(permission)
         now_ms = int(now * 1000)
@@ -87,14 +87,15 @@ class Subscribers:
             row = {"id": number, "audience": audience, "joined": joined, "added_ms": now_ms, "public": public,
                    "account": account(number), **self._profile(number, called)}  # fmt: skip
             connection.execute(insert(schema.subscriber).values(row))
-            if called == LOCAL:  # what an earlier version promised to the one account that all had shared
+            if called == LOCAL:  # take over what an earlier version promised to the one account that all shared
                 kept = update(schema.outbox).where(schema.outbox.c.channel == "mqtt", schema.outbox.c.done_ms.is_(None))
                 connection.execute(kept.values(channel=CHANNEL + name(audience)))
             self._changed(connection, "subscriber.added", now_ms)
         return self.get(called)
 
     def remove(self, called: str, *, now: float) -> Entry:
-        """It may read nothing from now on. Its row stays until the broker has let go of its keys."""
+        """Remove a subscriber, which may read nothing from now on. Its row stays until the broker has let go of its
+        keys."""
         if called == LOCAL:
             raise SubscriberError(f"{LOCAL} is this relay's own, which `relay watch` needs; rotate it instead")
         now_ms = int(now * 1000)
@@ -107,7 +108,7 @@ class Subscribers:
         return entry
 
     def rotate(self, called: str, public: bytes, *, now: float) -> Entry:
-        """A new password, the owner of another key, and a new epoch."""
+        """Give a subscriber a new password and another public key, and begin a new epoch."""
         _check_key(public)
         now_ms = int(now * 1000)
         with self.store.write() as connection:
@@ -119,7 +120,8 @@ class Subscribers:
         return self.get(called)
 
     def new_epochs(self, *, now: float, only_due: bool = False) -> int:
-        """Begin an epoch for every audience with members, or for those whose newest is a day old; how many began."""
+        """Begin an epoch for every audience with members, or only for those whose newest is a day old; return the
+        number of epochs begun."""
         now_ms = int(now * 1000)
         with self.store.read() as connection:
             if only_due and not _due(connection, now_ms):
@@ -133,7 +135,7 @@ class Subscribers:
         return len(audiences)
 
     def list(self) -> Sequence[Entry]:
-        """All of them, oldest first, without removed ones."""
+        """List all subscribers, oldest first, without removed ones."""
         with self.store.read() as connection:
             return list(self._entries(connection))
 
@@ -144,7 +146,7 @@ class Subscribers:
     # ---- for the running relay ----
 
     def prepare_accounts(self) -> None:
-        """Before the broker starts: hash the passwords of subscribers from before there were hashes."""
+        """Hash the passwords of subscribers from before there were hashes. Call this before the broker starts."""
         table = schema.subscriber
         with self.store.read() as connection:
             unhashed = connection.execute(select(_S.id, _S.profile_sealed).where(_S.account_hash.is_(None))).all()
@@ -158,8 +160,8 @@ class Subscribers:
     def retained(
         self, keys: RelayKeys, now: float, left: Mapping[int, tuple[bytes, ...]] | None = None
     ) -> Sequence[Retained]:
-        """List what the broker is to keep for each, nothing for removed ones. Those are left out of whom it has that:
-        the keys of these epochs (`left`, by subscriber)."""
+        """List the message that the broker is to keep for each subscriber, an empty one for removed subscribers. Leave
+        out those for whom it has the keys of the same epochs already (`left`, by subscriber)."""
         messages, opened, left = [], dict[bytes, Epoch | None](), left or {}
         with self.store.read() as connection:
             for row in connection.execute(select(schema.subscriber).order_by(_S.id)).all():
@@ -179,18 +181,18 @@ class Subscribers:
                 if row.removed_ms is None:
                     try:
                         octets = epoch_keys.seal(keys, topic, row.public, epochs, int(now * 1000))
-                    except ValueError:  # stored before there was `_check_key`: nobody can read what is sealed for it
+                    except ValueError:  # a key from before there was `_check_key`: nobody could read the message
                         continue
                 messages.append(Retained(row.id, topic, octets, ids))
         return messages
 
     def version(self) -> int:
-        """A number that rises with every change of the registry."""
+        """Return a number that rises with every change of the registry."""
         with self.store.read() as connection:
             return roster.version(connection)
 
     def forget(self, number: int) -> None:
-        """A removed subscriber: the broker has let go of its keys."""
+        """Forget a removed subscriber, after the broker has let go of its keys."""
         with self.store.write() as connection:
             gone = delete(schema.subscriber).where(_S.id == number, _S.removed_ms.is_not(None))
             connection.execute(gone)
@@ -208,7 +210,7 @@ class Subscribers:
             box = self.store.box
             try:
                 profile = json.loads(box.open(PROFILE, row.id, row.profile_sealed))
-            except AtRestError:  # it is found by its account, to be rotated or removed
+            except AtRestError:  # an operator finds it by its account, to rotate or remove it
                 profile = {"name": account(row.id), "password": ""}
             permission = _permission(box, row.audience, row.permission_sealed)
             yield Entry(row.id, profile["name"], account(row.id), profile["password"], name(row.audience), permission,
@@ -221,7 +223,7 @@ class Subscribers:
         raise SubscriberError(f"{called}: there is no such subscriber; `relay subscriber list` shows them")
 
     def _audience(self, connection: Connection, permission: Permission, now_ms: int) -> int:
-        """The audience with this permission, made if there is none."""
+        """Return the audience with this permission; make it if there is none."""
         box = self.store.box
         for number, sealed in connection.execute(select(_A.id, _A.permission_sealed)).all():
             if _permission(box, number, sealed) == permission:
@@ -233,7 +235,7 @@ class Subscribers:
         return number
 
     def _begin_epoch(self, connection: Connection, audience: int, now_ms: int) -> int:
-        """Seal under a new key from now on, and forget keys that nobody needs any more."""
+        """Begin an epoch, under whose key everything is sealed from now on; forget keys that nobody needs any more."""
         number = os.urandom(EPOCH_OCTETS)
         newest = connection.execute(select(_A.newest).where(_A.id == audience).with_for_update()).scalar_one() + 1
         sealed = self.store.box.seal(EPOCH_KEY, int.from_bytes(number, "big"), os.urandom(KEY_OCTETS))
@@ -245,7 +247,7 @@ class Subscribers:
         return int(newest)
 
     def _profile(self, number: int, called: str) -> dict[str, bytes]:
-        """The columns with a new password: sealed, and what it is checked by."""
+        """Draw a new password, and make its columns: the sealed password, and a hash to check it by."""
         password = secrets.token_urlsafe(registry.PASSWORD_OCTETS)
         profile = json.dumps({"name": called, "password": password}).encode()
         return {"profile_sealed": self.store.box.seal(PROFILE, number, profile), "account_hash": verifier(password)}
@@ -255,7 +257,7 @@ class Subscribers:
 
 
 def _opened(box: Box, number: bytes, key_sealed: bytes) -> Epoch | None:
-    """Open an epoch's key; None for a damaged one, which must not keep the others from those whom they are for."""
+    """Open an epoch's key; return None for a damaged key, which must not keep the others from their subscribers."""
     try:
         return open_epoch(box, number, key_sealed)
     except AtRestError:
@@ -263,7 +265,7 @@ def _opened(box: Box, number: bytes, key_sealed: bytes) -> Epoch | None:
 
 
 def _permission(box: Box, audience: int, sealed: bytes) -> Permission | None:
-    """Open an audience's permission; None for a damaged one."""
+    """Open an audience's permission; return None for a damaged one."""
     try:
         return Permission.decode(box.open(PERMISSION, audience, sealed))
     except AtRestError:
@@ -271,18 +273,18 @@ def _permission(box: Box, audience: int, sealed: bytes) -> Permission | None:
 
 
 def account(number: int) -> str:
-    """A subscriber's account at the broker: it tells nobody who that is."""
+    """Name a subscriber's account at the broker; the name tells nobody whose it is."""
     return f"sub-{number:08x}"
 
 
 def _due(connection: Connection, now_ms: int | None) -> Sequence[int]:
-    """Audiences with members whose newest epoch did not begin within the last day; with None, all with members."""
+    """List audiences with members whose newest epoch did not begin within the last day; with None, all with members."""
     query = (
         select(_A.id)
         .join(schema.epoch, (_E.audience == _A.id) & (_E.n == _A.newest))
         .where(_A.id.in_(select(_S.audience).where(_S.removed_ms.is_(None))))
     )
-    if now_ms is not None:  # what began in the future was begun by a clock that was wrong
+    if now_ms is not None:  # an epoch that began in the future was begun by a wrong clock
         query = query.where((_E.began_ms <= now_ms - DAY_MS) | (_E.began_ms > now_ms + DAY_MS))
     return list(connection.execute(query).scalars())
 

@@ -1,8 +1,8 @@
 """A document on the broker: COSE_Encrypt0 with AES-256-GCM under an epoch key (RFC 9052, 5.2; RFC 9053, 4.1).
 
 The topic is bound in as external data, so that a document can't be moved to another bracelet or audience. Zero octets
-after the document make all of a kind equally long: a cancel, duress or a missing position can't be told by the length.
-Grammar: `sealed.cddl`.
+after the document make all documents of a kind equally long: the length does not betray a cancel, duress or a missing
+position. Grammar: `sealed.cddl`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EPOCH, _NONCE, _SEALED = slice(7, 15), slice(18, 30), slice(33, None)  # in a s
 
 
 class SealError(Exception):
-    """What came is not a sealed document, or not one of this topic and epoch. `code` names the reason."""
+    """Octets that are no sealed document, or none of this topic and epoch. `code` names the reason."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -30,7 +30,7 @@ class SealError(Exception):
 
 
 class Epoch:
-    """A key for everything that an audience is told until the next one."""
+    """A key for everything that an audience is told until the next epoch."""
 
     __slots__ = ("_before_nonce", "_before_topic", "_cipher", "id", "key")
 
@@ -45,7 +45,7 @@ class Epoch:
         self._before_topic = b"\x83\x68Encrypt0" + protected  # Enc_structure (RFC 9052, 5.3)
 
     def seal(self, topic: str, document: bytes, padded: int) -> bytes:
-        """What to publish on `topic`."""
+        """Seal a document; return the octets to publish on `topic`."""
         nonce = os.urandom(NONCE_OCTETS)
         padding = -len(document) % padded
         context = self._before_topic + _byte_string(topic.encode())
@@ -53,7 +53,7 @@ class Epoch:
         return _assemble(self._before_nonce, nonce, sealed)
 
     def open(self, topic: str, octets: bytes) -> bytes:
-        """The document that was sealed for this topic."""
+        """Open the document that was sealed for this topic."""
         number, nonce, sealed = parse(octets)
         if number != self.id:
             raise SealError("other_epoch")
@@ -68,11 +68,11 @@ class Epoch:
 
 
 def parse(octets: bytes) -> tuple[bytes, bytes, bytes]:
-    """Epoch, nonce and ciphertext of a sealed document. Nothing of it is proven yet."""
+    """Split a sealed document into epoch, nonce and ciphertext. This proves nothing yet."""
     epoch, nonce, sealed = octets[_EPOCH], octets[_NONCE], octets[_SEALED]
     if len(octets) > MAX_OCTETS:
         raise SealError("too_large")
-    # One comparison for everything: algorithm, no other entry, lengths, the deterministic encoding.
+    # One comparison checks everything: algorithm, no other entry, lengths, the deterministic encoding.
     if len(sealed) < 256 or octets != _assemble(_before_nonce(epoch), nonce, sealed):
         raise SealError("not_sealed")
     return epoch, nonce, sealed
@@ -87,6 +87,6 @@ def _before_nonce(epoch: bytes) -> bytes:
 
 
 def _byte_string(octets: bytes) -> bytes:
-    """A CBOR byte string of less than 256 octets."""
+    """Encode a CBOR byte string of less than 256 octets."""
     length = len(octets)
     return bytes((0x40 | length,) if length < 24 else (0x58, length)) + octets

@@ -1,6 +1,6 @@
-"""What the relay says to a bracelet (`down` in firmware/wire.cddl): made here, and read for tests.
+"""Makes and reads the relay's messages to a bracelet (`down` in firmware/wire.cddl).
 
-Plaintexts only; `relay.verify.seal` encrypts them, in the order of the down chain.
+The messages here are plaintexts; `relay.verify.seal` encrypts them, in the order of the down chain.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ VERSION = 1
 
 
 class Kind(IntEnum):
-    """What a down message is about, by its number on the wire."""
+    """The kind of a down message, by its number on the wire."""
 
     RECEIPT = 0  # the relay has this alarm message on disk
     ACCEPT = 1  # a person has accepted the alarm that began with this Alert
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 SETTINGS: Mapping[str, Setting] = {
     "heartbeat_s": Setting(1, 60, 86400),  # seconds between heartbeats
-    "hold_ms": Setting(2, 1000, 10000),  # how long a hold must be to raise
+    "hold_ms": Setting(2, 1000, 10000),  # milliseconds that a hold must last to raise an alarm
     "check_in_min": Setting(3, 0, 1440),  # minutes from one check-in to the next; 0: off
 }
 HEARTBEAT_S = 900  # of a bracelet that was told nothing else (firmware/tocsin/settings.py)
@@ -55,12 +55,13 @@ Body = tuple[Kind, int | dict[str, int] | Bundle | None]
 
 
 def about(kind: Kind, counter: int) -> bytes:
-    """A receipt for an alarm message, or acceptance or closing of the alarm whose Alert has this counter."""
+    """Make a receipt for an alarm message, or acceptance or closing of the alarm whose Alert has this counter."""
     return cbor2.dumps([VERSION, int(kind), counter])
 
 
 def configure(settings: Mapping[str, int]) -> bytes:
-    """Change these settings and no others. ValueError for one that is unknown or out of its range."""
+    """Make a command to change these settings and no others. Raises ValueError for one that is unknown or out of its
+    range."""
     values = {}
     for name, value in settings.items():
         setting = SETTINGS.get(name)
@@ -71,12 +72,12 @@ def configure(settings: Mapping[str, int]) -> bytes:
 
 
 def revoke() -> bytes:
-    """Wipe every key."""
+    """Make a command to wipe every key."""
     return cbor2.dumps([VERSION, int(Kind.REVOKE)])
 
 
 def update(bundle: Bundle) -> bytes:
-    """Fetch and install this. ValueError for a bundle that can't be one."""
+    """Make a command to fetch and install this bundle. Raises ValueError for a bundle that can't be one."""
     if not _is_bundle([*bundle]):
         raise ValueError("no such bundle: its version, size or hash is out of range")
     return cbor2.dumps([VERSION, int(Kind.UPDATE), [*bundle]])
@@ -91,7 +92,8 @@ def _is_bundle(items: list[object]) -> bool:
 
 
 def parse(octets: bytes) -> Body:
-    """Kind and content of a down message's plaintext, as a bracelet reads it; Refused when it breaks the grammar."""
+    """Read kind and content of a down message's plaintext, as a bracelet does. Raises Refused when it breaks the
+    grammar."""
     try:
         items = decode_exactly(octets)
     except ValueError:

@@ -1,8 +1,8 @@
 """COSE_Encrypt0( COSE_Sign1( payload ) ): from the octets on the wire to a verified alarm or heartbeat.
 
-`parse` needs no key: it says for whom a message claims to be. `open_alarm` and `open_heartbeat` then prove it. The
-protected header's original octets are kept throughout, because they, and not a re-encoding, are what tag and signature
-were made over.
+`parse` needs no key: it says from which bracelet a message claims to be. `open_alarm` and `open_heartbeat` then prove
+that claim. The protected header's original octets are kept throughout, because tag and signature were made over them,
+and not over a re-encoding.
 """
 
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ SIGN_HEADER = cbor2.dumps({1: ALG_ED25519})
 
 
 class Envelope(NamedTuple):
-    """A message that has the right shape. Nothing in it is proven yet."""
+    """A message of the right shape. Nothing in it is proven yet."""
 
     kid: int
     counter: int
@@ -91,28 +91,28 @@ def parse(octets: bytes) -> Envelope:
 
 
 def parse_header(protected: bytes) -> tuple[int, int]:
-    """Key id and counter in an outer protected header."""
+    """Read key id and counter from an outer protected header."""
     kid, partial_iv = protected[_KID], protected[_PARTIAL_IV]
     counter = int.from_bytes(partial_iv, "big")
-    # One comparison for everything: algorithm, no further entry, key order, lengths, shortest counter, shortest heads.
+    # One comparison checks all: algorithm, no further entry, key order, lengths, shortest counter, shortest heads.
     if len(partial_iv) > 4 or outer_header(kid, counter) != protected:
         raise Refused(Reason.BAD_HEADER)
     return int.from_bytes(kid, "big"), counter
 
 
 def salted_header(kid: bytes, counter: int, salt: bytes) -> bytes:
-    """The protected header of a message of the down chain: the same, and {-20: salt}."""
+    """Make the protected header of a message of the down chain: `outer_header`, and {-20: salt}."""
     return b"%b%b%b%b" % (_FOUR_ENTRIES, outer_header(kid, counter)[1:], _BEFORE_SALT, salt)
 
 
 def outer_header(kid: bytes, counter: int) -> bytes:
-    """The protected header of a message: {1: AES-CCM-16-64-128, 4: kid, 6: counter} in deterministic CBOR."""
+    """Make the protected header of a message: {1: AES-CCM-16-64-128, 4: kid, 6: counter} in deterministic CBOR."""
     partial_iv = shortest(counter)
     return b"%b%b\x06%c%b" % (_HEADER_BEFORE_KID, kid, _BYTES | len(partial_iv), partial_iv)
 
 
 def shortest(counter: int) -> bytes:
-    """A counter in as few octets as possible, zero in one."""
+    """Encode a counter in as few octets as possible, zero in one."""
     return counter.to_bytes((counter.bit_length() + 7) // 8 or 1, "big")
 
 
@@ -137,7 +137,7 @@ def open_heartbeat(envelope: Envelope, state: ChainState, now: int) -> OpenedHea
 
 
 def open_down(envelope: Envelope, state: ChainState, now: int) -> tuple[Body, ChainState]:
-    """What a bracelet reads from a message of the down chain. For tests and benchmarks."""
+    """Prove and read a message of the down chain, as a bracelet does. For tests and benchmarks."""
     if envelope.salt is None:
         raise Refused(Reason.BAD_HEADER)
     key, state = advance(state, envelope.counter, now)
@@ -145,7 +145,7 @@ def open_down(envelope: Envelope, state: ChainState, now: int) -> tuple[Body, Ch
 
 
 def open_receipt(envelope: Envelope, state: ChainState, now: int) -> tuple[int, ChainState]:
-    """The alarm counter that a receipt confirms. For tests and benchmarks."""
+    """Read the alarm counter that a receipt confirms. For tests and benchmarks."""
     (kind, counter), state = open_down(envelope, state, now)
     if kind != Kind.RECEIPT or not isinstance(counter, int):
         raise Refused(Reason.BAD_PAYLOAD)
@@ -153,7 +153,7 @@ def open_receipt(envelope: Envelope, state: ChainState, now: int) -> tuple[int, 
 
 
 def decrypt(message_key: bytes, envelope: Envelope) -> bytes:
-    """The plaintext, or Refused when the tag is wrong."""
+    """Decrypt a message. Raises Refused when the tag is wrong."""
     cipher = AESCCM(message_key[:KEY_OCTETS], tag_length=TAG_OCTETS)
     context = encrypt_context(envelope.protected)
     try:
@@ -163,22 +163,23 @@ def decrypt(message_key: bytes, envelope: Envelope) -> bytes:
 
 
 def nonce(message_key: bytes, counter: int) -> bytes:
-    """Base IV XOR partial IV, padded left (RFC 9052, 3.1)."""
+    """Compute the nonce: base IV XOR partial IV, padded left (RFC 9052, 3.1)."""
     return (int.from_bytes(message_key[KEY_OCTETS:], "big") ^ counter).to_bytes(NONCE_OCTETS, "big")
 
 
 def encrypt_context(protected: bytes) -> bytes:
-    """Enc_structure: what the tag covers beside the ciphertext (RFC 9052, 5.3)."""
+    """Encode the Enc_structure, which the tag covers beside the ciphertext (RFC 9052, 5.3)."""
     return cbor2.dumps(["Encrypt0", protected, b""])
 
 
 def sign_context(relay_id: bytes, protected: bytes, payload: bytes) -> bytes:
-    """Sig_structure: what a bracelet signs (RFC 9052, 4.4). It binds one relay, one bracelet, one counter."""
+    """Encode the Sig_structure, which a bracelet signs (RFC 9052, 4.4). It binds one relay, one bracelet, one
+    counter."""
     return cbor2.dumps(["Signature1", SIGN_HEADER, cbor2.dumps([LABEL, relay_id, protected]), payload])
 
 
 def parse_sign1(sign1: bytes) -> tuple[bytes, bytes]:
-    """Payload and signature of a COSE_Sign1."""
+    """Read payload and signature of a COSE_Sign1."""
     try:
         items: Any = decode_exactly(sign1)
     except ValueError:
@@ -200,7 +201,7 @@ def parse_sign1(sign1: bytes) -> tuple[bytes, bytes]:
 
 
 def signature_is_good(public: bytes, relay_id: bytes, protected: bytes, payload: bytes, signature: bytes) -> bool:
-    """Whether `signature` is the bracelet's over this payload, for this relay and this header."""
+    """Tell whether `signature` is the bracelet's over this payload, for this relay and this header."""
     try:
         crypto_sign_open(signature + sign_context(relay_id, protected, payload), public)
     except (CryptoError, ValueError):

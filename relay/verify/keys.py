@@ -31,12 +31,12 @@ class Roots(NamedTuple):
 
 
 def extract(salt: bytes, material: bytes) -> bytes:
-    """HKDF-Extract with SHA-256 (RFC 5869, 2.2)."""
+    """Compute HKDF-Extract with SHA-256 (RFC 5869, 2.2)."""
     return hmac.digest(salt, material, "sha256")
 
 
 def expand(key: bytes, info: bytes, octets: int) -> bytes:
-    """HKDF-Expand with SHA-256 (RFC 5869, 2.3)."""
+    """Compute HKDF-Expand with SHA-256 (RFC 5869, 2.3)."""
     block, out, number = b"", b"", 1
     while len(out) < octets:
         block = hmac.digest(key, block + info + bytes((number,)), "sha256")
@@ -46,12 +46,12 @@ def expand(key: bytes, info: bytes, octets: int) -> bytes:
 
 
 def agree(private: bytes, public: bytes) -> bytes:
-    """X25519 (RFC 7748). Raises ValueError for a public key whose result is all zero."""
+    """Compute X25519 (RFC 7748). Raises ValueError for a public key whose result is all zero."""
     return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
 
 
 def roots(shared: bytes, kid: bytes, relay_id: bytes) -> Roots:
-    """The chain roots that bracelet and relay both derive at provisioning."""
+    """Derive the chain roots, as bracelet and relay both do at provisioning."""
     prk = extract(LABEL.encode(), shared)
     return Roots(*(expand(prk, cbor2.dumps([LABEL, chain, kid, relay_id]), KEY_OCTETS) for chain in Roots._fields))
 
@@ -60,23 +60,23 @@ def roots(shared: bytes, kid: bytes, relay_id: bytes) -> Roots:
 
 
 def message_key(chain_key: bytes) -> bytes:
-    """Key and base IV of the message at the head of a chain."""
+    """Derive key and base IV of the message at the head of a chain."""
     return hmac.digest(chain_key, b"m\x01", "sha256")[:MESSAGE_KEY_OCTETS]
 
 
 def salt(key: bytes, plaintext: bytes) -> bytes:
-    """The salt of a message of the down chain, by its message key and text. So two texts never share a key and nonce,
-    not even when the relay was put back to an earlier state and uses a counter again (as in RFC 5297, SIV)."""
+    """Derive the salt of a message of the down chain from its message key and text. So two texts never share a key and
+    nonce, not even when the relay was put back to an earlier state and uses a counter again (as in RFC 5297, SIV)."""
     return hmac.digest(key, b"t" + plaintext, "sha256")[:SALT_OCTETS]
 
 
 def salted_key(key: bytes, salt: bytes) -> bytes:
-    """Key and base IV of the message of the down chain that has this salt."""
+    """Derive key and base IV of the message of the down chain that has this salt."""
     return hmac.digest(key, b"s" + salt + b"\x01", "sha256")[:MESSAGE_KEY_OCTETS]
 
 
 def next_chain_key(chain_key: bytes) -> bytes:
-    """The chain key that follows. It can't be undone, which is the forward secrecy of the chain."""
+    """Derive the chain key that follows. This can't be undone, which gives the chain its forward secrecy."""
     return hmac.digest(chain_key, b"c\x01", "sha256")
 
 
@@ -90,7 +90,7 @@ class RelayKeys:
         self.id = relay_id(self.public)
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-octet signature of `message`."""
+        """Return the 64-octet signature of `message`."""
         return crypto_sign(message, self._secret)[:64]
 
     def __repr__(self) -> str:
@@ -98,5 +98,5 @@ class RelayKeys:
 
 
 def relay_id(public: bytes) -> bytes:
-    """The short name of a relay: the first 8 octets of SHA-256 of its Ed25519 public key."""
+    """Return the short name of a relay: the first 8 octets of SHA-256 of its Ed25519 public key."""
     return hashlib.sha256(public).digest()[:RELAY_ID_OCTETS]

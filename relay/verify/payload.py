@@ -1,4 +1,4 @@
-"""The grammar of what bracelets say (firmware/wire.cddl): alarm and heartbeat, checked item by item.
+"""The grammar of bracelets' messages (firmware/wire.cddl): alarm and heartbeat, checked item by item.
 
 `cbor2` gives Python values; a float that equals an integer, `True` for 1, or a tag that decodes to a number would pass
 a comparison. So every item's exact type is checked, and the whole is encoded again and must give the same octets.
@@ -15,7 +15,7 @@ UINT16 = 65535
 UINT32 = 4294967295
 
 DRILL, CANCEL, DURESS, LAST, DOUBTFUL = 1, 2, 4, 128, 256
-USED = 1  # of a heartbeat: something came down under a counter that was used before
+USED = 1  # of a heartbeat: a down message came under a counter that was used before
 FLAGS = 511
 TIME_QUALITIES = ("unknown", "saved", "network", "gnss")
 STRAPS = ("none", "closed", "open", "reserved")
@@ -46,12 +46,12 @@ FIX_LENGTHS = (0, 4, 5, 6, 7)  # altitude, speed and heading are left out from t
 
 
 def known(battery: int) -> int | None:
-    """The charge in %, None when the bracelet could not measure it."""
+    """Return the charge in %, None when the bracelet could not measure it."""
     return None if battery == UNKNOWN_BATTERY else battery
 
 
 class Fix(NamedTuple):
-    """A position as the receiver gave it, `age` seconds before the message's time."""
+    """A position as the receiver gave it, `age_s` seconds before the message's time."""
 
     lat_e7: int
     lon_e7: int
@@ -78,7 +78,7 @@ class Cell(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """One alarm message: the Alert (`seq` 0) or an Update of it."""
+    """An alarm message: the Alert (`seq` 0) or an Update of it."""
 
     flags: int
     cause: int
@@ -110,16 +110,16 @@ class Alarm(NamedTuple):
 
     @property
     def last(self) -> bool:
-        """The battery is about to end: nothing more may come."""
+        """True when the battery is about to end: perhaps no other message comes."""
         return bool(self.flags & LAST)
 
     @property
     def doubtful(self) -> bool:
-        """The position follows an implausible jump."""
+        """True when the position follows an implausible jump."""
         return bool(self.flags & DOUBTFUL)
 
     def encode(self) -> bytes:
-        """The payload's octets."""
+        """Return the payload's octets."""
         items: list[Any] = [VERSION, *self[:5]]
         if self.fix is not None:
             items += [item for item in self.fix if item is not None]
@@ -129,7 +129,7 @@ class Alarm(NamedTuple):
 
 
 class Network(NamedTuple):
-    """What the bracelet sees of its networks. `registration` is <stat> of 3GPP TS 27.007, 7.2; `signal` is in -dBm,
+    """The networks as the bracelet sees them. `registration` is <stat> of 3GPP TS 27.007, 7.2; `signal` is in -dBm,
     255 unknown; `operator` is mcc * 1000 + mnc, 0 unknown; `link` is 0 none, 1 Wi-Fi, 2 PPP."""
 
     registration: int
@@ -139,7 +139,7 @@ class Network(NamedTuple):
 
 
 class Health(NamedTuple):
-    """How the bracelet fares. `cause` of its last reset, `resets` since the last heartbeat (255: or more), `crash`: the
+    """The bracelet's health. `cause` of its last reset, `resets` since the last heartbeat (255: or more), `crash`: the
     number of its last error (`hwsim crash` finds the place), `mode` 1: safe."""
 
     cause: int
@@ -150,8 +150,8 @@ class Health(NamedTuple):
 
 class Heartbeat(NamedTuple):
     """A sign of life. It has no position, on purpose. `down` is the lowest counter of the down chain that has not come
-    and still can, `program` the version of the one that runs. Of the last four each needs the one before it; older
-    firmware sends none of them."""
+    and still can, `program` the version of the running program. Each of the last four fields requires the previous one;
+    older firmware sends none of them."""
 
     flags: int
     time: int
@@ -164,16 +164,16 @@ class Heartbeat(NamedTuple):
 
     @property
     def will(self) -> bool:
-        """Whether it is no sign of life but the last will: sealed when a connection began, sent by the broker when that
-        connection ended without a goodbye."""
+        """True when this is no sign of life but the last will: sealed when a connection began, sent by the broker when
+        that connection ended without a goodbye."""
         return self.network is not None and self.network.link == 0
 
     def fields(self) -> list[Any]:
-        """The items behind the version, as they are on the wire."""
+        """List the items after the version, as they are on the wire."""
         return [list(item) if isinstance(item, tuple) else item for item in self if item is not None]
 
     def encode(self) -> bytes:
-        """The heartbeat's octets."""
+        """Return the heartbeat's octets."""
         return cbor2.dumps([VERSION, *self.fields()])
 
 
@@ -183,7 +183,7 @@ def decode(octets: bytes) -> Any:
         return cbor2.loads(
             octets, max_depth=4, allow_indefinite=False, allow_duplicate_keys=False, semantic_decoders=_NO_TAGS
         )
-    except Exception as error:  # whatever a decoder makes of hostile octets, to the caller they are just not CBOR
+    except Exception as error:  # a decoder may raise anything on hostile octets; to the caller they are just not CBOR
         raise ValueError("not CBOR of this wire format") from error
 
 
@@ -200,7 +200,8 @@ def decode_exactly(octets: bytes) -> Any:
 
 
 def parse_alarm(octets: bytes, counter: int) -> Alarm:
-    """The alarm in `octets`, or Refused. `counter` is the message's own: an Update can't be older than its chain."""
+    """Read the alarm in `octets`, or raise Refused. `counter` is the message's own: an Update can't be older than its
+    chain."""
     items = _list(octets)
     cell = items.pop() if items and type(items[-1]) is list else None
     extra = len(items) - len(HEAD)
@@ -217,7 +218,7 @@ def parse_alarm(octets: bytes, counter: int) -> Alarm:
 
 
 def parse_heartbeat(octets: bytes) -> Heartbeat:
-    """The heartbeat in `octets`, or Refused."""
+    """Read the heartbeat in `octets`, or raise Refused."""
     items = _list(octets)
     more = items[len(HEARTBEAT) :]
     if not len(HEARTBEAT) <= len(items) <= len(HEARTBEAT) + len(MORE_BEAT) or not _within(items[:5], HEARTBEAT):
@@ -255,8 +256,8 @@ def _no_tag(_decoder: object) -> Any:
     raise ValueError("this wire format has no tags")
 
 
-# cbor2 runs a decoder of its own for these (dates, big numbers, regular expressions, shared references ...). All of it
-# is unauthenticated input, so none of it runs: a decimal exponent of 2**31 costs milliseconds to expand, and nothing
-# here needs a tag.
+# cbor2 has decoders of its own for these (dates, big numbers, regular expressions, shared references ...). The input is
+# unauthenticated, so none of them may run: a decimal exponent of 2**31 costs milliseconds to expand, and this wire
+# format needs no tag.
 _TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
 _NO_TAGS = dict.fromkeys(_TAGS, _no_tag)

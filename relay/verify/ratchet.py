@@ -11,17 +11,17 @@ from relay.verify.keys import message_key, next_chain_key
 from relay.verify.reasons import Reason, Refused
 
 MAX_STEPS = 5000
-# A bracelet that resets over and over skips at most 960 counters (firmware/tocsin/chains.py), and an Alert that waits
-# since before may be overtaken by its newest Update.
+# A bracelet that resets over and over skips at most 960 counters (firmware/tocsin/chains.py), and the newest Update may
+# overtake an Alert that has waited since before.
 MAX_SKIPPED = 1024
 SKIPPED_AGE_S = 30 * 86400  # a message this late travelled on no path that we know; its key is worth more destroyed
-# More than this says that the machine's clock is wrong, or was: then keys are bounded by their number alone, because a
-# key that is gone makes the alarm a replay.
+# A greater age means that the machine's clock is wrong, or was. Then only the number of keys is bounded, because an
+# alarm whose key is gone counts as a replay.
 SKIPPED_AGE_MOST_S = 180 * 86400
 
 
 class Skipped(NamedTuple):
-    """The key of a message that has not arrived, and when it was passed over."""
+    """The key of a message that has not arrived, and the time at which it was passed over."""
 
     key: bytes
     at: int
@@ -31,7 +31,7 @@ class Skipped(NamedTuple):
 
 
 class ChainState(NamedTuple):
-    """`next` is the counter that `key` belongs to. `skipped` is never changed in place."""
+    """The state of a chain. `next` is the counter that `key` belongs to. `skipped` is never changed in place."""
 
     next: int
     key: bytes
@@ -41,7 +41,7 @@ class ChainState(NamedTuple):
         return f"ChainState(next={self.next})"
 
     def is_used(self, counter: int, now: int) -> bool:
-        """Whether `counter` can't be opened any more: used, dropped or aged."""
+        """Tell whether `counter` can't be opened any more: used, dropped or aged."""
         if counter >= self.next:
             return False
         kept = self.skipped.get(counter)
@@ -49,7 +49,7 @@ class ChainState(NamedTuple):
 
 
 def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainState]:
-    """The message key for `counter` and the state after it. `now` is in seconds, and only ages skipped keys."""
+    """Return the message key for `counter` and the state after it. `now` is in seconds, and only ages skipped keys."""
     if counter == state.next and not _has_aged(state.skipped, now):
         return message_key(state.key), ChainState(counter + 1, next_chain_key(state.key), state.skipped)
     fresh = {n: kept for n, kept in state.skipped.items() if not _aged(kept, now)}
@@ -71,7 +71,7 @@ def advance(state: ChainState, counter: int, now: int) -> tuple[bytes, ChainStat
 
 
 def _has_aged(skipped: Mapping[int, Skipped], now: int) -> bool:
-    """Whether the key that was passed over first is too old: the others are younger."""
+    """Tell whether the key that was passed over first is too old: the others are younger."""
     for kept in skipped.values():
         return _aged(kept, now)
     return False

@@ -1,10 +1,10 @@
-"""Why a message was refused: one name for the counters and the log, one sentence for the operator."""
+"""The reasons for refusing a message: each has a name for the counters and the log, and a sentence for the operator."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The names are also metric labels: never rename one, never put anything of the message into one."""
+    """A reason. The names are also metric labels: never rename one, never put anything of the message into one."""
 
     OVERSIZED = "oversized"
     NOT_CBOR = "not_cbor"
@@ -41,7 +41,7 @@ SENTENCES: dict[Reason, str] = {
 
 
 class Refused(Exception):
-    """A message is not accepted. No state has moved."""
+    """The refusal of a message. No state has moved."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(SENTENCES[reason])

@@ -1,4 +1,4 @@
-"""Sealing: what the relay sends down (`relay.verify.down`), and for tests and load what a bracelet sends up.
+"""Seals the messages that the relay sends down (`relay.verify.down`), and for tests and load those of a bracelet.
 
 `Sealer` is a bracelet's cryptography without the bracelet. It keeps its chains in memory only and signs without
 hedging, so it is no model for firmware; firmware/tocsin is that.
@@ -25,7 +25,8 @@ from relay.verify.payload import Alarm, Heartbeat
 
 
 def seal(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
-    """A message of the down chain and the chain key that follows. Persist that before the message leaves."""
+    """Seal a message of the down chain; return it and the chain key that follows. Store that key before the message
+    leaves."""
     first = message_key(chain_key)
     mark = salt(first, plaintext)
     protected = salted_header(kid, counter, mark)
@@ -33,7 +34,7 @@ def seal(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[
 
 
 def seal_up(kid: bytes, counter: int, chain_key: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
-    """A message of the alarm or the heartbeat chain, and the chain key that follows. For tests and load."""
+    """Seal a message of the alarm or heartbeat chain; return it and the chain key that follows. For tests and load."""
     octets = _encrypt(outer_header(kid, counter), counter, message_key(chain_key), plaintext)
     return octets, next_chain_key(chain_key)
 
@@ -45,12 +46,12 @@ def _encrypt(protected: bytes, counter: int, key: bytes, plaintext: bytes) -> by
 
 
 def seal_receipt(kid: bytes, counter: int, chain_key: bytes, alarm_counter: int) -> tuple[bytes, bytes]:
-    """A receipt for the alarm message `alarm_counter`, as message `counter` of the down chain."""
+    """Seal a receipt for the alarm message `alarm_counter`, as message `counter` of the down chain."""
     return seal(kid, counter, chain_key, down.about(down.Kind.RECEIPT, alarm_counter))
 
 
 class Sealer:
-    """One bracelet's sending side, for tests and load."""
+    """The sending side of a bracelet, for tests and load."""
 
     def __init__(self, kid: bytes, relay_id: bytes, roots: Roots, seed: bytes) -> None:
         self.kid = kid
@@ -62,27 +63,27 @@ class Sealer:
         self._heartbeat_key = roots.heartbeat
 
     def alarm(self, alarm: Alarm) -> bytes:
-        """The next message of the alarm chain."""
+        """Seal the next message of the alarm chain."""
         return self.alarm_octets(alarm.encode())
 
     def alarm_octets(self, payload: bytes) -> bytes:
-        """The next message of the alarm chain around any payload, well-formed or not."""
+        """Seal the next message of the alarm chain around any payload, well-formed or not."""
         protected = outer_header(self.kid, self.alarm_counter)
         signature = crypto_sign(sign_context(self.relay_id, protected, payload), self._secret)[:SIGNATURE_OCTETS]
         return self.alarm_plaintext(cbor2.dumps([SIGN_HEADER, {}, payload, signature]))
 
     def alarm_plaintext(self, plaintext: bytes) -> bytes:
-        """The next message of the alarm chain around any plaintext."""
+        """Seal the next message of the alarm chain around any plaintext."""
         octets, self._alarm_key = seal_up(self.kid, self.alarm_counter, self._alarm_key, plaintext)
         self.alarm_counter += 1
         return octets
 
     def heartbeat(self, heartbeat: Heartbeat) -> bytes:
-        """The next message of the heartbeat chain."""
+        """Seal the next message of the heartbeat chain."""
         return self.heartbeat_octets(heartbeat.encode())
 
     def heartbeat_octets(self, plaintext: bytes) -> bytes:
-        """The next message of the heartbeat chain around any plaintext."""
+        """Seal the next message of the heartbeat chain around any plaintext."""
         octets, self._heartbeat_key = seal_up(self.kid, self.heartbeat_counter, self._heartbeat_key, plaintext)
         self.heartbeat_counter += 1
         return octets
