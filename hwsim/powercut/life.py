@@ -50,7 +50,7 @@ class Chip:
     flash: bytes
     nvs: bytes
     files: dict[str, bytes]
-    kept: bytes  # the part of it that the firmware would find: files, the journal, NVS values; nothing given up
+    kept: bytes  # the part of it that the firmware would find: files, the journal, NVS values; nothing erased
     sent: list[tuple[str, bytes]]  # (chain, octets) that had left the bracelet by then, each once
 
 

@@ -151,7 +151,7 @@ class Hand:
         world.after(_LOOK_US, self._look)
 
     def _bind(self, path: Path) -> None:
-        """Bind to the path, over what a killed process has left there. Raises OSError with whose the path is."""
+        """Bind to the path, over what a killed process has left there. Raises OSError when the path is in use."""
         if path.is_socket():
             with socket.socket(socket.AF_UNIX) as other:
                 try:

@@ -6,7 +6,7 @@ Every frame is a 32-bit little-endian length and a JSON array:
   D->W  ["c", now, outputs, device, function, args]  ask a model something
   W->D  [now, horizon, events(, value)]              the answer to both; nothing else happens before `horizon`
   D->W  ["o", now, outputs]                          outputs that don't change what happens before the horizon
-  D->W  ["deepsleep" | "reset" | "exit", now, outputs, argument]     the last two kinds get no answer
+  D->W  ["deepsleep" | "reset" | "exit", now, outputs, argument]     like "o", it gets no answer
 
 An event is [device, ...] for now or [time, device, ...] for later: octets that are on a line already arrive whatever
 the world does, unless the firmware closes the port or the supply fails. [device, null, time] cancels the events of a

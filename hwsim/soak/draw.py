@@ -49,7 +49,7 @@ _LONG, _SHORT = (2.0, 1800.0), (2.0, 300.0)
 
 
 def _start(draw: random.Random, kills: bool) -> Arguments:
-    """Draw at which call a part ends a start, in how many starts, and when it kills, how long the supply is gone."""
+    """Draw at which call a part ends a start and in how many starts; if it kills, also how long the supply is gone."""
     arguments: Arguments = {"step": draw.randint(0, 2), "starts": draw.choice((0, 0, 1, 2, 5))}
     if kills:
         arguments["off_s"] = draw.choice((0.0, 0.0, 0.5, 5.0, 60.0))

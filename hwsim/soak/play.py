@@ -29,7 +29,7 @@ from relay.verify import parse
 # Time from the moment when everything works again until everything must be delivered. firmware/README.md, "Delivery":
 # at most five minutes between two tries, twice that for a new connection, and a modem that must be switched on.
 QUIET_S = 1500.0
-LOOK_S = 60.0  # between two looks whether all is delivered
+LOOK_S = 60.0  # between two checks whether all is delivered
 LINGER_S = 120.0  # more of the life once all is delivered: something wrong may still follow
 MEMORY_MAX_KIB = 1 << 20  # of the simulator's process
 _JOURNAL_HEAD, _JOURNAL_CHECK = 12, 8  # firmware/tocsin/journal.py

@@ -242,7 +242,7 @@ class Device:
         return Interpreter(hello, self.world.wall_limit_s, frames=self.world.frames)
 
     def hello(self) -> dict[str, Any]:
-        """Return what the interpreter is told at boot, beyond what every device's is told."""
+        """Return what this interpreter is told at boot, beyond what all are told."""
         return {"flash": str(self.flash_path), "rom": rom_place(self.firmware), "heap": self.world.heap}
 
     # -- the link

@@ -78,7 +78,7 @@ class Talk:
     extra_cr: bool = False
 
     def nothing(self, utc: datetime | None) -> list[bytes]:
-        """Word an instant without a place, with the time and its date or without."""
+        """Format the sentences without a place, with the time and its date or without."""
         clock, date = self._time(utc)
         lines = []
         for kind in self.kinds:
@@ -93,8 +93,9 @@ class Talk:
         return self._worded(lines)
 
     def found(self, utc: datetime, it: Solution, misdated: bool, nowhere: bool) -> list[bytes]:
-        """Word a place; `misdated`: with the first date; `nowhere`: with 0, 0 and status A instead, as receivers do for
-        some seconds at first or once in a while (traccar/traccar#2326 and #5156, Yeraze/meshmonitor#3763)."""
+        """Format the sentences with a place; `misdated`: with the first date; `nowhere`: with 0, 0 and status A, as
+        receivers do for some seconds at first or once in a while (traccar/traccar#2326 and #5156,
+        Yeraze/meshmonitor#3763)."""
         clock, date = self._time(utc)
         if misdated and self.first_date:
             date = FIRST_DATES[self.first_date]

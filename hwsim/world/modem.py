@@ -243,7 +243,7 @@ class Modem(Registration):
                 self.say(self.sim_line() if word == "+CPIN" else word)
 
     def transmit(self) -> None:
-        """Spend what a packet of data takes on the air."""
+        """Be on the air for a packet of data."""
         self.sending(True)
         self.later(BURST_US, lambda: self.sending(False))
 

@@ -50,7 +50,7 @@ class AtError(Exception):
         self.code, self.family = code, family
 
     def text(self, verbose: int) -> str:
-        """Word the error as +CMEE wants it (27.007, 9.1). Message errors are numbers at least (27.005, 3.2.5)."""
+        """Format the error as +CMEE wants it (27.007, 9.1). Message errors are numbers at least (27.005, 3.2.5)."""
         if self.code is None or (verbose == 0 and self.family == "CME"):
             return "ERROR"
         if verbose == 2:

@@ -184,7 +184,7 @@ class Messages:
             modem.say(f"+CDS: {tpdu_length(pdu)}\r\n{pdu.hex().upper()}")
 
     def shown(self, pdu: bytes, read: bool | None) -> str:
-        """Word a message as +CMGR, +CMGL and, without a state, +CMT show it, behind their own beginning."""
+        """Format a message as +CMGR, +CMGL and, without a state, +CMT show it, behind their own beginning."""
         if not self.text_mode:
             state = "" if read is None else f"{int(read)}"
             return f"{state},{'' if read is None else ','}{tpdu_length(pdu)}\r\n{pdu.hex().upper()}"

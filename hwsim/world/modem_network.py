@@ -229,13 +229,13 @@ class Registration:
             self.say(f"+{name}: {self.registration_text(name)}")
 
     def registration_answer(self, name: str) -> str:
-        """Word the line that answers +CREG? and its kind."""
+        """Format the line that answers +CREG? and its kind."""
         if self.registration_form == "padded":
             return f"+{name}:{self.reporting[name]:03},{self.registration_text(name)}"
         return f"+{name}: {self.reporting[name]},{self.registration_text(name)}"
 
     def registration_text(self, name: str) -> str:
-        """Word what follows <n>; an unsolicited line has nothing else."""
+        """Format what follows <n>; an unsolicited line has nothing else."""
         state, form = self.registration(name), self.registration_form
         shown = f"{state:03}" if form == "padded" else str(state)
         if self.reporting[name] < 2:

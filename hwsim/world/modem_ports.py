@@ -62,9 +62,9 @@ def _both(one: Callable[[], None], other: Callable[[], None]) -> Callable[[], No
 
 
 class _Reset:
-    """The reset line. Held for long enough, it takes the modem down; the modem starts again when it is let go. A
-    maker's least time is one that is sure to work: the firmware must keep it, but a pad that the chip pulls for less
-    resets the modem, too."""
+    """The reset line. Held for long enough, it takes the modem down; let go, it lets the modem start again. A maker's
+    least time is sure to work: the firmware must keep it, but a pad that the chip pulls for less resets the modem,
+    too."""
 
     def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
         self._world = device.world

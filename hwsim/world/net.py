@@ -122,7 +122,7 @@ class Link:
         self._device_there = True
         self._arrived = bytearray()  # octets that the chip holds until its firmware reads them
         self._held = bytearray()  # octets that wait for room there
-        self._ended = False  # the end comes behind these
+        self._ended = False  # the end comes behind them
         self._up = Pipe(self, self._at_server)
         self._down = Pipe(self, self._at_device)
 

@@ -61,7 +61,7 @@ def crc(data: bytes | bytearray) -> int:
 
 class Pages:
     """The pages of a partition, which is the file at `path` or the part of a file that `place` names.
-    `before(old, address, data)` is told of each operation (no data: an erase). It returns the cells as they are left
+    `before(old, address, data)` is told of each operation (no data: an erase), and returns the cells as they are left
     when the supply fails there, else None."""
 
     def __init__(self, path: Path, before: Callable[[bytes, int, bytes | None], bytes | None]) -> None:

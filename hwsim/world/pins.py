@@ -208,7 +208,7 @@ class Haptic(_Pin):
 
 
 class Battery(_Pin):
-    """One lithium cell behind a divider on an ADC pin, with some millivolt of noise.
+    """A lithium cell behind a divider on an ADC pin, with some millivolt of noise.
 
     `calibrated` False: the chip's fuses hold no calibration, so that `read_uv` fails (ports/esp32/adc.c; ESP-IDF,
     esp_adc/esp32/adc_cali_line_fitting.c, "default vref didn't set": ESP_ERR_INVALID_ARG, 258), and raw readings are by

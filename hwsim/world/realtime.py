@@ -1,6 +1,6 @@
 """Real time: the wall clock drives the same event heap, and file descriptors of real peers take part.
 
-A single thread owns everything; others hand it functions. No other place of the simulator reads the wall clock.
+A single thread owns everything; others hand it functions. No other module of the world reads the wall clock.
 """
 
 from __future__ import annotations

@@ -36,16 +36,16 @@ class Rtc:
         self._ext1: tuple[list[int], int] | None = None  # pins; 0: all of them low, 1: any of them high
 
     def power_on(self, now_us: int) -> None:
-        """Begin without a supply before: memory is lost, the clock begins at 2000-01-01, the first time at the time
-        that the test wants."""
+        """Get the supply back: memory is lost, and the clock begins at 2000-01-01, the first time at the time that the
+        test wants."""
         shown = 0 if self._first is None else self._first - EPOCH_2000
         self._first = None
         self.memory = ""
         self.offset_us = shown * 1_000_000 - now_us
 
     def started(self, now_us: int, slept: bool) -> None:
-        """Go on as the processor starts: forget the wake sources, and put the clock off by its error since the last
-        start."""
+        """Forget the wake sources as the processor starts, and add the clock's error since its oscillator last
+        changed."""
         self.offset_us += (now_us - self._since_us) * (self.sleep_ppm if slept else self.crystal_ppm) // 1_000_000
         self._since_us = now_us
         self._ext0 = self._ext1 = None
