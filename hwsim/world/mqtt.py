@@ -26,7 +26,7 @@ ACCEPTED, BAD_USER = 0, 4
 
 
 class ProtocolError(Exception):
-    """The client broke the specification; the connection ends."""
+    """A client that broke the specification; the connection ends."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ PAGE_US, ERASE_US = 700, 45_000  # typical tPP and tSE, AC electrical characteri
 
 
 class SupplyLost(Exception):
-    """The supply failed at a flash operation."""
+    """A supply that failed at a flash operation."""
 
 
 def programmed(old: bytes, new: bytes) -> bytes:
