@@ -1,6 +1,6 @@
-"""`hwsim powercut`: every flash operation of every life, cut cleanly and torn, on all cores; a table or a JSON object.
+"""`hwsim powercut` cuts each flash operation of each life, cleanly and torn, on all cores, and prints a table or JSON.
 
-First each life is lived whole, which also counts its operations. A cut life is lived from its beginning, so any of them
+It first lives each life whole and counts its operations. It lives each cut life from the beginning, so that any of them
 can be replayed alone. With the same seed the same operation comes at the same time; only the keys that the relay draws
 are new each time, as in hwsim/rig.py.
 """
@@ -23,7 +23,7 @@ from hwsim.soak.workers import work
 from hwsim.world import SimulationError
 from relay.program import INTERRUPTED
 
-QUICK_STEP = 11  # of the operations; prime, so that no stage's rhythm hides one
+QUICK_STEP = 11  # from one operation to the next; prime, so that no stage's rhythm hides one
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Result:
     operations: int
     nvs_operations: int
     failures: list[str]
-    worn: int  # erases of the sector with most
+    worn: int  # erases of the most erased sector
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Report:
         return sorted(found, key=lambda result: (order[result.life], result.at, result.how))
 
     def replay(self, result: Result) -> str:
-        """The command that lives this life again and shows it."""
+        """Return the command that lives this life again and shows it."""
         words = ["hwsim powercut", "--life", result.life, "--at", str(result.at), "--seed", str(self.seed)]
         words += [f"--{result.how}"] if result.at else []
         heap = os.environ.get("HWSIM_HEAP")
@@ -89,7 +89,7 @@ def _result(job: Job, life: Life) -> Result:
 
 
 def jobs(life: str, operations: int, *, seed: int, quick: bool, firmware: str | None) -> Iterator[Job]:
-    """Every operation, cut cleanly and torn; `quick`: every eleventh, the two kinds in turn."""
+    """Yield a clean and a torn cut for every operation; with `quick`, for every eleventh one cut, the kinds in turn."""
     for at in range(1, operations + 1):
         if not quick:
             yield Job(life, Cut(at, CLEAN), seed, firmware)
@@ -102,7 +102,7 @@ def check(
     lives: Iterable[str], *, seed: int = 1, quick: bool = False, processes: int | None = None,
     firmware: str | None = None,
 ) -> Report:  # fmt: skip
-    """Live all of it. A life that the simulator can't go on with counts as failed."""
+    """Live all lives, whole and cut. A life counts as failed when the simulator can't go on with it."""
     report = Report(seed, firmware)
     started = time.monotonic()
     try:
@@ -114,7 +114,7 @@ def check(
 
 
 def _live(report: Report, lives: Sequence[str], quick: bool, processes: int) -> None:
-    """Each result is in the report as soon as it is there."""
+    """Live all lives and put each result into the report as soon as it is there."""
     seed, firmware = report.seed, report.firmware
     whole = [Job(life, None, seed, firmware) for life in lives]
     report.results += [result for _, result in sorted(_played(whole, processes))]
@@ -130,7 +130,7 @@ def _live(report: Report, lives: Sequence[str], quick: bool, processes: int) -> 
 
 
 def _played(todo: Sequence[Job], processes: int) -> Iterator[tuple[int, Result]]:
-    """Place and result of each, by so many processes, or in this one."""
+    """Yield the place and result of each job, played by so many processes, or in this one."""
     if processes == 1:
         yield from enumerate(map(play, todo))
         return
@@ -144,7 +144,7 @@ def _not_judged(job: Job, why: str) -> Result:
 
 
 class _Plain:
-    """What a progress bar is without a terminal."""
+    """Stand-in for a progress bar where there is no terminal."""
 
     def __init__(self, items: Iterator[tuple[int, Result]]) -> None:
         self._items = items
@@ -159,7 +159,7 @@ class _Plain:
 def main(
     lives: Iterable[str], *, seed: int, quick: bool, processes: int | None, firmware: str | None, as_json: bool
 ) -> int:
-    """The command. 0: everything held; 1: something did not; 130: interrupted before anything did not."""
+    """Run the command. Return 0 when everything held, 1 when something did not, 130 when interrupted before that."""
     report = check(lives, seed=seed, quick=quick, processes=processes, firmware=firmware)
     if as_json:
         click.echo(json.dumps(as_object(report)))
@@ -220,7 +220,7 @@ def _table(report: Report) -> None:
 
 
 def replay(job: Job, as_json: bool) -> int:
-    """One life with its whole trace. 0: everything held; 1: something did not."""
+    """Show one life with its whole trace. Return 0 when everything held, 1 when something did not."""
     with Life(job.life, job.cut, seed=job.seed, firmware=job.firmware) as life:
         result = _result(job, life)
         if as_json:

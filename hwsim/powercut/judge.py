@@ -1,7 +1,7 @@
-"""What must hold after a life in which the supply failed, and what was found on the chip.
+"""Rules that must hold after a life in which the supply failed, for all that was sent and for the chip's content.
 
 Each rule looks at what the world saw (trace, motor, broker, SMS centre, relay) and at the chip; none asks the firmware.
-Promises are those of firmware/README.md.
+The promises are those of firmware/README.md.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from hwsim.powercut.secrets import dense, readable_positions
 from relay.pipeline import Status
 from relay.verify import parse
 
-_RAISED_MS, _RAISED_STRENGTH = 300, 95  # at least: the motor's one long pulse is 700 ms at full strength
+_RAISED_MS, _RAISED_STRENGTH = 300, 95  # at least; the motor's one long pulse is 700 ms at full strength
 
 
 def failures(course: Course, life: str) -> list[str]:
-    """What did not hold, in words. Empty: all did."""
+    """List in words what did not hold; nothing when all did."""
     found = [*_boots(course), *_delivered(course, life), *_nothing_twice(course)]
     for when, chip in course.chips:
         found += [f"{problem}, {when}" for problem in _private(course, chip, life)]
@@ -85,7 +85,7 @@ def _private(course: Course, chip: Chip, life: str) -> Iterator[str]:
 
 
 def _keys_of_sent(course: Course, chip: Chip, chain: str, octets: bytes) -> Iterator[int]:
-    """Counters whose chain key or message key is in the octets, and opens a message that had been sent by then."""
+    """Yield each counter whose chain key or message key is in the octets and opens a message already sent by then."""
     assert course.secrets
     last = max((parse(message).counter for kind, message in chip.sent if kind == chain), default=-1)
     for counter, chain_key, message_key in course.secrets.chain_keys(chain, last):

@@ -1,8 +1,8 @@
-"""One alarm's life, the same each time: provisioned, armed, raised, sent, receipted, told anew, raised again without
-any network, reset, called back, delivered, cleared. At one flash operation of it the supply fails; then the supply
-comes back, and the wearer holds the button once more.
+"""The life of an alarm, the same each time: provisioned, armed, raised, sent, receipted, told anew, raised again
+without any network, reset, called back, delivered, cleared. The supply fails at one flash operation of this life; then
+the supply comes back, and the wearer holds the button once more.
 
-The wearer and the world act by the clock and never ask the firmware anything. Not here: what must hold (judge.py).
+The wearer and the world act by the clock and never ask the firmware anything. judge.py has the rules that must hold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIVES = {
     "update": "a new version is installed, tried and kept, then an alarm by MQTT",
     "files": "the same with the firmware in bundles, on a stock image of MicroPython",
 }
-# A walk through Tiergarten, drawn: what the receiver says never stands still for long.
+# An invented walk through Tiergarten: the receiver's position never stands still for long.
 TRACK = Track([(0, 52.5145731, 13.3500937, 34), (900, 52.5162743, 13.3771925, 36)])
 
 _SLICE_S = 0.5
@@ -37,7 +37,7 @@ _SETTLED_S = 240.0  # an SMS that was lost on the way out comes again after a mi
 
 @dataclass(frozen=True)
 class Cut:
-    """Where the supply fails: at which flash operation of the life, from 1; `how` is "clean" or "torn"."""
+    """A failure of the supply: `at` counts the flash operations of the life, from 1; `how` is "clean" or "torn"."""
 
     at: int
     how: str = TORN
@@ -45,25 +45,25 @@ class Cut:
 
 @dataclass
 class Chip:
-    """What a reader of the flash chip finds at one moment."""
+    """The flash chip at one moment, as somebody who reads it finds it."""
 
     flash: bytes
     nvs: bytes
     files: dict[str, bytes]
-    kept: bytes  # of all this what the firmware would find: files, the journal, NVS values; not what was given up
+    kept: bytes  # the part of it that the firmware would find: files, the journal, NVS values; nothing erased
     sent: list[tuple[str, bytes]]  # (chain, octets) that had left the bracelet by then, each once
 
 
 @dataclass
 class Course:
-    """What a life was."""
+    """The course of a life."""
 
     rig: Rig
     operations: int = 0  # of the chip, until the cut
     nvs_operations: int = 0
     stage: str = ""  # where in the life the cut fell
     cut: bool = False
-    armed: bool = True  # did it arm after every start?
+    armed: bool = True  # False: the bracelet did not arm after one of its starts
     secrets: Secrets | None = None
     chips: list[tuple[str, Chip]] = field(default_factory=list)  # at the cut, and when all was over
 
@@ -115,7 +115,7 @@ class Life:
     # -- the life
 
     def _workshop(self) -> None:
-        """Provisioned by the relay's offer, and the answer carried back."""
+        """Provision the bracelet by the relay's offer, and carry the answer back."""
         self._stage("provisioning")
         self._bracelet.files.put("/offer.json", json.dumps(self.rig.offer).encode())
         self._on()
@@ -158,7 +158,7 @@ class Life:
         self.course.operations = self._used + self._bracelet.flash.operations
 
     def _renewed(self) -> None:
-        """A bundle lies there at the start; all of it takes some 20 s."""
+        """Start with a bundle in the file system, let it be installed and tried, which takes some 20 s, then alarm."""
         self._bracelet.files.put("/update.key", bytes(release.KEY.verify_key))
         self._bracelet.files.put("/update.bin", release.bundle(self._bracelet.firmware))
         self._stage("update")
@@ -170,7 +170,7 @@ class Life:
         self.course.operations = self._used + self._bracelet.flash.operations
 
     def _afterwards(self) -> None:
-        """The supply is back, and the network; the wearer raises one more alarm. No cut any more."""
+        """Bring back supply and network, and let the wearer raise one more alarm, with no further cut."""
         self._bracelet.button.release()
         self._network(True)
         self._stage("afterwards")
@@ -183,7 +183,7 @@ class Life:
             self._start()
         self._settle()
         self.world.run(31)  # a hold within 30 s would be an Update
-        # Whoever presses during a trial waits for the long pulse of the former program.
+        # A wearer who presses during a trial waits for the long pulse of the former program.
         self._bracelet.button.hold(2 * _HOLD_S if self._renews else _HOLD_S)
         self._settle()
         self.world.run(20)
@@ -211,7 +211,7 @@ class Life:
             self._bracelet.power_cut()
 
     def _start(self) -> None:
-        """Without a further cut; it must arm."""
+        """Start the bracelet without a further cut, and note when it does not arm."""
         before = len(self.world.trace)
         self._bracelet.power_cut_at_flash_operation = None
         self._bracelet.boot()
@@ -233,7 +233,7 @@ class Life:
         self._bracelet.button.release()
 
     def _settle(self) -> None:
-        """Until whatever was sealed has come through, or for as long as that may take at most."""
+        """Let time pass until every promised message has come through, or for as long as that may take at most."""
         end_us = self.world.now_us + round(_SETTLED_S * 1e6)
         while self.world.now_us < end_us:
             self.world.run(5)
@@ -255,9 +255,9 @@ class Life:
 
 
 def promised(rig: Rig, life: str) -> dict[int, str]:
-    """Counters, and what they were, of the messages that the bracelet sealed and must deliver in the end, by
-    firmware/README.md: Alerts always; cancels wherever the journal can be written; Updates by MQTT, while of those by
-    SMS only the newest goes out now and then."""
+    """Return, by counter, the kind of each message that the bracelet sealed and must deliver in the end. By
+    firmware/README.md these are all Alerts; Cancels wherever the journal can be written; and Updates by MQTT, while of
+    those by SMS only the newest goes out now and then."""
     found: dict[int, str] = {}
     last = None
     for event in rig.world.trace:
@@ -275,13 +275,13 @@ def promised(rig: Rig, life: str) -> dict[int, str]:
 
 
 def delivered(rig: Rig) -> set[int]:
-    """Counters of the alarm messages whose receipt the bracelet has taken."""
+    """Return the counters of the alarm messages whose receipt the bracelet has taken."""
     ours = [event for event in rig.world.trace if event.who == rig.bracelet.firmware_name]
     return {event.detail["counter"] for event in ours if event.what == "delivered"}
 
 
 def sent(rig: Rig) -> list[tuple[str, bytes]]:
-    """Every message that left the bracelet, as (chain, octets), in their order on each path."""
+    """List every message that left the bracelet, as (chain, octets), in their order on each path."""
     out = []
     for message in rig.broker.published:
         kind = message.topic.rsplit("/", 1)[1]

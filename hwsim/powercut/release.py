@@ -12,12 +12,12 @@ from nacl.signing import SigningKey
 from hwsim import bundle as bundles
 from hwsim import toolchain
 
-KEY = SigningKey(bytes(range(32)))  # nobody's: the maker's in the simulator
+KEY = SigningKey(bytes(range(32)))  # the maker's in the simulator; nobody has it elsewhere
 
 
 @functools.cache
 def bundle(firmware: Path) -> bytes:
-    """Signed with KEY, for the interpreter that runs the simulator."""
+    """Make the next version's bundle, signed with KEY, for the interpreter that runs the simulator."""
     version = bundles.version_of(firmware)
     with tempfile.TemporaryDirectory(prefix="hwsim-") as scratch:
         folder = Path(scratch) / "firmware"

@@ -1,7 +1,7 @@
-"""What must not be found on a flash chip: the keys of one bracelet, and positions in any likely encoding.
+"""Secrets that must not be found on a flash chip: the keys of one bracelet, and positions in any likely encoding.
 
-In virtual time the bracelet's random numbers follow from the world's seed (shims/os.py), so its private keys can be
-known here without asking the firmware.
+In virtual time the bracelet's random numbers follow from the world's seed (shims/os.py), so this module knows the
+private keys without asking the firmware.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Secrets:
 
     @classmethod
     def of(cls, offer: dict[str, Any], answer: dict[str, Any], seeds: Iterable[str]) -> Secrets:
-        """Raises LookupError when none of the boots with these seeds drew the answer's key."""
+        """Derive the keys of an offer and its answer. Raises LookupError when none of the boots with these seeds drew
+        the answer's key."""
         wanted = bytes.fromhex(answer["x25519"])
         for ephemeral in _draws(seeds):
             key = X25519PrivateKey.from_private_bytes(ephemeral).public_key()
@@ -49,7 +50,7 @@ class Secrets:
         return cls(ephemeral, shared, keys.extract(keys.LABEL.encode(), shared), named)
 
     def chain_keys(self, chain: str, last: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """(counter, chain key, message key) from the first to `last`."""
+        """Yield (counter, chain key, message key) from the first to `last`."""
         key = self.roots[chain]
         for counter in range(last + 1):
             yield counter, key, keys.message_key(key)
@@ -57,7 +58,7 @@ class Secrets:
 
 
 def chip_seeds(bracelet: Bracelet) -> list[str]:
-    """The seeds of each boot's random numbers, as world/device.py gives them."""
+    """List the seed of each boot's random numbers, as world/device.py gives them."""
     return [f"{bracelet.world.seed}/{bracelet.name}/{boot}" for boot in range(1, bracelet.boots + 1)]
 
 
@@ -68,16 +69,17 @@ def _draws(seeds: Iterable[str]) -> Iterator[bytes]:
 
 
 def dense(image: bytes) -> bytes:
-    """The image of a chip with its long runs of zeros or ones shortened to 128 octets, more than any secret has and
-    more than `readable_positions` looks around. Searching through it takes a hundredth of the time."""
+    """Return a chip's image with its long runs of zeros or ones shortened to 128 octets. That is longer than any secret
+    and than the distance that `readable_positions` looks around. A search in it takes a hundredth of the time."""
     return _RUNS.sub(lambda run: run[0][:_RUN], image)
 
 
 def readable_positions(image: bytes, places: Iterable[tuple[int, int]]) -> list[str]:
-    """In which encodings one of these places (latitude and longitude in degrees x 10^7) can be read in the image.
+    """List the encodings in which one of these places (latitude and longitude in degrees x 10^7) can be read in the
+    image.
 
     A number of four octets alone may be there by chance, so both halves of a position must be near each other. Decimal
-    text is looked for as degrees, as 10^-7 degrees and as NMEA 0183 has it (ddmm.mm), to about 10 m.
+    text counts as degrees, as 10^-7 degrees and in the form of NMEA 0183 (ddmm.mm), to about 10 m.
     """
     found = []
     for lat, lon in places:

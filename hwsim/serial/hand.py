@@ -1,8 +1,8 @@
-"""A hand, eyes and a wrist for a bracelet on a serial port: what an engineer at the bench does and notices.
+"""A hand, eyes and a wrist for a bracelet on a serial port, as an engineer at the bench uses them.
 
-A UNIX socket, one JSON object a line, each answered by one: {"ok": true, ...}, or {"ok": false, "error": "why"}.
+A UNIX socket takes one JSON object a line and answers each by one: {"ok": true, ...}, or {"ok": false, "error": "why"}.
 
-    {"do": "press", "for_s": 3.2}      an action, now, with its arguments; what takes time goes on meanwhile
+    {"do": "press", "for_s": 3.2}      an action, now, with its arguments; a long one goes on after the answer
     {"do": "state"}                    answers "state": supply, cable, strap, LED, charge
     {"do": "wait", "who": "wearer", "what": "felt", "detail": {"pattern": "heard"}, "within": 60}
                                        answers with the "event" as soon as it has happened since the last action
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from hwsim.serial.usb import UsbBracelet
     from hwsim.world.world import World
 
-# What an action may be about: there is no rig's relay or broker here, and files are the workshop's to write.
+# Families of the actions allowed here: there is no rig's relay or broker, and only the workshop writes files.
 ABOUT = frozenset({"wearer", "power", "data", "sms", "modem", "clock", "gnss", "jam"})
 _LOOK_US = 50_000
 _LINE_MAX = 4096
 _UNREAD_MAX = 1 << 20
-_PATIENCE_S = 10.0  # until a hand that asks gives the answer up
+_PATIENCE_S = 10.0  # for an answer to a request
 
 
 class HandError(Exception):
-    """It can't be done, or didn't happen; the text says why."""
+    """An action that can't be done, or an event that didn't happen; the text says why."""
 
 
 # -- what can be done
@@ -48,7 +48,7 @@ class HandError(Exception):
 
 @dataclass
 class _Bench:
-    """As much of a rig as these actions need."""
+    """The part of a rig that these actions need."""
 
     world: World
     bracelet: UsbBracelet
@@ -77,13 +77,14 @@ BENCH: dict[str, tuple[str, Callable[[UsbBracelet], None]]] = {
 
 
 def known() -> dict[str, str]:
-    """Every action with its help."""
+    """Return every action with its help."""
     table = {name: action.help for name, action in actions.ACTIONS.items() if action.family in ABOUT}
     return table | {name: about for name, (about, _) in BENCH.items()}
 
 
 def arguments(name: str, words: Iterable[str]) -> dict[str, Any]:
-    """What a command line says, as values: in their order, or name=value. Raises HandError."""
+    """Turn the words of a command line into an action's values: in the arguments' order, or as name=value. Raises
+    HandError."""
     parameters = actions.ACTIONS[name].parameters if name in actions.ACTIONS else {}
     free, values = list(parameters), {}
     for word in words:
@@ -121,24 +122,24 @@ class _Wait:
 
 @dataclass
 class _Peer:
-    """One connection."""
+    """A connection."""
 
     line: socket.socket
     unread: bytes = b""
     unsent: bytes = b""
     waits: list[_Wait] = field(default_factory=list)
-    shown: int | None = None  # of the trace, while it watches
+    shown: int | None = None  # events of the trace, while it watches
 
 
 class Hand:
-    """Listens at `path` until the world ends. Raises OSError when it can't."""
+    """A server for hands at `path`, until the world ends. Raises OSError when it can't listen there."""
 
     def __init__(self, world: World, bracelet: UsbBracelet, path: Path) -> None:
         self._world, self._bracelet, self._path = world, bracelet, path
         self._bench = _Bench(world, bracelet)
         self._peers: list[_Peer] = []
-        self._since = 0  # the trace when something was last done
-        self._felt = 0  # of the motor's pulses
+        self._since = 0  # events of the trace when something was last done
+        self._felt = 0  # pulses of the motor
         self._ticking = False
         self._server = socket.socket(socket.AF_UNIX)
         self._server.setblocking(False)
@@ -150,7 +151,7 @@ class Hand:
         world.after(_LOOK_US, self._look)
 
     def _bind(self, path: Path) -> None:
-        """What one that was killed has left is in nobody's way. OSError says whose it is."""
+        """Bind to the path, over what a killed process has left there. Raises OSError when the path is in use."""
         if path.is_socket():
             with socket.socket(socket.AF_UNIX) as other:
                 try:
@@ -255,7 +256,7 @@ class Hand:
         if name not in known():
             raise HandError(f"nothing that a hand can do: {name}; there are {', '.join(known())}")
         self._since = len(self._world.trace)
-        actions.do(cast("Rig", self._bench), name, **request)  # of a rig these actions use what a _Bench has
+        actions.do(cast("Rig", self._bench), name, **request)  # these actions use no more of a rig than a _Bench has
         return {}
 
     def _state(self) -> dict[str, Any]:
@@ -274,7 +275,7 @@ class Hand:
             self._tell(peer)
 
     def _feel(self) -> None:
-        """Pulses become a pattern when no other has followed for a while."""
+        """Take the motor's pulses as patterns when no other pulse has followed for a while."""
         pulses = self._bracelet.haptic.pulses[self._felt :]
         if not pulses or not pulses[-1].length_us:
             return
@@ -329,7 +330,7 @@ class Line:
         self._socket.close()
 
     def ask(self, do: str, patience_s: float = _PATIENCE_S, **more: Any) -> dict[str, Any]:
-        """One request and its answer. Raises HandError when it is refused."""
+        """Send a request and return its answer. Raises HandError when the request is refused."""
         self._socket.settimeout(patience_s)
         try:
             self._socket.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
@@ -341,7 +342,7 @@ class Line:
         return answer
 
     def next(self, patience_s: float | None = None) -> dict[str, Any]:
-        """The next line. Raises TimeoutError when none comes, HandError at the end."""
+        """Return the next line. Raises TimeoutError when none comes, HandError at the end."""
         if patience_s is not None:
             self._socket.settimeout(patience_s)
         try:
@@ -356,20 +357,21 @@ class Line:
 
 
 def do(control: Path, name: str, /, **more: Any) -> dict[str, Any]:
-    """One action at the bracelet behind this socket, or "state". Raises HandError."""
+    """Do one action at the bracelet behind this socket, or ask for its "state". Raises HandError."""
     with Line(control) as line:
         return line.ask(name, **more)
 
 
 def wait(control: Path, who: str, what: str, within: float, /, **detail: Any) -> dict[str, Any]:
-    """The event, once it has happened since the last action. Raises HandError when it didn't in so many seconds."""
+    """Wait for an event since the last action and return it. Raises HandError when it has not come in `within`
+    seconds."""
     with Line(control) as line:
         answer = line.ask("wait", within + _PATIENCE_S, who=who, what=what, within=within, detail=detail)
         return dict(answer["event"])
 
 
 def pairs(words: Sequence[str]) -> dict[str, str]:
-    """name=value, as a command line has them. Raises HandError."""
+    """Read the name=value words of a command line. Raises HandError."""
     for word in words:
         if "=" not in word:
             raise HandError(f"{word}: a detail is NAME=VALUE")

@@ -1,4 +1,4 @@
-"""`hwsim hand`: one action, one look or one wait at the bracelet behind `hwsim usb --control`."""
+"""`hwsim hand`: a single action, look or wait at the bracelet behind `hwsim usb --control`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hwsim.serial import hand
 
 
 def main(control: Path, action: str | None, values: Sequence[str], listing: bool, within: float) -> int:
-    """Exit status: 0 done, 1 it can't be done or did not happen."""
+    """Run the command. Return 0 when it is done, 1 when it can't be done or did not happen."""
     if listing:
         for name, about in hand.known().items():
             click.echo(f"{name:<18} {about}")

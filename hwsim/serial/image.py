@@ -1,9 +1,9 @@
-"""What an ESP32 needs in its flash to start an application, and the checks that its boot loaders make.
+"""Images and partition tables that an ESP32 needs in its flash to start, and the checks that its boot loaders make.
 
 Formats: Espressif's "Firmware Image Format" (esptool's documentation) and "Partition Tables" (ESP-IDF Programming
 Guide); checks and their words: ESP-IDF, components/bootloader_support/src (esp_image_format.c, flash_partitions.c,
-bootloader_common_loader.c) and components/esp_partition/partition.c. The interpreter that a simulated bracelet runs is
-the desktop's; `stand_in` makes images that only prove to be whole.
+bootloader_common_loader.c) and components/esp_partition/partition.c. A simulated bracelet runs the desktop's
+interpreter, so the images that `stand_in` makes are whole but hold no program.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ENTRY_MAGIC, _MD5_MAGIC, _END = 0x50AA, 0xEBEB, (0xFFFF, 0xFF, 0xFF)
 _TABLE_SIZE = 0xC00
 _FILE_SYSTEMS = (b"vfs", b"ffat")
 _ROMFS_KIND = b"\xd2\xcd\x31"  # docs/reference/romfs.rst: the record that is a whole file system
-# The text is in every MicroPython that mounts a ROMFS (extmod/vfs.c: it goes into sys.path), and in no other.
+# Every MicroPython that mounts a ROMFS holds this text (extmod/vfs.c: it goes into sys.path), and no other does.
 _MOUNTS_ROMFS = b"/rom/lib"
-# Words of the ROM for a second-stage boot loader that it can't load; addresses of RAM that images are loaded to.
+# The ROM's words for a second-stage boot loader that it can't load, and the RAM addresses that images are loaded to.
 _UNLOADABLE = {"ESP32": "ets_main.c 371", "ESP32-S3": "ets_loader.c 78"}
 _RAM = {"ESP32": (0x3FFF0000, 0x3FFB0000), "ESP32-S3": (0x3FCE3810, 0x3FC90000)}
 
@@ -62,15 +62,16 @@ STOCK = (
 
 
 class TableError(ValueError):
-    """No partition table that a chip accepts; the text is what its console says."""
+    """A partition table that no chip accepts; the text is that of the chip's console."""
 
 
 def stand_in(
     family: Family = FAMILIES["esp32"], partitions: Iterable[Partition] = PARTITIONS, romfs: bool = True
 ) -> dict[int, bytes]:
-    """Content of a chip as a workshop leaves it, by address: boot loader, partition table, application.
+    """Make the content of a chip as a workshop leaves it, by address: boot loader, partition table, application.
 
-    `romfs`: whether the MicroPython it stands for mounts a ROMFS, as firmware/image has it and stock images don't.
+    `romfs` tells whether the MicroPython that it stands for mounts a ROMFS, as firmware/image does and stock images
+    don't.
     """
     loader, application = _RAM[family.name]
     about = b"stands for MicroPython: hwsim runs the desktop's interpreter\0" + (_MOUNTS_ROMFS if romfs else b"")
@@ -82,7 +83,7 @@ def stand_in(
 
 
 def make_table(partitions: Iterable[Partition]) -> bytes:
-    """A partition table with its MD5, as it lies in the flash at TABLE."""
+    """Make a partition table with its MD5, as it lies in the flash at TABLE."""
     entries = b"".join(_ENTRY.pack(_ENTRY_MAGIC, p.kind, p.subtype, p.offset, p.size, p.name, 0) for p in partitions)
     digest = hashlib.md5(entries, usedforsecurity=False).digest()
     table = entries + struct.pack("<H", _MD5_MAGIC) + b"\xff" * 14 + digest
@@ -90,7 +91,8 @@ def make_table(partitions: Iterable[Partition]) -> bytes:
 
 
 def make_image(address: int, content: bytes, chip_id: int = 0) -> bytes:
-    """An image of one segment that is loaded to `address`, with its checksum and hash, for 4 MB of flash and more."""
+    """Make an image of one segment that is loaded to `address`, with its checksum and hash, for 4 MB of flash and
+    more."""
     content += b"\0" * (-len(content) % 4)
     # One segment; DIO, 4 MB, 40 MHz; entry point; no write-protect pin; the chip; any revision; a hash follows.
     header = struct.pack("<BBBBI", _IMAGE_MAGIC, 1, 2, 0x20, address)
@@ -104,9 +106,10 @@ def make_image(address: int, content: bytes, chip_id: int = 0) -> bytes:
 
 
 def why_not_bootable(read: Read, family: Family = FAMILIES["esp32"]) -> str | None:
-    """What the chip's console says when it can't start what is in its flash; None when it can.
+    """Return the words of the chip's console when it can't start what is in its flash; None when it can.
 
-    The ROM loader reads the second-stage boot loader's header, that one reads the table and verifies the application.
+    The ROM loader reads the header of the second-stage boot loader. The latter reads the table and verifies the
+    application.
     """
     boot = family.image_offset
     if read(boot, 1)[0] != _IMAGE_MAGIC:
@@ -124,7 +127,7 @@ def why_not_bootable(read: Read, family: Family = FAMILIES["esp32"]) -> str | No
 
 
 def _fault(read: Read, address: int, room: int, chip_id: int) -> str | None:
-    """What is wrong with an image."""
+    """Return what is wrong with an image; None when it is good."""
     header = read(address, 24)
     if header[0] != _IMAGE_MAGIC:
         return f"esp_image: image at 0x{address:x} has invalid magic byte"
@@ -150,10 +153,8 @@ def _fault(read: Read, address: int, room: int, chip_id: int) -> str | None:
 
 
 def _table(read: Read, family: Family) -> tuple[list[Partition], bool]:
-    """The entries, and whether an MD5 vouches for them. Raises TableError.
-
-    What lies beyond the size in the boot loader's own header is refused, however large the chip is.
-    """
+    """Read the entries, and whether an MD5 vouches for them. Raises TableError, also when a partition lies beyond the
+    size in the boot loader's own header, however large the chip is."""
     room = 1 << 20 + (read(family.image_offset + 3, 1)[0] >> 4)
     table, vouched = read(TABLE, _TABLE_SIZE), False
     found: list[Partition] = []
@@ -183,10 +184,10 @@ def _table(read: Read, family: Family) -> tuple[list[Partition], bool]:
 
 
 def partitions(read: Read, family: Family, size: int) -> list[Partition]:
-    """The partitions that MicroPython has on a chip of `size` octets that starts.
+    """Return the partitions that MicroPython has on a chip of `size` octets that starts.
 
     The application, unlike the boot loader, finds none at all without an MD5. Where the table has no file system,
-    MicroPython makes one of what is behind the last partition (ports/esp32/main.c, boardctrl_startup, 1.26 and later).
+    MicroPython makes one of the room behind the last partition (ports/esp32/main.c, boardctrl_startup, 1.26 and later).
     """
     found, vouched = _table(read, family)
     if not vouched:
@@ -198,8 +199,8 @@ def partitions(read: Read, family: Family, size: int) -> list[Partition]:
 
 
 def romfs(read: Read, found: Iterable[Partition]) -> Partition | None:
-    """The partition that MicroPython mounts as /rom, or None: it was built without that, there is none, or what is in
-    it is no ROMFS (extmod/vfs_rom.c, vfs_rom_make_new)."""
+    """Return the partition that MicroPython mounts as /rom. None when it was built without that, there is no such
+    partition, or its content is no ROMFS (extmod/vfs_rom.c, vfs_rom_make_new)."""
     application = next((p for p in found if p.kind == APP), None)
     partition = next((p for p in found if p.kind == DATA and p.name == b"romfs"), None)
     if application is None or partition is None or _MOUNTS_ROMFS not in read(application.offset, application.size):

@@ -1,4 +1,4 @@
-"""A PTY as the serial port that a computer sees: it is noticed who opens and closes it, and what nobody reads is lost.
+"""A PTY as the serial port that a computer sees. It notices programs that open and close it; unread octets are lost.
 
 A PTY carries octets only. Baud rates mean nothing on it, and DTR and RTS can't be seen: setting them fails with ENOTTY.
 """
@@ -24,20 +24,20 @@ _UNREAD_MAX = 1 << 20  # octets kept for a program that has it open and doesn't 
 
 
 class User(Protocol):
-    """What is behind the port."""
+    """The device behind the port."""
 
     def opened(self) -> None: ...
 
     def received(self, data: bytes) -> None: ...
 
     def closed(self) -> None:
-        """The last program that had it open is gone, by itself or killed."""
+        """Note that the last program that had the port open is gone, by itself or killed."""
 
 
 class Port:
-    """Raises OSError when the machine has no PTY or no inotify left.
+    """A serial port. Raises OSError when the machine has no PTY or no inotify left.
 
-    `link` is a symbolic link that leads to it as long as it is there, by whatever name.
+    `link` is a symbolic link that leads to the port as long as there is one, whatever the name of the PTY.
     """
 
     def __init__(self, world: World, user: User, link: Path | None = None) -> None:
@@ -49,24 +49,24 @@ class Port:
         world.at_close(self._close)
 
     def plug(self) -> None:
-        """The cable is in: there is a port."""
+        """Put the cable in: there is a port."""
         self._users = 0
         self._unsent = b""
         self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)  # and it stays open, so that the settings survive programs that go and come
+        tty.setraw(self._slave)  # this end stays open, so that the settings survive programs that go and come
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
-        # Not by hang-up of the PTY: that says nothing when one program closes it and the next opens it at once.
+        # A hang-up of the PTY would not do: there is none when one program closes it and the next opens it at once.
         self._watcher = _watch_file(self.path)
         self._world.watch(self._watcher, self._look)
         self._world.watch(self._master, self._readable)
         if self._link:
-            if self._link.is_symlink():  # of one that was killed
+            if self._link.is_symlink():  # left by a process that was killed
                 self._link.unlink()
             self._link.symlink_to(self.path)
 
     def unplug(self) -> None:
-        """The cable is pulled. Whoever has the port open finds it gone, as when a USB bridge vanishes."""
+        """Pull the cable. A program that has the port open finds it gone, as when a USB bridge vanishes."""
         used, self._users = self._users, 0
         self._close()
         if used:
@@ -74,7 +74,7 @@ class Port:
 
     @property
     def open(self) -> bool:
-        """Whether a program has it open."""
+        """Tell whether a program has the port open."""
         return self._users > 0
 
     def write(self, data: bytes) -> None:
@@ -88,7 +88,7 @@ class Port:
         self._world.watch(self._master, self._readable, self._flush if self._unsent else None)
 
     def _readable(self) -> None:
-        self._look()  # whose octets these are
+        self._look()  # tells first whose octets these are
         with contextlib.suppress(BlockingIOError):
             self._user.received(os.read(self._master, 65536))
 
@@ -123,7 +123,7 @@ class Port:
 
 
 def _watch_file(path: str) -> int:
-    """A descriptor that tells who opens and closes a file: inotify, which Python's library lacks."""
+    """Return a descriptor that tells when a file is opened and closed: inotify, which Python's library lacks."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0 or libc.inotify_add_watch(fd, os.fsencode(path), _IN_OPEN | _IN_CLOSE) < 0:

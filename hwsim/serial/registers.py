@@ -1,7 +1,7 @@
-"""What esptool reads in a chip's registers to tell which one it is: eFuses, a word of the ROM, the flash's controller.
+"""Registers by which esptool tells one chip from another: eFuses, a word of the ROM, the flash's controller.
 
-ESP32 Technical Reference Manual v5.2 (6 SPI, 20 eFuse) and ESP32-S3 Technical Reference Manual v1.7 (5 eFuse, 30 SPI);
-fields of BLOCK1 as ESP-IDF's esp_efuse_table.csv of each chip names them. Registers that are not here read zero.
+Sources: ESP32 Technical Reference Manual v5.2 (6 SPI, 20 eFuse) and ESP32-S3 Technical Reference Manual v1.7 (5 eFuse,
+30 SPI); names of the fields of BLOCK1: ESP-IDF's esp_efuse_table.csv of each chip. All other registers read zero.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Spi(NamedTuple):
 
 
 class Chip(NamedTuple):
-    """One chip: its family, its base address (six octets), and the RAM in its package or module."""
+    """A chip: its family, its base address (six octets), and the RAM in its package or module."""
 
     family: Family
     mac: bytes
@@ -36,8 +36,8 @@ class Chip(NamedTuple):
 
     @property
     def security_info(self) -> bytes | None:
-        """Answer to GET_SECURITY_INFO: no flag, nothing encrypted, no key, the chip's id, its version. The ESP32 does
-        not know the command."""
+        """The answer to GET_SECURITY_INFO: no flag, nothing encrypted, no key, the chip's id, its version. None for the
+        ESP32, which does not know the command."""
         return struct.pack("<IB7sII", 0, 0, bytes(7), self.family.image_id, 0) if self.family.image_id else None
 
     def registers(self) -> dict[int, int]:
@@ -51,7 +51,8 @@ _SPI = {
 
 
 def _esp32(chip: Chip) -> dict[int, int]:
-    """An ESP32-D0WD-V3, revision 3.0. PSRAM is a chip of its own there: nothing tells of it."""
+    """Return the registers of an ESP32-D0WD-V3, revision 3.0. Its PSRAM is a separate chip, of which they say
+    nothing."""
     efuse, mac = 0x3FF5A000, chip.mac
     return {
         0x40001000: 0x00F01D83,  # a word of the ROM by which esptool knows an ESP32
@@ -71,7 +72,8 @@ _AP_3V3 = 1  # PSRAM_VENDOR
 
 
 def _esp32s3(chip: Chip) -> dict[int, int]:
-    """An ESP32-S3 in a QFN56, revision 0.2, its flash outside and its PSRAM inside of the package."""
+    """Return the registers of an ESP32-S3 in a QFN56, revision 0.2, its flash outside and its PSRAM inside of the
+    package."""
     block1, cap = 0x60007044, _PSRAM_CAP[chip.psram_mb]
     return {
         block1: int.from_bytes(chip.mac[2:], "big"),
@@ -86,7 +88,8 @@ _REGISTERS: dict[str, Callable[[Chip], dict[int, int]]] = {"ESP32": _esp32, "ESP
 
 
 def _crc8(data: bytes) -> int:
-    """Polynomial 0x31, least significant bit first: the check of the address in eFuse (ESP-IDF, esp_rom_crc8)."""
+    """Compute the check of the address in eFuse: polynomial 0x31, least significant bit first (ESP-IDF,
+    esp_rom_crc8)."""
     crc = 0
     for octet in data:
         crc ^= octet

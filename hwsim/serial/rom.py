@@ -1,9 +1,9 @@
 """The serial loader of an ESP32 or ESP32-S3: the one in its ROM, and the stub that esptool uploads in its place.
 
 Sans-I/O: octets come in by `feed` and go out by the given function. Commands and status codes follow Espressif's
-"Serial Protocol" (esptool's documentation), registers are in `registers.py`. The stub's machine code
-can't be executed here: what is uploaded to RAM and started is taken for esptool's stub, whose commands this model then
-answers itself. Not modelled: baud rates, encryption and secure boot, the time the flash takes.
+"Serial Protocol" (esptool's documentation), registers are in `registers.py`. This model can't execute the stub's
+machine code. It takes any program that is uploaded to RAM and started for esptool's stub, and then answers the stub's
+commands itself. Not modelled: baud rates, encryption and secure boot, the time the flash takes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hwsim.serial.spiflash import OutOfRange, SpiFlash
 
 __all__ = ["SYNC", "Chip", "Loader"]
 
-# What esptool sends first, framed (see usb.py).
+# The first frame that esptool sends (see usb.py).
 SYNC = slip.encode(struct.pack("<BBHI", 0, 0x08, 36, 0) + b"\x07\x07\x12\x20" + b"\x55" * 32)
-_SYNC_VALUE = 0x20120707  # not zero, which is how the stub answers
+_SYNC_VALUE = 0x20120707  # of the ROM; the stub answers with zero
 _CHECKSUM_SEED = 0xEF
 _OK = 0
 # Status codes of the ROM, and of the stub where it has its own.
@@ -29,12 +29,12 @@ _INVALID, _CHECKSUM, _WRITE_FAILED, _READ_FAILED, _DEFLATE = 0x05, 0x07, 0x08, 0
 _STUB_STATUS = {_INVALID: 0xFF, _CHECKSUM: 0xC1, _WRITE_FAILED: 0xC4, _READ_FAILED: 0xC4, _DEFLATE: 0xC7}
 _READ_SLOW = 64  # octets that the ROM reads at once
 
-_SPI_USR = 1 << 18  # of SPI_CMD_REG: a command that the program makes up
+_SPI_USR = 1 << 18  # of SPI_CMD_REG: a command that the program defines
 _READ_JEDEC_ID = 0x9F
 
 
 class Loader:
-    """`left` is called when a command ends the loader; `note` tells what happened."""
+    """A serial loader. It calls `left` when a command ends it, and `note` to tell what happened."""
 
     def __init__(
         self, chip: Chip, flash: SpiFlash, send: Callable[[bytes], None], left: Callable[[], None],
@@ -178,7 +178,7 @@ class Loader:
             self._left()
 
     def finish_write(self) -> None:
-        """Writing is over: another command has come, or nothing will."""
+        """End a write, as another command has come or no more will, and note what was written."""
         writing, self._writing = self._writing, None
         if writing and writing.written:
             self._note("written", octets=writing.written, at=f"0x{writing.at - writing.written:x}")
@@ -234,7 +234,7 @@ class _Refused(Exception):
 class _Write:
     def __init__(self, at: int, end: int, packed: bool, erased: int | None) -> None:
         self.at, self.end, self.packed = at, end, packed
-        self.erased = erased  # up to where; None: all of it
+        self.erased = erased  # up to this address; None: the whole range
         self.written = 0
         self.inflate = zlib.decompressobj() if packed else None
 

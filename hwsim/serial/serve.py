@@ -1,4 +1,4 @@
-"""`hwsim usb`: one bracelet on a serial port, until somebody ends it."""
+"""`hwsim usb`: a bracelet on a serial port, until somebody ends it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Options:
-    """What `hwsim usb` was told."""
+    """The options of `hwsim usb`."""
 
     board: str
     flash: Path | None = None
@@ -67,7 +67,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Exit status: 0, or 1 when the simulated bracelet could not go on."""
+    """Run the command. Return 0, or 1 when the simulated bracelet could not go on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it cleans up as after Ctrl-C
     with contextlib.ExitStack() as stack:
         path = options.flash or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-"))) / "chip"
@@ -110,14 +110,14 @@ def main(options: Options) -> int:
 
 
 def _seed(flash: Path | None) -> int:
-    """A chip that is kept keeps its address; of others no two are the same."""
+    """Return the world's seed. A chip that is kept keeps its address; any other gets a new one each time."""
     if flash is None:
         return int.from_bytes(os.urandom(4), "big")
     return zlib.crc32(os.fsencode(flash.resolve()))
 
 
 def _way(text: str) -> tuple[str, int, str, int]:
-    """NAME:PORT, or NAME:PORT=HOST:PORT. ValueError says what is wrong."""
+    """Read NAME:PORT, or NAME:PORT=HOST:PORT. Raises ValueError with what is wrong."""
     name, _, real = text.partition("=")
     found = [re.fullmatch(r"(.+):(\d{1,5})", end) for end in (name, real or f"127.0.0.1:{name.rpartition(':')[2]}")]
     if not (found[0] and found[1]):
@@ -126,7 +126,7 @@ def _way(text: str) -> tuple[str, int, str, int]:
 
 
 def _announce(options: Options, port: str, modem: str | None) -> None:
-    """The first line is for scripts."""
+    """Print the port and what goes on. The first line is for scripts."""
     if options.as_json:
         told = {"port": port, "board": options.board} | ({"sms_modem": modem} if modem else {})
         click.echo(json.dumps(told))
@@ -142,7 +142,7 @@ def _announce(options: Options, port: str, modem: str | None) -> None:
 
 @contextlib.contextmanager
 def _claimed(path: Path) -> Iterator[None]:
-    """Two bracelets on one flash would spoil it."""
+    """Lock the flash, since two bracelets on one would spoil it. Raises ValueError when another hwsim usb uses it."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,7 +152,7 @@ def _claimed(path: Path) -> Iterator[None]:
 
 
 def _show(event: TraceEvent, as_json: bool) -> None:
-    """One line. Of other parts (LED, modem) nothing: this is about the port."""
+    """Print an event as one line. Events of other parts (LED, modem) are left out: this is about the port."""
     key = (event.who, event.what)
     if key not in _WORDS and event.who not in ("firmware", "scene"):
         return

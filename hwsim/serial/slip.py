@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
-LONGEST = 1 << 16  # esptool's longest frames have 0x4000 octets of data; what is longer is noise
+LONGEST = 1 << 16  # esptool's longest frames have 0x4000 octets of data; a longer one is noise
 
 
 def encode(payload: bytes) -> bytes:
@@ -12,7 +12,7 @@ def encode(payload: bytes) -> bytes:
 
 
 class Decoder:
-    """Octets in, payloads out. A frame with a wrong escape or beyond LONGEST is dropped as a whole."""
+    """A decoder: octets in, payloads out. It drops a frame with a wrong escape or beyond LONGEST as a whole."""
 
     def __init__(self) -> None:
         self._frame = bytearray()
@@ -20,7 +20,7 @@ class Decoder:
         self._bad = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The payloads that are complete now."""
+        """Take octets and return the payloads that are complete now."""
         frames = []
         for octet in data:
             if octet == END:

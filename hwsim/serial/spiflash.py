@@ -1,7 +1,7 @@
 """The whole flash chip behind a simulated ESP32, as its loaders see it: erased by sector, programmed by clearing bits.
 
-It is one file, in which the bracelet's partitions lie where the partition table says. So what a loader writes is what
-the bracelet finds, and the other way round. Not modelled: the time that erasing and programming take, the status
+The chip is one file, in which the bracelet's partitions lie where the partition table says. So the bracelet finds what
+a loader writes, and the other way round. Not modelled: the time that erasing and programming take, the status
 registers.
 """
 
@@ -18,12 +18,12 @@ _WINBOND, _W25Q = 0xEF, 0x40  # Winbond's W25Q series, SPI: manufacturer and mem
 
 
 class OutOfRange(ValueError):
-    """Beyond the end of the chip."""
+    """An address beyond the end of the chip."""
 
 
 class SpiFlash:
-    """The file at `path`; without one, a chip is made as a workshop leaves it. ValueError: what is there is no chip of
-    this size."""
+    """A flash chip in the file at `path`. When there is no file, it makes a chip as a workshop leaves it. Raises
+    ValueError when the file is no chip of this size."""
 
     def __init__(self, path: Path, family: Family, megabytes: int) -> None:
         self.size = megabytes << 20
@@ -38,7 +38,7 @@ class SpiFlash:
 
     @property
     def jedec_id(self) -> int:
-        """Answer to Read JEDEC ID (9Fh), first octet lowest: manufacturer, type, binary logarithm of the capacity."""
+        """The answer to Read JEDEC ID (9Fh), first octet lowest: manufacturer, type, log2 of the capacity."""
         return _WINBOND | _W25Q << 8 | (self.size.bit_length() - 1) << 16
 
     def read(self, address: int, count: int) -> bytes:
@@ -61,7 +61,7 @@ class SpiFlash:
         self._write(address, programmed(self.read(address, len(data)), data))
 
     def erase(self, address: int, count: int) -> None:
-        """Every sector that has an octet of it."""
+        """Erase every sector that has an octet of this range."""
         if not count:
             return
         begin, end = address - address % SECTOR, address + count + -(address + count) % SECTOR
@@ -73,13 +73,13 @@ class SpiFlash:
         return image.why_not_bootable(self.read, self._family)
 
     def partitions(self) -> tuple[Place, ...]:
-        """Of a chip that starts: what MicroPython finds."""
+        """Return the partitions that MicroPython finds, on a chip that starts."""
         return tuple(
             Place(part.kind, part.subtype, part.offset, part.size, part.name.decode(errors="replace"), part.offset)
             for part in image.partitions(self.read, self._family, self.size)
         )
 
     def romfs(self) -> tuple[int, int] | None:
-        """Offset and size of what MicroPython mounts as /rom."""
+        """Return the offset and size of the partition that MicroPython mounts as /rom; None when there is none."""
         found = image.romfs(self.read, image.partitions(self.read, self._family, self.size))
         return (found.offset, found.size) if found else None

@@ -1,10 +1,10 @@
-"""A bracelet on the USB cable of a computer: what it has on its console UART, as a PTY for stock programs.
+"""A bracelet on the USB cable of a computer: its console UART, as a PTY for stock programs.
 
 Its firmware lies on its flash, as on the real one, and not in a folder of the host. DTR and RTS, by which programs
 reset an ESP32 and choose its loader, can't be seen on a PTY. In their place:
 - esptool's SYNC frame, which it sends right after pulling them, resets the chip into its ROM loader.
-- When the last program closes the port, the loader is left by a reset, which esptool meant to do by RTS.
-- With `bootloader` the chip's strapping pin is held: it starts in the loader and stays there.
+- When the last program closes the port, a reset ends the loader; esptool meant to reset it by RTS.
+- With `bootloader` the chip's strapping pin is held: the chip starts in the loader and stays there.
 The chip starts the interpreter only if its flash holds what an ESP32 would start (image.py).
 """
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 SOFT_RESET_US = 10_000
 _NVS = (1, 0x02, "nvs")  # the partition that nvs_flash_init takes
-_DEAF_US = 500_000  # it has not touched a peripheral for so long
+_DEAF_US = 500_000  # a firmware that touches no peripheral for so long does not hear of Ctrl-C
 _TYPED_MAX = 4096  # octets kept while it starts
 _CONSOLE_LINES = 200
 
 
 class UsbBracelet(Bracelet):
-    """The only bracelet of a world in real time. An image at `flash` that isn't there yet is made, `firmware` on it."""
+    """The only bracelet of a world in real time. When there is no image at `flash`, it makes one with `firmware`."""
 
     def __init__(
         self, world: World, flash: Path, *, board: str | Path = "reference", firmware: Path = FIRMWARE,
@@ -59,11 +59,11 @@ class UsbBracelet(Bracelet):
         self._cut_off()
 
     def _cut_off(self) -> None:
-        """USB is in."""
+        """With the cable in, cut off the cell on a board whose USB replaces it."""
         self.battery.cut_off = self.board.sections.get("power", {}).get("usb_replaces_cell", False)
 
     def _make_flash(self) -> None:
-        """As it is. A new one has our firmware, as flash.sh puts it onto a stock image."""
+        """Take the flash as it is. A new one gets our firmware, as flash.sh puts it onto a stock image."""
         fresh = not self.flash_path.exists()
         self.flash.partitions = ()
         self._rom: tuple[int, int] | None = None
@@ -74,14 +74,14 @@ class UsbBracelet(Bracelet):
             self.install()
 
     def _read_table(self) -> None:
-        """The partition table in the flash, which is a good one, says what is where."""
+        """Place the partitions where the table in the flash, which is a good one, says."""
         self.flash.partitions = self.chip.partitions()
         self._rom = self.chip.romfs()
         nvs = next((p for p in self.flash.partitions if (p.kind, p.subtype, p.label) == _NVS), None)
         self.flash.nvs.place(self.flash_path, nvs.first if nvs else 0, nvs.size if nvs else 0)
 
     def install(self) -> None:
-        """Put wiring and firmware on its file system; the bracelet is off."""
+        """Put wiring and firmware on the bracelet's file system, while it is off."""
         self.files.put_all({"/board.json": self.board.to_json().encode(), **as_bundle(self.firmware)})
 
     def _close_pipe(self) -> None:
@@ -117,7 +117,7 @@ class UsbBracelet(Bracelet):
             self._maybe_sync = b""
             self._enter_loader().feed(data[at:])
             return
-        # No text has SYNC's first octet, so waiting for its rest holds nothing else back.
+        # No text has the first octet of SYNC, so a wait for the rest of SYNC holds nothing else back.
         kept = next(n for n in range(min(len(SYNC) - 1, len(data)), -1, -1) if data.endswith(SYNC[:n]))
         self._maybe_sync = data[len(data) - kept :]
         self._type(data[: len(data) - kept])
@@ -134,11 +134,12 @@ class UsbBracelet(Bracelet):
             self._typed = (self._typed + data)[:_TYPED_MAX]
 
     def _interrupt(self, life: int, frames: int) -> None:
-        """On the chip Ctrl-C ends any loop. One that touches no peripheral would not hear of it: it gets a signal."""
+        """Send a signal to a firmware that touches no peripheral and so does not hear of Ctrl-C, which on the chip ends
+        any loop."""
         interpreter = self._interpreter
         if interpreter is None or (life, "running") != (self._life, self.state):
             return
-        if not frames or interpreter.frames.total() != frames:  # before its first it is not yet the firmware's turn
+        if not frames or interpreter.frames.total() != frames:  # before the first frame the firmware does not run yet
             return
         if interpreter.interrupt():
             for event in self._inbox:
@@ -150,7 +151,7 @@ class UsbBracelet(Bracelet):
             self._show(os.read(self._read_fd, 65536))
 
     def _show(self, data: bytes) -> None:
-        """To the port as the ESP32's port of MicroPython does it: lines end with CR LF."""
+        """Write to the port as the ESP32's port of MicroPython does: lines end with CR LF."""
         if not data:
             return
         cooked = re.sub(rb"(?<!\r)\n", b"\r\n", data)
@@ -163,20 +164,20 @@ class UsbBracelet(Bracelet):
     def _line(self, line: str) -> None:
         if line.startswith("@"):
             super()._line(line)
-        else:  # what a person or program types and reads is not for the trace
+        else:  # the trace does not hold what a person or program types and reads
             self.console.append(line)
         del self.console[:-_CONSOLE_LINES]
 
     # -- the loader
 
     def hold_strap(self, held: bool = True) -> None:
-        """Press the boot button, or let it go: as long as it is held, a reset leads into the loader."""
+        """Press the boot button, or let it go. While the button is held, a reset leads into the loader."""
         self._held = held
 
     # -- the cable
 
     def unplug(self) -> None:
-        """The port vanishes; whoever has it open gets a hang-up. The bracelet has a cell of its own."""
+        """Let the port vanish; a program that has it open gets a hang-up. The bracelet goes on with its own cell."""
         if self.port.path:
             self.battery.cut_off = False
             self.port.unplug()
@@ -212,13 +213,13 @@ class UsbBracelet(Bracelet):
         return Interpreter(hello, self.world.wall_limit_s, self._write_fd)
 
     def _start_interpreter(self, cause: int, wake_reason: int) -> None:
-        self._printed()  # the last words of the life before
+        self._printed()  # the last output of the life before
         if cause != SOFT_RESET:
             self._raw_prompt = False
         if self._held:
             self._enter_loader()
             return
-        if cause != SOFT_RESET:  # which only begins MicroPython anew
+        if cause != SOFT_RESET:  # a soft reset only begins MicroPython anew
             if why := self.chip.why_not_bootable():
                 self._start = None
                 self.state = "stopped"

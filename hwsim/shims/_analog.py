@@ -4,7 +4,7 @@ import _hw
 
 
 def _id(pin):
-    from machine import Pin  # which has this module in it
+    from machine import Pin  # here, since machine itself imports this module
 
     return Pin(pin)._id
 

@@ -2,15 +2,15 @@
 
 Modelled: erase to ones by sectors of 4096, programming only clears bits, reading gives what the cells hold, counts of
 both operations per sector, and the time they take: 0.7 ms a page of 256, 45 ms a sector, typical for a W25Q32FV
-(Winbond's data sheet, AC electrical characteristics, tPP and tSE). At which operation the supply fails, and what that
-leaves, is the world's to say (world/chip.py): from operation `ask` on it is asked before each.
+(Winbond's data sheet, AC electrical characteristics, tPP and tSE). The world tells at which operation the supply
+fails, and what that leaves (world/chip.py): from operation `ask` on, this module asks the world before each.
 Reads are counted as the commands that a chip needs for them, and from main.py on each is charged (world/chip.py,
-READ_US); what MicroPython itself reads before is within the time that its start takes (world/device.py). littlefs
+READ_US); MicroPython's own reads before that are within the time that its start takes (world/device.py). littlefs
 reads as on a chip: with MicroPython's own sizes, 32 octets at least and 128 at once (extmod/vfs_lfsx.c). A ROMFS is in
-the address space and costs none.
+the address space and costs no reads.
 Not modelled: wear-out; times of files (on an ESP32 each file has the time it was last written, and opening it reads
-that); that some of the chip's own modules are looked for in all of sys.path whenever they are imported
-(py/builtinimport.c), where the shims in their place are there already or are looked for once.
+that); the chip's search of all of sys.path for some of its own modules at each import (py/builtinimport.c), while the
+shims in their place are there already or are looked for once.
 """
 
 from binascii import hexlify
@@ -26,20 +26,20 @@ _ERASE_US = const(45000)
 _COMMAND = const(64)  # octets that one read command brings: ESP-IDF, hal/spi_flash_hal.h, SPI_FLASH_HAL_MAX_READ_BYTES
 _BOOT = "# This file is executed on every boot (including wake-boot from deepsleep)\n"
 _CORRUPTED = "The filesystem appears to be corrupted. Erase the flash, and write MicroPython again.\n"
-_ONES = b"\xff" * SECTOR  # made at boot: erasing takes nothing of the firmware's heap
+_ONES = b"\xff" * SECTOR  # made at boot, so that erasing takes none of the firmware's heap
 
 chip = None
-partitions = []  # of each what Partition.info() says, and its block device
+partitions = []  # (what Partition.info() returns, block device)
 
 
 class Nor:
-    """A partition of the chip: a block device. The chip's file, its counts and its operations are shared by all."""
+    """A partition of the chip: a block device. All partitions share the chip's file, counts and operations."""
 
     def __init__(self, chip, first, sectors):
         self._chip = chip
         self._first = first
         self._sectors = sectors
-        self.worn = False  # no operation changes its cells any more
+        self.worn = False  # True: no operation changes its cells any more
 
     def first(self):
         return self._first * SECTOR
@@ -96,7 +96,7 @@ class Chip:
         self._operations = 0
         self.ask = ask  # the operation before which the world wants to be asked, or None
         self.reads = 0  # commands, since this start
-        self.read_us = 0  # what each takes
+        self.read_us = 0  # the time of each
 
     def before(self, address, data):
         self._operations += 1
@@ -104,7 +104,7 @@ class Chip:
             self.ask = _hw.call("flash", "ask", address, None if data is None else hexlify(data).decode())
 
     def count(self, sector, offset):
-        # Beside the image, so that counts outlive the interpreter: of each sector its erases and its programs.
+        # In a file beside the image, so that counts outlive the interpreter: erases and programs of each sector.
         if self._wear:
             self._wear.seek(sector * 8 + offset)
             count = int.from_bytes(self._wear.read(4), "little") + 1
@@ -122,7 +122,7 @@ def open_chip(path, wear, ask, places, worn):
 
 
 def mount(stock=False):
-    # A flash without a file system gets one; `stock`: as the ESP32 port does it (modules/_boot.py and inisetup.py).
+    # A flash without a file system gets one; `stock`: as the ESP32 port makes it (modules/_boot.py and inisetup.py).
     vfs.umount("/")
     flash = None
     for info, other in partitions:

@@ -6,12 +6,12 @@ Every frame is a 32-bit little-endian length and a JSON array:
   D->W  ["c", now, outputs, device, function, args]  ask a model something
   W->D  [now, horizon, events(, value)]              the answer to both; nothing else happens before `horizon`
   D->W  ["o", now, outputs]                          outputs that don't change what happens before the horizon
-  D->W  ["deepsleep" | "reset" | "exit", now, outputs, argument]     neither answered
+  D->W  ["deepsleep" | "reset" | "exit", now, outputs, argument]     like "o", it gets no answer
 
 An event is [device, ...] for now or [time, device, ...] for later: octets that are on a line already arrive whatever
-the world does, unless the firmware closes the port or the supply fails. [device, null, time] takes back what was to
-come to a device after that time; it comes before that time, because whatever makes the world change its mind is an
-event of its own, before which the horizon lies, or an output of the device, which then goes no further alone.
+the world does, unless the firmware closes the port or the supply fails. [device, null, time] cancels the events of a
+device after that time. It comes before that time: the world changes its mind at an event of its own, and the horizon
+lies before that, or at an output of the device, and after an output the device goes no further alone.
 
 Times are microseconds since the world began. Between two exchanges the device advances its own clock: every access
 to a peripheral costs COST, a sleep that ends before the horizon is a jump. In real time the same protocol runs
@@ -26,7 +26,7 @@ import ujson
 import utime
 from micropython import const
 
-COST = const(10)  # us of virtual time that one access to a peripheral takes
+COST = const(10)  # us of virtual time for one access to a peripheral
 LOOKAHEAD = const(100)  # us that an output may stay unreported
 FOREVER = const(1 << 60)
 _TICKS_MASK = const((1 << 30) - 1)  # ticks wrap at 2**30, as small integers on the ESP32 make it
@@ -34,13 +34,13 @@ _TICKS_MASK = const((1 << 30) - 1)  # ticks wrap at 2**30, as small integers on 
 cfg = {}  # the hello
 now = 0
 boot_us = 0
-horizon = 0  # up to here the clock may run on alone: the earlier of the world's horizon and the next of _later
+horizon = 0  # the clock may run on alone up to here: the earlier of the world's horizon and the next of _later
 realtime = False
-rtc_us = 0  # what the RTC shows, in us since 2000, minus now, but for what its crystal is wrong since _rtc_set
-asleep = False  # lightly: octets that come on a line now are lost
-changes = 0  # counts what may make a stream ready: as long as it stands still, none has become so
+rtc_us = 0  # the RTC's time in us since 2000, minus now, without the error of its crystal since _rtc_set
+asleep = False  # in light sleep: octets that come on a line now are lost
+changes = 0  # counts events that may make a stream ready: while it stands still, no stream becomes ready
 
-RESERVE = 10240  # octets: of a frame with two segments of TCP, as a flood brings them, and of what takes it apart
+RESERVE = 10240  # octets: for a frame with two segments of TCP, as a flood brings them, and for taking it apart
 FRAME = 16384  # octets; taken at boot, because later the heap of the firmware may have no such stretch
 
 _link = None
@@ -48,7 +48,7 @@ _frame = bytearray(FRAME)
 _reserve = bytearray(RESERVE)
 _out = []
 _queue = []
-_later = []  # events with a time to come, in its order
+_later = []  # events with a time to come, in the order of time
 _horizon = 0  # the world's
 _handlers = {}
 _delivering = False
@@ -81,14 +81,14 @@ def link():
 
 
 def _die_with(parent):
-    # A simulator that was killed must not leave an interpreter spinning in a busy loop.
+    # A killed simulator must not leave an interpreter spinning in a busy loop.
     try:
         import ffi
 
         libc = ffi.open(None)
         libc.func("i", "prctl", "iLLLL")(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
         if libc.func("i", "getppid", "")() != parent:
-            sys.exit()  # it was killed before the kernel knew
+            sys.exit()  # the simulator was killed before the kernel knew
     except (ImportError, OSError):
         pass  # an interpreter without ffi notices at its next exchange
 
@@ -113,14 +113,14 @@ def _receive():
         except MemoryError:
             return _with_reserve(size)
     except MemoryError:
-        # A firmware may catch this and go on, but the world thinks that it has the frame.
+        # A firmware might catch this and go on, but the world thinks that the firmware has the frame.
         sys.stdout.write("hwsim: no memory for a frame of %d octets: use a larger heap\n" % size)
         _link.close()
         raise SystemExit
 
 
 def _with_reserve(size):
-    # The heap of the firmware has no stretch for the texts of a frame: the shims have kept one.
+    # The heap of the firmware has no stretch for the texts of a frame, so take the one that the shims have kept.
     global _reserve
     _reserve = None
     gc.collect()
@@ -140,7 +140,7 @@ def on(device, handler):
 
 
 def forget(device):
-    # What was still on its way to it is lost.
+    # Events still on their way to the device are lost.
     global _later
     _handlers.pop(device, None)
     if _later:
@@ -155,7 +155,7 @@ def clock():
 
 
 def rtc():
-    # What the RTC shows, in us since 2000.
+    # Return the RTC's time in us since 2000.
     clock()
     return now + rtc_us + (now - _rtc_set) * _rtc_ppm // 1000000
 
@@ -169,14 +169,14 @@ def set_rtc(us):
 
 
 def charge(us):
-    # Time that passes without the loop being able to do anything else (a flash erase).
+    # Let time pass in which the loop can do nothing else (a flash erase).
     global now
     if not realtime:
         now += us
 
 
 def _deliver(events):
-    # An interrupt handler may itself access a peripheral and so receive events: they wait for their turn.
+    # An interrupt handler may itself access a peripheral and so receive events. These wait for their turn.
     global _delivering, changes
     changes += 1
     _queue.extend(events)
@@ -231,7 +231,7 @@ def _postpone(events):
 
 
 def _due():
-    # Deliver what has arrived by now, and look how far the clock may run on.
+    # Deliver the events that are due by now, and set how far the clock may run on.
     global horizon
     while _later and _later[0][0] <= now:
         _deliver((_later.pop(0)[1:],))
@@ -267,13 +267,13 @@ def _watch(event):
 
 
 def driver(name):
-    # The firmware reaches a driver's call. What happens in it, if anything, happens before it does anything else.
+    # The firmware reaches a driver's call. The world may end this start in the call, or let the call fail.
     if name in _watched and call("driver", name):
         raise RuntimeError("Wifi Unknown Error 0x0102")  # ESP_ERR_INVALID_ARG
 
 
 def post(device, *payload):
-    # What a hung or dead interpreter must have said before goes out at once; the rest with the next exchange.
+    # The console goes out at once, since the interpreter may hang or die after it; the rest with the next exchange.
     global horizon, _horizon
     clock()
     _out.append((now, device) + payload)
@@ -286,8 +286,8 @@ def post(device, *payload):
 
 
 def feed(timeout):
-    # The watchdog's feed is on record at once, for whoever hangs after it, but nobody need answer: it only puts off
-    # what it may do.
+    # Put the watchdog's feed on record at once, for a firmware that hangs after it. It needs no answer: a feed only
+    # puts off the watchdog's bite.
     global horizon, _horizon
     clock()
     _out.append((now, "wdt", timeout))
@@ -322,7 +322,7 @@ def ticks_ms():
 
 
 def wait(until):
-    # Sleep; returns early when an event was delivered. True when the time is reached.
+    # Sleep; return early when an event was delivered. Return True when the time is reached.
     global now
     if not realtime:
         if until < horizon:

@@ -5,8 +5,8 @@ raises EALREADY: 6 s after the peer's Terminate-Request, 12 s when it is closed 
 netif/ppp/fsm.c: fsm_rtermreq and terminate_layer; ppp_opts.h: FSM_DEFTIMEOUT 6, FSM_DEFMAXTERMREQS 2; seen on a chip
 in espressif/esp-idf#1666). Only a carrier lost in the running phase ends it at once (ppp.c: ppp_close).
 
-Not modelled: PPP's own frames (some plain ones pass in their place, see world/modem_data.py); that lwIP has one name
-server for both interfaces, the one told last.
+Not modelled: PPP's own frames (some plain ones pass in their place, see world/modem_data.py); lwIP's one name server
+for both interfaces, the one told last.
 """
 
 from binascii import hexlify
@@ -38,7 +38,7 @@ class PPP:
         self._error = 0
         self._addresses = None
         self._in = b""
-        self._ends = None  # (when, the state that follows): it is being terminated
+        self._ends = None  # (time, the state that follows) while the session is being terminated
 
     @staticmethod
     def _check(stream):
@@ -66,7 +66,7 @@ class PPP:
 
     def _close(self, at_once):
         if self._ends:
-            self._ends = (self._ends[0], _INACTIVE)  # it is under way already
+            self._ends = (self._ends[0], _INACTIVE)  # the end is under way already
         elif at_once:
             self._end(_INACTIVE)
         else:

@@ -1,9 +1,9 @@
 """MicroPython's prompt on the board's serial port: friendly, raw, and raw with flow control ("raw paste").
 
-Follows shared/runtime/pyexec.c and docs/reference/repl.rst. Octets typed come over the link, answers go to standard
-output, which is the port. As on the chip, Ctrl-C raises KeyboardInterrupt in what runs (here at its next access to a
-peripheral) and is a character at the prompt; a soft reset forgets the heap and keeps the watchdog. Not here: history,
-cursor keys, completion, indentation, sys.stdin.
+It follows shared/runtime/pyexec.c and docs/reference/repl.rst. Typed octets come over the link, answers go to standard
+output, which is the port. As on the chip, Ctrl-C raises KeyboardInterrupt in a running program (here at its next access
+to a peripheral) and is a character at the prompt; a soft reset forgets the heap and keeps the watchdog. Not here:
+history, cursor keys, completion, indentation, sys.stdin.
 """
 
 import builtins
@@ -32,7 +32,7 @@ def start():
 
 
 def _arrived(event):
-    # What came with it is delivered first: an exception would leave it lying until something else comes.
+    # Deliver the other events first: an exception would leave them lying until something else comes.
     global _typed, _interrupted
     data = unhexlify(event[1])
     if _running and 3 in data:
@@ -54,7 +54,7 @@ def _get():
             _hw.wait(_hw.FOREVER)
         except KeyboardInterrupt:
             raise
-        except Exception as e:  # of an interrupt handler
+        except Exception as e:  # from an interrupt handler
             sys.print_exception(e)
     c = _typed[:1]
     _typed = _typed[1:]
@@ -62,7 +62,7 @@ def _get():
 
 
 def run_file(name):
-    # True unless it asked for a soft reset; None when it raised.
+    # Return True; False when the file asked for a soft reset, None when it raised.
     try:
         execfile(name, scope)  # noqa: F821 - MicroPython has it
     except SystemExit:
@@ -103,7 +103,7 @@ def _execute(source, kind, raw=False):
 
 
 def serve(raw):
-    # Until a soft reset. What runs at the prompt runs with the watchdog as it is.
+    # Serve prompts until a soft reset. Programs at the prompt run with the watchdog as it is.
     global _running
     _running = False
     while True:
@@ -114,14 +114,14 @@ def serve(raw):
 
 def soft_reset(raw):
     _out.write(b"MPY: soft reboot\r\n")
-    _hw.leave("softreset", [raw, hexlify(_typed).decode()])  # what was typed ahead is kept
+    _hw.leave("softreset", [raw, hexlify(_typed).decode()])  # keeps the octets typed ahead
 
 
 # -- raw
 
 
 def _raw():
-    # False for the friendly one; a soft reset comes back to this one.
+    # Return False for the friendly prompt; a soft reset comes back to this one.
     _out.write(_RAW + b">")
     line = b""
     while True:
@@ -157,7 +157,7 @@ def _raw_paste(kind):
         _out.write(b"R\x00")
         return True
     _out.write(b"R\x01" + bytes((_WINDOW & 255, _WINDOW >> 8)) + b"\x01")
-    text = bytearray()  # a list of what came would lie about in all of the heap, with no long piece of it left free
+    text = bytearray()  # a list of octets would spread over the heap and leave no long piece of it free
     left = _WINDOW
     while True:
         c = _get()
@@ -180,7 +180,7 @@ def _raw_paste(kind):
 
 
 def _friendly():
-    # True for the raw one, None for a soft reset.
+    # Return True for the raw prompt, None for a soft reset.
     version = ".".join(str(n) for n in sys.implementation[1][:3])
     _out.write(("MicroPython v" + version + " on hwsim" + _MACHINE).encode())
     while True:
@@ -209,7 +209,7 @@ def _friendly():
 
 
 def _line(prompt):
-    # What was typed, a control character alone, or None after Ctrl-C.
+    # Return the typed line, a control character alone, or None after Ctrl-C.
     _out.write(prompt)
     line = b""
     while True:
@@ -252,7 +252,7 @@ def _pasted():
 
 
 def _continues(text):
-    # py/repl.c: open brackets or quotes, a backslash at the end, or a block without the empty line that ends it.
+    # As py/repl.c: open brackets or quotes, a backslash at the end, or a block without the empty line that ends it.
     quote = b""
     depth = at = 0
     while at < len(text):

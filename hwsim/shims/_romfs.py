@@ -1,8 +1,8 @@
-"""The partition `romfs` in the address space, and `vfs` as an image with ROMFS has it: what the desktop's lacks is
+"""The partition `romfs` in the address space, and `vfs` as in an image with ROMFS: the desktop's `vfs` lacks
 `rom_ioctl` (docs/library/vfs.rst; mpremote's `romfs query` uses it like the firmware does).
 
-Of an ordinary bracelet the first image is the firmware that the world was given, from a file of the host, and what
-follows is on its flash; behind a serial port all of it is. Not modelled: writing with rom_ioctl.
+An ordinary bracelet has the world's firmware as its first image, from a file of the host, and all images after it on
+its flash; a bracelet behind a serial port has all of them on its flash. Not modelled: writing with rom_ioctl.
 """
 
 import _flash
@@ -13,7 +13,7 @@ from micropython import const
 from vfs import *  # noqa: F403
 from vfs import VfsPosix
 
-_READ = const(1)  # these: sys/mman.h, Linux
+_READ = const(1)  # from here to _ANONYMOUS: sys/mman.h, Linux
 _SHARED = const(1)
 _PRIVATE = const(2)
 _FIXED = const(16)

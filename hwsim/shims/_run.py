@@ -1,5 +1,5 @@
-"""Boot of a simulated board: what the ESP32's `_boot.py` and the port's main do, then the firmware's main.py. `mode`
-"files" is the workshop's access to the flash (put, get, list, remove) and runs no firmware.
+"""Boot of a simulated board: the work of the ESP32's `_boot.py` and the port's main, then the firmware's main.py. The
+`mode` "files" is the workshop's access to the flash (put, get, list, remove) and runs no firmware.
 """
 
 import sys
@@ -37,7 +37,7 @@ def files():
 
 
 def _fill(name):
-    # Files of ever smaller size, until not even 512 octets fit.
+    # Write files of ever smaller size until not even 512 octets fit.
     size = 32768
     number = 0
     while size >= 512:
@@ -75,7 +75,7 @@ def _put(uos, name, content):
 
 
 def _count_heap(event):
-    # Asked by whoever measures: octets of objects that are in use.
+    # For a measurement: report the octets of objects that are in use.
     import gc
 
     gc.collect()
@@ -92,8 +92,8 @@ def firmware():
     host_print = print
 
     def console(*args, **kw):
-        # Printed lines carry the device's time, so they go over the link. What bypasses print (tracebacks of
-        # sys.print_exception) comes out of the process's standard output.
+        # Printed lines carry the device's time, so they go over the link. Output that bypasses print (tracebacks of
+        # sys.print_exception) goes to the process's standard output.
         if "file" in kw and kw["file"] is not sys.stdout:
             return host_print(*args, **kw)
         kw.pop("file", None)
@@ -112,7 +112,7 @@ def firmware():
         sys.modules["vfs"] = _romfs
     if not _hw.realtime:
         urandom.seed(_hw.cfg["random"])
-    # Built in on the chip: nothing of the flash is read for them.
+    # The chip has these modules built in and reads nothing from the flash for them.
     before = _flash.chip.reads
     import os  # noqa: F401
     import time  # noqa: F401
@@ -131,13 +131,13 @@ def firmware():
     builtins.print = console
     failed = 0
     for name in ("boot.py", "main.py"):
-        for folder in ("/", "/rom/"):  # a file on the flash goes before the one of the image
+        for folder in ("/", "/rom/"):  # a file on the flash goes before the image's
             try:
                 uos.stat(folder + name)
             except OSError:
                 continue
             if name == "main.py":
-                _flash.chip.read_us = _hw.cfg.get("read_us", 0)  # those before it are within BOOT_US
+                _flash.chip.read_us = _hw.cfg.get("read_us", 0)  # reads before it are within BOOT_US
             try:
                 execfile(folder + name, {"__name__": "__main__"})  # noqa: F821 - MicroPython has it
             except SystemExit:
@@ -150,7 +150,7 @@ def firmware():
 
 
 def _prompt(uos):
-    # A board with somebody on its serial port: what ends, raises or is interrupted leaves to the prompt.
+    # A board with somebody on its serial port: a program that ends, raises or is interrupted leaves to the prompt.
     import _repl
 
     _repl.start()

@@ -1,4 +1,4 @@
-"""Task queue and Task for asyncio. The interpreter's own `_asyncio` is C and reads the C clock, so it can't be used in
+"""Task queue and Task for asyncio. The interpreter's own `_asyncio` is C and reads the C clock, so it is no use in
 virtual time; this one takes its time from the shim. Tasks that are due at the same millisecond run in the order in
 which they were queued.
 """
@@ -29,7 +29,7 @@ class TaskQueue:
         return self._tasks[0] if self._tasks else None
 
     def push(self, task, key=None):
-        # Behind all that are due by then. ticks_diff is written out: this is what a sleeping bracelet does most.
+        # Put it behind all tasks due by then. ticks_diff is written out here: a sleeping bracelet does this most.
         if key is None:
             key = ticks_ms()
         task.data = None
@@ -58,7 +58,7 @@ class TaskQueue:
 class Task:
     def __init__(self, coro, globals=None):
         self.coro = coro
-        self.data = None  # what it waits in or for; the exception to throw into it; its result
+        self.data = None  # the queue or task that it waits for; the exception to throw into it; its result
         self.state = True  # True running, TaskQueue when awaited, None finished, False finished and seen, or a callback
         self.ph_key = 0
 
@@ -88,7 +88,7 @@ class Task:
         if self is core.cur_task:
             raise RuntimeError("can't cancel self")
         task = self
-        while isinstance(task.data, Task):  # it awaits another one: that one gets the cancellation
+        while isinstance(task.data, Task):  # a task that this one awaits gets the cancellation
             task = task.data
         if hasattr(task.data, "remove"):
             task.data.remove(task)

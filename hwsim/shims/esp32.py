@@ -1,6 +1,6 @@
-"""`esp32`: non-volatile storage, wake sources and the IDF heap. NVS is kept by the world, per bracelet, like flash: its
-pages, limits and errors are modelled there (world/nvs.py).
-Partitions are those that the world's chip has.
+"""`esp32`: non-volatile storage, wake sources and the IDF heap. The world keeps each bracelet's NVS, like its flash,
+and models its pages, limits and errors (world/nvs.py).
+Partitions are those of the world's chip.
 Not modelled: ULP, RMT, over-the-air updates, the temperature sensor.
 """
 
@@ -74,7 +74,7 @@ class Partition:
 
 
 def idf_heap_info(capabilities):
-    # Of each piece: octets, free ones, the longest stretch of these, the fewest that were ever free.
+    # For each piece: octets, free ones, the longest stretch of these, the fewest that were ever free.
     return [tuple(piece) for piece in _hw.call("memory", "info")]
 
 

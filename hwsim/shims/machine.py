@@ -45,7 +45,7 @@ def deepsleep(time_ms=None):
 
 
 def lightsleep(time_ms=None):
-    # Pins keep no record of what happened meanwhile: afterwards they have their levels, and no interrupt comes.
+    # Pins keep no record of changes during the sleep: afterwards they have their levels, and no interrupt comes.
     _hw.asleep = True
     _hw.cfg["wake_reason"] = _hw.call("processor", "lightsleep", time_ms)
     _hw.asleep = False
@@ -114,7 +114,7 @@ class Pin:
         self.init(mode, pull, value=value, hold=hold)
 
     def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
-        # Not given, mode, pull (-1) and hold stay; pull=None switches both pulls off (ports/esp32/machine_pin.c).
+        # Mode, pull (-1) and hold stay when not given; pull=None switches both pulls off (ports/esp32/machine_pin.c).
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and _hw.cfg["input_only"] >> self._id & 1:
             raise ValueError("pin can only be input")
         if hold is not None:
@@ -199,7 +199,7 @@ class UART(io.IOBase):
     IRQ_BREAK = 2
     IRQ_RXIDLE = 4096
 
-    _PINS = {0: (1, 3), 1: (33, 32), 2: (17, 16)}  # (tx, rx) unless told otherwise
+    _PINS = {0: (1, 3), 1: (33, 32), 2: (17, 16)}  # (tx, rx) by default
     _FIFO = 128  # octets
     _opened = {}
 
@@ -212,10 +212,10 @@ class UART(io.IOBase):
         self._rxbuf = 256
         self._timeout = 0
         self._in = b""
-        self._count = 0  # octets in it: it is taken at once, since on the chip it is no part of the heap
+        self._count = 0  # octets in _in, which is allocated at once: on the chip it is no part of the heap
         self._busy_until = 0
         self._handler = None
-        self._held = False  # the other end holds CTS off, and this one minds it
+        self._held = False  # True: the other end holds CTS off, and this one heeds it
         self._cts = False
         self._unsent = b""
         self._txbuf = 256
@@ -257,7 +257,7 @@ class UART(io.IOBase):
         if event[2] > 1:
             self._clear_to_send(event[2] == 3)
             return
-        # What doesn't fit the buffer is lost, as on the chip.
+        # Octets that don't fit the buffer are lost, as on the chip.
         data = event[1].encode() if event[2] else unhexlify(event[1])
         lost = self._count + len(data) - self._rxbuf
         if lost > 0:
@@ -323,14 +323,14 @@ class UART(io.IOBase):
         return self.read(self._line())
 
     def _line(self):
-        # Octets up to the first end of a line, or all.
+        # Count the octets up to the first end of a line, or all.
         for at in range(self._count):
             if self._in[at] == 10:
                 return at + 1
         return self._count
 
     def write(self, data):
-        # What finds no room in the buffer blocks, without an end (uart_write_bytes; espressif/esp-idf#6695).
+        # A write that finds no room in the buffer blocks, without an end (uart_write_bytes; espressif/esp-idf#6695).
         data = data.encode() if isinstance(data, str) else bytes(data)
         size = len(data)
         while self._held:

@@ -1,6 +1,6 @@
-"""What the interpreter starts, with the number of its end of the link. It is the only shim that stays source, and a
-script, not a module: each import within an import takes 5 KB of the interpreter's stack on a desktop (of its path
-buffer, 4 KB are PATH_MAX), and the firmware's own nest deep enough for the 40 KB that the 32-bit one has.
+"""The script that the interpreter starts, with the number of its end of the link. Of all shims only this one stays
+source, and is no module: each import within an import takes 5 KB of the interpreter's stack on a desktop (4 KB of them
+for its path buffer, PATH_MAX), and the firmware's own imports nest deep enough for the 32-bit interpreter's 40 KB.
 """
 
 import sys

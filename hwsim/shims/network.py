@@ -1,6 +1,6 @@
 """`network`: a Wi-Fi station, and PPP (`_ppp.py`). The access point, its key and its reach belong to the world.
-What status() says is as in ports/esp32/network_wlan.c: the reason of the last disconnect stands until there is an
-address, also after a connect() and an active().
+status() answers as in ports/esp32/network_wlan.c: the reason of the last disconnect stands until there is an address,
+also after a connect() and an active().
 Not modelled: access point mode, IPv6, power saving.
 """
 
@@ -45,7 +45,7 @@ def __getattr__(name):
 
 
 def _need(what, allocated=0):
-    # Memory of the chip's, as the port says that there is none (network_common.c, ESP_ERR_NO_MEM).
+    # Take memory of the chip, or raise as the port does when there is none (network_common.c, ESP_ERR_NO_MEM).
     if _hw.call("memory", what, what, allocated):
         raise OSError("WiFi Out of Memory")
 
@@ -80,7 +80,7 @@ class WLAN:
     def _event(self, event):
         self._connected = event[1] == STAT_GOT_IP
         self._reason = 0 if self._connected else event[1]
-        # The driver comes back by itself, too.
+        # The driver may also come back by itself.
         _hw.post("memory", "join" if self._connected else "give", "join")
         self._addresses = tuple(event[2])
 

@@ -1,5 +1,5 @@
 """`os` as on an ESP32: the interpreter's own, except that randomness follows the world's seed in virtual time, so that
-the same seed gives the same trace. In real time it is the machine's own randomness: keys made there are real keys.
+the same seed gives the same trace. In real time randomness is the machine's own: keys made there are real keys.
 """
 
 import _hw

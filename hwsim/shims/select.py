@@ -15,10 +15,10 @@ _POLL = const(3)  # the stream request
 
 class poll:
     def __init__(self):
-        self._entries = {}  # by id, because objects need not be hashable; the lists have the order
-        self._own = []  # of those that answer for themselves: they may be ready at any time
-        self._sim = []  # of the others, which only an event or the firmware itself makes ready
-        self._idle_at = -1  # _hw.changes when none of these was ready
+        self._entries = {}  # by id, because objects need not be hashable; the lists keep the order
+        self._own = []  # entries of objects that answer for themselves and may be ready at any time
+        self._sim = []  # entries of the others: only an event or the firmware itself makes them ready
+        self._idle_at = -1  # _hw.changes when none of _sim was ready
 
     def register(self, obj, mask=POLLIN | POLLOUT):
         ready = getattr(obj, "_sim_ready", None)
@@ -68,7 +68,7 @@ class poll:
                 return found
 
     def ipoll(self, timeout=-1, flags=0):
-        # asyncio asks here, mostly to sleep until the next task is due: then this is poll() in one step.
+        # asyncio calls this, mostly to sleep until the next task is due: then it does poll() in one step.
         if self._idle_at == _hw.changes and not _hw.realtime and timeout >= 0:
             for obj, mask, _ in self._own:
                 if obj.ioctl(_POLL, mask):

@@ -1,5 +1,5 @@
 """`socket` over the world's network. TCP clients and UDP (for a resolver that doesn't block); no servers, no IPv6.
-In real time the same streams are carried on to real peers by the world, so this file is the same in both modes.
+In real time the world carries the same streams on to real peers, so this file is the same in both modes.
 """
 
 import io
@@ -48,7 +48,7 @@ class socket(io.IOBase):
         self._udp = type == SOCK_DGRAM
         self._state = _NEW
         self._timeout = None
-        self._in = 0  # octets that have arrived and were not read, as far as is known: more are told of with a reading
+        self._in = 0  # octets that have arrived and were not read, as far as known: a read tells of more
         self._datagrams = []
         self._ended = False
         self._error = 0
@@ -80,7 +80,7 @@ class socket(io.IOBase):
         pass
 
     def _block_until(self, condition):
-        # True when it came true, False when a socket that doesn't block would have to; raises at the timeout.
+        # Return True when the condition is true, False when a non-blocking socket would block; raise at the timeout.
         if self._timeout == 0:
             return condition()
         end = _hw.FOREVER if self._timeout is None else _hw.clock() + int(self._timeout * 1000000)
@@ -120,7 +120,7 @@ class socket(io.IOBase):
         return 0
 
     def _take(self, into):
-        # Fill a buffer with what has arrived, as far as it goes.
+        # Fill a buffer with the octets that have arrived, as far as they go.
         at = 0
         while self._in and at < len(into):
             part, self._in = _hw.call("net", "take", self._device, min(_PART, len(into) - at))
@@ -130,7 +130,7 @@ class socket(io.IOBase):
         return at
 
     def _wait_for_octets(self):
-        # Whether there are any, or the end; None where it would block.
+        # Return True when there are octets, False at the end, None when it would block.
         _hw.tick()
         if self._state == _CLOSED:
             raise OSError(uerrno.EBADF)
@@ -141,7 +141,7 @@ class socket(io.IOBase):
         return self._in > 0
 
     def recv(self, n):
-        # At most n octets as soon as there are any, b"" at the end; None where it would block.
+        # Return at most n octets as soon as there are any, b"" at the end, None when it would block.
         there = self._wait_for_octets()
         if not there:
             return None if there is None else b""
@@ -176,7 +176,7 @@ class socket(io.IOBase):
         return self._take(memoryview(buf)[: len(buf) if n < 0 else n])
 
     def readline(self):
-        # One octet at a time, as MicroPython's own streams (py/stream.c, stream_unbuffered_readline).
+        # Read one octet at a time, as MicroPython's own streams do (py/stream.c, stream_unbuffered_readline).
         line = b""
         while not line.endswith(b"\n"):
             part = self.recv(1)

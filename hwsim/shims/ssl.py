@@ -2,7 +2,7 @@
 
 Certificates are valid or not by the board's RTC, as on the ESP32 (its build checks dates against its own clock). The
 host's library also checks against the host's clock and can't be told otherwise, so a certificate must be valid by both.
-The library's own memory is the host's; what it would take on the chip, and whether that has it, says world/memory.py.
+The library takes the host's memory; world/memory.py tells what it would take on the chip, and whether that is there.
 """
 
 import gc
@@ -26,7 +26,7 @@ _opened = 0
 
 
 def _raise(code):
-    # An error of mbedTLS as the port raises it (extmod/modtls_mbedtls.c, mbedtls_raise_error).
+    # Raise an error of mbedTLS as the port does (extmod/modtls_mbedtls.c, mbedtls_raise_error).
     if code == 1:
         raise ValueError("The certificate is not correctly signed by the trusted CA\n")
     if code:
@@ -34,7 +34,7 @@ def _raise(code):
 
 
 def _element(der, at):
-    # The DER element at an offset: (tag, start of its content, end).
+    # Return the DER element at an offset: (tag, start of its content, end).
     tag = der[at]
     length = der[at + 1]
     at += 2
@@ -48,7 +48,7 @@ def _element(der, at):
 
 
 def _seconds(der, at):
-    # UTCTime or GeneralizedTime, in seconds since 2000.
+    # Return a UTCTime or GeneralizedTime in seconds since 2000, and the end of its element.
     tag, start, end = _element(der, at)
     text = bytes(der[start:end]).decode()
     if tag == 0x17:
@@ -58,7 +58,7 @@ def _seconds(der, at):
 
 
 def validity(der):
-    # (not before, not after) of an X.509 certificate (RFC 5280, 4.1).
+    # Return (not before, not after) of an X.509 certificate (RFC 5280, 4.1).
     _, at, _ = _element(der, 0)
     _, at, _ = _element(der, at)  # tbsCertificate
     tag, _, end = _element(der, at)
@@ -127,13 +127,13 @@ class SSLContext:
         _hw.driver("tls")
         self._complaint = None
         if do_handshake_on_connect and sock._timeout == 0:
-            # The library would spin on a socket that doesn't block, and the world would stand still.
+            # The library would spin on a non-blocking socket, and the world would stand still.
             raise OSError(uerrno.EINPROGRESS)
         return _SSLSocket(self, sock, server_side, do_handshake_on_connect, server_hostname)
 
 
 class _Stream(io.IOBase):
-    # What the TLS library reads and writes: errors as negative numbers, because an exception must not cross it.
+    # The stream under the TLS library. Errors are negative numbers, because an exception must not cross the library.
     def __init__(self, sock):
         self._sock = sock
 
@@ -182,12 +182,12 @@ class _SSLSocket(io.IOBase):
         if handshake:
             self._shaken()
         self._poll.register(self._own, 0)
-        # The host's poll sleeps for a millisecond of wall time before it looks at what isn't a file descriptor, unless
-        # a descriptor is ready: the link always is.
+        # The host's poll sleeps for a millisecond of wall time before it looks at objects that are no file descriptors,
+        # unless a descriptor is ready: the link always is.
         self._poll.register(_hw.link(), uselect.POLLOUT)
 
     def _begin(self):
-        # The handshake takes memory of its own, from its first octet on until it is through.
+        # The handshake takes memory of its own, from its first octet until it is through.
         self._shaking = True
         code = _hw.call("memory", "shake", self._memory, 0)
         if code:
@@ -214,7 +214,7 @@ class _SSLSocket(io.IOBase):
                 raise ValueError(self._context._complaint)
             raise
         finally:
-            _hw.changes += 1  # the library may now hold octets that it read, or want to be asked again
+            _hw.changes += 1  # the library may now hold octets that it read, or need to be asked again
 
     def _sim_ready(self, mask):
         self._poll.modify(self._own, mask)

@@ -48,7 +48,7 @@ def time_ns():
 
 
 def gmtime(seconds=None):
-    # The calendar of a chip whose epoch is 2000; the interpreter's own ends in 2038 where its words have 32 bits.
+    # The calendar of a chip whose epoch is 2000; the interpreter's own ends in 2038 when its words have 32 bits.
     days, rest = divmod(int(time() if seconds is None else seconds), 86400)
     d = days + _DAYS_TO_2000 - 1  # from 0000-03-01: years begin in March, so that the leap day comes last
     era, d = divmod(d, 146097)
@@ -71,7 +71,7 @@ def mktime(fields):
 
 
 def _days(year, month, day):
-    # Since 2000-01-01.
+    # Count the days since 2000-01-01.
     year += (month - 1) // 12
     month = (month - 1) % 12 + 1
     if month < 3:

@@ -1,4 +1,4 @@
-"""What `hwsim soak` does: plays the lives of many seeds, reports, and shrinks what failed."""
+"""The work of `hwsim soak`: play the lives of many seeds, report on them, and shrink lives that failed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from hwsim.soak.play import Outcome, play
 from hwsim.soak.shrink import TRIALS, Shrinker
 from hwsim.soak.workers import work
 
-SHRINK_MAX = 3  # lives; the others are told with their seeds, and most failed for the same reason
+SHRINK_MAX = 3  # lives; the report gives the seeds of the others, and most of them failed for the same reason
 
-FAILURES_MAX = 5  # told of one life
+FAILURES_MAX = 5  # printed for one life
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Options:
 
 
 def options(*, seeds: int, first: int, hours: float, jobs: int | None, firmware: str | None, board: str) -> Options:
-    """As the command line gives them. Raises ToolchainError when there is no interpreter to run the firmware,
+    """Return the options of a command line. Raises ToolchainError when there is no interpreter to run the firmware,
     UsageError when there is no such board."""
     toolchain.find_micropython()
     if board != ANY_BOARD:
@@ -56,13 +56,13 @@ def options(*, seeds: int, first: int, hours: float, jobs: int | None, firmware:
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
 class Soak:
-    """What was done; `outcomes` in the order of the seeds."""
+    """The result of a soak; `outcomes` is in the order of the seeds."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     wall_s: float = 0.0
@@ -75,7 +75,7 @@ class Soak:
 
 
 def soak(options: Options) -> Soak:
-    """Play every life, then shrink some that failed. An interrupt ends it early, with what was done so far."""
+    """Play every life, then shrink some that failed. An interrupt ends the soak early and keeps its results so far."""
     done: dict[int, Outcome] = {}
     result = Soak()
     started = time.monotonic()
@@ -122,7 +122,7 @@ def _shrink_seed(task: tuple[int, str], options: Options) -> Life:
 
 
 def shrink(life: Life, rule: str, firmware: Path | None = None, trials: int = TRIALS) -> Life:
-    """The shortest life found that breaks the same rule."""
+    """Return the shortest life found that breaks the same rule."""
 
     def fails(candidate: Life) -> bool:
         return any(failure.rule == rule for failure in play(candidate, firmware).failures)
@@ -131,7 +131,7 @@ def shrink(life: Life, rule: str, firmware: Path | None = None, trials: int = TR
 
 
 def plainer(action: str, name: str, value: Argument) -> list[Argument]:
-    """Simpler values for an argument: its default, else half of it."""
+    """List simpler values for an argument: its default, then half its value."""
     parameter = ACTIONS[action].parameters[name]
     values: list[Argument] = []
     if parameter.default is not None and value != parameter.default:
@@ -145,7 +145,7 @@ def plainer(action: str, name: str, value: Argument) -> list[Argument]:
 
 @contextlib.contextmanager
 def _progress(count: int) -> Iterator[Any]:
-    """A bar with the rate on a terminal; elsewhere nothing."""
+    """Show a bar with the rate on a terminal; elsewhere show nothing."""
     if not sys.stderr.isatty():
         yield lambda outcome: None
         return
@@ -169,7 +169,7 @@ def _progress(count: int) -> Iterator[Any]:
 
 
 def main(options: Options, as_json: bool) -> int:
-    """Soak and report. 0: nothing failed, 1: something did, 130: interrupted before anything did."""
+    """Soak and report. Return 0 when nothing failed, 1 when something did, 130 when interrupted before anything did."""
     result = soak(options)
     told = report.figures(result.outcomes, result.wall_s, result.interrupted)
     told |= {"first": options.first, "hours": options.hours, "board": options.board, "jobs": options.jobs}
@@ -228,7 +228,8 @@ def _tell_life(life: Life) -> None:
 
 
 def replay(which: str, options: Options, as_json: bool) -> int:
-    """Play one life, of a seed or of a file, and show its whole trace. 0: nothing failed, 1: something did."""
+    """Play one life, of a seed or of a file, and show its whole trace. Return 0 when nothing failed, 1 when something
+    did."""
     life = draw(int(which), options.hours, options.board) if which.isdigit() else _read(which)
     outcome = play(life, options.firmware, keep_trace=True)
     told = report.figures([outcome], outcome.wall_s)

@@ -1,8 +1,8 @@
-"""Draws a life from a seed: what a bad week may hold, not uniform noise.
+"""Draws a life from a seed: one like a bad week, not uniform noise.
 
-Faults come in bursts around presses of the button, most of them shortly before or in the seconds that count, and
-overlap; between bursts there are long stretches in which nothing happens but heartbeats. The vocabulary is
-`hwsim.scenario.actions`; the weights and ranges here are the author's guesses at what is worth trying often, not
+Faults come in bursts around presses of the button, and overlap. Most come shortly before a press or in the seconds
+that count. Between bursts there are long stretches with nothing but heartbeats. The vocabulary is
+`hwsim.scenario.actions`. The weights and ranges here are the author's guesses at what is worth trying often, not
 measurements of the world.
 """
 
@@ -20,17 +20,17 @@ from hwsim.soak.life import Argument, Life, Step
 from hwsim.world.gnss_talk import FIRST_DATES, RATES_HZ, SENTENCES, TALKERS
 
 ANY_BOARD = "any"
-HOURS = 48.0  # of the longest life, unless told otherwise
-# How long lives are: (weight, from, to) in hours. Some are minutes, so that a reset meets a bracelet that is still
-# starting; most are one to two hours; some are as long as a day at work; one in a hundred is one to two days, for what
-# happens seldom: heartbeats by the hundred, saved times, the clock's sources after a day of silence.
+HOURS = 48.0  # of the longest life, by default
+# Lengths of lives: (weight, from, to) in hours. Some last minutes, so that a reset meets a bracelet that is still
+# starting; most last one to two hours; some are as long as a day at work. One in a hundred lasts one to two days, for
+# what a short life never reaches: hundreds of heartbeats, saved times, the clock's sources after a day of silence.
 LENGTHS = ((10, 0.2, 1.0), (78, 1.0, 2.0), (11, 2.0, 10.0), (1, 24.0, HOURS))
 Arguments = dict[str, Argument]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """How often it is drawn, its arguments, and how long it lasts (None: it ends by itself)."""
+    """A fault: its weight in the draw, its arguments, and how many seconds it lasts (None: it ends by itself)."""
 
     weight: int
     lasts: tuple[float, float] | None = None
@@ -49,7 +49,7 @@ _LONG, _SHORT = (2.0, 1800.0), (2.0, 300.0)
 
 
 def _start(draw: random.Random, kills: bool) -> Arguments:
-    """Of a part that ends a start: at which call, and of one that kills for how long the supply is gone."""
+    """Draw at which call a part ends a start and in how many starts; if it kills, also how long the supply is gone."""
     arguments: Arguments = {"step": draw.randint(0, 2), "starts": draw.choice((0, 0, 1, 2, 5))}
     if kills:
         arguments["off_s"] = draw.choice((0.0, 0.0, 0.5, 5.0, 60.0))
@@ -154,7 +154,7 @@ FAULTS: Mapping[str, Fault] = {
     "wifi_absent_first": Fault(1, _LONG, lambda draw: {"on": True}),
 }  # fmt: skip
 
-# What ends a fault by the same action with another argument, where that is not its default or the action is a setting.
+# Arguments with which the same action ends its fault, where they are not the defaults or the action is a setting.
 ENDS: Mapping[str, Arguments] = {
     "captive_wifi": {"on": False},
     "sms_reorder": {"s": 0.0},
@@ -181,7 +181,7 @@ ENDS: Mapping[str, Arguments] = {
     "wifi_absent_first": {"on": False},
 }
 
-# What a board must have for it: a key in a section of its file.
+# The key in a section of its file that a board must have for an action.
 NEEDS: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("strap_close", "strap_cut", "strap_chatter", "take_off"), ("strap", "pin")),
     **dict.fromkeys(("receiver_wrong", "receiver_right"), ("gnss", "uart")),
@@ -190,14 +190,14 @@ NEEDS: Mapping[str, tuple[str, str]] = {
 
 
 def end(name: str) -> Step | None:
-    """What puts an end to an action, at time 0; None when it ends by itself."""
+    """Return the step, at time 0, that ends what an action began; None when it ends by itself."""
     undo = ACTIONS[name].undo or (name if name in ENDS else None)
     return Step(0.0, undo, ENDS.get(undo, {})) if undo else None
 
 
 def draw(seed: int, hours: float = HOURS, board: str = "reference") -> Life:
-    """The life of a seed, `hours` long at most before everything calms down. With another board it is the same but for
-    what that one can't do; `ANY_BOARD` draws one of ours."""
+    """Draw the life of a seed, at most `hours` long before everything calms down. Another board gets the same life,
+    without the actions that it can't do; `ANY_BOARD` draws one of our boards."""
     if board == ANY_BOARD:
         board = random.Random(f"hwsim soak board {seed}").choice(sorted(file.stem for file in CONFIGS.glob("*.toml")))
     chance = random.Random(f"hwsim soak {seed}")
@@ -219,7 +219,8 @@ def draw(seed: int, hours: float = HOURS, board: str = "reference") -> Life:
 
 
 def on_stock_image(life: Life) -> bool:
-    """Whether its firmware is a bundle in its file system: of boards with PSRAM, which have the heap for it, half."""
+    """Tell whether the firmware is a bundle in the bracelet's file system. Half the lives on boards with PSRAM, which
+    have the heap for it, are like that."""
     dice = random.Random(f"hwsim soak image {life.seed}")
     return bool(load(life.board)["chip"].get("psram_mb", 0)) and dice.random() < 0.5
 
@@ -232,14 +233,14 @@ def _can(board: Board, do: str) -> bool:
 
 
 def _length(chance: random.Random, hours: float) -> float:
-    """In hours, by `LENGTHS`, as far as they are allowed."""
+    """Draw a length in hours by `LENGTHS`, at most `hours`."""
     _, low, high = chance.choices(LENGTHS, [weight for weight, _, _ in LENGTHS])[0]
     high = hours if high == HOURS else min(high, hours)
     return _log(chance, min(low, 0.8 * high), high)
 
 
 def _events(chance: random.Random, expected: float) -> int:
-    """A Poisson number, by counting unit exponentials."""
+    """Draw a Poisson number by counting unit exponentials."""
     number, at = 0, chance.expovariate(1.0)
     while at < expected:
         number, at = number + 1, at + chance.expovariate(1.0)
@@ -247,7 +248,7 @@ def _events(chance: random.Random, expected: float) -> int:
 
 
 def _episode(chance: random.Random, start: float) -> Iterator[Step]:
-    """A press and what surrounds it."""
+    """Draw a press with the faults and actions around it."""
     for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 4, 6))):
         near = chance.random()
         if near < 0.45:
@@ -285,7 +286,7 @@ def _episode(chance: random.Random, start: float) -> Iterator[Step]:
 
 
 def _check_ins(chance: random.Random, start: float) -> Iterator[Step]:
-    """The timer is started and renewed some times, and stopped or missed; or a drill is raised."""
+    """Draw a check-in timer that is renewed some times, then stopped or missed; or a drill."""
     if chance.random() < 0.1:
         yield _step(start, "ask_to_take_off")
     if chance.random() < 0.4:
@@ -315,7 +316,7 @@ def _step(at: float, do: str, **arguments: Argument) -> Step:
 
 
 def _track(chance: random.Random, seconds: float) -> tuple[tuple[float, float, float, int], ...]:
-    """From place to place on foot or by car, anywhere but at the poles and the date line."""
+    """Draw a way from place to place on foot or by car, anywhere but at the poles and the date line."""
     lat, lon, alt = chance.uniform(-75, 75), chance.uniform(-175, 175), chance.randint(0, 3000)
     points = [(0.0, round(lat, 7), round(lon, 7), alt)]
     t = 0.0

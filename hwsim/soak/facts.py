@@ -1,6 +1,6 @@
-"""What a trace says happened: the button, the alarms, the receipts, the pulses in the wrist, the boots.
+"""Facts read from a trace: the button, the alarms, the receipts, the pulses in the wrist, the boots.
 
-It only reads; what should have happened is `judge`'s.
+This module only reads; `judge` decides what should have happened.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 from hwsim.world.trace import TraceEvent
 
-TAP_US = 600_000  # firmware/tocsin/gesture.py: longer is no tap
+TAP_US = 600_000  # firmware/tocsin/gesture.py: a longer press is no tap
 BOUNCE_US = 30_000  # firmware/tocsin/drivers/button.py: a release shorter than three samples is none
 NAP_MS = 10_000
-# A bracelet that is not at work: from one of these until the firmware says that it is armed.
+# After one of these events a bracelet is not at work until the firmware says that it is armed.
 _OUT_OF_WORK = ("power on", "power cut", "reset", "boot", "watchdog", "main.py ended", "deep sleep", "stuck")
 
 
 @dataclass
 class Span:
-    """From `start` to `end`, in microseconds; open while `end` is None."""
+    """A span of time from `start` to `end`, in microseconds; open while `end` is None."""
 
     start: int
     end: int | None = None
@@ -30,7 +30,7 @@ class Span:
 
 @dataclass
 class Pulse:
-    """One vibration that was felt: when it began and ended (microseconds), how long (ms) and strong (%)."""
+    """A vibration that was felt: when it began and ended (microseconds), how long (ms) and strong (%)."""
 
     start: int
     end: int
@@ -40,18 +40,18 @@ class Pulse:
 
 @dataclass
 class Facts:
-    """Times are microseconds since the world began; counters are those of the alarm chain."""
+    """The facts of a life. Times are microseconds since the world began; counters are those of the alarm chain."""
 
     holds: list[Span] = field(default_factory=list)
     armed: list[Span] = field(default_factory=list)
     raised: dict[int, int] = field(default_factory=dict)
-    by: dict[int, str] = field(default_factory=dict)  # what the firmware says raised it
-    strap_open: list[Span] = field(default_factory=list)  # before it is first fastened, too
+    by: dict[int, str] = field(default_factory=dict)  # the cause that the firmware names
+    strap_open: list[Span] = field(default_factory=list)  # also before the strap is first fastened
     check_in: list[Span] = field(default_factory=list)  # while the timer ran, by the firmware's word
     updates: dict[int, int] = field(default_factory=dict)
     cancels: dict[int, int] = field(default_factory=dict)
     receipts: dict[int, int] = field(default_factory=dict)
-    sent: dict[tuple[int, str], int] = field(default_factory=dict)  # (counter, path): first handed to it
+    sent: dict[tuple[int, str], int] = field(default_factory=dict)  # (counter, path): when first handed to it
     links: dict[str, list[Span]] = field(default_factory=dict)  # path: while the bracelet took it for up
     sms_path: list[Span] = field(default_factory=list)  # while a message could have left, by the modem's own word
     delivered: list[tuple[int, int]] = field(default_factory=list)  # (time, counter)
@@ -63,12 +63,12 @@ class Facts:
     stuck: list[int] = field(default_factory=list)
     watchdogs: list[int] = field(default_factory=list)
     hung_or_died: list[int] = field(default_factory=list)  # as a part was started
-    felt_again: list[int] = field(default_factory=list)  # when a motor that was left out was begun after all
+    felt_again: list[int] = field(default_factory=list)  # when the firmware tried a motor that it had left out
     naps: list[int] = field(default_factory=list)  # deep sleeps of some seconds
-    told_time: list[int] = field(default_factory=list)  # when it was told the time by satellites or the network
+    told_time: list[int] = field(default_factory=list)  # when satellites or the network told it the time
 
     def forced(self, cancel: int) -> bool:
-        """Whether exactly three taps came before the hold that called an alarm back, and the bracelet saw them all."""
+        """Tell whether exactly three taps came before the hold that called an alarm back, and the bracelet saw all."""
         at = self.cancels[cancel]
         presses = [span for span in self.holds if span.start < at]
         hold = presses.pop()
@@ -115,7 +115,7 @@ def _firmware(facts: Facts, event: TraceEvent) -> None:
             facts.reused.append((at, counter))
         (facts.raised if event.what == "raised" else facts.updates)[counter] = at
         facts.by[counter] = str(event.detail["by"])
-    elif event.what == "cancelled":  # said right after the message that says so
+    elif event.what == "cancelled":  # comes right after the message that carries the cancel
         facts.cancels[max(facts.updates, key=facts.updates.__getitem__)] = at
     elif event.what == "receipt":
         facts.receipts.setdefault(counter, at)
@@ -127,7 +127,7 @@ def _firmware(facts: Facts, event: TraceEvent) -> None:
         _link(facts, event.detail["path"], bool(event.detail["up"]), at)
     elif event.what == "clock" and event.detail["quality"] in ("gnss", "network"):
         facts.told_time.append(at)
-    elif event.what == "boot" and "killed_by" in event.detail and facts.armed:  # it can't tell this from a driver
+    elif event.what == "boot" and "killed_by" in event.detail and facts.armed:  # a driver is blamed, rightly or not
         facts.hung_or_died.append(facts.armed[-1].end or at)
     elif event.what == "delivered":
         facts.delivered.append((at, counter))
@@ -152,7 +152,7 @@ def _span(spans: list[Span], up: bool, at: int) -> None:
 
 
 def _own_fault(event: TraceEvent) -> bool:
-    """Refused by the bracelet's own flash, and not something that came from outside."""
+    """Tell whether the firmware refused something from the bracelet's own flash, not from outside."""
     return event.detail.get("what") in ("journal", "offer")
 
 

@@ -1,7 +1,7 @@
-"""What must hold in every life, whatever happens in it. Each rule looks at what the trace, the relay and the flash say
+"""Rules that must hold in every life, whatever happens in it. Each rule looks at the trace, the relay and the flash
 after the life, never into the firmware.
 
-A rule that is broken is a `Failure` with the rule's name, which is what a shrunk life must break too.
+A broken rule gives a `Failure` with the rule's name. A shrunk life must break the same rule.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from hwsim.world.gnss import Track
 from relay.verify import Refused, parse
 
 HOLD_US = 3_000_000  # firmware/tocsin/settings.py: hold_ms
-RIPE_US = 2_900_000  # no hold shorter than that raises
-SURE_US = 3_200_000  # every hold that long does: with the button's debouncing
+RIPE_US = 2_900_000  # no shorter hold raises
+SURE_US = 3_200_000  # every hold of this length raises: with the button's debouncing
 SOON_US = 1_500_000  # from ripe to raised: a seal and a write to flash
 AT_ONCE_US = 1_000_000  # from raised to MQTT, while that is connected
 FIRST_SMS_US = 30_000_000  # from raised to the first SMS at the latest, while there is a way for one
 FELT_US = 10_000_000  # until a pattern is felt: four may wait, none lasts more than two seconds
-NAPS, NAPS_S = 6, 600  # more short sleeps than that are a bracelet that can't come to rest
+NAPS, NAPS_S = 6, 600  # a bracelet with more short sleeps in so many seconds can't come to rest
 SLEEP_DRIFT = 0.0105  # the clock of a sleeping chip is 1 % fast (hwsim/world/rtc.py)
-SAVED_S = 3605  # firmware/README.md: the journal has the time of at most an hour ago
+SAVED_S = 3605  # firmware/README.md: the time in the journal is at most an hour old
 PROGRAM = (bundle.FIRST, *bundle.BESIDE)  # of a stock image
 FILES = ("answer.json", "board.json", "ca.der", "identity", "identity.2", "settings.json", "settings.json.2")
 E7_PER_METRE = 1e7 / 111_319.49  # of latitude: WGS 84's equatorial circumference / 360
@@ -53,21 +53,21 @@ class Evidence:
     facts: Facts
     world_start: int  # s since 1970 at the world's time 0
     track: Track
-    documents: Sequence[Mapping[str, Any]]  # what was rebroadcast, one of each message
+    documents: Sequence[Mapping[str, Any]]  # the rebroadcast ones, one of each message
     copies: Mapping[tuple[str, int], int]  # (key id, counter): how often a subscriber got it
-    stored: Sequence[int]  # counters in the relay's store, as often as they are there
+    stored: Sequence[int]  # counters in the relay's store, each as often as it is there
     refused: Mapping[str, int]  # by the relay, by reason
     alarm_octets: Sequence[bytes]  # every transmission of an alarm message, on any path
     heartbeat_octets: Sequence[bytes]
     files: Sequence[str]  # names on flash
     kept_on_flash: Sequence[tuple[int, int]]  # (counter, kind) of the undelivered messages in the journal
-    trace_text: str  # without the times, whose digits may be those of any secret
-    secrets: Sequence[str]  # what the trace must not hold
+    trace_text: str  # without the times: their digits may match those of a secret
+    secrets: Sequence[str]  # words that the trace must not hold
     jump_m: float  # the largest offset that a spoofer gave to the positions
     gnss_offset_s: float  # and to the time
     clock_offset_s: float  # the largest that the network gave to the time
-    texted: Mapping[int, int]  # when the mobile network first took each message of an alarm, as SMS
-    modem_starts: bool  # False: at times its start ended the chip's, so that it had to be left out
+    texted: Mapping[int, int]  # by counter: when the mobile network first took an alarm's message as SMS
+    modem_starts: bool  # False: at times the modem's start ended the chip's, so the firmware had to leave it out
     hangs: int  # how often a hang was injected
 
     def utc(self, at_us: int) -> float:
@@ -75,7 +75,7 @@ class Evidence:
 
 
 class Verdict:
-    """Counts every single check and keeps those that failed, of equal ones the first."""
+    """The count of all checks, and those that failed; of equal failures the first stands for all."""
 
     def __init__(self) -> None:
         self.checks: Counter[str] = Counter()
@@ -105,8 +105,8 @@ Check = Callable[..., None]
 
 
 def withdrawn(facts: Facts) -> set[int]:
-    """Alerts that were called back and then gave way to newer messages, as the delivery may do: the cancel says all
-    that is needed, also that it was forced."""
+    """Return the Alerts that were called back and then gave way to newer messages. The delivery may drop them: the
+    Cancel says all that is needed, also that it was forced."""
     gone = set()
     for counter, at in facts.dropped.items():
         for cancel, cancelled_at in facts.cancels.items():
@@ -117,7 +117,7 @@ def withdrawn(facts: Facts) -> set[int]:
 
 
 def lost(evidence: Evidence) -> list[int]:
-    """Counters of alarms and cancels that the wearer felt and the relay does not have."""
+    """Return the counters of alarms and cancels that the wearer felt and the relay does not have."""
     facts = evidence.facts
     promised = {**facts.raised, **facts.cancels}
     return sorted(set(promised) - set(evidence.stored) - withdrawn(facts))
@@ -160,8 +160,9 @@ def _counters(evidence: Evidence, check: Check) -> None:
 
 
 def _belongs(evidence: Evidence, check: Check) -> None:
-    """Sequence numbers: each message to the alarm that was the newest when it was sealed, or, after a drill, to the one
-    behind it that was called back before: its quiet Updates go on, and then no more of the drill's."""
+    """Check the kind, flags and sequence number of each message. A message belongs to the newest alarm at the time it
+    was sealed. After a drill it may belong to the alarm that was called back before the drill: that alarm's quiet
+    Updates go on, and then no more of the drill's follow."""
     facts = evidence.facts
     firsts = {document["counter"]: document["counter"] - document["seq"] for document in evidence.documents}
     for document in evidence.documents:
@@ -185,14 +186,14 @@ def _belongs(evidence: Evidence, check: Check) -> None:
                 why = f"message {counter} says that its alarm is {first}, and that was {newest}"
                 good = first == newest or (first == _behind(facts, newest) and _is_over(firsts, newest, counter))
                 check("sequence", good, lambda text=why: text, at)
-        elif alert:  # sealed, stored, and the power went before it was said
+        elif alert:  # sealed and stored, and the power went before the firmware said so
             cut_off = {"strap": facts.strap_open, "check-in": facts.check_in}.get(document["cause"])
             unsaid = _interrupted(facts) if cut_off is None else _ended_in(facts, cut_off)
             check("nobody raised it", unsaid, lambda n=counter: f"alarm {n}")
 
 
 def _behind(facts: Facts, drill: int) -> int | None:
-    """The alarm that was called back before a drill, if this is one."""
+    """Return the alarm that was called back before this drill; None when there is none, or this is no drill."""
     if facts.by[drill] != "drill":
         return None
     alarm = max((n for n in facts.raised if n < drill and facts.by[n] != "drill"), default=None)
@@ -200,23 +201,24 @@ def _behind(facts: Facts, drill: int) -> int | None:
 
 
 def _is_over(firsts: dict[int, int], drill: int, counter: int) -> bool:
-    """Whether no message of the drill follows this one."""
+    """Tell whether no message of the drill follows this one."""
     return all(first != drill for later, first in firsts.items() if later > counter)
 
 
 def _unspoken(facts: Facts, after: int, before: int) -> bool:
-    """Whether an alarm may have been sealed between two counters without a word: power was lost at that moment."""
+    """Tell whether an alarm may have been sealed between two counters without a word, as power was lost just then."""
     return before - after > 1 and _interrupted(facts)
 
 
 def _ended_in(facts: Facts, spans: Iterable[Span]) -> bool:
-    """Whether work ended in one of these, or just after it."""
+    """Tell whether the firmware's work ended in one of these spans, or just after it."""
     ends = [span.end for span in facts.armed if span.end is not None]
     return any(s.start <= end and (s.end is None or end <= s.end + SOON_US) for s in spans for end in ends)
 
 
 def _interrupted(facts: Facts) -> bool:
-    """Whether work ended just when a hold had become an alarm: counted from its start, or from that of the work."""
+    """Tell whether the firmware's work ended just when a hold had become an alarm, counted from the start of the hold
+    or of the work."""
     return any(
         RIPE_US <= span.end - start <= SURE_US + SOON_US
         for hold in facts.holds
@@ -234,7 +236,7 @@ def _presses(evidence: Evidence, check: Check) -> None:
             start = max(hold.start, armed.start)
             until = start + SURE_US
             if hold.covers(start, until) and armed.covers(start, until + SOON_US):
-                # a press that woke it counts from before it was armed, and one that a start did not outlive at once
+                # A press that woke it counts from before it was armed. One during which a start died counts at once.
                 answered = any(
                     start <= at <= until + SOON_US and (at >= hold.start + RIPE_US or _carried(facts, at))
                     for at in answers
@@ -261,8 +263,8 @@ def _ripe(holds: Iterable[Span], at: int) -> bool:
 
 
 def _carried(facts: Facts, at: int) -> bool:
-    """Tell whether the button was down as the chip hung or a part's start ended it, or went down before the next start:
-    then nobody knows for how long, and it counts as held."""
+    """Tell whether the button was down when the chip hung or a part's start ended it, or went down before the next
+    start. Nobody knows then for how long, and the button counts as held."""
     for died in (*facts.hung_or_died, *facts.stuck):
         armed = min((span.start for span in facts.armed if span.start > died), default=at)
         down = any(hold.start < armed and (hold.end is None or died - BOUNCE_US < hold.end) for hold in facts.holds)
@@ -272,8 +274,8 @@ def _carried(facts: Facts, at: int) -> bool:
 
 
 def _promptness(evidence: Evidence, check: Check) -> None:
-    """An Alert goes out at once where MQTT is up, and as SMS in half a minute where its receipt has not come by then.
-    With others waiting it may have to wait for its turn."""
+    """Check that an Alert goes out at once when MQTT is up, and as SMS in half a minute unless its receipt comes by
+    then. An Alert behind others is not checked: it may have to wait for its turn."""
     facts = evidence.facts
     for counter, at in facts.raised.items():
         alone = all(other in facts.receipts and facts.receipts[other] < at for other in facts.raised if other < counter)
@@ -288,9 +290,10 @@ def _promptness(evidence: Evidence, check: Check) -> None:
 
 
 def sms_ways(evidence: Evidence) -> dict[int, str]:
-    """Sort the Alerts for which an SMS could have left for half a minute from the alarm on: "receipt", which came
-    before that was over, "sms" or "late". What could have is the modem's to say, whatever the bracelet takes it
-    for: off, starting and asleep count as a way. With others waiting it may have to wait for its turn."""
+    """Sort the Alerts for which an SMS could have left for half a minute from the alarm on: "sms" when one did, else
+    "receipt" when that came within the half minute, else "late". The modem tells whether an SMS could have left,
+    whatever the bracelet believes: off, starting and asleep count as a way. An Alert behind others is left out: it
+    may have to wait for its turn."""
     facts, found = evidence.facts, {}
     for counter, at in facts.raised.items():
         until = at + FIRST_SMS_US
@@ -304,14 +307,15 @@ def sms_ways(evidence: Evidence) -> dict[int, str]:
 
 
 def _texted(evidence: Evidence, check: Check) -> None:
-    """Whenever an SMS could have left for half a minute from the alarm on, one has, or the receipt came first."""
+    """Check that an SMS left, or the receipt came, when an SMS could have left for half a minute from the alarm on."""
     for counter, became in sms_ways(evidence).items() if evidence.modem_starts else ():
         why = f"{FIRST_SMS_US // 1_000_000} s later no SMS of alarm {counter} had left, although one could have"
         check("an SMS in 30 s", became != "late", lambda text=why: text, evidence.facts.raised[counter])
 
 
 def _wrist(evidence: Evidence, check: Check) -> None:
-    """What is felt is true: a long pulse for what was raised, three short ones for what is stored."""
+    """Check that the wrist feels the truth: a long pulse when an alarm was raised, three short ones when a message is
+    stored."""
     facts, stored = evidence.facts, set(evidence.stored)
     for pulse in _patterns(facts, 1, 650, 750):
         true = any(_felt_since(facts, pulse) <= at <= pulse.start for at in facts.raised.values())
@@ -327,14 +331,16 @@ def _wrist(evidence: Evidence, check: Check) -> None:
 
 
 def _felt_since(facts: Facts, pulse: Pulse) -> int:
-    """Since when may a pulse tell of something? A motor that was left out tells the last of it later."""
+    """Return the earliest time of an event that this pulse may tell of. A motor that was left out tells of the last
+    event later."""
     late = any(at <= pulse.start <= at + FELT_US for at in facts.felt_again)
     return 0 if late else pulse.start - FELT_US
 
 
 def _patterns(facts: Facts, count: int, low: int, high: int) -> Iterator[Pulse]:
-    """The first of each so many strong pulses of such a length (ms) in close order. A single one may be something else:
-    a tick that lasts longer because a write to flash held up the firmware, or what a reset cut short."""
+    """Yield the first of every `count` strong pulses in close order, each `low` to `high` ms long. A single pulse may
+    be something else: a tick that lasts longer because a write to flash held up the firmware, or a pulse that a reset
+    cut short."""
     pulses = facts.pulses
     cut_short = {span.end for span in facts.armed}
     at = 0
@@ -373,7 +379,7 @@ def _time(evidence: Evidence, check: Check) -> None:
 
 
 def _place(evidence: Evidence, check: Check) -> None:
-    """A position is where the wearer was at the time it says, to the metres that the receiver can give."""
+    """Check that each position is where the wearer was at its time, to the metres that the receiver can give."""
     for document in evidence.documents:
         at, fix = evidence.facts.sealed_at(document["counter"]), document["position"]
         if at is None or fix is None:
@@ -381,7 +387,7 @@ def _place(evidence: Evidence, check: Check) -> None:
         if document["flags"]["doubtful"]:
             spoofed = evidence.jump_m + evidence.gnss_offset_s > 0
             check("doubt has a reason", spoofed, lambda: "a position is called doubtful, and nobody spoofed", at)
-        slack = math.ceil(fix["age_s"] * SLEEP_DRIFT)  # its clock made it older than it is
+        slack = math.ceil(fix["age_s"] * SLEEP_DRIFT)  # the bracelet's clock made the fix older than it is
         away = min(_metres(fix, evidence.track, at - (fix["age_s"] + s) * 1_000_000) for s in range(-slack, 3))
         why = f"{away:.0f} m from where the wearer was {fix['age_s']} s before"
         check("true place", away <= 5 + evidence.jump_m, lambda text=why: text, at)
@@ -413,7 +419,7 @@ def _health(evidence: Evidence, check: Check) -> None:
 
 
 def _silence(evidence: Evidence, check: Check) -> None:
-    """Not even the secret itself is in the failure's text."""
+    """Check that the trace holds no secret. The failure's text does not hold the secret either."""
     for number, secret in enumerate(evidence.secrets):
         check("private", secret not in evidence.trace_text, lambda n=number: f"the trace holds secret number {n}")
 

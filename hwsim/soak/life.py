@@ -1,7 +1,8 @@
 """A life: what happens to one bracelet, as plain data. The same data always gives the same trace.
 
-It says nothing about how the bracelet should behave (that is `judge`) and draws nothing at random (that is `draw`).
-As text it is TOML, in the form of a scenario's events, so that a person can read it, keep it and play it again.
+A life says nothing about how the bracelet should behave (`judge` does), and nothing here is drawn at random (`draw`
+does that). As text a life is TOML, in the form of a scenario's events, so that a person can read it, keep it and play
+it again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Argument = int | float | str | bool
 
 @dataclass(frozen=True)
 class Step:
-    """One action of `hwsim.scenario.actions`, `at` seconds after the bracelet was first switched on."""
+    """An action of `hwsim.scenario.actions`, `at` seconds after the bracelet was first switched on."""
 
     at: float
     do: str
@@ -31,23 +32,24 @@ class Step:
 
 @dataclass(frozen=True)
 class Life:
-    """`seed` also rules every chance in the world; `track` is (seconds, latitude, longitude, altitude in metres)."""
+    """A life. `seed` also rules every chance in the world; `track` is (seconds, latitude, longitude, altitude in
+    metres)."""
 
     seed: int
     steps: tuple[Step, ...]
     track: tuple[tuple[float, float, float, int], ...]
-    wifi: bool = True  # False: it knows no access point
+    wifi: bool = True  # False: the bracelet knows no access point
     calm_at: float = 0.0  # from then on, in seconds, everything works again
     board: str = "reference"  # name in board_configs/, or the path of a file
-    apn: bool = False  # does it know the mobile network's access point, so that there can be data over it?
+    apn: bool = False  # True: the bracelet knows the mobile network's access point, so it can send data over it
 
     def with_steps(self, steps: list[Step]) -> Life:
-        """The same life with other steps. It may calm down sooner."""
+        """Return the same life with other steps, after which it may calm down sooner."""
         last = steps[-1].at if steps else 0.0
         return replace(self, steps=tuple(steps), calm_at=min(self.calm_at, last + 60.0))
 
     def to_toml(self) -> str:
-        """What `from_toml` reads."""
+        """Return the text that `from_toml` reads."""
         lines = [f"seed = {self.seed}", f"board = {json.dumps(self.board)}", f"wifi = {json.dumps(self.wifi)}"]
         lines.append(f"calm_at = {self.calm_at}")
         lines.append(f"apn = {json.dumps(self.apn)}")
@@ -60,7 +62,7 @@ class Life:
 
 
 def from_toml(text: str) -> Life:
-    """The life that a text describes. ValueError says what is wrong with it."""
+    """Return the life that a text describes. Raises ValueError with what is wrong with the text."""
     try:
         document: dict[str, Any] = tomllib.loads(text)
         steps = []

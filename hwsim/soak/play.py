@@ -1,4 +1,4 @@
-"""Plays a life on a rig and says what came of it."""
+"""Plays a life on a rig and reports what came of it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from hwsim.world import Track, World
 from relay.store import schema
 from relay.verify import parse
 
-# From the moment when everything works again until everything must be delivered. firmware/README.md, "Delivery": five
-# minutes between two tries at most, twice that while a connection is made anew, and a modem that must be switched on.
+# Time from the moment when everything works again until everything must be delivered. firmware/README.md, "Delivery":
+# at most five minutes between two tries, twice that for a new connection, and a modem that must be switched on.
 QUIET_S = 1500.0
-LOOK_S = 60.0  # how often it is looked whether all is delivered
-LINGER_S = 120.0  # and so long it goes on after that: something wrong may still follow
+LOOK_S = 60.0  # between two checks whether all is delivered
+LINGER_S = 120.0  # more of the life once all is delivered: something wrong may still follow
 MEMORY_MAX_KIB = 1 << 20  # of the simulator's process
 _JOURNAL_HEAD, _JOURNAL_CHECK = 12, 8  # firmware/tocsin/journal.py
 
 
 @dataclass
 class Outcome:
-    """Plain data, so that it passes between processes. Times are seconds."""
+    """The outcome of a life, as plain data that passes between processes. Times are in seconds."""
 
     seed: int
     digest: str = ""
@@ -47,7 +47,7 @@ class Outcome:
     lost: int = 0
     duplicated: int = 0
     waits: list[float] = field(default_factory=list)  # from the press to the receipt
-    paths: Counter[str] = field(default_factory=Counter)  # of Alerts: how they came first
+    paths: Counter[str] = field(default_factory=Counter)  # of Alerts: the path on which each came first
     sms_ways: Counter[str] = field(default_factory=Counter)  # judge.sms_ways; "excepted": late, and modem_starts False
     refused: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
@@ -55,11 +55,11 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
     simulated_s: float = 0.0
     wall_s: float = 0.0
-    trace: str = ""  # only when asked for, or when it failed
+    trace: str = ""  # only when asked for, or when the life failed
 
 
 def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> Outcome:
-    """Live it to its end. What the simulator itself trips over is a failure of the rule "simulation"."""
+    """Play a life to its end. An error of the relay or the simulator is a failure of the rule "simulation"."""
     outcome = Outcome(life.seed, actions=Counter(step.do for step in life.steps))
     started = time.perf_counter()
     track = Track(life.track)
@@ -81,7 +81,7 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
             outcome.sms_ways = Counter(judge.sms_ways(evidence).values())
             if not evidence.modem_starts:
                 outcome.sms_ways["excepted"] = outcome.sms_ways.pop("late", 0)
-        except Exception as error:  # whatever a life can make the relay or the simulator raise is a finding
+        except Exception as error:  # any error that a life causes in the relay or the simulator is a finding
             first = (str(error).splitlines() or [""])[0]
             where = traceback.extract_tb(error.__traceback__)[-1]
             why = f"{type(error).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}: {first}"
@@ -99,7 +99,7 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
 
 
 def calm(life: Life) -> list[Step]:
-    """What ends everything that may be wrong at the end of this life."""
+    """List the steps that end everything that may be wrong at the end of this life."""
     ends = [end(name) for name in sorted({step.do for step in life.steps})]
     return [step for step in ends if step is not None]
 
@@ -126,7 +126,7 @@ def _live(rig: Rig, life: Life) -> None:
 
 
 def _all_delivered(rig: Rig) -> bool:
-    """Whether the bracelet has its receipt for every alarm and cancel, as far as its console tells."""
+    """Tell whether the bracelet has its receipt for every alarm and cancel, as far as its console tells."""
     facts = trace_facts.read(rig.world.trace)
     if rig.bracelet.state == "off" or not facts.armed or facts.armed[-1].end is not None:
         return False
@@ -176,7 +176,7 @@ def _texted(rig: Rig) -> dict[int, int]:
 
 
 def _journal(rig: Rig) -> list[object]:
-    """The journal's newest whole record, decoded; [] when there is none. The other slot may be torn."""
+    """Return the journal's newest whole record, decoded; [] when there is none. The other slot may be torn."""
     partition = rig.bracelet.flash.journal
     slots = [partition[: len(partition) // 2], partition[len(partition) // 2 :]]
     whole = [slot for slot in slots if _is_whole(slot)]
@@ -205,7 +205,7 @@ def _kept(rig: Rig) -> list[tuple[int, int]]:
 
 
 def _secrets(rig: Rig, contents: dict[str, bytes]) -> list[str]:
-    """Numbers, password, key of the access point, signing seed, every position that was sent."""
+    """List the secrets: phone numbers, password, key of the access point, signing seed, every position sent."""
     words = {PHONE, PHONE[1:], RELAY_NUMBER, RELAY_NUMBER[1:], rig.offer["mqtt"]["password"], WIFI[1]}
     words.add(contents["identity"][-40:-8].hex())
     for document in rig.documents().values():

@@ -1,4 +1,4 @@
-"""The figures of a soak, for people and as JSON. Everything is in the order of the seeds, however it was worked off."""
+"""The figures of a soak, for people and as JSON, always in the order of the seeds, whichever life ended first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hwsim.soak.play import Outcome
 
 
 def digest(outcomes: Sequence[Outcome]) -> str:
-    """Over the traces of all lives."""
+    """Return a digest over the traces of all lives."""
     whole = hashlib.sha256()
     for outcome in outcomes:
         whole.update(f"{outcome.seed} {outcome.digest}\n".encode())
@@ -21,7 +21,7 @@ def digest(outcomes: Sequence[Outcome]) -> str:
 
 
 def figures(outcomes: Sequence[Outcome], wall_s: float, interrupted: bool = False) -> dict[str, Any]:
-    """What `--json` prints, but for the failures. Times are seconds."""
+    """Return the figures that `--json` prints, without the failures. Times are in seconds."""
     waits = [wait for outcome in outcomes for wait in outcome.waits]
     simulated = sum(outcome.simulated_s for outcome in outcomes)
     checks = _sum(outcome.checks for outcome in outcomes)
@@ -60,7 +60,7 @@ def _sum(counters: Any) -> Counter[str]:
 
 
 def text(figures: Mapping[str, Any]) -> str:
-    """The same for a terminal."""
+    """Format the figures for a terminal."""
     median, worst = figures["press_to_receipt_median_s"], figures["press_to_receipt_worst_s"]
     waits = "no alarm got its receipt" if worst is None else f"median {median:.1f} s, worst {worst:.1f} s"
     paths = ", ".join(f"{count} first by {path}" for path, count in figures["first_by_path"].items())
@@ -85,7 +85,7 @@ def text(figures: Mapping[str, Any]) -> str:
 
 
 def listing(life: Life) -> str:
-    """A life for a person to read."""
+    """Format a life for a person to read."""
     told = "Wi-Fi and SMS" if life.wifi else "SMS alone"
     place = "stays where it is" if len(life.track) == 1 else f"moves through {len(life.track)} places"
     lines = [f"seed {life.seed}: {life.board}; {told}; {place}", *(str(step) for step in life.steps)]

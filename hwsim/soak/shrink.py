@@ -1,9 +1,9 @@
 """Delta debugging: the shortest life that still fails in the same way.
 
-Works on the data alone and knows nothing of bracelets: what "fails" means is a function. Nothing is drawn at random, so
-the same life and the same function give the same result. After A. Zeller and R. Hildebrandt, "Simplifying and Isolating
-Failure-Inducing Input", IEEE Transactions on Software Engineering 28(2), 2002 (ddmin), then passes of our own that pull
-steps together and make their arguments plain.
+This module works on the data alone and knows nothing of bracelets: a function tells whether a life fails. Nothing is
+drawn at random, so the same life and the same function give the same result. The method is that of A. Zeller and
+R. Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE Transactions on Software Engineering 28(2),
+2002 (ddmin). Passes of our own then pull steps together and make their arguments plain.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _GAPS = (0.5, 5.0, 30.0, 120.0, 600.0)
 
 
 class Shrinker:
-    """`fails(life)` is asked at most `trials` times; `plainer(action, argument, value)` gives simpler values, the
-    simplest first."""
+    """A search for the shortest life that fails. It calls `fails(life)` at most `trials` times;
+    `plainer(action, argument, value)` gives simpler values, the simplest first."""
 
     def __init__(self, fails: Fails, plainer: Plainer, trials: int = TRIALS) -> None:
         self._fails = fails
@@ -30,7 +30,8 @@ class Shrinker:
         self._known: dict[str, bool] = {}
 
     def shrink(self, life: Life) -> Life:
-        """A life that fails; `life` itself must. When the trials are spent, the shortest found until then."""
+        """Return the shortest life found that fails; `life` itself must fail. The search ends when the trials are spent
+        or nothing gets shorter."""
         while self._left > 0:
             before = life
             life = self._fewer_steps(life)
@@ -51,7 +52,7 @@ class Shrinker:
         return self._known[text]
 
     def _fewer_steps(self, life: Life) -> Life:
-        """ddmin over the steps."""
+        """Leave out steps by ddmin."""
         parts = 2
         while life.steps:
             steps = list(life.steps)
@@ -98,7 +99,7 @@ def _simpler_worlds(life: Life) -> Iterator[Life]:
 
 
 def _closer_steps(life: Life) -> Iterator[Life]:
-    """Shorter waits before each step, the shortest first."""
+    """Yield lives with a shorter wait before a step, the shortest first."""
     for place, step in enumerate(life.steps):
         before = life.steps[place - 1].at if place else 0.0
         for gap in _GAPS:

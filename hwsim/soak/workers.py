@@ -1,7 +1,7 @@
-"""Processes that work off a list of tasks, each one task at a time; results come as they are ready.
+"""Processes that work through a list of tasks, each one task at a time; results come as they are ready.
 
-For work that takes seconds and shares nothing. A process that dies loses only its task, which yields None. Leaving the
-loop early (an interrupt, say) ends the processes, and their own clean-up runs.
+They are for work that takes seconds and shares nothing. A process that dies loses only its task, and that task yields
+None. A caller that leaves the loop early (after an interrupt, say) ends the processes, and their own clean-up runs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_END_S = 10.0  # a process that was told to end has so long to clean up
+_END_S = 10.0  # for a process to clean up after it was told to end
 
 
 def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, Result | None]]:
-    """(place of the task, result) for every task. `call` must be a function of a module."""
-    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of whoever uses this
+    """Yield (place of the task, result) for every task. `call` must be a function of a module."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of the caller's threads
     workers: dict[Connection, Any] = {}
     busy: dict[Connection, int] = {}
     left = iter(range(len(tasks)))
@@ -32,7 +32,8 @@ def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> It
     def start() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, call), daemon=True)
-        # Until it has left the terminal's group, an interrupt of that is not for it: what is blocked here is there.
+        # The process inherits the blocked signal: an interrupt from the terminal must not reach it before it has left
+        # the terminal's group.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
@@ -81,13 +82,13 @@ def work(call: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> It
 
 
 def _serve(connection: Connection, call: Callable[[Any], Any]) -> None:
-    os.setsid()  # an interrupt from the terminal is for the one who started us
+    os.setsid()  # an interrupt from the terminal is for the process that started us
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops one that came before
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     sys.unraisablehook = _end_all_the_same
-    if sys.platform == "linux":  # whoever started us may be killed, and would leave us at work for minutes
+    if sys.platform == "linux":  # the process that started us may be killed, and would leave us at work for minutes
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     while True:
         try:
@@ -98,8 +99,8 @@ def _serve(connection: Connection, call: Callable[[Any], Any]) -> None:
 
 
 def _end_all_the_same(raised: sys.UnraisableHookArgs) -> None:
-    """SIGTERM came while Python ran something in which exceptions are lost, as a callback of its collector."""
+    """End the process when SIGTERM came in code whose exceptions Python drops, such as a callback of its collector."""
     if isinstance(raised.exc_value, SystemExit):
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()  # when that has ended
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()  # after that code
     else:
         sys.__unraisablehook__(raised)

@@ -35,8 +35,8 @@ class Bracelet(Device):
         self, world: World, name: str, board: str | Path, firmware: str | Path | None, flash: str | Path, phone: str,
         track: Track | None, rtc_start: int | None, loaded: Loaded = False,
     ) -> None:  # fmt: skip
-        """`loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS. The firmware is one bundle in
-        its file system; FILES: it is in files there, as flash.sh left it on boards before."""
+        """Wire the parts of a board. `loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS, and
+        the firmware is a bundle in its file system; FILES: the firmware is in files there, as flash.sh once left it."""
         super().__init__(world, name, Path(firmware or FIRMWARE).resolve(), Path(flash).resolve(), rtc_start)
         self._loaded = loaded
         if not (self.firmware / "main.py").exists():
@@ -49,7 +49,7 @@ class Bracelet(Device):
         self._wire(part_suffix(name), track)
 
     def _make_flash(self) -> None:
-        """Its memory as the workshop leaves it."""
+        """Make the bracelet's memory as the workshop leaves it."""
         flash_image.create(self.flash_path)
         files = {"/board.json": self.board.to_json().encode()}
         if self._loaded:
@@ -105,7 +105,7 @@ class Bracelet(Device):
 
     def boot(self) -> None:
         super().boot()
-        if not self.board["gnss"].keys() & {"power", "modem"}:  # no switch: it lives with the board's supply
+        if not self.board["gnss"].keys() & {"power", "modem"}:  # no switch: on with the board's supply
             self.gnss.power(True)
         if "power_key" not in self.board["modem"]:
             self.modem.power(True)

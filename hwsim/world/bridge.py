@@ -1,4 +1,4 @@
-"""Carries a simulated connection on to a real TCP server, in real time. It passes octets; it doesn't look at them."""
+"""Carries a simulated connection on to a real TCP server, in real time. It passes octets and doesn't look at them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """The way to one real server."""
+    """The way to a real server."""
 
     def __init__(self, world: World, host: str, port: int) -> None:
         self._world = world
@@ -94,7 +94,7 @@ class _Peer:
         self._link.fail("ECONNRESET")
 
     def closed(self) -> None:
-        """The bracelet's side is gone; what it had sent still goes out."""
+        """Close the peer, as the bracelet's side is gone; octets that the bracelet had sent still go out."""
         self._closing = True
         if self._unsent:
             self._watch()

@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-# Wide, because MicroPython's library also checks against the host's clock (see `shims/ssl.py`).
+# Far apart, because MicroPython's library also checks against the host's clock (see `shims/ssl.py`).
 NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 NOT_AFTER = datetime(2049, 12, 31, tzinfo=UTC)
 
 
 class Authority:
-    """Signs what its tests want. Keys are made anew each time."""
+    """An authority that signs what tests want, with new keys each time."""
 
     def __init__(self, name: str = "Simulated authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -32,7 +32,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.DER)
 
     def server(self, host: str, not_before: datetime = NOT_BEFORE, not_after: datetime = NOT_AFTER) -> ssl.SSLContext:
-        """A server's side with a certificate for one name."""
+        """Make a server's side with a certificate for one name."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(host), self._name, key.public_key(), not_before, not_after)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)

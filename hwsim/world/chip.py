@@ -1,10 +1,10 @@
 """The flash of one device: its partitions in one image, the NVS partition, their wear, and where the supply fails.
 
-The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is world/nvs.py. Of an
-ordinary device it holds the end of a chip of 4 MB: file system, program and journal; behind a serial port it is the
-whole chip, and its partition table says what is where (hwsim/serial).
-Operations on both are counted in one sequence, from switching on, and at any of them the supply can fail. Not modelled:
-when a sector wears out; the journal's can be declared worn.
+The image is a file that the interpreter itself works on (shims/_flash.py); the NVS partition is in world/nvs.py. The
+image of an ordinary device holds the end of a chip of 4 MB: file system, program and journal. Behind a serial port the
+image is the whole chip, and its partition table says what is where (hwsim/serial).
+One sequence counts the operations on both, from switching on, and the supply can fail at any of them. Not modelled:
+when a sector wears out; the journal's sectors can be declared worn.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from hwsim.world.nvs import Nvs
 SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB; its end is program and journal here
 JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
 _BEGIN = 0x200000  # of an ordinary device's image in its chip
-# What a read command takes. ESP-IDF's threshold for reads of 4 octets, each a command, is 35,200 octets a second,
+# Time of a read command. ESP-IDF's threshold for reads of 4 octets, each a command, is 35,200 octets a second,
 # "about 70% of the average test data" (components/idf_test/include/esp32/idf_performance_target.h,
-# IDF_PERFORMANCE_MIN_FLASH_SPEED_BYTE_PER_SEC_RD_4B): 80 us on average. Of reads in one piece that are longer than a
-# command's 64 octets it makes too much (..._RD_2KB: 7 us a command), so littlefs' short ones decide.
+# IDF_PERFORMANCE_MIN_FLASH_SPEED_BYTE_PER_SEC_RD_4B): 80 us on average. That is too much for reads in one piece of
+# more than a command's 64 octets (..._RD_2KB: 7 us a command), but the short reads of littlefs decide.
 READ_US = 80
 CLEAN, TORN = "clean", "torn"  # just before the operation, and within it
 
 
 class Place(NamedTuple):
-    """A partition, as MicroPython's `Partition.info()` says it, and its first octet in the image."""
+    """A partition as in MicroPython's `Partition.info()`, and its first octet in the image."""
 
     kind: int
     subtype: int
@@ -51,7 +51,7 @@ ORDINARY = (
 
 class Chip:
     """The flash of one device. `cut_in` = n makes the supply fail at the n-th operation from the next start on, resets
-    included: within it, or with `cut_how` = CLEAN just before."""
+    included: within that operation, or with `cut_how` = CLEAN just before it."""
 
     def __init__(self, path: Path, seed: str) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class Chip:
 
     @property
     def journal(self) -> bytes:
-        """What is in it."""
+        """The content of the journal's partition."""
         place = self._journal()
         with self.path.open("rb") as file:
             file.seek(place.first)
@@ -103,12 +103,12 @@ class Chip:
 
     @property
     def erases(self) -> dict[int, int]:
-        """How often each sector of the file system was erased, the workshop's writing included."""
+        """The number of erases of each sector of the file system, the workshop's writing included."""
         return {sector: count for sector, count in enumerate(self._counts()[::2]) if count}
 
     @property
     def programs(self) -> dict[int, int]:
-        """How often each sector of the file system was programmed, in whole or in part."""
+        """The number of programs of each sector of the file system, in whole or in part."""
         return {sector: count for sector, count in enumerate(self._counts()[1::2]) if count}
 
     @property
@@ -122,7 +122,7 @@ class Chip:
     # -- for the device
 
     def prepare(self) -> None:
-        """There are counters, also for an image that comes from elsewhere."""
+        """Make counters where there are none, also for an image that comes from elsewhere."""
         if not self.wear_path.exists():
             self.wear_path.write_bytes(bytes(self.path.stat().st_size // SECTOR * 8))
 
@@ -133,7 +133,7 @@ class Chip:
         self._cut_at = None
 
     def start(self) -> None:
-        """An interpreter is about to use it."""
+        """Get ready for an interpreter that is about to use the flash."""
         self.prepare()
         self._at_boot = sum(self._counts())
         self.reads, self.reads_until = 0, {}
@@ -142,19 +142,19 @@ class Chip:
             self._cut_at, self.cut_in = self._total() + self.cut_in, None
 
     def hello(self) -> dict[str, Any]:
-        """What the interpreter is told of it at its start."""
+        """Return what the interpreter is told of the flash at its start."""
         return {
             "wear": str(self.wear_path), "ask": self.ask(), "partitions": self.partitions, "worn": self.journal_worn,
             "read_us": self.read_us,
         }  # fmt: skip
 
     def ask(self) -> int | None:
-        """Before which of its operations, counted from its start, the interpreter asks; None: never."""
+        """Return the operation, counted from the interpreter's start, before which it asks; None: it never asks."""
         return None if self._cut_at is None else self._cut_at - self._at_boot - self.nvs.operations
 
     def asked(self, address: int, data: bytes | None) -> int | None:
-        """The interpreter is about to program `data`, or to erase. Raises SupplyLost, with the cells as that leaves
-        them."""
+        """Answer an interpreter that is about to program `data`, or to erase. Raises SupplyLost when the supply fails
+        there, with the cells as that leaves them."""
         if self._fails():
             if self.cut_how == TORN:
                 with self.path.open("r+b") as file:

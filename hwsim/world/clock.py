@@ -1,7 +1,7 @@
 """The world's clock: an event heap in integer microseconds.
 
 Events at the same instant happen in the order in which they were scheduled, so a run depends on nothing but its inputs.
-It knows nothing about devices or wall-clock time.
+The clock knows nothing about devices or wall-clock time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Clock:
         return self.at(self.now_us + us, call)
 
     def next_us(self, but: Timer | None = None) -> int:
-        """The time of the next event, of all or of all `but` one; FOREVER without one."""
+        """Return the time of the next event, of all or of all `but` one; FOREVER when there is none."""
         while self._heap and not self._heap[0][2].pending:
             heapq.heappop(self._heap)
         if but is not None and self._heap and self._heap[0][2] is but:
@@ -54,8 +54,8 @@ class Clock:
         return self._heap[0][0] if self._heap else FOREVER
 
     def _next_but_first(self) -> int:
-        """The time of the next event but one. Below an event of the heap there is none that is earlier, so only what
-        hangs below the first and below cancelled ones is looked at."""
+        """Return the time of the next event after the first. No event of the heap has an earlier one below it, so this
+        looks only below the first and below cancelled ones."""
         found, look = FOREVER, [1, 2]
         while look:
             place = look.pop()

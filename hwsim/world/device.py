@@ -1,8 +1,8 @@
 """A simulated ESP32: its interpreter's life from power-on to power-off, and the traffic between it and its peripherals.
 
 Only one interpreter runs at a time, and only up to the next event of the world, so several devices in one world are as
-deterministic as one. What is kept over a reset (flash, NVS, RTC and its memory) lives here; what the peripherals do
-lives in their models.
+deterministic as one. The device holds what survives a reset (flash, NVS, RTC and its memory); the peripherals' own
+models hold what they do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REALTIME_HORIZON_US = 1000
 
 
 class SimulationError(RuntimeError):
-    """The simulation can't go on; the text says why and ends with the device's console."""
+    """A simulation that can't go on; the text says why and ends with the device's console."""
 
 
 class Device:
@@ -49,24 +49,24 @@ class Device:
         self.boots = 0
         self.state = "off"  # off, starting, running, waiting, asleep, stuck, stopped
         self.flash = Chip(flash, f"{world.seed}/{name}")
-        self.restart_after_cut: float | None = None  # seconds until the supply is back after such a cut
+        self.restart_after_cut: float | None = None  # seconds until the supply is back after a cut at a flash operation
         self.flash_operations: int | None = None
         self.rtc = Rtc(unix_rtc)
         self.pads = Pads(FAMILIES["esp32"], world.random(f"{name} pads"))
-        self.ticks_start_us = 0  # what ticks_us counts from; they wrap at 2**30, ticks_ms at 2**30 too
+        self.ticks_start_us = 0  # ticks_us counts from here; ticks_us and ticks_ms both wrap at 2**30
         self.meter = Meter(lambda: world.now_us)
         self._peripherals: dict[str, Peripheral] = {}
         self._interpreter: Interpreter | None = None
         self._inbox = Inbox()
         self._device_us = 0
-        self._heard_us = 0  # the time of its last message
+        self._heard_us = 0  # the time of the interpreter's last message
         self._wake: Timer | None = None
         self._start: Timer | None = None
         self._reset_ends: Timer | None = None
         self._watchdog: Timer | None = None
         self._raw = ""  # read from the process's standard output, not yet on the console
         self._partial = ""
-        self._life = 0  # changes at every reset, so that what was scheduled for an earlier life does nothing
+        self._life = 0  # changes at every reset, so that calls scheduled for an earlier life do nothing
 
     @property
     def flash_path(self) -> Path:
@@ -74,7 +74,7 @@ class Device:
 
     @property
     def power_cut_at_flash_operation(self) -> int | None:
-        """The supply fails within the n-th operation on flash or NVS from the next start on."""
+        """The operation on flash or NVS, counted from the next start on, within which the supply fails."""
         return self.flash.cut_in
 
     @power_cut_at_flash_operation.setter
@@ -99,7 +99,7 @@ class Device:
         self.world.note(self.name, what, **detail)
 
     def deliver(self, device: str, *payload: Any) -> None:
-        """An event for the firmware, now."""
+        """Give the firmware an event, now."""
         if self._interpreter is None:
             return
         self._inbox.add(device, *payload)
@@ -107,8 +107,8 @@ class Device:
             self._resume_at(self.world.now_us)
 
     def deliver_at(self, us: int, device: str, *payload: Any) -> None:
-        """An event that will reach the firmware at that time whatever happens until then, unless the processor is
-        reset. The device is told early and needs no exchange for it."""
+        """Give the firmware an event at that time, whatever happens until then, unless the processor is reset. The
+        device is told early and needs no exchange for it."""
         if self._interpreter is None:
             return
         if self.world.realtime:
@@ -119,11 +119,11 @@ class Device:
             self._resume_at(us)
 
     def drop_undelivered(self, device: str, after_us: int = -1) -> None:
-        """What was on its way to it is lost, or only what is announced for later than `after_us`."""
+        """Drop the events on their way to a device, or only those announced for later than `after_us`."""
         self._inbox.drop(device, after_us)
 
     def alone_until_us(self) -> int:
-        """Until then nothing happens in the world that this device doesn't cause itself."""
+        """Return the time until which nothing happens in the world that this device doesn't cause itself."""
         return self.world.now_us if self.world.realtime else self.world.horizon_us(but=self._wake)
 
     # -- power and reset
@@ -132,7 +132,7 @@ class Device:
         """Switch the supply on."""
         if self.state != "off":
             raise RuntimeError(f"{self.name} is already on")
-        if self._start:  # it was to come back later
+        if self._start:  # the supply was to come back later
             self._start.cancel()
         self.rtc.power_on(self.world.now_us + BOOT_US)
         self.note("power on")
@@ -140,14 +140,15 @@ class Device:
         self._start_after(BOOT_US, PWRON_RESET)
 
     def power_cut(self, restart_after: float | None = None) -> None:
-        """Take the supply away, and give it back after some seconds."""
+        """Take the supply away, and give it back after `restart_after` seconds, if given."""
         self.note("power cut")
         self._halt("off")
         if restart_after is not None:
             self._start = self.world.after(round(restart_after * 1e6), self.boot)
 
     def reset(self, by: str = "pin") -> None:
-        """Pull the chip's reset pin, or `by` "brownout": for the firmware a power-on, but RTC memory is kept."""
+        """Pull the chip's reset pin, or reset it `by` "brownout". The firmware sees a power-on, but RTC memory is
+        kept."""
         if self.state == "off":
             raise RuntimeError(f"{self.name} is off")
         self.note("reset", by=by)
@@ -156,14 +157,14 @@ class Device:
         self._start_after(BOOT_US, PWRON_RESET)
 
     def hang(self) -> None:
-        """The processor stops where it is, as a latch-up stops it. Only its watchdog or its supply helps."""
+        """Stop the processor where it is, as a latch-up does. Only its watchdog or its supply helps."""
         if self._interpreter is None:
             return
         self._stop("stuck")
         self.note("stuck")
 
     def _stop(self, state: str) -> None:
-        """The processor goes no further; an armed watchdog does."""
+        """Stop the processor; an armed watchdog goes on."""
         watchdog = self._watchdog
         deadline = watchdog.at_us if watchdog and watchdog.pending else None
         self._halt(state)
@@ -179,7 +180,7 @@ class Device:
         self._start = self.world.after(us, lambda: self._start_interpreter(cause, wake_reason))
 
     def _halt(self, state: str) -> None:
-        """The processor stops in the middle of whatever it does."""
+        """Stop the processor in the middle of whatever it does."""
         self._life += 1
         for timer in (self._wake, self._start, self._reset_ends, self._watchdog):
             if timer:
@@ -241,7 +242,7 @@ class Device:
         return Interpreter(hello, self.world.wall_limit_s, frames=self.world.frames)
 
     def hello(self) -> dict[str, Any]:
-        """What the interpreter is told at boot, beyond what every device is told."""
+        """Return what this interpreter is told at boot, beyond what all are told."""
         return {"flash": str(self.flash_path), "rom": rom_place(self.firmware), "heap": self.world.heap}
 
     # -- the link
@@ -267,7 +268,7 @@ class Device:
             self._receive()
 
     def _receive(self) -> None:
-        """Take the interpreter's next message and let it happen at the time it bears."""
+        """Take the interpreter's next message and let it happen at the message's time."""
         assert self._interpreter is not None
         life = self._life
         while True:
@@ -276,7 +277,7 @@ class Device:
             except LinkClosed:
                 self._crashed()
             except Silent:
-                self._then(self._heard_us, life, self._silent)  # after what it said before
+                self._then(self._heard_us, life, self._silent)  # after its earlier messages
                 return
             now = self._heard_us = max(self.world.now_us, message[1])
             self.world.commit(now)
@@ -291,7 +292,7 @@ class Device:
         self.world.at(at_us, lambda: call() if life == self._life else None)
 
     def readable(self) -> None:
-        """Real time: the interpreter has sent something."""
+        """Take what the interpreter has sent, in real time."""
         self._receive()
 
     def _crashed(self) -> None:
@@ -300,7 +301,7 @@ class Device:
         raise SimulationError(f"{self.name}: the interpreter died\n" + "\n".join(self.console[-20:]))
 
     def _silent(self) -> None:
-        """No peripheral was touched for the wall limit: a loop without end, seen from outside."""
+        """Hang a firmware that touched no peripheral for the wall limit: seen from outside, a loop without end."""
         self.hang()
         if self._watchdog is None:
             raise SimulationError(
@@ -399,7 +400,7 @@ class Device:
         self._start_after(BOOT_US, WDT_RESET)
 
     def pin_changed(self, pin: int, level: int) -> None:
-        """A wired pin has a new level: tell the firmware, or wake it."""
+        """Tell the firmware the new level of a wired pin, or wake it."""
         if self.state == "light sleep":
             if reason := self.rtc.wakes(self.level):
                 self._wake_up(reason)
@@ -416,8 +417,8 @@ class Device:
         return self.pads.level(pin)
 
     def _light_sleep(self, ms: int | None) -> None:
-        """The processor stands still until something wakes it. What its UARTs are sent in that time is lost, and it
-        sees no edge of a pin (ESP-IDF, Sleep Modes: their clock is gated). The watchdog goes on."""
+        """Let the processor stand still until something wakes it. Octets that reach its UARTs in that time are lost,
+        and it sees no edge of a pin (ESP-IDF, Sleep Modes: their clock is gated). The watchdog goes on."""
         self.state = "light sleep"
         self.meter.set("processor", "light_sleep")
         if reason := self.rtc.wakes(self.level):
@@ -449,5 +450,5 @@ class Device:
 
     @property
     def firmware_name(self) -> str:
-        """Who speaks in the trace when the firmware reports an event: "firmware", of further bracelets "firmware2"."""
+        """The name of the firmware in the trace: "firmware", that of a further bracelet "firmware2"."""
         return f"firmware{part_suffix(self.name)}"

@@ -1,12 +1,12 @@
 """Driver calls that fail: one in which the processor hangs, one at which the supply gives way, and one that refuses.
 
 Seen on MicroPython's own image for the ESP32, emulated: `WLAN.active(True)` never returned. It waits without a time
-limit for an event of the radio's driver (micropython issue 11910: "hangs", and which loop it is;
-ports/esp32/network_wlan.c), and MicroPython arms no watchdog for a program: whoever wants one makes a machine.WDT
-(ports/esp32/machine_wdt.c). The radio's start draws more current than anything before, and on a weak cell or a thin
-wire the chip resets right there: loboris/MicroPython_ESP32_psRAM_LoBo issue 299 at `active(True)`, micropython-esp32
-issue 145 at the making of WLAN, lemariva/micropython-camera-driver issue 25 at `connect()`. A brownout keeps the
-RTC's memory; or the supply is lost, and comes back after a while.
+limit for an event of the radio's driver (micropython issue 11910: "hangs", with the loop it hangs in;
+ports/esp32/network_wlan.c), and MicroPython arms no watchdog for a program: a program that wants one makes a
+machine.WDT (ports/esp32/machine_wdt.c). The radio's start draws more current than anything before, and on a weak cell
+or a thin wire the chip resets right there: loboris/MicroPython_ESP32_psRAM_LoBo issue 299 at `active(True)`,
+micropython-esp32 issue 145 at the making of WLAN, lemariva/micropython-camera-driver issue 25 at `connect()`. A
+brownout keeps the RTC's memory; or the supply is lost, and comes back after a while.
 
 A call of Wi-Fi's driver that refuses raises RuntimeError where the port has no name for the driver's error
 (ports/esp32/network_common.c, esp_exceptions_helper: "Wifi Unknown Error 0x%04x"), and OSError where it has one.
@@ -31,7 +31,7 @@ DEVICE = "driver"
 
 
 def calls_of(board: Board) -> dict[str, str]:
-    """The calls that start a part of this board, by name, each as the shims name it."""
+    """Return the calls that start the parts of this board, by name, each in the shims' words."""
     found = {
         "wifi": "WLAN", "wifi_on": "WLAN.active", "wifi_join": "WLAN.connect", "socket": "socket", "tls": "tls",
         "ppp": "PPP", "ppp_dial": "PPP.connect", "haptic": f"pwm{board['haptic']['pin']}",
@@ -56,7 +56,8 @@ class _Fault:
 
 
 class DriverCalls:
-    """`names`: see calls_of(). A fault lasts until heal(), or for so many starts."""
+    """The faults of a device's driver calls. `names`: see calls_of(). A fault lasts until heal(), or for so many
+    starts."""
 
     def __init__(self, device: Device, names: Mapping[str, str]) -> None:
         self._device = device
@@ -65,27 +66,27 @@ class DriverCalls:
         device.wire(DEVICE, self)
 
     def block(self, name: str, starts: int | None = None) -> None:
-        """The processor hangs in this call."""
+        """Make the processor hang in this call."""
         self._set(name, _Fault("blocks", None, starts))
 
     def kill(self, name: str, off_s: float | None = None, starts: int | None = None) -> None:
-        """The supply gives way at this call: for so long, or without `off_s` in a brownout only."""
+        """Make the supply give way at this call: for `off_s` seconds, or without `off_s` in a brownout only."""
         self._set(name, _Fault("kills", off_s, starts))
 
     def refuse(self, name: str, starts: int | None = None) -> None:
-        """Make a call of Wi-Fi's driver raise an error that the port has no name for. ValueError for others."""
+        """Make a call of Wi-Fi's driver raise an error that the port has no name for. Raises ValueError for others."""
         if not self.names[name].startswith("WLAN"):
             raise ValueError(f"{name} is no call of Wi-Fi's driver")
         self._set(name, _Fault("refuses", None, starts))
 
     def heal(self, name: str | None = None) -> None:
-        """The call does what it should again; without a name all of them do."""
+        """End the fault of this call, or without a name those of all calls."""
         for each in list(self._faults) if name is None else [self.names[name]]:
             self._faults.pop(each, None)
         self._tell()
 
     def watched(self) -> list[str]:
-        """The calls that the shims must ask about."""
+        """List the calls that the shims must ask about."""
         return list(self._faults)
 
     def _set(self, name: str, fault: _Fault) -> None:

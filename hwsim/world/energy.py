@@ -1,8 +1,8 @@
-"""What a bracelet's parts spend: for how long each was in which state, and what that costs by a table of currents.
+"""A meter of a bracelet's parts: how long each was in which state, and what that costs by a table of currents.
 
 Times are integers in microseconds, charge in microampere-seconds; hwsim/currents.py has the table. The meter only
 counts time, so that one run can be costed with any table. A part's current is an average over its state: a transmit
-burst is a state of its own, what happens within a beacon interval isn't.
+burst is a state of its own, a phase of a beacon interval isn't.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hwsim.currents import Currents, current
 
 
 class Meter:
-    """Fed by the models with each change of state; `history` is what they said, for a plot."""
+    """A meter that the models tell each change of state; `history` keeps these changes, for a plot."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
@@ -23,7 +23,7 @@ class Meter:
         self.on_change: Callable[[str, str], None] = lambda part, state: None
 
     def set(self, part: str, state: str) -> None:
-        """From now on the part is in this state."""
+        """Count the part in this state from now on."""
         now = self._now_us()
         before = self._state.get(part)
         if before is not None:
@@ -36,16 +36,16 @@ class Meter:
         self.on_change(part, state)
 
     def state(self, part: str) -> str:
-        """The state a part is in; "off" for one that was never heard of."""
+        """Return the state of a part; "off" for one that was never set."""
         return self._state[part][0] if part in self._state else "off"
 
     def times(self) -> dict[tuple[str, str], int]:
-        """Microseconds that each part has spent in each state so far."""
+        """Return the microseconds that each part has spent in each state so far."""
         times = dict(self._spent)
         for part, (state, since) in self._state.items():
             times[part, state] = times.get((part, state), 0) + self._now_us() - since
         return times
 
     def charge_uas(self, currents: Currents) -> int:
-        """Charge that all parts together have taken so far."""
+        """Return the charge that all parts together have taken so far."""
         return sum(us * current(currents, part, state) for (part, state), us in self.times().items()) // 1_000_000

@@ -1,7 +1,7 @@
 """The flash image: an erased chip in a file, and the workshop's access to its files.
 
-The files are read and written by the interpreter's own littlefs on the same image, in a process of its own, while the
-device is off; of a running device a copy of the image is read, as it would be found after a power cut.
+The interpreter's own littlefs reads and writes the files on the same image, in a process of its own, while the device
+is off. From a running device it reads a copy of the image, as it would be found after a power cut.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WALL_LIMIT_S = 60.0
 
 
 def create(path: Path) -> None:
-    """An erased chip, unless there is an image already."""
+    """Make an erased chip, unless there is an image already."""
     if not path.exists():
         path.write_bytes(b"\xff" * SIZE)
     elif not path.is_file() or path.stat().st_size != SIZE:
@@ -35,7 +35,7 @@ class Files:
         self._device = device
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file; folders on the way are made."""
+        """Write a file, and make the folders on the way."""
         self.put_all({name: content})
 
     def put_all(self, files: Mapping[str, bytes]) -> None:
@@ -43,7 +43,7 @@ class Files:
         self._write(*(["put", _absolute(name), content.hex()] for name, content in files.items()))
 
     def get(self, name: str) -> bytes:
-        """Read a file; FileNotFoundError when there is none."""
+        """Read a file. Raises FileNotFoundError when there is none."""
         return bytes.fromhex(self._look(["get", _absolute(name), ""]))
 
     def exists(self, name: str) -> bool:
@@ -54,12 +54,12 @@ class Files:
         return True
 
     def names(self, folder: str = "/") -> list[str]:
-        """What is in a folder."""
+        """List the names in a folder."""
         names: list[str] = self._look(["list", _absolute(folder), ""])
         return sorted(names)
 
     def everything(self, size_max: int = 20000) -> dict[str, bytes]:
-        """Every file of at most this size in octets, by its path."""
+        """Read every file of at most this size in octets, by its path."""
         return {name: bytes.fromhex(content) for name, content in self._look(["tree", "/", str(size_max)])}
 
     def remove(self, name: str) -> None:
@@ -81,7 +81,7 @@ class Files:
             return self._run(Path(shutil.copy(self._device.flash_path, folder)), operation)
 
     def _run(self, image: Path, *operations: list[str]) -> Any:
-        """What the last one answers."""
+        """Do these operations on an image and return the answer to the last one."""
         self._device.flash.prepare()
         partitions = self._device.flash.partitions
         hello = {"mode": "files", "t": 0, "flash": str(image), "partitions": partitions, "operations": operations}

@@ -3,7 +3,7 @@
 Modelled: cold start (first silence, then the time, then a fix that gets better), hot start where the board keeps the
 receiver's backup supply, loss of the sky and how long the receiver needs afterwards, the power switch, spoofing by an
 offset of place or time, few satellites, dead reckoning, a receiver that hangs and repeats itself, line noise, the time
-and place it is told by UBX-AID-INI. How it words all that is `gnss_talk`.
+and place that UBX-AID-INI tells it. `gnss_talk` puts all that into words.
 Not modelled: orbits and signal levels, other messages to the receiver. Time and place make a warm
 start of a cold one. Without orbits that saves little: the NEO-6 data sheet has 27 s for either (table 2; our cold one
 is longer).
@@ -29,12 +29,12 @@ _FIRST_OUTPUT_US = 400_000
 _ORBITS_US = 4 * 3600 * 1_000_000  # the ephemerides that satellites broadcast are good for some four hours
 _AFTER_SECOND_US = 60_000  # the receiver needs that long for the solution of a full second
 _SECOND_US = 1_000_000
-# So far ahead the chip is told what it will hear while nothing can change it. More would take more of its memory.
+# The chip is told so far ahead what it will hear, while nothing can change that. More would take more of its memory.
 _AHEAD_US = 8 * _SECOND_US
 _METRES_PER_E7 = 0.0111319
 _UBX_KEPT = 256  # octets of a frame at most
 _GPS_EPOCH, _LEAP_S = 315_964_800, 18  # GPS time begins 1980-01-06 and is ahead of UTC by so much since 2017
-_MISLED = 2  # so many cold starts: u-blox says "substantially degraded", and no figure
+_MISLED = 2  # cold starts that a misled start lasts: u-blox says "substantially degraded", and gives no figure
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Point:
 
 
 class Track:
-    """Where the wearer is: straight lines between (seconds, latitude, longitude, altitude in metres)."""
+    """The wearer's way: straight lines between (seconds, latitude, longitude, altitude in metres)."""
 
     def __init__(self, points: Sequence[tuple[float, float, float, int]]) -> None:
         if not points:
@@ -77,7 +77,8 @@ class Track:
 
 
 def fletcher(body: bytes) -> bytes:
-    """The checksum of a UBX frame (RFC 1145, in octets), over all between its sync characters and itself."""
+    """Return the checksum of a UBX frame (RFC 1145, in octets), over all between its sync characters and the
+    checksum."""
     first = second = 0
     for octet in body:
         first = (first + octet) & 255
@@ -89,7 +90,7 @@ class Gnss:
     def __init__(
         self, device: Device, who: str, wiring: dict[str, Any], track: Track | None, line: AtLine | None = None
     ) -> None:
-        """`line`: of the modem that it is in; else it has one of its own."""
+        """Wire a receiver to `line`, that of the modem it is in, or to a serial line of its own."""
         self._device = device
         self._world = device.world
         self._meter = device.meter
@@ -102,7 +103,7 @@ class Gnss:
         self.warm_start_s = 27.0  # the same table
         self._ubx = b""
         self._backup = bool(wiring.get("backup", False))  # V_BCKP is fed while the main supply is off
-        self._orbits_us: int | None = None  # it last heard the satellites
+        self._orbits_us: int | None = None  # when it last heard the satellites
         self.reacquire_s = 4.0
         self.on = False
         self._talk = Talk()
@@ -112,16 +113,16 @@ class Gnss:
         self._poor = False
         self._frozen: list[bytes] | None = None
         self._estimates = False
-        self._lost_us: int | None = None  # without the sky since
+        self._lost_us: int | None = None  # when the sky was lost
         self._sky = True
-        self._since_us = 0  # on since
-        self._fix_at_us = 0  # the first fix is or was possible at
+        self._since_us = 0  # when it was switched on
+        self._fix_at_us = 0  # when the first fix is or was possible
         self._tick: Timer | None = None
         self._had_fix = False
 
     @property
     def sky(self) -> bool:
-        """Whether the antenna sees satellites."""
+        """Tell whether the antenna sees satellites."""
         return self._sky
 
     @sky.setter
@@ -136,7 +137,7 @@ class Gnss:
 
     @property
     def track(self) -> Track | None:
-        """Where the antenna is; without a track it never finds out."""
+        """The track of the antenna; without one the receiver never finds its place."""
         return self._track
 
     @track.setter
@@ -146,7 +147,7 @@ class Gnss:
 
     @property
     def jump_e7(self) -> tuple[int, int]:
-        """What a spoofer adds to latitude and longitude."""
+        """The offset that a spoofer adds to latitude and longitude."""
         return self._jump_e7
 
     @jump_e7.setter
@@ -156,7 +157,7 @@ class Gnss:
 
     @property
     def clock_offset_s(self) -> int:
-        """What a spoofer adds to the time."""
+        """The offset that a spoofer adds to the time."""
         return self._clock_offset_s
 
     @clock_offset_s.setter
@@ -166,7 +167,7 @@ class Gnss:
 
     @property
     def poor(self) -> bool:
-        """Only three satellites, low in one part of the sky: a 2D fix."""
+        """Tell whether there are only three satellites, low in one part of the sky: a 2D fix."""
         return self._poor
 
     @poor.setter
@@ -176,7 +177,7 @@ class Gnss:
 
     @property
     def frozen(self) -> bool:
-        """It hangs, and says the same second over and over, until its supply is cycled."""
+        """Tell whether the receiver hangs, and repeats the same second until its supply is cycled."""
         return self._frozen is not None
 
     @frozen.setter
@@ -186,7 +187,7 @@ class Gnss:
 
     @property
     def estimates(self) -> bool:
-        """Does it carry the last position on when the sky is lost (dead reckoning)?"""
+        """Tell whether the receiver carries the last position on when the sky is lost (dead reckoning)."""
         return self._estimates
 
     @estimates.setter
@@ -196,7 +197,7 @@ class Gnss:
 
     @property
     def talk(self) -> Talk:
-        """How it words what it knows; to be replaced by another, not changed."""
+        """The wording of its sentences; to be replaced by another, not changed."""
         return self._talk
 
     @talk.setter
@@ -208,7 +209,7 @@ class Gnss:
             self._schedule()
 
     def nowhere(self, for_s: float) -> None:
-        """From now on it says for so long that it is at 0, 0, as if it had found that."""
+        """Make the receiver say for so long that it is at 0, 0, as if it had found that place."""
         self._changed()
         self._nowhere_until_us = self._world.now_us + round(for_s * 1e6)
 
@@ -235,7 +236,7 @@ class Gnss:
             self._tick = self._world.after(_FIRST_OUTPUT_US, self._schedule)
 
     def _told(self, data: bytes) -> None:
-        """Octets from the chip: whole UBX frames with the right checksum count, all else is ignored."""
+        """Take octets from the chip: whole UBX frames with the right checksum count, all else is ignored."""
         self._ubx = (self._ubx + data)[-_UBX_KEPT:] if self.on else b""
         while (at := self._ubx.find(b"\xb5\x62")) >= 0 and len(self._ubx) >= at + 6:
             end = at + 8 + int.from_bytes(self._ubx[at + 4 : at + 6], "little")
@@ -251,7 +252,8 @@ class Gnss:
                 self._aided(body[4:])
 
     def _aided(self, payload: bytes) -> None:
-        """UBX-AID-INI (u-blox 6 Receiver Description): it helps if it is as true as it says, and else it misleads."""
+        """Take UBX-AID-INI (u-blox 6 Receiver Description), which helps if it is as true as it says, and else
+        misleads."""
         lat, lon, _, place_cm, _, week, ms, _, time_ms, *_, flags = struct.unpack("<iiiIHHIiIIiII", payload)
         if self.fix or self._track is None or flags & 0x23 != 0x23:
             return
@@ -268,11 +270,11 @@ class Gnss:
         self._world.note(self._who, "aided", true=int(true))
 
     def forget(self) -> None:
-        """Its backup supply is gone as well: the next start is a cold one."""
+        """Forget the satellites, as the backup supply is gone as well: the next start is a cold one."""
         self._orbits_us = None
 
     def inject(self, data: bytes) -> None:
-        """Octets on the line that the receiver did not send: noise, or a forged sentence."""
+        """Put octets on the line that the receiver did not send: noise, or a forged sentence."""
         self._changed()
         self.line.send(data)
 
@@ -308,7 +310,7 @@ class Gnss:
         self._tick = self._world.at(us, self._second)
 
     def _changed(self) -> None:
-        """What was announced is not what it would say now."""
+        """Take back the announced sentences, as the receiver would say others now, and go on at the next instant."""
         self.line.retract()
         if self._tick and self._tick.pending:
             ahead = (self._tick.at_us - self._world.now_us - 1) // self._every_us
@@ -340,8 +342,8 @@ class Gnss:
         return self._fitting(self._talk.found(now, it, misdated, nowhere))
 
     def _fitting(self, lines: list[bytes]) -> list[bytes]:
-        """What the line takes until the next instant. Messages for which the buffer has no room are dropped (ZED-F9P
-        Interface Description, UBX-MON-TXBUF: "TX buffer full")."""
+        """Keep the messages that the line takes until the next instant. Those for which the buffer has no room are
+        dropped (ZED-F9P Interface Description, UBX-MON-TXBUF: "TX buffer full")."""
         room = (self.line.baud or 115_200) // 10 * self._every_us // _SECOND_US
         fitting = []
         for line in lines:

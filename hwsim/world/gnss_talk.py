@@ -1,8 +1,8 @@
-"""How a GNSS receiver words what it knows: its sentences of one instant, in the ways that published receivers do.
+"""The sentences of a GNSS receiver for one instant, in the forms that published receivers use.
 
-`Talk` is a part of `hwsim.world.gnss.Gnss`, which knows the place and the time. By default it says what u-blox's table
-of NMEA flags does (ZED-F9P Interface Description, 4.1.7): RMC, VTG, GGA, GSA by GP once a second. Each other way has
-its source beside it. Not modelled: GSV, GLL, ZDA, binary protocols, half sentences (a test injects them).
+`Talk` is a part of `hwsim.world.gnss.Gnss`, which knows the place and the time. By default it follows u-blox's table
+of NMEA flags (ZED-F9P Interface Description, 4.1.7): RMC, VTG, GGA, GSA by GP once a second. Each other form has its
+source beside it. Not modelled: GSV, GLL, ZDA, binary protocols, half sentences (a test injects them).
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ TALKERS = (
     ("GP",), ("GP", "GA"), ("GP", "GL"), ("GN",), ("GL",), ("GA",), ("GB",), ("BD",), ("GQ",), ("QZ",), ("GI",),
     ("IN",), ("PQ",),
 )  # fmt: skip
-# Which sentences hold the place, in what order. Qualcomm's in phones and modems tell GNS beside or instead of GGA (a
-# Droid 4's log in linux-omap's thread on its gnss driver); an A9G or an L76 with its default mask begins with GGA.
+# Sentences that hold the place, in their order. Qualcomm's receivers in phones and modems tell GNS beside or instead of
+# GGA (a Droid 4's log in linux-omap's thread on its gnss driver); an A9G or an L76 with its default mask begins with
+# GGA.
 SENTENCES = (("RMC", "GGA"), ("GGA", "RMC"), ("GGA",), ("GNS",), ("RMC",), ("RMC", "GNS"), ("GNS", "GGA", "RMC"))
 RATES_HZ = (1, 2, 5, 10)
-# What a receiver begins with that has not heard of the date: 1980-01-06 is GPS's epoch (arendst/Tasmota#17896, with a
-# valid time; cryologger/ice-tracking-beacon#7), 2007 is 2026 less the 1024 weeks after which GPS's week number starts
-# anew, 2013-09-01 is such a start by a firmware's own base week (mstrens/oXs_on_RP2040#71).
+# Dates of receivers that have not heard the date yet: 1980-01-06 is GPS's epoch (arendst/Tasmota#17896, with a valid
+# time; cryologger/ice-tracking-beacon#7), 2007 is 2026 less the 1024 weeks after which GPS's week number starts anew,
+# 2013-09-01 is such a start by a firmware's own base week (mstrens/oXs_on_RP2040#71).
 FIRST_DATES = {1980: "090180", 2007: "150407", 2013: "010913"}
-# Tasmota#17896: the right one came 16 s after the wrong one had been called valid.
+# Tasmota#17896: the right date came 16 s after the wrong one had been called valid.
 DATE_LATE_S = 16
 _NOWHERE = "0000.00000,N,00000.00000,E"
 
@@ -40,7 +41,7 @@ def sentence(body: str) -> bytes:
 
 
 def degrees(e7: int, width: int, positive: str, negative: str) -> str:
-    """ddmm.mmmmm,N with the rounding done in integers."""
+    """Format degrees as ddmm.mmmmm,N, rounded in integers."""
     value = (abs(e7) * 60 + 50) // 100  # 1/100000 of a minute
     whole, minutes = divmod(value, 60 * 100_000)
     return f"{whole:0{width}}{minutes // 100_000:02}.{minutes % 100_000:05},{positive if e7 >= 0 else negative}"
@@ -48,7 +49,7 @@ def degrees(e7: int, width: int, positive: str, negative: str) -> str:
 
 @dataclass(frozen=True)
 class Solution:
-    """What the receiver has found for an instant. `place` is latitude and longitude as NMEA words them."""
+    """The receiver's solution for an instant. `place` is latitude and longitude in the form of NMEA."""
 
     place: str
     knots: str
@@ -63,10 +64,10 @@ class Solution:
 
 @dataclass
 class Talk:
-    """`hz`: instants a second. `first_date`: a year of FIRST_DATES, or 0. `uncounted`: GGA says 00 satellites with a
-    good fix (Xinyuan-LilyGO/LilyGo-Modem-Series#177: an A7670 never counts them). `shared`: each constellation has a
-    GGA of its own, and the one that has too few satellites says that there is no fix: 1 the first, 2 the second one.
-    `extra_cr`: lines end in CR CR LF, as of firmwares that translate a line end twice."""
+    """A form of sentences. `hz`: instants a second. `first_date`: a year of FIRST_DATES, or 0. `uncounted`: GGA says 00
+    satellites with a good fix (Xinyuan-LilyGO/LilyGo-Modem-Series#177: an A7670 never counts them). `shared`: each
+    constellation has a GGA of its own, and one of them has too few satellites and says that there is no fix: 1 the
+    first, 2 the second one. `extra_cr`: lines end in CR CR LF, as in firmwares that translate a line end twice."""
 
     talkers: tuple[str, ...] = TALKERS[0]
     kinds: tuple[str, ...] = SENTENCES[0]
@@ -77,7 +78,7 @@ class Talk:
     extra_cr: bool = False
 
     def nothing(self, utc: datetime | None) -> list[bytes]:
-        """Without a place, with the time (and its right or first date) or without."""
+        """Format the sentences without a place, with the time and its date or without."""
         clock, date = self._time(utc)
         lines = []
         for kind in self.kinds:
@@ -92,8 +93,9 @@ class Talk:
         return self._worded(lines)
 
     def found(self, utc: datetime, it: Solution, misdated: bool, nowhere: bool) -> list[bytes]:
-        """A place; `misdated`: with the first date; `nowhere`: it says 0, 0 with status A instead, as receivers do for
-        some seconds at first or once in a while (traccar/traccar#2326 and #5156, Yeraze/meshmonitor#3763)."""
+        """Format the sentences with a place; `misdated`: with the first date; `nowhere`: with 0, 0 and status A, as
+        receivers do for some seconds at first or once in a while (traccar/traccar#2326 and #5156,
+        Yeraze/meshmonitor#3763)."""
         clock, date = self._time(utc)
         if misdated and self.first_date:
             date = FIRST_DATES[self.first_date]
@@ -131,5 +133,5 @@ class Talk:
 
 
 def utc(start_s: int, us: int) -> datetime:
-    """A world's microsecond as a date."""
+    """Return a world's microsecond as a date."""
     return datetime.fromtimestamp(start_s + us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)

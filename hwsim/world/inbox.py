@@ -1,5 +1,5 @@
 """Events on their way to a firmware, in the order in which they were sent: `[device, ...]` for now, and
-`[time, device, ...]` that are announced for later (`shims/_hw.py`). What they say is no matter here.
+`[time, device, ...]` that are announced for later (`shims/_hw.py`). The inbox does not look at what they say.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Inbox:
         return events
 
     def first_us(self) -> int:
-        """When the first of them is due: 0 for now, FOREVER when there is none."""
+        """Return when the first event is due: 0 for now, FOREVER when there is none."""
         return min(map(_time, self._events), default=FOREVER)
 
     def drop(self, device: str, after_us: int = -1) -> None:
-        """What is for this device is lost, or only what is announced to it for later than `after_us`."""
+        """Drop the events for this device, or only those announced to it for later than `after_us`."""
         self._events = [event for event in self._events if device not in event[:2] or 0 <= _time(event) <= after_us]
 
     def drop_unheard(self, kind: str, now_us: int) -> None:
-        """What has come by now to devices of this kind is lost; that something is taken back is not."""
+        """Drop the events that have come by now to devices of this kind, but none that takes something back."""
 
         def unheard(event: Event) -> bool:
             return _time(event) <= now_us and any(str(part).startswith(kind) for part in event[:2])

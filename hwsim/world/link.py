@@ -1,7 +1,7 @@
-"""One interpreter process and the lock-step link to it. The frames are described in `shims/_hw.py`.
+"""An interpreter process and the lock-step link to it. The frames are described in `shims/_hw.py`.
 
-The process ends with this object, and with this program however that ends: it finds its end of the socket closed, and,
-for a firmware that never looks, the shim asks the kernel to be killed with its parent.
+The process ends with this object, and with this program, however this program ends. The process finds its end of the
+socket closed; for a firmware that never looks, the shim asks the kernel to kill the process with its parent.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ _decode = json.JSONDecoder().decode
 
 SHIMS = Path(__file__).resolve().parent.parent / "shims"
 
-# What the firmware has for its objects, in octets of a chip with 32-bit words: MicroPython's heap in our own image
-# (world/memory.py). What TLS takes is not in it, neither here, where it is the host's, nor on the chip.
+# Room for the firmware's objects, in octets of a chip with 32-bit words: MicroPython's heap in our own image
+# (world/memory.py). The memory of TLS is not in it, neither here, where TLS takes the host's, nor on the chip.
 HEAP = memory.HEAP
 LOADED = 72 * 1024  # more of it, where modules are loaded from files and not run from a ROMFS (measured: 60 KB)
-# What is no heap on the chip and is here, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does: the
-# shims with the link's buffers, where the chip has modules in flash, and the buffers of two UARTs (73 or 93 KB); what a
-# receiver will say in the next seconds, which the chip is told ahead (2, 4); and the text of the longest frame while it
-# is taken apart (8). Not counted is the shim of PPP (3, 5), which only a bracelet with PPP loads.
+# Heap that is needed here but not on the chip, by the bits of a word, measured as tests/hwsim/test_bench_heap.py does:
+# the shims with the link's buffers, where the chip has modules in flash, and the buffers of two UARTs (73 or 93 KB); a
+# receiver's words of the next seconds, which the chip is told ahead (2, 4); and the text of the longest frame while it
+# is taken apart (8). The shim of PPP (3, 5), which only a bracelet with PPP loads, is not counted.
 SHIMS_HEAP = {32: 83 * 1024, 64: 106 * 1024}
 _WORKSHOP_HEAP = 1 << 20  # where no firmware runs, but whole files are handed over
 _LARGER = {32: 10, 64: 18}  # tenths: the same objects with 64-bit words (measured: 1.79 times as large)
 
 
 def wanted_heap() -> int:
-    """What `HWSIM_HEAP` asks for, in octets of the chip; HEAP when it is not set. ToolchainError: it is no size."""
+    """Return the heap that `HWSIM_HEAP` asks for, in octets of the chip; HEAP when it is not set. Raises ToolchainError
+    when it is no size."""
     said = os.environ.get("HWSIM_HEAP")
     if not said:
         return HEAP
@@ -56,7 +57,8 @@ def wanted_heap() -> int:
 
 
 def octets(text: str) -> int:
-    """A size: plain octets, or with k or m for 1024 or 1024 * 1024 of them. ValueError says what is wrong."""
+    """Read a size: plain octets, or with k or m for 1024 or 1024 * 1024 of them. Raises ValueError with what is
+    wrong."""
     found = re.fullmatch(r"(\d+)([km]?)", text.strip().lower())
     if not found or not int(found[1]):
         raise ValueError(f"{text} is no size of a heap, as 110k, 1m or 65536 are")
@@ -64,17 +66,18 @@ def octets(text: str) -> int:
 
 
 def heap_size(heap: int, bits: int) -> int:
-    """Octets of heap that give the firmware as much room as `heap` on the chip."""
+    """Return the octets of heap that give the firmware as much room as `heap` on the chip."""
     return heap * _LARGER[bits] // 10 + SHIMS_HEAP[bits]
 
 
 def heap_used(octets: int, bits: int) -> int:
-    """What the firmware has in use, in octets of the chip, when the interpreter counts so many."""
+    """Return the heap that the firmware uses, in octets of the chip, when the interpreter counts so many."""
     return max(0, octets - SHIMS_HEAP[bits]) * 10 // _LARGER[bits]
 
 
 def compiled(folder: Path) -> Path:
-    """The firmware of a folder as the interpreter gets it: its modules compiled beforehand, as on a bracelet."""
+    """Return the folder from which the interpreter gets a firmware: its modules compiled beforehand, as on a
+    bracelet."""
     tool = tuple(toolchain.micropython())
     files = [(file, *_version(os.stat(file))) for file in mpy.modules(folder)]
     known, place = _compiled.get((folder, tool), ([], folder))
@@ -88,14 +91,15 @@ def compiled(folder: Path) -> Path:
 
 
 def as_files(folder: Path) -> dict[str, bytes]:
-    """The same by their paths on the bracelet's file system."""
+    """Return the compiled firmware's files by their paths on the bracelet's file system."""
     place = compiled(folder)
     found = sorted(file for file in place.rglob("*") if file.is_file())
     return {f"/{file.relative_to(place).as_posix()}": file.read_bytes() for file in found}
 
 
 def as_bundle(folder: Path) -> dict[str, bytes]:
-    """The same as flash.sh puts it onto a stock image: what MicroPython itself must find, and all of it in a bundle."""
+    """Return the files that flash.sh puts onto a stock image: those that MicroPython itself must find, and the whole
+    firmware in a bundle."""
     march, files = toolchain.mpy_march(tuple(toolchain.micropython())), as_files(folder)
     if not (folder / "slots.py").exists():  # another firmware, which knows no bundles
         return files
@@ -108,12 +112,12 @@ def _version(stat: os.stat_result) -> tuple[int, int, int]:
 
 
 def rom(folder: Path) -> Path:
-    """The same in an image that it is run from without being loaded into the heap."""
+    """Return the firmware in an image from which it runs without being loaded into the heap."""
     return mpy.rom(folder, toolchain.mpy_march(tuple(toolchain.micropython())))
 
 
 def rom_place(folder: Path) -> tuple[str, int, int]:
-    """Where that image is, as the interpreter is told: file, offset, size."""
+    """Return the place of the firmware's image, as the interpreter is told it: file, offset, size."""
     image = rom(folder)
     return str(image), 0, image.stat().st_size
 
@@ -123,17 +127,17 @@ def _shims(argv: tuple[str, ...]) -> Path:
     return mpy.shims(toolchain.mpy_march(argv))
 
 
-# What was compiled of a folder for an interpreter, and its files as they were then: a bracelet that sleeps starts a
-# hundred times a day.
+# The compiled firmware of a folder for an interpreter, and the folder's files at that time: a bracelet that sleeps
+# starts a hundred times a day.
 _compiled: dict[tuple[Path, tuple[str, ...]], tuple[list[tuple[Path, int, int, int]], Path]] = {}
 
 
 class LinkClosed(Exception):
-    """The interpreter ended without saying goodbye."""
+    """An interpreter that ended without a goodbye."""
 
 
 class Silent(Exception):
-    """The interpreter did not touch a peripheral for so long that its processor must be taken for stuck."""
+    """An interpreter that touched no peripheral for so long that its processor must be taken for stuck."""
 
 
 class Interpreter:
@@ -141,7 +145,8 @@ class Interpreter:
         self, hello: dict[str, Any], wall_limit_s: float, console_fd: int | None = None,
         frames: Counter[str] | None = None,
     ) -> None:  # fmt: skip
-        """`console_fd` takes its standard output instead of `raw_console`; `frames` counts what it sends, by kind."""
+        """Start the process. `console_fd` takes its standard output instead of `raw_console`; `frames` counts the
+        frames that it sends, by kind."""
         ours, theirs = socket.socketpair()
         # A file and not a pipe: a pipe that nobody empties would stop the interpreter in the middle of a print.
         self._console = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -174,7 +179,7 @@ class Interpreter:
         # The kernel takes the end of the thread that started a process for the end of its parent. Interpreters of other
         # threads end at their next exchange instead.
         main = threading.current_thread() is threading.main_thread()
-        with contextlib.suppress(LinkClosed):  # it is gone already: whoever listens to it will hear that
+        with contextlib.suppress(LinkClosed):  # it is gone already: `receive` will say so
             self.send(hello | {"shims": str(shims), "simulator": os.getpid() if main else 0})
 
     def fileno(self) -> int:
@@ -207,19 +212,19 @@ class Interpreter:
             self._buffer += part
 
     def cpu_s(self) -> float:
-        """Seconds of processor time that it has used (Linux: proc(5), utime and stime)."""
+        """Return the seconds of processor time that it has used (Linux: proc(5), utime and stime)."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def interrupt(self) -> bool:
-        """Raise KeyboardInterrupt in what it computes; False when it doesn't compute, but speaks or waits for us."""
+        """Raise KeyboardInterrupt in an interpreter that computes; False when it speaks or waits for us instead."""
         if select.select([self._socket], [], [], 0)[0]:
             return False
         self._process.send_signal(signal.SIGINT)
         return True
 
     def raw_console(self) -> str:
-        """What came out of standard output since the last call (tracebacks; printed lines come over the link)."""
+        """Return its standard output since the last call (tracebacks; printed lines come over the link)."""
         end = os.fstat(self._console.fileno()).st_size
         if end == self._console_read:
             return ""
@@ -230,7 +235,7 @@ class Interpreter:
     def close(self) -> str:
         """End the process and return the rest of its console.
 
-        Killed before the link is closed: a lost supply lets no `finally` of the firmware run.
+        The process is killed before the link is closed: a lost supply lets no `finally` of the firmware run.
         """
         self._process.kill()
         self._process.wait()

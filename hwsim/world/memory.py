@@ -1,19 +1,19 @@
-"""What an ESP32 has beside the heap of MicroPython: ESP-IDF's own heap, out of which Wi-Fi, lwIP, PPP and mbedTLS take.
+"""The memory of an ESP32 beside MicroPython's heap: ESP-IDF's own heap, from which Wi-Fi, lwIP, PPP and mbedTLS take.
 
-The chip's free memory is in pieces that don't touch. MicroPython's heap is an area of it, which grows: by as much as it
-has (so it doubles), or by the largest piece if that is less, and keeps it until the area is empty (py/gc.c,
-gc_try_add_heap). In our own image it has two areas from the start and no more. What the libraries need must be free in
-pieces too, the input buffer of TLS in one of 16,717 octets.
+The chip's free memory is in pieces that don't touch. MicroPython's heap is an area of it. The heap grows by as much as
+it has (so it doubles), or by the largest piece if that is less, and keeps the new area until that is empty (py/gc.c,
+gc_try_add_heap). In our own image it has two areas from the start and no more. The libraries need free pieces too, TLS
+one of 16,717 octets for its input buffer.
 
-Where the figures come from, since nobody has measured our own image:
-- `STOCK`: micropython issue 8940 (jimmo: the four pieces, with their addresses) and 14421 (piotrwest, 2025: of the
-  second there are 64 KB today). They make 166 KB of Python's heap when nothing else takes any, as on an emulated chip.
+Sources of the figures, since nobody has measured our own image:
+- `STOCK`: micropython issue 8940 (jimmo: the four pieces, with their addresses) and 14421 (piotrwest, 2025: the second
+  piece has 64 KB today). They make 166 KB of Python's heap when nothing else takes any, as on an emulated chip.
 - `OWN`, without Bluetooth: static data begins at 0x3FFB0000 and not 0xDB5C octets later (ESP-IDF, memory.ld.in and
-  CONFIG_BTDM_RESERVE_DRAM), what lay between the parts of Bluetooth's memory moves there (8940: 12,196 + 7,288 + 240
-  octets), and the ROM's region of 6,432 octets, then in one piece, takes its share of that. What the host of Bluetooth
-  has in static data is not known to us and comes on top.
+  CONFIG_BTDM_RESERVE_DRAM). The data between the parts of Bluetooth's memory moves there (8940: 12,196 + 7,288 + 240
+  octets), and the ROM's region of 6,432 octets, then in one piece, takes its share of that. We don't know how much
+  static data the host of Bluetooth has; it comes on top.
 - Wi-Fi: 28 KB, 2.5 and 15 (8940), ten receive buffers of 1,696 octets among them (esp-idf issue 11753; as many as
-  CONFIG_ESP_WIFI_STATIC_RX_BUFFER_NUM). They stay when it is switched off: MicroPython never calls esp_wifi_deinit
+  CONFIG_ESP_WIFI_STATIC_RX_BUFFER_NUM). They stay when Wi-Fi is switched off: MicroPython never calls esp_wifi_deinit
   (network_wlan.c). lwIP: 4 to 7 KB for a connection (8940), of which 4,700 octets make
   the 51,320 that its pieces lose until wrap_socket; 4 KB with windows of half the size.
 - TLS: 16,717 and 4,429 octets (issue 5303), 15 KB more for the handshake (8940), of which the peer's certificate has
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 KB = 1024
 _HEADER = 4  # octets before each block (ESP-IDF's TLSF; issue 5303: 15,036 of 15,072 are free)
-_PIECE = 1500  # what is taken in many small ones
+_PIECE = 1500  # size of the small blocks in which libraries take more
 _NUMBER = 400  # of a handshake: numbers, names and contexts
 _RX_BUFFER = 1696
-_PARTS = 19_724 - 6_432  # used between the parts of Bluetooth's memory, and what the ROM's region takes of that
-_SPIRAM_FROM = 8192  # larger ones come from PSRAM (sdkconfig.spiram, CONFIG_SPIRAM_MALLOC_ALWAYSINTERNAL)
-# An alarm took 149 KB of an emulated chip's heap where hwsim counted 132: our interpreter has more of it elsewhere.
+_PARTS = 19_724 - 6_432  # used between the parts of Bluetooth's memory, less the share of the ROM's region
+_SPIRAM_FROM = 8192  # larger blocks come from PSRAM (sdkconfig.spiram, CONFIG_SPIRAM_MALLOC_ALWAYSINTERNAL)
+# An alarm took 149 KB of an emulated chip's heap where hwsim counted 132: our interpreter keeps more of it elsewhere.
 UNCOUNTED = 17 * KB
-_FULL = 15, 16  # an area is taken for full at this part of it: the rest is too short to be of use
+_FULL = 15, 16  # an area counts as full at this part of it: the rest is too short to be of use
 
 ENOMEM, ENOBUFS = 12, 105
 _X509_ALLOC, _ECP_ALLOC = -0x2880, -0x4D80
@@ -52,8 +52,8 @@ UNTRUSTED = 1  # mbedTLS takes a signature that it had no memory to check for a 
 
 @dataclass(frozen=True)
 class Image:
-    """What an image of MicroPython leaves. `pieces`: free when MicroPython starts, in the order in which malloc looks.
-    `areas`: of its heap, from the start on; if it `grows`, more come, as many as it takes."""
+    """The memory that an image of MicroPython leaves. `pieces`: free when MicroPython starts, in the order in which
+    malloc looks. `areas`: those of its heap from the start on; a heap that `grows` gets as many more as it needs."""
 
     name: str
     pieces: tuple[int, ...]
@@ -71,18 +71,19 @@ OWN = Image(
     rx_buffers=4, socket=4 * KB, keeps_certificate=False,
 )  # fmt: skip
 SPIRAM = Image("with PSRAM", STOCK.pieces, (64 * KB,), psram=2 * KB * KB)  # at least; the S3's pieces are larger
-# Python's octets that the simulator can give the firmware on OWN, as its own interpreter counts them.
+# Octets of Python's heap that the simulator can give the firmware on OWN, as its own interpreter counts them.
 HEAP = sum(OWN.areas) - UNCOUNTED
 
 
 def image_of(board: Board, loaded: bool) -> Image:
-    """The image of a board. `loaded`: the firmware is in files, for which it must have PSRAM whatever its file says."""
+    """Return the image of a board. `loaded`: the firmware is in files, for which the board must have PSRAM, whatever
+    its board file says."""
     return SPIRAM if loaded or board["chip"].get("psram_mb") else OWN
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch that is taken: the piece, its begin in that, its octets with the header."""
+    """A stretch that is taken: its piece, its begin in the piece, its octets with the header."""
 
     piece: int
     begin: int
@@ -90,7 +91,7 @@ class Block:
 
 
 class Pieces:
-    """ESP-IDF's heap: of the first piece with room for it the shortest stretch that is long enough."""
+    """ESP-IDF's heap, which gives the shortest stretch that is long enough, of the first piece that has one."""
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
@@ -137,7 +138,7 @@ class Pieces:
 
 
 def _small(octets: int, piece: int = _PIECE) -> tuple[int, ...]:
-    """So many octets in small blocks."""
+    """Divide so many octets into small blocks."""
     return (piece,) * (octets // piece) + ((octets % piece,) if octets % piece else ())
 
 
@@ -166,11 +167,11 @@ class Memory:
 
     @property
     def python(self) -> int:
-        """Octets of MicroPython's heap."""
+        """The octets of MicroPython's heap."""
         return sum(self._areas)
 
     def uses(self, octets: int) -> None:
-        """So many of them are in use: grow until that is enough, or nothing is left to grow into."""
+        """Grow the heap until it is enough for so many octets in use, or nothing is left to grow into."""
         part, whole = _FULL
         while self.image.grows and octets > self.python * part // whole:
             if not self._grow(min(self.python, self.heap.largest)):
@@ -193,7 +194,7 @@ class Memory:
         return self.heap.take(octets, first) or self.heap.take(octets, then)
 
     def take(self, key: str, sizes: tuple[int, ...]) -> bool:
-        """All of them, or none."""
+        """Take blocks of all these sizes, or none; tell whether they were taken."""
         blocks = self._taken.setdefault(key, [])
         before = len(blocks)
         for size in sizes:
@@ -210,7 +211,8 @@ class Memory:
             self.heap.give(block)
 
     def tighten(self, octets: int | None) -> None:
-        """Leave only so many free (None: all there is), the first piece last, as it is the one with room for TLS."""
+        """Leave only so many octets free (None: all there are). The first piece, which has room for TLS, is filled
+        last."""
         self.kept_free = octets
         self.give("somebody else")
         self._squeeze()
@@ -228,16 +230,16 @@ class Memory:
                     self._taken.setdefault("somebody else", []).append(block)
 
     def wifi(self) -> bool:
-        """esp_wifi_init: 28 KB with ten buffers; once, and for good."""
+        """Take memory for esp_wifi_init: 28 KB with ten buffers; once, and for good."""
         rest = 28 * KB - 10 * _RX_BUFFER - 6656
         return "wifi" in self._taken or self._all("wifi", (6656, *(_RX_BUFFER,) * self.image.rx_buffers, *_small(rest)))
 
     def station(self) -> bool:
-        """esp_wifi_start."""
+        """Take memory for esp_wifi_start."""
         return self._all("station", _small(2560))
 
     def join(self) -> bool:
-        """An association, with its keys and frames."""
+        """Take memory for an association, with its keys and frames."""
         return self._all("join", _small(15 * KB))
 
     def _all(self, key: str, sizes: tuple[int, ...]) -> bool:
@@ -248,11 +250,12 @@ class Memory:
         return done
 
     def wrap(self, key: str) -> int:
-        """mbedtls_ssl_setup: 0, or the error."""
+        """Take memory for mbedtls_ssl_setup; return 0, or the error."""
         return 0 if self._all(key, (16_717, 4_429)) else ENOMEM
 
     def shake(self, key: str) -> int:
-        """A handshake, step by step: 0, or the error of the one that has no memory. `shaken` ends it."""
+        """Take memory for a handshake, step by step; return 0, or the error of the step that finds none. `shaken` ends
+        the handshake."""
         steps = ((2_600, ENOMEM), (3_663, _X509_ALLOC), (4_200, UNTRUSTED), (4_897, _ECP_ALLOC))
         for number, (octets, error) in enumerate(steps):
             if number == 3 and not self.image.keeps_certificate:
@@ -264,7 +267,8 @@ class Memory:
         return 0
 
     def shaken(self, key: str, good: bool = True) -> None:
-        """What only the handshake needed is free again; the peer's certificate is kept while it lasts."""
+        """Free what only the handshake needed; a good session keeps the peer's certificate while it lasts, where the
+        image does."""
         for number in range(4):
             if not (good and number == 1 and self.image.keeps_certificate):
                 self.give(f"{key} {number}")
@@ -298,7 +302,7 @@ class Memory:
         return error
 
     def _counted(self, allocated: int) -> int:
-        """Octets of the chip's heap, when the interpreter counts so many."""
+        """Return the octets of the chip's heap, when the interpreter counts so many."""
         from hwsim.world.link import heap_used
 
         return heap_used(allocated, toolchain.word_bits(tuple(toolchain.micropython()))) + UNCOUNTED

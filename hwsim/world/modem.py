@@ -2,9 +2,9 @@
 
 Sans-I/O: octets come in by `feed`, go out by the given function, and time is the given scheduler's, so that the same
 modem hangs on a bracelet's UART, on a PTY, or on a test. Answers are made of separate lines with time between them; an
-unsolicited line can come between any two of them, as real modems do. How it starts, stops and answers is its model's
-(`habits`, hwsim/modems.py). Registration and time are in modem_network.py, messages in modem_messages.py, packet data
-in modem_data.py. Not modelled: calls.
+unsolicited line can come between any two of them, as in real modems. The modem starts, stops and answers by the habits
+of its model (`habits`, hwsim/modems.py). Registration and time are in modem_network.py, messages in modem_messages.py,
+packet data in modem_data.py. Not modelled: calls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["DENIED", "HOME", "NOT_REGISTERED", "ROAMING", "SEARCHING", "Modem"]
 
 BURST_US = 20_000  # on the air for a packet of data: an estimate, no source gives a figure for a packet
-# What decides whether a message could leave by it, beside its registration.
+# Attributes that decide, beside its registration, whether a message could leave by the modem.
 _SMS_PATH = frozenset(("mute", "stalled", "locked", "denied", "_sim", "_service"))
 
 
@@ -44,14 +44,14 @@ class Modem(Registration):
     ) -> None:  # fmt: skip
         self.number, self.who = number, who
         self._made = habits or Habits()
-        self.habits = replace(self._made)  # this one's own: to be changed one by one
+        self.habits = replace(self._made)  # this modem's own, to be changed one by one
         self._centre = centre
         self._send = send
         self._after = after
         self.unix_time = unix_time
         self._note = note
         self.mute = False  # hung: takes nothing, says nothing, until its supply is cycled
-        self.announces = True  # says so when it has started
+        self.announces = True  # says when it has started
         self.on = False
         self.leaving = False  # its key has switched it off, and it is not off yet
         self.on_stall: Callable[[bool], None] = lambda on: None
@@ -59,13 +59,13 @@ class Modem(Registration):
         self.starting = False  # switched on, and not registered since
         self.failed = False  # it restarted, went off or hung by itself, and has not been registered since
         self.fed = True  # there is a supply that its key can switch on
-        self.held: dict[int, bool] = {}  # pins that must be at a level, or it does not listen: are they?
+        self.held: dict[int, bool] = {}  # by pin: is it at the level without which the modem does not listen?
         self.baud = self.usual_baud = 115_200  # of its serial line
         self.baud_at_start: int | None = None  # the rate whenever it starts, instead of the usual one
         self.on_baud: Callable[[int], None] = lambda baud: None
         self.receiver: Receiver | None = None  # a GNSS receiver in it
         self.on_power_change: Callable[[], None] = lambda: None
-        self.on_spend: Callable[[str], None] = lambda state: None  # what it does to its supply, for a meter
+        self.on_spend: Callable[[str], None] = lambda state: None  # takes the state of its radio, for a meter
         self._sending = False
         self._timers: list[Timer] = []
         self.ready = False
@@ -82,7 +82,7 @@ class Modem(Registration):
             self.look_at_sms_path()
 
     def _forget(self) -> None:
-        """What the modem doesn't keep without its supply."""
+        """Forget what the modem doesn't keep without its supply."""
         self.echo = True
         self.verbose_errors = 0
         self.comma_s = 2  # register S8
@@ -119,7 +119,7 @@ class Modem(Registration):
         self.messages.cnmi = cnmi
 
     def as_made(self) -> None:
-        """No oddities any more, and the habits of its model from its next start on."""
+        """Drop all oddities, and take the habits of its model from its next start on."""
         self.habits = replace(self._made)
         self.announces = True
         self.baud_at_start = None
@@ -161,7 +161,7 @@ class Modem(Registration):
         self._forget()
 
     def switch_off(self) -> None:
-        """As its key or a command does: it leaves the network, and is off after some seconds."""
+        """Switch it off as its key or a command does: it leaves the network, and is off after some seconds."""
         if not self.on or self.leaving:
             return
         with self._at_once():
@@ -173,7 +173,7 @@ class Modem(Registration):
             self._spend()
 
     def go_off(self) -> None:
-        """By itself, at once."""
+        """Go off by itself, at once."""
         if not self.on:
             return
         with self._at_once():
@@ -181,7 +181,7 @@ class Modem(Registration):
             self.power(False)
 
     def restart(self, *, silent: bool = False) -> None:
-        """By itself, in the middle of whatever it does; `silent`: without a word this time."""
+        """Restart by itself, in the middle of whatever it does; `silent`: without a word this time."""
         if not self.on:
             return
         announces = self.announces
@@ -196,18 +196,18 @@ class Modem(Registration):
         self.announces = True
 
     def feed_supply(self, fed: bool) -> None:
-        """The supply that its key needs comes or goes."""
+        """Give it the supply that its key needs, or take that away."""
         self.fed = fed
         if not fed:
             self.power(False)
 
     def set_baud(self, baud: int) -> None:
-        """The rate of its end of the serial line."""
+        """Set the rate of its end of the serial line."""
         self.baud = baud
         self.on_baud(baud)
 
     def stall(self, on: bool) -> None:
-        """Hold CTS off, or let it go. It ends at the latest with its supply."""
+        """Hold CTS off, or let it go. The modem lets it go at the latest with its supply."""
         if on != self.stalled:
             self.stalled = on
             self.note("cts off" if on else "cts on")
@@ -218,7 +218,7 @@ class Modem(Registration):
         self._timers.append(self._after(us, call))
 
     def _booted(self) -> None:
-        """It answers AT."""
+        """Begin to answer AT."""
         self.ready = True
         self._announce(self.habits.words)
         self._search()
@@ -229,7 +229,7 @@ class Modem(Registration):
             self._messages_up()
 
     def _messages_up(self) -> None:
-        """It takes commands for messages and for the SIM."""
+        """Begin to take commands for messages and for the SIM."""
         self.messages.up = True
         words = self.habits.sms_words
         self._announce(words if self.sim and not self.locked else tuple(word for word in words if word == "+CPIN"))
@@ -243,7 +243,7 @@ class Modem(Registration):
                 self.say(self.sim_line() if word == "+CPIN" else word)
 
     def transmit(self) -> None:
-        """A packet of data leaves."""
+        """Be on the air for a packet of data."""
         self.sending(True)
         self.later(BURST_US, lambda: self.sending(False))
 
@@ -265,8 +265,9 @@ class Modem(Registration):
 
     @property
     def sms_path(self) -> bool:
-        """Whether a message could leave by it, if the firmware did everything right: it is powered or could be, the SIM
-        is in, the network takes messages, and since it failed by itself it has been registered again."""
+        """Tell whether a message could leave by the modem, if the firmware did everything right: the modem is powered
+        or could be, the SIM is in, the network takes messages, and after a failure of its own it has registered
+        again."""
         messages = self.messages
         if not (self.sim and self.service) or self.mute or self.stalled or self.locked or self.leaving:
             return False
@@ -278,20 +279,20 @@ class Modem(Registration):
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
-        """Several changes that are one to whoever asks about the way for messages."""
+        """Make several changes count as one for the way for messages."""
         noted, self._noted_path = self._noted_path, None
         yield
         self._noted_path = noted
         self.look_at_sms_path()
 
     def look_at_sms_path(self) -> None:
-        """Note when there begins to be such a way, and when it ends; from `wired` on."""
+        """Note when a way for messages begins and when it ends; from `wired` on."""
         if self._noted_path is not None and self.sms_path != self._noted_path:
             self._noted_path = self.sms_path
             self.note("sms path", up=self.sms_path)
 
     def wired(self) -> None:
-        """Everything that hangs on it is in place."""
+        """Begin to note the way for messages, as everything that hangs on the modem is in place."""
         self._noted_path = not self.sms_path
         self.look_at_sms_path()
 
@@ -299,7 +300,7 @@ class Modem(Registration):
         return self.messages.take(sms)
 
     def deleted(self) -> None:
-        """There is room again."""
+        """Fetch waiting messages, as there is room again."""
         if self.registered:
             self._centre.reachable(self.number)
 
@@ -316,7 +317,7 @@ class Modem(Registration):
             self._send(data)
 
     def feed(self, data: bytes) -> None:
-        """Octets from the other end of the serial line."""
+        """Take octets from the other end of the serial line."""
         if not self.ready or self.mute or self.stalled or not all(self.held.values()):
             return
         if self.packet.online:
@@ -370,7 +371,7 @@ class Modem(Registration):
         self.later(1, self._next)
 
     def _dialled(self) -> None:
-        """The end of ATD and ATO: the line is data from here on, or NO CARRIER."""
+        """End ATD and ATO: the line carries data from here on, or the answer is NO CARRIER."""
         admitted, self.packet.wanted = self.packet.admitted, None
         self._finish([], "CONNECT" if admitted else "NO CARRIER")
         if admitted:
@@ -398,7 +399,7 @@ class Modem(Registration):
 
 
 def _split(text: str) -> list[str]:
-    """The commands of one line: +A=1;+B. A quoted semicolon belongs to its command."""
+    """Split a line into its commands: +A=1;+B. A quoted semicolon belongs to its command."""
     commands, current, quoted = [], "", False
     for character in text:
         if character == '"':

@@ -1,7 +1,7 @@
-"""The commands of the simulated modem: what each reads and sets. 3GPP TS 27.007 by clause; those for messages are in
+"""The commands of the simulated modem, by clause of 3GPP TS 27.007: what each reads and sets. Those for messages are in
 modem_message_commands.py, those of a receiver in modem_gnss.py.
 
-One table, so that it is plain what is understood; everything else is answered with ERROR.
+One table shows plainly which commands the modem knows; it answers every other with ERROR.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class AtError(Exception):
         self.code, self.family = code, family
 
     def text(self, verbose: int) -> str:
-        """How +CMEE wants it (27.007, 9.1). Message errors are numbers at least (27.005, 3.2.5)."""
+        """Format the error as +CMEE wants it (27.007, 9.1). Message errors are numbers at least (27.005, 3.2.5)."""
         if self.code is None or (verbose == 0 and self.family == "CME"):
             return "ERROR"
         if verbose == 2:
@@ -71,7 +71,8 @@ class Commands:
         return register
 
     def run(self, modem: Modem, command: str) -> list[str]:
-        """The information lines of one command; raises AtError. A handler gets what follows the name, as in "=1,2"."""
+        """Run a command and return its information lines. Raises AtError. A handler gets what follows the name, as in
+        "=1,2"."""
         command = command.strip()
         match = re.match(r"([+&]?[A-Za-z]*)(.*)", command, re.DOTALL)
         assert match is not None
@@ -113,7 +114,7 @@ def numbers(rest: str) -> list[int]:
 
 @COMMANDS.add("S")
 def _register(modem: Modem, rest: str) -> list[str]:
-    """V.250, 5.3.2: a register, told in three digits. Only S8, the pause of a comma (6.3.11)."""
+    """Read or set a register, told in three digits (V.250, 5.3.2). Only S8, the pause of a comma (6.3.11)."""
     if rest == "8?":
         return [f"{modem.comma_s:03}"]
     match = re.fullmatch(r"8=(\d{1,3})", rest)
@@ -164,7 +165,7 @@ def _identity(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CSCS")
 def _character_set(modem: Modem, rest: str) -> list[str]:
-    """27.007, 5.5. Every text that this modem says is in both."""
+    """Read or choose the character set (27.007, 5.5). Every text that this modem says is in both."""
     if rest == "?":
         return [f'+CSCS: "{modem.character_set}"']
     if rest == "=?":
@@ -197,21 +198,21 @@ def _functional(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CRESET")
 def _restart(modem: Modem, rest: str) -> list[str]:
-    """SIM7600 and A76XX: as AT+CFUN=1,1."""
+    """Restart as AT+CFUN=1,1 does (SIM7600 and A76XX)."""
     modem.later(RESTART_US, modem.restart)
     return []
 
 
 @COMMANDS.add("+CPOF", "+CPOWD")
 def _switch_off(modem: Modem, rest: str) -> list[str]:
-    """SIM7600 and A76XX; SIM800 and SIM7000, =1."""
+    """Switch off: +CPOF of SIM7600 and A76XX, +CPOWD=1 of SIM800 and SIM7000."""
     modem.later(RESTART_US, modem.switch_off)
     return []
 
 
 @COMMANDS.add("+IPR")
 def _rate(modem: Modem, rest: str) -> list[str]:
-    """V.250, 6.2.10. The new rate holds behind the answer."""
+    """Read or set the rate (V.250, 6.2.10). The new rate holds after the answer."""
     if rest == "?":
         return [f"+IPR: {modem.baud}"]
     baud = numbers(rest)[0]
@@ -262,7 +263,7 @@ def _attached(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("+CGDCONT")
 def _context(modem: Modem, rest: str) -> list[str]:
-    """27.007, 10.1.1: a context, its type and its access point name."""
+    """Read or define a context, its type and its access point name (27.007, 10.1.1)."""
     packet = modem.packet
     if rest == "?":
         return [f'+CGDCONT: {n},"{packet.types.get(n, "IP")}","{name}"' for n, name in sorted(packet.contexts.items())]
@@ -276,7 +277,7 @@ def _context(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("D")
 def _dial(modem: Modem, rest: str) -> list[str]:
-    """27.007, 10.2.1.1: *99***1# or *99# asks for packet data by context 1; voice calls are not modelled."""
+    """Dial packet data (27.007, 10.2.1.1): *99***1# or *99# asks for context 1; voice calls are not modelled."""
     match = re.fullmatch(r"\*99(?:\*\*\*([1-9]))?#", rest.strip())
     number = int(match.group(1) or 1) if match else 0
     name = modem.packet.contexts.get(number)
@@ -291,14 +292,14 @@ def _dial(modem: Modem, rest: str) -> list[str]:
 
 @COMMANDS.add("O")
 def _online(modem: Modem, rest: str) -> list[str]:
-    """V.250, 6.3.7: back to a session that "+++" left."""
+    """Go back to a session that "+++" left (V.250, 6.3.7)."""
     modem.packet.wanted = modem.packet.apn if modem.packet.open else ""
     return []
 
 
 @COMMANDS.add("H")
 def _hang_up(modem: Modem, rest: str) -> list[str]:
-    """V.250, 6.3.6."""
+    """Hang up (V.250, 6.3.6)."""
     modem.packet.hang_up()
     return []
 

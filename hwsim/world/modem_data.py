@@ -1,8 +1,8 @@
 """A modem's packet data: contexts, dialling, data mode and the way back (3GPP TS 27.007, 10; ITU-T V.250, 6.3).
 
 In data mode the serial line belongs to PPP. PPP itself (RFC 1661, 1332) is not modelled: in its place a few frames in
-plain text pass between octets 0x7E, enough that a link comes up only where both ends really have the line, and that
-octets which somebody else reads are missing. What the firmware then sends and receives goes through `uplink.py`.
+plain text pass between octets 0x7E. So a link comes up only where both ends really have the line, and octets that
+somebody else reads are missing. The firmware's packets then go through `uplink.py`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 DIAL_US = 900_000  # until the network has let it in
 GUARD_US = 1_000_000  # of silence before and after "+++" (the usual value of S12, 50 fiftieths of a second)
 REQUEST_US = 1_000_000  # between two attempts of the modem to begin with PPP
-REQUESTS = 10  # unanswered: it gives up
+REQUESTS = 10  # unanswered ones, after which it gives up
 ADDRESS, PEER, NAME_SERVER = "10.64.0.2", "10.64.64.64", "10.64.64.53"
 NO_NAME_SERVER = "0.0.0.0"
-PUBLIC_NAME_SERVERS = ("9.9.9.9", "1.1.1.1", "8.8.8.8")  # answer whoever asks, over any path
+PUBLIC_NAME_SERVERS = ("9.9.9.9", "1.1.1.1", "8.8.8.8")  # answer everybody, over any path
 CONTEXT_TYPES = ("IP", "IPV6", "IPV4V6")  # 27.007, 10.1.1: PDP_type
 _FLAG = b"~"
 _KEPT = 512  # octets of a frame at most
 
 
 class PacketData:
-    """`apn` and `login` are what the operator expects; `up`, `delay_us` and `loss` are how packets then fare."""
+    """A modem's packet data. The operator expects `apn` and `login`; packets fare by `up`, `delay_us` and `loss`."""
 
     def __init__(self, modem: Modem, after: Callable[[int, Callable[[], object]], Timer]) -> None:
         self._modem = modem
@@ -40,8 +40,8 @@ class PacketData:
         self._up = True
         self.delay_us = 60_000  # one way
         self.loss = 0.0  # part of the packets that need a second try
-        self.says_goodbye = False  # a session that ends is ended in PPP as well, not only by NO CARRIER
-        self.gives_addresses = True  # where the network does not, a session stands and no packet passes
+        self.says_goodbye = False  # True: the network ends a session in PPP as well, not only by NO CARRIER
+        self.gives_addresses = True  # False: a session stands, and no packet passes
         self.on_change: list[Callable[[], object]] = []
         self._silence: Timer | None = None
         self._asking: Timer | None = None
@@ -51,7 +51,7 @@ class PacketData:
         self.admits = set(CONTEXT_TYPES) - {"IPV6"}  # the types of context that the network lets in
 
     def forget(self) -> None:
-        """What it doesn't keep without its supply."""
+        """Forget what it doesn't keep without its supply."""
         self._stop()
         self.contexts: dict[int, str] = {}  # context: access point name
         self.types: dict[int, str] = {}  # context: IP, IPV6 or IPV4V6
@@ -68,7 +68,7 @@ class PacketData:
 
     @property
     def up(self) -> bool:
-        """Whether packets pass. False is silent: nobody is told."""
+        """Tell whether packets pass. False is silent: nobody is told."""
         return self._up
 
     @up.setter
@@ -99,7 +99,7 @@ class PacketData:
         return self._modem.registered and self._modem.data and right
 
     def connected(self) -> None:
-        """The network let it in: data mode begins."""
+        """Begin data mode, as the network let it in."""
         if not self.open:
             self._modem.note("data session")
         self.open = self.online = True
@@ -108,12 +108,12 @@ class PacketData:
         self._request(REQUESTS)
 
     def refresh(self) -> None:
-        """Registration or service have changed."""
+        """End a session when registration or service has gone."""
         if self.open and not (self._modem.registered and self._modem.data):
             self.lose()
 
     def lose(self) -> None:
-        """The network ends the session."""
+        """End the session, as the network does."""
         if self.open:
             if self.online and self.says_goodbye:
                 self._say(b"term")
@@ -136,12 +136,12 @@ class PacketData:
     # -- the serial line in data mode
 
     def hold(self, line: str) -> None:
-        """An unsolicited line in data mode: a message's is kept until that ends, with +CNMI=2 (27.005, 3.4.1)."""
+        """Take an unsolicited line in data mode. With +CNMI=2 a message's is kept until that ends (27.005, 3.4.1)."""
         if line.startswith("+CMTI") and self._modem.cnmi[0] == 2:
             self._buffered.append(line)
 
     def feed(self, data: bytes) -> None:
-        """Octets from the other end."""
+        """Take octets from the other end."""
         pluses = self._pluses + len(data)
         if data.strip(b"+") == b"" and (self._still or self._pluses) and pluses <= 3:
             self._pluses = pluses
@@ -188,7 +188,7 @@ class PacketData:
             self.lose()
             return
         if not self.gives_addresses or self.wanted_type == "IPV6":
-            return  # of IPv6 no IPV4CP: there is no address for the chip, which has IPv4 only
+            return  # IPv6 comes without IPCP, so there is no address for the chip, which has IPv4 only
         self.negotiated = True
         self._say(f"ack {ADDRESS} {PEER} {self.name_server}".encode())
         self._changed()

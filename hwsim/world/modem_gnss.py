@@ -1,6 +1,6 @@
 """A GNSS receiver in a cellular modem: the commands that switch it, by model, and its sentences on the AT port.
 
-Which modem knows which commands follows from its model (hwsim/modems.py). Modelled: the seconds until a receiver takes
+A modem knows the commands of its model (hwsim/modems.py). Modelled: the seconds until a receiver takes
 commands, sentences between the lines of an answer, none while the line carries data (no manual says what comes then).
 Not modelled: positions on request, other ports, a GNSS antenna without its supply.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AtLine:
-    """What the receiver has in the place of a serial line: the modem's own."""
+    """The modem's own line, which the receiver has in the place of a serial line."""
 
     baud = None  # as the modem's
     announces = False  # the modem may say something else at any time
@@ -59,7 +59,7 @@ class Receiver:
         return self._gnss.on
 
     def forget(self) -> None:
-        """The modem has lost its supply, or got it."""
+        """Switch off, as the modem has lost its supply, or got it."""
         self.switch(False)
 
     def switch(self, on: bool) -> None:
@@ -111,7 +111,7 @@ def _power(receiver: Receiver, rest: str) -> None:
 
 @_add("+CGPS")
 def _session(receiver: Receiver, rest: str) -> None:
-    """A session that runs can't be started, and one that doesn't can't be stopped."""
+    """Start or stop a session. One that runs can't be started, and one that doesn't can't be stopped."""
     if _switch(rest) == receiver.on:
         raise AtError
     receiver.switch(not receiver.on)
@@ -124,7 +124,7 @@ def _report(receiver: Receiver, rest: str) -> None:
 
 @_add("+CGPSINFOCFG")
 def _report_every(receiver: Receiver, rest: str) -> None:
-    """Seconds, and a bit for each kind of sentence: GGA and RMC are the lowest. Others than once a second aren't."""
+    """Take seconds, and a bit for each kind of sentence: GGA and RMC are the lowest. Only once a second is modelled."""
     if rest not in ("=0", "=1,3"):
         raise AtError
     receiver.report(rest != "=0")
@@ -132,11 +132,11 @@ def _report_every(receiver: Receiver, rest: str) -> None:
 
 @_add("+CGNSSPORTSWITCH")
 def _port(receiver: Receiver, rest: str) -> None:
-    """Valid once the receiver is ready (A76XX, 24.2.14). Raw sentences on the UART are all there is here."""
+    """Choose the port, once the receiver is ready (A76XX, 24.2.14). Here there are only raw sentences on the UART."""
     if not receiver.ready or rest != "=0,1":
         raise AtError
 
 
 @_add("+CGPIO", "+CGDRT", "+CGSETV", "+CVAUXV", "+CVAUXS")
 def _antenna(receiver: Receiver, rest: str) -> None:
-    """Pins and supplies of the modem, on which boards hang the antenna's supply."""
+    """Take any setting of the modem's pins and supplies, on which boards hang the antenna's supply."""

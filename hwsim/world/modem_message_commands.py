@@ -1,4 +1,4 @@
-"""The simulated modem's commands for messages: 3GPP TS 27.005 by clause. What they act on is in modem_messages.py."""
+"""The simulated modem's commands for messages: 3GPP TS 27.005 by clause. They act on modem_messages.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_TEXT = 305  # +CMS
 
 
 def _add(name: str) -> Callable[[Handler], Handler]:
-    """A command that a modem takes only when it is ready for messages."""
+    """Add a command that a modem takes only when it is ready for messages."""
 
     def register(handler: Handler) -> Handler:
         def guarded(modem: Modem, rest: str) -> list[str]:

@@ -1,8 +1,8 @@
 """A modem's messages: where they lie, how it tells of them, when it refuses them (3GPP TS 27.005, PDU mode; 23.040).
 
-Which memories there are and what it does after a start is its model's (hwsim/modems.py); what goes wrong is switched
-here. The commands are in modem_message_commands.py. Coarse: text mode, in which a message is shown with its octets as
-hexadecimal digits and none can be sent.
+The model gives the memories and the state after a start (hwsim/modems.py); faults are switched here. The commands are
+in modem_message_commands.py. Coarse: text mode, in which a message is shown with its octets as hexadecimal digits and
+none can be sent.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ SUBMIT_US = 1_800_000  # until the network has confirmed a message
 NO_SERVICE_US = 5_000_000
 REPORT_US = 3_000_000  # from a message to the report of its delivery
 CAPACITY = 20
-# +CMTI: "SM",3 (27.005, 3.4.1); without its index; with nothing but it; ,-1 (T-SIM7600X#63, a SIM7000G)
+# +CMTI: "SM",3 (27.005, 3.4.1); without its index; with the index alone; ,-1 (T-SIM7600X#63, a SIM7000G)
 CMTI_FORMS = {"named": '"{memory}",{place}', "no index": '"{memory}"', "bare": ",{place}", "minus": ",-1"}
-# What the network does with the report of a delivery that nobody asked for.
+# Ways of the network with the report of a delivery that nobody asked for.
 REPORTS = ("none", "told", "stored")
 NO_SIM, SIM_PIN, SIM_BUSY, INVALID_INDEX, MEMORY_FULL, NO_CENTRE, NO_SERVICE = 310, 311, 314, 321, 322, 330, 331
 
@@ -54,23 +54,23 @@ class Messages:
         self._centre = centre
         self._stores: dict[str, Store] = {}  # of SM, ME and SR; kept without supply
         self.capacity = CAPACITY
-        self.refused: int | None = None  # every command for messages is: with this +CMS error; 0: a plain ERROR
-        self.submit_refused: int | None = None  # the network takes none, with this +CMS error, though registered
-        self.centre_number = CENTRE_NUMBER  # what +CSCA holds; "": none is known, and none in what comes
+        self.refused: int | None = None  # the +CMS error of every command for messages; 0: a plain ERROR
+        self.submit_refused: int | None = None  # the network's +CMS error for every message, though registered
+        self.centre_number = CENTRE_NUMBER  # that of +CSCA; "": none is known, and none in messages that come
         self.full_line = ""  # said when a message finds no room
         self.as_made()
         self.forget()
 
     def as_made(self) -> None:
-        """No oddities of form."""
-        self.hides_centre = False  # what comes names no service centre
-        self.adds_header = False  # what comes has a header, "part 1 of 1"
-        self.behind = b""  # octets behind what comes
+        """Drop all oddities of form."""
+        self.hides_centre = False  # messages that come name no service centre
+        self.adds_header = False  # messages that come have a header, "part 1 of 1"
+        self.behind = b""  # octets behind messages that come
         self.reports = "none"
-        self.told_memory: str | None = None  # the memory that +CMTI names, whichever it is in
+        self.told_memory: str | None = None  # the memory that +CMTI names, wherever a message is
 
     def forget(self) -> None:
-        """What it doesn't keep without its supply."""
+        """Forget what the modem doesn't keep without its supply."""
         habits = self._modem.habits
         self.up = False  # the modem takes commands for messages
         self.text_mode = habits.text_mode
@@ -86,7 +86,7 @@ class Messages:
         return self._stores.setdefault(memory, {})
 
     def parts(self, memory: str) -> list[tuple[str, int]]:
-        """(memory, what its places are counted from) of what a name stands for: MT is ME, and SM behind it."""
+        """List the memories that a name stands for, each with its offset: MT is ME, and SM behind it."""
         return [("ME", 0), ("SM", self.capacity)] if memory == "MT" else [(memory, 0)]
 
     def room(self, memory: str) -> int:
@@ -96,14 +96,14 @@ class Messages:
         return sum(len(self.store(name)) for name, _ in self.parts(memory))
 
     def find(self, index: int) -> tuple[Store, int]:
-        """The store and the place in it of an index of mem1."""
+        """Return the store and the place in it of an index of mem1."""
         for name, offset in self.parts(self.chosen[0]):
             if index - offset in self.store(name):
                 return self.store(name), index - offset
         raise AtError(INVALID_INDEX, "CMS")
 
     def listed(self) -> list[tuple[int, Store, int]]:
-        """(index, store, place) of everything in mem1."""
+        """List (index, store, place) of everything in mem1."""
         return [
             (place + offset, self.store(name), place)
             for name, offset in self.parts(self.chosen[0])
@@ -112,7 +112,7 @@ class Messages:
 
     @property
     def storage(self) -> Store:
-        """What mem1 holds; of MT, what the modem's own part of it does."""
+        """The store of mem1; of MT, that of the modem's own part of it."""
         return self.store(self.parts(self.chosen[0])[0][0])
 
     @storage.setter
@@ -120,7 +120,7 @@ class Messages:
         self._stores[self.parts(self.chosen[0])[0][0]] = store
 
     def put(self, pdu: bytes) -> tuple[str, int] | None:
-        """Into mem3: the name and the index under which it is told, or None when that is full."""
+        """Put a message into mem3. Return the name and the index under which it is told, or None when mem3 is full."""
         memory = self.chosen[2]
         first = self._modem.habits.first_index
         for name, offset in self.parts(memory):
@@ -134,7 +134,7 @@ class Messages:
     # -- refusals
 
     def need(self) -> None:
-        """Every command for messages asks this first."""
+        """Raise AtError when commands for messages are refused; each of them asks this first."""
         modem = self._modem
         if self.refused is not None:
             raise AtError(self.refused or None, "CMS")
@@ -184,7 +184,7 @@ class Messages:
             modem.say(f"+CDS: {tpdu_length(pdu)}\r\n{pdu.hex().upper()}")
 
     def shown(self, pdu: bytes, read: bool | None) -> str:
-        """How +CMGR, +CMGL and, without a state, +CMT show it, behind what they begin with."""
+        """Format a message as +CMGR, +CMGL and, without a state, +CMT show it, behind their own beginning."""
         if not self.text_mode:
             state = "" if read is None else f"{int(read)}"
             return f"{state},{'' if read is None else ','}{tpdu_length(pdu)}\r\n{pdu.hex().upper()}"
@@ -200,7 +200,7 @@ class Messages:
     # -- to the network
 
     def submit(self, text: str, finish: Callable[[list[str], str], None]) -> None:
-        """What was typed at the prompt. `finish` takes the lines and the final one."""
+        """Send the message typed at the prompt. `finish` takes the lines of the answer and the final one."""
         modem = self._modem
         length, self.submit_length = self.submit_length, None
 

@@ -1,7 +1,7 @@
-"""What a modem finds out from the network and how it says so: registration, cell, time (3GPP TS 27.007).
+"""A modem's knowledge of the network, and the forms in which it tells it: registration, cell, time (3GPP TS 27.007).
 
-The modem itself is modem.py. What the commands say of the same network may disagree, be missing or look otherwise from
-maker to maker; each form is named and can be chosen. Not here: packet data (modem_data.py) and messages.
+The modem itself is in modem.py. The commands' answers about the same network may disagree, be missing or look otherwise
+from maker to maker; each form is named and can be chosen. Not here: packet data (modem_data.py) and messages.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ NOT_REGISTERED, HOME, SEARCHING, DENIED, ROAMING = 0, 1, 2, 3, 5
 
 UNLOCK_US = 50_000  # from the PIN to the word that the SIM is ready: an estimate
 
-# How +CREG, +CGREG and +CEREG lines look. "standard" is 27.007; "padded" shows <n> and <stat> with three digits and the
+# Forms of +CREG, +CGREG and +CEREG lines. "standard" is 27.007; "padded" shows <n> and <stat> with three digits and the
 # area in small letters (u-blox); "rac" has the routing area between (10.1.22, +CEREG of some LTE-M modems) and blanks;
 # "more" and "blank" have the fields of 27.007 from release 13 on (nRF, sdk-nrf#12927: cause and timers, most empty).
 REGISTRATION_FORMS = ("standard", "padded", "rac", "more", "blank")
-# What modems show in a cell's place until they know one.
+# Area and cell that modems show until they know their own.
 PLACEHOLDERS = (("FFFE", "FFFFFFF"), ("FFFF", "FFFFFFFF"), ("0000", "00000000"), ("0", "0"))
-# How +CCLK? looks: 27.007, 8.15 has quotes and a zone; makers leave out either.
+# Forms of the answer to +CCLK?: 27.007, 8.15 has quotes and a zone; makers leave out either.
 CLOCK_FORMS = ("standard", "no quotes", "no zone", "neither")
 
 
 class Registration:
-    """The part of a modem that deals with the network. Its modem says, notes and waits."""
+    """The part of a modem that deals with the network. The modem itself says, notes and waits."""
 
     who: str
     number: str
@@ -51,25 +51,25 @@ class Registration:
     def __init__(self) -> None:
         self.register_us = 4_000_000  # from the first cell heard to the registration
         self.roaming = False  # the network it finds next is a foreign one
-        self.denied = False  # and does not take this SIM
-        self.tells = "CREG"  # the command that tells of its registration; CEREG: there is nothing to tell by CREG
+        self.denied = False  # the network it finds next does not take this SIM
+        self.tells = "CREG"  # the command that tells of its registration; CEREG: CREG has nothing to tell
         self.nitz = True  # the network tells the time
-        self.nitz_offset_s = 0  # how wrong the time is that the network tells
-        self.zone_quarters = 4  # its zone, in quarters of an hour
-        self.clock_at_registration = False  # its command takes effect only when it registers the next time
+        self.nitz_offset_s = 0  # the error of the time that the network tells
+        self.zone_quarters = 4  # the zone of that time, in quarters of an hour
+        self.clock_at_registration = False  # True: follow_time takes effect only at the next registration
         self.signal = 20  # +CSQ
         self.cell = (1, 1, 0x1A2B, 0x01C3D4)  # country, network, area, cell: the test network 001 01
         self._service = True
         self._data = True
         self._sim = True
         self.locked = False  # the SIM asks for its PIN
-        self.pin: str | None = None  # what it asks for at every start; None: it doesn't
+        self.pin: str | None = None  # the PIN that it asks for at every start; None: it asks for none
         self.pin_tries = 3
         self.usual_forms()
         self.forget_network()
 
     def usual_forms(self) -> None:
-        """No oddities of form."""
+        """Drop all oddities of form."""
         self.tells_instead: dict[str, int] = {}  # command: the state that it tells, whatever is true
         self.missing: set[str] = set()  # of CREG, CGREG, CEREG, CGATT: answered with ERROR
         self.registration_form = "standard"
@@ -77,7 +77,7 @@ class Registration:
         self.clock_form = "standard"
 
     def forget_network(self) -> None:
-        """What it doesn't keep without its supply."""
+        """Forget what the modem doesn't keep without its supply."""
         self.reporting = {"CREG": 0, "CGREG": 0, "CEREG": 0}
         self.follows_time = False  # its clock follows the network
         self.clock_known = False
@@ -88,7 +88,8 @@ class Registration:
 
     @property
     def sim(self) -> bool:
-        """Whether there is a SIM card in it. Taken out and put back at any time (hot swap), the modem notices."""
+        """Tell whether there is a SIM card in the modem, which notices a card taken out or put in at any time (hot
+        swap)."""
         return self._sim
 
     @sim.setter
@@ -110,7 +111,7 @@ class Registration:
         return "SIM PIN" if self.pin_tries else "SIM PUK"
 
     def enter_pin(self, pin: str) -> bool:
-        """27.007, 8.3. Three wrong ones, and the SIM asks for its PUK."""
+        """Try a PIN (27.007, 8.3). After three wrong ones the SIM asks for its PUK."""
         if not self.locked or not self.pin_tries:
             return False
         if pin != self.pin:
@@ -127,7 +128,7 @@ class Registration:
         self._search()
 
     def lock(self, on: bool) -> None:
-        """The SIM asks for a PIN from now on, or doesn't any more."""
+        """Make the SIM ask for a PIN from now on, or no longer."""
         if on == self.locked:
             return
         self.locked = on
@@ -141,7 +142,7 @@ class Registration:
 
     @property
     def service(self) -> bool:
-        """Whether there is a cell for it."""
+        """Tell whether there is a cell for the modem."""
         return self._service
 
     @service.setter
@@ -156,7 +157,7 @@ class Registration:
 
     @property
     def data(self) -> bool:
-        """Whether the network lets it attach to packet data (+CGATT, +CGREG)."""
+        """Tell whether the network lets the modem attach to packet data (+CGATT, +CGREG)."""
         return self._data
 
     @data.setter
@@ -184,7 +185,7 @@ class Registration:
         return bool(self.tells_instead.get("CGATT", self.registered and self.data))
 
     def has(self, name: str) -> bool:
-        """Whether it knows this one of +CREG, +CGREG, +CEREG, +CGATT."""
+        """Tell whether the modem knows this one of +CREG, +CGREG, +CEREG, +CGATT."""
         return name in self.habits.registration and name not in self.missing
 
     def _search(self) -> None:
@@ -221,20 +222,20 @@ class Registration:
         self.packet.refresh()
 
     def _spend(self) -> None:
-        """Its state has changed: tell the meter."""
+        """Tell the meter that the modem's state has changed."""
 
     def _report(self, name: str) -> None:
         if self.ready and self.reporting[name] and self.has(name):
             self.say(f"+{name}: {self.registration_text(name)}")
 
     def registration_answer(self, name: str) -> str:
-        """The line that answers +CREG? and its kind."""
+        """Format the line that answers +CREG? and its kind."""
         if self.registration_form == "padded":
             return f"+{name}:{self.reporting[name]:03},{self.registration_text(name)}"
         return f"+{name}: {self.reporting[name]},{self.registration_text(name)}"
 
     def registration_text(self, name: str) -> str:
-        """What follows <n>, and all that an unsolicited line has."""
+        """Format what follows <n>; an unsolicited line has nothing else."""
         state, form = self.registration(name), self.registration_form
         shown = f"{state:03}" if form == "padded" else str(state)
         if self.reporting[name] < 2:
@@ -256,7 +257,8 @@ class Registration:
     # -- time
 
     def follow_time(self, command: str, on: bool) -> None:
-        """`command` was told on or off. It is without effect where another one is this model's."""
+        """Switch by `command` whether the clock follows the network. Nothing happens when this model has another
+        command."""
         if command != self.habits.network_time:
             return
         self.follows_time = on

@@ -1,5 +1,5 @@
-"""Where a modem hangs: on a bracelet's UART with its power key and status line, or, as the relay's, on a PTY in real
-time and on a plain object in virtual time."""
+"""The ends on which a modem hangs: a bracelet's UART with its power key and status line, or, for the relay's modem, a
+PTY in real time and a plain object in virtual time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from hwsim.world.world import World
 
 _AFTER_RESET_US = 100_000
-_GLITCH_US = 50_000  # of RESET: what the pull of a strapping pin does to it (LilyGo-Modem-Series issues 10 and 290)
+_GLITCH_US = 50_000  # of RESET, by the pull of a strapping pin (LilyGo-Modem-Series issues 10 and 290)
 
 
 def on_uart(device: Device, who: str, wiring: dict[str, Any], number: str) -> tuple[Modem, SerialLine]:
-    """A bracelet's modem. Its supply is the bracelet's, so it goes on when only the processor is reset."""
+    """Wire a bracelet's modem. Its supply is the bracelet's, so it goes on when only the processor is reset."""
     world = device.world
     line = SerialLine(device, who, wiring, lambda data: modem.feed(data))
     model = MODELS[wiring["model"]]
@@ -62,8 +62,9 @@ def _both(one: Callable[[], None], other: Callable[[], None]) -> Callable[[], No
 
 
 class _Reset:
-    """Held for long enough, it takes the modem down; let go, it starts again. A maker's least time is one that is sure
-    to work: for what the firmware does it must be kept, and a pad that the chip pulls for less does it, too."""
+    """The reset line. Held for long enough, it takes the modem down; let go, it lets the modem start again. A maker's
+    least time is sure to work: the firmware must keep it, but a pad that the chip pulls for less resets the modem,
+    too."""
 
     def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
         self._world = device.world
@@ -89,8 +90,9 @@ class _Reset:
 
 
 class _Key:
-    """Held for long enough, it switches the modem on, or off. While that takes its seconds the key does nothing; held
-    until the modem is off, it counts from then on, because the pin's level is what the modem looks at."""
+    """The power key. Held for long enough, it switches the modem on, or off. While that takes its seconds the key does
+    nothing. A key that is held until the modem is off counts from then on, because the modem looks at the pin's
+    level."""
 
     def __init__(self, device: Device, modem: Modem, who: str, wiring: dict[str, Any]) -> None:
         self._world = device.world
@@ -140,7 +142,7 @@ class SerialEnd:
         self._feed(data)
 
     def read(self) -> bytes:
-        """Everything that came since the last call, unless `on_data` takes it."""
+        """Return everything that came since the last call, unless `on_data` takes it."""
         data, self._unread = self._unread, b""
         return data
 
@@ -152,8 +154,8 @@ class SerialEnd:
 
 
 class RelayModem:
-    """The relay's modem: always on, of a model or of none in particular. In real time on a PTY whose path is `port`,
-    else at `endpoint`."""
+    """The relay's modem: always on, of a model or of none in particular. In real time it is on a PTY whose path is
+    `port`, else at `endpoint`."""
 
     def __init__(self, world: World, number: str, pty_wanted: bool, model: str | None = None) -> None:
         self._world = world
@@ -162,7 +164,7 @@ class RelayModem:
         self._unsent = b""
         if pty_wanted:
             self._master, self._slave = pty.openpty()
-            tty.setraw(self._slave)  # and it stays open, so that the line survives a relay that goes and comes
+            tty.setraw(self._slave)  # this end stays open, so that the line survives a relay that goes and comes
             os.set_blocking(self._master, False)
             self.port = os.ttyname(self._slave)
             send = self._to_pty

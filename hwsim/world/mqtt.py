@@ -1,8 +1,8 @@
 """An MQTT 3.1.1 broker for tests in virtual time: enough of the specification to prove a client against.
 
 QoS 0 and 1, persistent sessions per client id with redelivery, one connection per client id, users with passwords, last
-will, keep-alive. Each part of the delivery can be delayed or kept back. Not a broker to run: no QoS 2 (refused, as a
-protocol error), no access control by topic. The relay's tests use real brokers.
+will, keep-alive. A PUBACK can be delayed or kept back. It is not a broker to run: no QoS 2 (refused, as a protocol
+error), no access control by topic. The relay's tests use real brokers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ACCEPTED, BAD_USER = 0, 4
 
 
 class ProtocolError(Exception):
-    """The client broke the specification; the connection ends."""
+    """A client that broke the specification; the connection ends."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Message:
 
 @dataclass
 class Session:
-    """What the broker keeps of a client: MQTT 3.1.1, 3.1.2.4."""
+    """The state that the broker keeps of a client (MQTT 3.1.1, 3.1.2.4)."""
 
     client: str
     subscriptions: dict[str, int] = field(default_factory=dict)
@@ -59,24 +59,24 @@ class MqttBroker:
         self.users = users  # None: everybody
         self.puback_delay_us: int | None = 0  # None: keep every PUBACK back
         self.published: list[Message] = []
-        self.names: dict[str, str] = {}  # what the trace says instead of a random key id
+        self.names: dict[str, str] = {}  # by random word, such as a key id: the trace's word for it
         self.sessions: dict[str, Session] = {}
-        self.retained: dict[str, bytes] = {}  # by topic, for whoever subscribes
+        self.retained: dict[str, bytes] = {}  # by topic, for later subscribers
         self._subscribers: list[Callable[[Message], object]] = []
         self.up()
 
     # -- for the test
 
     def on_publish(self, call: Callable[[Message], object]) -> None:
-        """Called with every message a client publishes (a duplicate as often as it comes)."""
+        """Register a call for every message that a client publishes (a duplicate as often as it comes)."""
         self._subscribers.append(call)
 
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
-        """To whoever has subscribed, now or, in a persistent session, later."""
+        """Send a message to all who have subscribed, now or, in a persistent session, later."""
         self.route(Message(topic, payload, qos))
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Keep this for whoever subscribes from now on; with no octets, forget it (MQTT 3.1.1, 3.3.1.3)."""
+        """Keep a message for everybody who subscribes from now on; with no octets, forget it (MQTT 3.1.1, 3.3.1.3)."""
         if payload:
             self.retained[topic] = payload
         else:
@@ -93,7 +93,7 @@ class MqttBroker:
         self.up()
 
     def down(self, forget: bool = False) -> None:
-        """Connections break and new ones are refused; sessions are kept unless it forgets."""
+        """Break connections and refuse new ones. Sessions are kept, unless the broker is to forget them."""
         self.note("down")
         self.world.net.unlisten(self.host, self.port)
         if forget:
@@ -129,7 +129,7 @@ class MqttBroker:
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """MQTT 3.1.1, 4.7."""
+    """Tell whether a topic matches a pattern (MQTT 3.1.1, 4.7)."""
     wanted, got = pattern.split("/"), topic.split("/")
     for place, level in enumerate(wanted):
         if level == "#":
@@ -335,7 +335,8 @@ class _Connection:
     # -- to the client
 
     def pump(self) -> None:
-        """Send what waits. One QoS 1 message is under way at a time, which keeps the order over a reconnect."""
+        """Send the messages that wait. Only one of QoS 1 is under way at a time, which keeps their order over a
+        reconnect."""
         session = self._session
         while session and session.queue and not self._over:
             if session.queue[0].qos and session.inflight:

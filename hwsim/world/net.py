@@ -1,10 +1,11 @@
 """The data network: names, delays, outages, and TCP between a bracelet and servers that live in the world.
 
 A connection behaves as TCP does above the packets: in order, nothing lost unless it breaks; a path that is down or
-loses packets shows as delay. It keeps to the path it was made on, Wi-Fi or mobile network (`uplink.py`); what is set
-here is Wi-Fi's way into the world. There a captive portal can stand, that answers every name and every connection
-itself, with a redirection to its login page. Time does not depend on the number of octets, so that TLS (whose records
-differ in length from run to run) leaves the trace alone. Not modelled: bandwidth, segment sizes, receive windows, IPv6.
+loses packets shows as delay. A connection keeps to the path it was made on, Wi-Fi or mobile network (`uplink.py`); the
+settings here are those of Wi-Fi's way into the world. A captive portal can stand on that way, which answers every name
+and every connection itself, with a redirection to its login page. Time does not depend on the number of octets, so that
+TLS (whose records differ in length from run to run) leaves the trace alone. Not modelled: bandwidth, segment sizes,
+receive windows, IPv6.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ CONNECT_TIMEOUT_US = 20_000_000
 
 
 class Endpoint(Protocol):
-    """A server's end of one connection."""
+    """A server's end of a connection."""
 
     def received(self, data: bytes) -> None: ...
 
     def closed(self) -> None:
-        """The other side closed, or the connection broke. Called once."""
+        """Learn, once, that the other side closed or the connection broke."""
 
 
 class Stream(Protocol):
-    """What an endpoint has to answer with."""
+    """The stream on which an endpoint answers."""
 
     @property
     def peer(self) -> str:
@@ -55,7 +56,7 @@ _LOGIN = b"HTTP/1.1 302 Found\r\nLocation: http://login.invalid/\r\nContent-Leng
 
 
 class Portal:
-    """A captive portal's end of a connection: whatever is said to it, it answers as a web server (RFC 9110, 15.4.3)."""
+    """A captive portal's end of a connection: it answers everything as a web server would (RFC 9110, 15.4.3)."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -69,7 +70,7 @@ class Portal:
 
 
 class Pipe:
-    """One direction of a connection: in order, with a delay, standing still while the path is down."""
+    """A direction of a connection: in order, with a delay, standing still while the path is down."""
 
     def __init__(self, link: Link, arrived: Callable[[bytes | None], None]) -> None:
         self._link = link
@@ -108,7 +109,7 @@ class Pipe:
 
 
 class Link:
-    """One TCP connection, seen from the middle. It is the Stream of the server's endpoint."""
+    """A TCP connection, seen from the middle, and the Stream of the server's endpoint."""
 
     def __init__(self, network: Network, uplink: Uplink, path: Path, socket: str, host: str, port: int) -> None:
         self.network = network
@@ -119,9 +120,9 @@ class Link:
         self.open = False
         self._endpoint: Endpoint | None = None
         self._device_there = True
-        self._arrived = bytearray()  # what the chip holds until its firmware reads it
-        self._held = bytearray()  # what waits for room there
-        self._ended = False  # and behind it, the end
+        self._arrived = bytearray()  # octets that the chip holds until its firmware reads them
+        self._held = bytearray()  # octets that wait for room there
+        self._ended = False  # the end comes behind them
         self._up = Pipe(self, self._at_server)
         self._down = Pipe(self, self._at_device)
 
@@ -151,7 +152,7 @@ class Link:
             self.uplink.deliver(self.socket, "open")
 
     def fail(self, code: str) -> None:
-        """The connection is broken, or was never made."""
+        """Break the connection, or give up making it."""
         was_open, self.open = self.open, False
         self.network.forget(self)
         self._up.drop()
@@ -177,7 +178,8 @@ class Link:
             self.network.forget(self)
 
     def device_vanished(self) -> None:
-        """Reset or without supply: no packet tells the server, which finds out when it next sends."""
+        """Let go of a device that was reset or lost its supply. No packet tells the server, which finds out when it
+        next sends."""
         self._device_there = False
         self._up.drop()
         if not self.open:
@@ -192,7 +194,7 @@ class Link:
             self._fill()
 
     def take(self, octets: int) -> tuple[bytes, int]:
-        """The firmware reads: at most so many octets of what has arrived, and how many there are still."""
+        """Take at most so many arrived octets for the firmware, and tell how many are left."""
         taken = bytes(self._arrived[:octets])
         del self._arrived[: len(taken)]
         if len(self._arrived) <= RECEIVE_WINDOW // 2:  # the other side is told of room when half is free, as TCP does
@@ -268,7 +270,7 @@ class Network:
     # -- what is there
 
     def listen(self, host: str, port: int, factory: EndpointFactory, tls: ssl.SSLContext | None = None) -> None:
-        """A server in the world. With `tls`, the endpoint sees the plain octets."""
+        """Put a server into the world. With `tls`, the endpoint sees the plain octets."""
 
         def accept(link: Link) -> None:
             link.accept(TlsServer(link, factory, tls, self.note) if tls else factory(link))
@@ -276,7 +278,7 @@ class Network:
         self._services[self._name(host), port] = accept
 
     def unlisten(self, host: str, port: int) -> None:
-        """The server is gone: its connections break, new ones are refused."""
+        """Remove a server: its connections break, new ones are refused."""
         self._services.pop((self._name(host), port), None)
         for link in [link for link in self._links if (link.host, link.port) == (host, port)]:
             link.fail("ECONNRESET")
@@ -296,7 +298,7 @@ class Network:
         return self._addresses[host]
 
     def resolve(self, host: str, path: Path | None = None) -> str | None:
-        """The address of a name as somebody on this path (else: on Wi-Fi) is told it, or the address itself."""
+        """Return the address that a name has for somebody on this path (by default Wi-Fi), or the address itself."""
         if _is_address(host):
             return host
         if self._captive if path is None else path.captive:
@@ -320,7 +322,7 @@ class Network:
 
     @property
     def captive(self) -> bool:
-        """Whether a portal stands between the access point and the world."""
+        """Tell whether a portal stands between the access point and the world."""
         return self._captive
 
     @captive.setter
@@ -339,7 +341,7 @@ class Network:
                 link.path_restored()
 
     def one_way_us(self, delay_us: int, loss: float) -> int:
-        """How long a packet takes now: a lost one comes again."""
+        """Return how long a packet takes now; a lost one comes again."""
         retransmissions = 0
         while loss and self._random.random() < loss and retransmissions < 6:
             retransmissions += 1
@@ -354,7 +356,7 @@ class Network:
     # -- connections
 
     def links(self) -> list[Link]:
-        """Those that are, or are being made."""
+        """List the connections that are, or are being made."""
         return list(self._links)
 
     def connect(self, uplink: Uplink, socket: str, address: str, port: int) -> Link:

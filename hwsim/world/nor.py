@@ -1,9 +1,9 @@
-"""What an operation does to the cells of a flash chip: whole, or torn when the supply fails within it.
+"""The effect of an operation on the cells of a flash chip: whole, or torn when the supply fails within it.
 
 NOR flash as in the W25Q32FV (Winbond's data sheet: 4 KB sector erase, pages of 256 octets): an erase sets a sector to
-ones, a program can only clear bits. Data sheets promise nothing about an operation that is cut short. The model leaves,
-by its seed, some units whole and one half-programmed, or of an erase a part done, a part with bits that aren't ones yet
-and a part untouched. A unit is 16 octets, the grain of writes to encrypted flash (ESP-IDF,
+ones, a program can only clear bits. Data sheets promise nothing about an operation that is cut short. By its seed the
+model leaves some units whole and one half-programmed. After an erase it leaves one part done, one part with bits that
+aren't ones yet, and one part untouched. A unit is 16 octets, the grain of writes to encrypted flash (ESP-IDF,
 `esp_flash_write_encrypted`).
 """
 
@@ -17,16 +17,17 @@ PAGE_US, ERASE_US = 700, 45_000  # typical tPP and tSE, AC electrical characteri
 
 
 class SupplyLost(Exception):
-    """The supply failed at a flash operation."""
+    """A supply that failed at a flash operation."""
 
 
 def programmed(old: bytes, new: bytes) -> bytes:
-    """Cells that held `old` after a program of `new`: bits are only cleared."""
+    """Return cells that held `old` after a program of `new`: bits are only cleared."""
     return bytes(a & b for a, b in zip(old, new, strict=True))
 
 
 def torn_program(old: bytes, new: bytes, address: int, dice: random.Random) -> bytes:
-    """A program that the supply cut short: a number of units done, of the next one some of the bits, the rest not."""
+    """Return the cells after a program that the supply cut short: some units are done, the next one has some of its
+    bits, the rest is as it was."""
     end = address + len(old)
     starts = [address, *range(address - address % UNIT + UNIT, end, UNIT)]
     torn = dice.randrange(len(starts))
@@ -38,8 +39,8 @@ def torn_program(old: bytes, new: bytes, address: int, dice: random.Random) -> b
 
 
 def torn_erase(old: bytes, dice: random.Random) -> bytes:
-    """An erase that the supply cut short: one part is ones, in the next some bits are not yet, the rest is as it
-    was."""
+    """Return the cells after an erase that the supply cut short: one part is ones, in the next some bits are not yet,
+    the rest is as it was."""
     begin, after = sorted(dice.randrange(len(old) + 1) for _ in range(2))
     some = bytes(a | dice.getrandbits(8) for a in old[begin:after])
     return b"\xff" * begin + some + old[after:]

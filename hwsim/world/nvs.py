@@ -6,7 +6,7 @@ the old one is marked erased; one page kept free to move items into. So:
 - A value is on flash when `set` returns; `commit` writes nothing (nvs_handle_simple.cpp: there is no cache).
 - One key changes whole or not at all, whatever the moment the supply fails; there is no transaction over keys.
 - Values that were replaced or erased stay readable until their page is erased, which may take very long.
-Not modelled: what the radio's own driver keeps here, encryption, wear-out.
+Not modelled: the values that the radio's own driver keeps here, encryption, wear-out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ VALUE_TOO_LONG = (0x110E, "ESP_ERR_NVS_VALUE_TOO_LONG")
 
 class Nvs(Pages):
     def call(self, function: str, args: list[Any]) -> tuple[tuple[int, str] | None, Any, int]:
-        """(error, value, microseconds) of one of the shim's calls. SupplyLost when the supply fails meanwhile."""
+        """Do one of the shim's calls and return (error, value, microseconds). Raises SupplyLost when the supply fails
+        meanwhile."""
         self._us = 0
         if not self._pages:  # ports/esp32/main.c goes on when there is no such partition
             return NOT_INITIALIZED, None, 0
@@ -53,7 +54,7 @@ class Nvs(Pages):
             return error.error, None, self._us
 
     def values(self) -> dict[tuple[str, str], int | bytes]:
-        """What is stored, by namespace and key; for looking, it writes nothing. Of a partition that was mounted."""
+        """Return the stored values of a mounted partition, by namespace and key. Nothing is written for that."""
         names = {item.data[0]: item.key for item in self._items() if item.space == 0}
         found: dict[tuple[str, str], int | bytes] = {}
         for item in self._items():
@@ -85,7 +86,7 @@ class Nvs(Pages):
         data = struct.pack("<i", value)
         old = self._find(space, I32, key)
         if old and old.data[:4] == data:
-            return  # nvs_storage.cpp: what is the same isn't written
+            return  # nvs_storage.cpp: the same value isn't written again
         self._write(space, I32, key, data)
         if old:
             self._erase_first(space, I32, key)
@@ -169,7 +170,7 @@ class Nvs(Pages):
         return b"".join(item.data for item in found if item)
 
     def _drop_torn_blobs(self) -> None:
-        """Indexes without all of their chunks, chunks without an index."""
+        """Erase indexes without all of their chunks, and chunks without an index."""
         whole: set[tuple[int, str, int]] = set()
         for item in list(self._items()):
             if item.kind == BLOB_INDEX:

@@ -1,6 +1,7 @@
 """The pages of an NVS partition: items in a log, pages turned over, and everything put right at mounting (see nvs.py).
 
-Follows nvs_page.cpp and nvs_pagemanager.cpp of ESP-IDF, write by write, so that the supply can fail between any two.
+They follow nvs_page.cpp and nvs_pagemanager.cpp of ESP-IDF, write by write, so that the supply can fail between any
+two.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _EMPTY, _WRITTEN, _ERASED = 3, 2, 0  # states of an entry
 _NEW, _ACTIVE, _FULL, _FREEING = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFC, 0xFFFFFFF8  # states of a page
 _CORRUPT = 0xFFFFFFF0
 _FORMAT = 0xFE
-_FIRST_BITS = int.from_bytes(b"\x55" * ENTRY, "little")  # of each entry's two
+_FIRST_BITS = int.from_bytes(b"\x55" * ENTRY, "little")  # the lower one of each entry's two bits
 
 NOT_ENOUGH_SPACE = (0x1105, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")  # nvs.h
 
@@ -59,9 +60,9 @@ def crc(data: bytes | bytearray) -> int:
 
 
 class Pages:
-    """The partition is the file at `path`, or what `place` says of it. `before(old, address, data)` is told of each
-    operation (no data: an erase) and answers with what the cells are left with when the supply fails there, else with
-    None."""
+    """The pages of a partition, which is the file at `path` or the part of a file that `place` names.
+    `before(old, address, data)` is told of each operation (no data: an erase), and returns the cells as they are left
+    when the supply fails there, else None."""
 
     def __init__(self, path: Path, before: Callable[[bytes, int, bytes | None], bytes | None]) -> None:
         self.path = path
@@ -80,7 +81,7 @@ class Pages:
 
     @property
     def image(self) -> bytes:
-        """What a reader of the chip finds in the partition."""
+        """The octets of the partition, as a reader of the chip finds them."""
         return bytes(self._cells())
 
     @property
@@ -88,12 +89,13 @@ class Pages:
         return sum(self.erases) + sum(self.programs)
 
     def unmount(self) -> None:
-        """The processor was reset. Meanwhile a loader may have written to the chip."""
+        """Forget the partition after a reset, since a loader may write to the chip meanwhile."""
         self._mounted = False
         self._image = None
 
     def place(self, path: Path, offset: int, size: int) -> None:
-        """It is a part of this file. Less than three pages are none (ESP-IDF: it needs 12 KB)."""
+        """Put the partition into a part of this file. Less than three pages make no partition (ESP-IDF: it needs
+        12 KB)."""
         self.path, self._offset, self._pages = path, offset, size // SECTOR if size >= 3 * SECTOR else 0
         more = [0] * (self._pages - len(self.erases))
         self.erases += more
@@ -112,7 +114,7 @@ class Pages:
                 index += max(item.span, 1) if item else 1
 
     def _item(self, page: int, index: int) -> Item | None:
-        """The item that begins at this entry, or None when its checksum is wrong."""
+        """Return the item that begins at this entry, or None when its checksum is wrong."""
         at = self._address(page, index)
         raw = self._cells()[at : at + ENTRY]
         space, kind, span, chunk, check = struct.unpack_from("<BBBBI", raw)
@@ -191,7 +193,7 @@ class Pages:
         return self._cells()[page * SECTOR + ENTRY + index // 4] >> index % 4 * 2 & 3
 
     def _mark(self, page: int, begin: int, end: int, state: int) -> None:
-        """States of entries, word by word from the last, as alterEntryRangeState does it."""
+        """Set states of entries, word by word from the last, as alterEntryRangeState does."""
         for word in range((end - 1) // 16, begin // 16 - 1, -1):
             at = page * SECTOR + ENTRY + word * 4
             value = int.from_bytes(self._cells()[at : at + 4], "little")
@@ -200,14 +202,14 @@ class Pages:
             self._program(at, value.to_bytes(4, "little"))
 
     def _next(self, page: int) -> int:
-        """The first entry that is empty: both bits of its state are ones."""
+        """Return the first entry that is empty: both bits of its state are ones."""
         at = page * SECTOR + ENTRY
         table = int.from_bytes(self._cells()[at : at + ENTRY], "little")
         empty = table & table >> 1 & _FIRST_BITS
         return min((empty & -empty).bit_length() // 2, ENTRIES) if empty else ENTRIES
 
     def _room(self) -> int:
-        """Octets of blob data that the current page takes."""
+        """Return the octets of blob data that the current page takes."""
         page = self._order[-1]
         if self._states[page] == _FULL:
             return 0
@@ -235,7 +237,7 @@ class Pages:
         self._order.append(page)
 
     def _new_page(self) -> None:
-        """Another page to write to. The last free one takes over what is alive in the page with most room to gain."""
+        """Begin another page. The last free page takes over the live items of the page with most room to gain."""
         if self._states[self._order[-1]] == _ACTIVE:
             self._turn(self._order[-1], _FULL)
         if len(self._free) >= 2:
@@ -262,7 +264,7 @@ class Pages:
         self._free.append(victim)
         del self._numbers[victim]
 
-    # -- mounting: whatever the supply left is put right
+    # -- mounting: puts right whatever a lost supply left
 
     def _mount(self) -> None:
         self._order, self._free, self._numbers, self._states = [], [], {}, {}
@@ -272,7 +274,7 @@ class Pages:
         if not self._order:
             self._activate()
         last = list(self._items(self._order[-1:]))
-        if last:  # written, but the one it replaces was not erased yet
+        if last:  # the newest item was written, but the item that it replaces may not be erased yet
             newest = last[-1]
             for item in self._items(self._order[:-1]):
                 same = (item.space, item.kind, item.key, item.chunk)
@@ -309,7 +311,7 @@ class Pages:
         self._repair(page)
 
     def _repair(self, page: int) -> None:
-        """Entries that were being written when the supply failed, and in the active page values that were replaced."""
+        """Erase entries that were being written when the supply failed, and in the active page replaced values."""
         if self._states[page] == _ACTIVE:
             index = self._next(page)
             while index < ENTRIES and self._cells()[self._address(page, index) :][:4] != b"\xff" * 4:

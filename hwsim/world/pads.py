@@ -1,12 +1,12 @@
 """The level at each pad of the chip: awake, in a reset, in deep sleep, and held.
 
-What decides, the strongest first: the chip's output, a contact, the chip's own pull (45 kohm), a resistor beside the
+These decide, the strongest first: the chip's output, a contact, the chip's own pull (45 kohm), a resistor beside the
 pad (1 megohm). A pad with none of these floats, and every look at it may show another level.
 
 A reset takes the firmware's outputs and pulls away. In deep sleep the pads that reach the RTC have the RTC's pulls,
 the others those of a reset. A held pad keeps output and pulls through both (ESP-IDF, driver/gpio.h, gpio_hold_en): a
 pad of the RTC always, another one through deep sleep only with gpio_deep_sleep_hold_en; all until they are released,
-the supply is lost or the reset pin is pulled. An input that is held still shows what hangs on it. The pads of ext1 are
+the supply is lost or the reset pin is pulled. A held input still shows what hangs on it. The pads of ext1 are
 released when the chip wakes (components/esp_hw_support/sleep_gpio.c, esp_deep_sleep_wakeup_io_reset).
 
 Not modelled: drive strengths, leakage, RTC_PERIPH without supply (ext0 keeps it; for ext1 alone ESP-IDF holds the pads
@@ -28,7 +28,7 @@ KEEP, NO_PULL, PULL_DOWN, PULL_UP = -1, 0, 1, 2  # as Pin() takes them; KEEP: as
 
 @dataclass(frozen=True)
 class Outside:
-    """What hangs on a pad: a contact that is closed to a level, and a resistor to one."""
+    """The parts that hang on a pad: a contact that is closed to a level, and a resistor to one."""
 
     contact: int | None = None
     resistor: int | None = None
@@ -52,17 +52,18 @@ class Pads:
         self._watchers: list[tuple[int, Callable[[int | None, bool], None]]] = []
 
     def attach(self, pin: int, outside: Callable[[], Outside]) -> None:
-        """Something hangs on this pad."""
+        """Hang something on this pad."""
         self._outside[pin] = outside
 
     def watch(self, pin: int, changed: Callable[[int | None, bool], None]) -> None:
-        """Call with the pad's level (None: it floats) and whether the chip drives it, whenever that may be new."""
+        """Register a call with the pad's level (None: it floats) and whether the chip drives it, whenever these may be
+        new."""
         self._watchers.append((pin, changed))
 
     # -- the chip
 
     def enter(self, state: str, *, lost: bool = False) -> None:
-        """Off, in reset, running or asleep. `lost`: by what takes the holds, too."""
+        """Enter a state: off, in reset, running or asleep. `lost`: the holds go, too."""
         if lost or state == OFF:
             self._held.clear()
             self.hold_asleep = False
@@ -74,7 +75,8 @@ class Pads:
         self._changed()
 
     def told(self, device: str, args: list[Any]) -> None:
-        """What the firmware did to a pin: an output, another level, a hold or its end; or to the hold of all asleep."""
+        """Take what the firmware did to a pin (an output, another level, a hold or its end) or to the hold of all pads
+        asleep."""
         if device == "hold":
             self.hold_asleep = args[0]
         elif device.startswith("pin") and args[0] == "output":
@@ -83,21 +85,21 @@ class Pads:
             self.hold(int(device.removeprefix("pin")), args[1])
 
     def asked(self, device: str, pull: int, hold: bool | None) -> int:
-        """A pin has become an input: its level."""
+        """Make a pin an input and return its level."""
         pin = int(device.removeprefix("pin"))
         self.input(pin, pull, hold)
         return self.level(pin)
 
     def input(self, pin: int, pull: int, hold: bool | None) -> None:
-        """Pin(pin, Pin.IN, pull, hold=hold)."""
+        """Do Pin(pin, Pin.IN, pull, hold=hold)."""
         self._configure(pin, None, pull, hold)
 
     def output(self, pin: int, level: int, pull: int = KEEP, hold: bool | None = None) -> None:
-        """Pin(pin, Pin.OUT, pull, value=level, hold=hold)."""
+        """Do Pin(pin, Pin.OUT, pull, value=level, hold=hold)."""
         self._configure(pin, level, pull, hold)
 
     def hold(self, pin: int, on: bool) -> None:
-        """Latch the pad as it is set, or release it. An input-only pad can't be held, and nobody says so."""
+        """Latch the pad as it is set, or release it. An input-only pad can't be held, and no error says so."""
         if pin not in self.family.input_only:
             self._held.pop(pin, None)
             if on:
@@ -122,12 +124,12 @@ class Pads:
     # -- its levels
 
     def level(self, pin: int) -> int:
-        """What an input reads there."""
+        """Return the level that an input reads there."""
         level = self.seen(pin)
         return self._random.getrandbits(1) if level is None else level
 
     def seen(self, pin: int) -> int | None:
-        """What a part on the pad sees; None: it floats."""
+        """Return the level that a part on the pad sees; None when the pad floats."""
         setting = self._now(pin)
         outside = self._outside[pin]() if pin in self._outside else Outside()
         levels = (setting.drives, outside.contact, setting.pull, outside.resistor)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 
 class PduError(ValueError):
-    """Not an SMS-SUBMIT; the text says where it ends to be one."""
+    """A PDU that is no SMS-SUBMIT; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Sms:
     coding: int = 0x04  # TP-DCS; 0x04 is 8-bit data
     protocol: int = 0
     length: int = 0  # TP-UDL: octets, or septets of 7-bit text; 0 stands for the number of octets
-    header: bool = False  # whether the user data begins with a header
+    header: bool = False  # the user data begins with a header
 
     @property
     def user_data_length(self) -> int:
@@ -48,7 +48,7 @@ def _address(number: str) -> bytes:
 
 
 def _centre(number: str) -> bytes:
-    """The service centre's address as a PDU begins with it; without a number a single 0 (27.005, 3.1)."""
+    """Encode the service centre's address, with which a PDU begins; without a number it is a single 0 (27.005, 3.1)."""
     if not number:
         return b"\0"
     address = _address(number)[1:]
@@ -61,7 +61,7 @@ def _stamp(unix_time: int) -> bytes:
 
 
 def decode_submit(pdu: bytes, sender: str) -> Sms:
-    """What follows AT+CMGS: the service centre's address, then the SMS-SUBMIT."""
+    """Decode what follows AT+CMGS: the service centre's address, then the SMS-SUBMIT."""
     try:
         at = 1 + pdu[0]
         first = pdu[at]
@@ -85,8 +85,8 @@ def decode_submit(pdu: bytes, sender: str) -> Sms:
 
 
 def encode_deliver(sms: Sms, unix_time: int, centre: str, behind: bytes = b"") -> bytes:
-    """What +CMGR, +CMGL and +CMT show: the service centre's address, then the SMS-DELIVER, then what some modems leave
-    `behind` it."""
+    """Encode what +CMGR, +CMGL and +CMT show: the service centre's address, then the SMS-DELIVER, then the octets that
+    some modems leave `behind` it."""
     first = 0x04 | (0x40 if sms.header else 0)
     return (
         _centre(centre) + bytes([first]) + _address(sms.sender) + bytes([sms.protocol, sms.coding])
@@ -95,7 +95,7 @@ def encode_deliver(sms: Sms, unix_time: int, centre: str, behind: bytes = b"") -
 
 
 def with_header(sms: Sms) -> Sms:
-    """The same message as the only part of a long one: an 8-bit reference, 1 of 1 (9.2.3.24.1)."""
+    """Return the same message as the only part of a long one: an 8-bit reference, 1 of 1 (9.2.3.24.1)."""
     header = bytes([5, 0, 3, 0x2A, 1, 1])
     if sms.header or _is_7bit(sms.coding) or len(sms.data) + len(header) > 140:
         return sms
@@ -103,7 +103,7 @@ def with_header(sms: Sms) -> Sms:
 
 
 def encode_status_report(recipient: str, reference: int, unix_time: int, centre: str) -> bytes:
-    """That a message was delivered (9.2.2.3)."""
+    """Encode the report that a message was delivered (9.2.2.3)."""
     stamp = _stamp(unix_time)
     return _centre(centre) + bytes([0x06, reference]) + _address(recipient) + stamp + stamp + b"\0"
 
@@ -113,5 +113,5 @@ def is_status_report(pdu: bytes) -> bool:
 
 
 def tpdu_length(pdu: bytes) -> int:
-    """The length that +CMGR and +CMGS name: without the service centre's address."""
+    """Return the length that +CMGR and +CMGS name: without the service centre's address."""
     return len(pdu) - 1 - pdu[0]

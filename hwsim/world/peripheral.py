@@ -1,4 +1,4 @@
-"""What a model must have to be wired to a device, and how it answers."""
+"""The interface of a model that is wired to a device, and the forms of its answers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Later:
 
 
 class Halted(Exception):
-    """The processor that asked has stopped meanwhile: it gets no answer."""
+    """A call that gets no answer, as the processor that asked has stopped meanwhile."""
 
 
 class Peripheral(Protocol):
-    """What a model implements to be wired to a device. Only plain JSON values pass."""
+    """The methods of a model that is wired to a device. Only plain JSON values pass."""
 
     def reset(self) -> None:
-        """The processor was reset or lost its supply: whatever it had set up is gone."""
+        """Drop whatever the processor had set up, as it was reset or lost its supply."""
 
     def output(self, device: str, args: list[Any]) -> None:
-        """The firmware did something to it."""
+        """Take what the firmware did to the model."""
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
-        """The firmware asks and waits for the answer, a plain value, {"oserror": name} or Later."""
+        """Answer the firmware, which waits, with a plain value, {"oserror": name} or Later."""

@@ -1,8 +1,8 @@
-"""Models of what hangs on single pins: button, LED, haptic motor, battery.
+"""Models of the parts that hang on single pins: button, LED, haptic motor, battery.
 
 Not modelled: contact bounce of the button (see `Button.bounce_us`: off by default), the motor's spin-up. The battery
-discharges and sags when a test gives it a capacity and a sag. Each says what happened in the trace under the
-bracelet's part name.
+discharges and sags when a test gives it a capacity and a sag. Each part tells the trace what happened, under the
+bracelet's name for the part.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Button(_Pin):
         device.pads.attach(pin, self._outside)
 
     def press(self, for_s: float | None = None) -> None:
-        """Push it down and, if told for how long, let go by itself; time goes on in the meantime."""
+        """Push it down and, with `for_s`, let it go after so many seconds, without waiting for that."""
         self._set(True)
         if for_s is not None:
             self._device.world.after(round(for_s * 1e6), self.release)
@@ -69,7 +69,7 @@ class Button(_Pin):
         return self._device.pads.level(self._pin)
 
     def _outside(self) -> Outside:
-        """Its other end is at ground, or at the supply; open, there is only what the chip pulls to."""
+        """Return the contact to ground or to the supply; an open button leaves only the chip's pull."""
         return Outside(contact=int(not self._active_low) if self.pressed else None)
 
     def _set(self, pressed: bool) -> None:
@@ -108,7 +108,7 @@ class Strap(_Pin):
         self._set(False)
 
     def chatter(self, seconds: float, longest_ms: int = 200) -> None:
-        """For so long the contact opens now and then, each time for `longest_ms` at most."""
+        """Open the contact now and then for so long, each time for `longest_ms` at most."""
         world, at = self._device.world, 0
         while at < seconds * 1e6:
             at += self._random.randint(20_000, 800_000)
@@ -163,7 +163,7 @@ class Led(_Pin):
 
 @dataclass
 class Pulse:
-    """One vibration. Its length is 0 while it lasts."""
+    """A vibration. Its length is 0 while it lasts."""
 
     at_us: int
     duty: int  # of 65535, the strongest during the pulse
@@ -171,7 +171,7 @@ class Pulse:
 
 
 class Haptic(_Pin):
-    """The motor in the wrist: what the wearer feels is the list of its pulses."""
+    """The motor on the wrist. The wearer feels the list of its pulses."""
 
     def __init__(self, device: Device, who: str, pin: int) -> None:
         super().__init__(device, who)
@@ -203,28 +203,28 @@ class Haptic(_Pin):
             self._note("pulse", ms=pulse.length_us // 1000, strength=pulse.duty * 100 // 65535)
 
     def felt_since(self, at_us: int) -> list[int]:
-        """Lengths in milliseconds of the pulses that began since then."""
+        """Return the lengths in milliseconds of the pulses that began since then."""
         return [pulse.length_us // 1000 for pulse in self.pulses if pulse.at_us >= at_us]
 
 
 class Battery(_Pin):
-    """One lithium cell behind a divider on an ADC pin, with some millivolt of noise.
+    """A lithium cell behind a divider on an ADC pin, with some millivolt of noise.
 
     `calibrated` False: the chip's fuses hold no calibration, so that `read_uv` fails (ports/esp32/adc.c; ESP-IDF,
     esp_adc/esp32/adc_cali_line_fitting.c, "default vref didn't set": ESP_ERR_INVALID_ARG, 258), and raw readings are by
     a reference of 1000 to 1200 mV (there, LUT_VREF_LOW and LUT_VREF_HIGH).
-    `divider`: how many thousandths of the pin's voltage get through; 0 and 2000 are its two resistors broken."""
+    `divider`: thousandths of the pin's voltage that get through; 0 and 2000 stand for one of its resistors broken."""
 
     def __init__(self, device: Device, who: str, board: Any) -> None:
         super().__init__(device, who)
         self._board = board
         self._percent = 80
-        self._since_uas = 0  # what the meter said when it had so much
-        self.capacity_mah: int | None = None  # when set, what the parts take empties it
+        self._since_uas = 0  # the meter's charge when the cell had so much
+        self.capacity_mah: int | None = None  # when set, the parts' currents empty the cell
         self.calibrated = True
         self.divider = 1000
         self.cut_off = False  # another supply feeds the board, and its cell is off the divider
-        self.sag_mv = 0  # how far the voltage falls while the modem transmits
+        self.sag_mv = 0  # fall of the voltage while the modem transmits
         self.brownout_mv = 3000  # of the cell, below which the processor's supply fails
         self.noise_uv = 2000
         device.meter.on_change = self._loaded
@@ -246,7 +246,7 @@ class Battery(_Pin):
 
     @property
     def millivolt(self) -> int:
-        """Of the cell, by its charge, under its load."""
+        """The voltage of the cell, by its charge, under its load."""
         sag = self.sag_mv if self._device.meter.state("modem") == "transmit" else 0
         return int(self._board.to_millivolt(self.percent)) - sag
 
@@ -270,9 +270,9 @@ class Battery(_Pin):
 
 
 class PowerSwitch:
-    """An output that switches the supply of another part, or pulls its key: it calls back with on and off. What it sees
-    is the pad's level, whoever makes it: the firmware, or a pull of the chip in a reset or asleep (world/pads.py). A
-    resistor on the board keeps it off where the pad floats."""
+    """An output that switches the supply of another part, or pulls its key: it calls back with on and off. It sees the
+    pad's level, whether this comes from the firmware or from a pull of the chip in a reset or asleep (world/pads.py).
+    A resistor on the board keeps it off where the pad floats."""
 
     def __init__(self, device: Device, pin: int, active_low: bool, changed: Callable[[bool], object]) -> None:
         self._active_level = int(not active_low)

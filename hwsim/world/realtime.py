@@ -1,6 +1,6 @@
 """Real time: the wall clock drives the same event heap, and file descriptors of real peers take part.
 
-One thread owns everything; others hand it functions. It is the only place of the simulator that reads the wall clock.
+A single thread owns everything; others hand it functions. No other module of the world reads the wall clock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 from hwsim.world.clock import FOREVER, Clock
 
 T = TypeVar("T")
-_POLL_S = 0.01  # how often a waiting thread looks at its condition
+_POLL_S = 0.01  # between two looks of a waiting thread at its condition
 
 
 class Loop:
@@ -57,11 +57,11 @@ class Loop:
         self._clock.now_us = max(self._clock.now_us, time.monotonic_ns() // 1000 - self._base)
 
     def _turn(self, longest_s: float) -> None:
-        """Let everything happen that is due, or wait for the next thing, at most so long. Not both: whoever waits for
-        a condition wants to look first."""
+        """Let everything happen that is due, or wait for the next thing, at most so long. A turn does not do both, so
+        that a caller that waits for a condition can look first."""
         self._set_clock()
         happened = self._clock.happened
-        due = self._clock.now_us  # what these events schedule for now waits for the next turn
+        due = self._clock.now_us  # events that these schedule for now wait for the next turn
         while self._clock.next_us() <= due:
             self._clock.step()
             self._set_clock()
@@ -78,7 +78,7 @@ class Loop:
         for key, mask in self._selector.select(longest_s):
             registered = self._selector.get_map().get(key.fd)
             if registered is None or registered.data != key.data:
-                continue  # one that was ready before it has let go of it, or has other plans with it
+                continue  # a call before this one has let go of it, or has other plans with it
             readable, writable = key.data
             self._set_clock()
             if mask & selectors.EVENT_READ and readable:
@@ -117,7 +117,7 @@ class Loop:
         try:
             while not self._stopping:
                 self._turn(1.0)
-        except BaseException as error:  # whoever calls next gets it
+        except BaseException as error:  # the next caller gets it
             self._error = error
         finally:
             with self._lock:
@@ -136,7 +136,7 @@ class Loop:
         def run() -> None:
             try:
                 result.set_result(function())
-            except BaseException as error:  # it belongs to the caller
+            except BaseException as error:  # the error belongs to the caller
                 result.set_exception(error)
 
         with self._lock:
@@ -150,7 +150,7 @@ class Loop:
         os.write(self._wake_write, b"!")
 
     def stop(self) -> None:
-        """End the thread; raise what it died of."""
+        """End the thread; raise the error of which it died."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._stopping = True

@@ -1,7 +1,7 @@
 """The mobile network's message service: takes short messages from modems and delivers them, store and forward.
 
-Delay, loss, duplication and (by a delay per message) reordering are the test's to set. A message whose recipient is out
-of reach waits. Not modelled: validity periods, status reports, the cost.
+A test sets delay, loss, duplication and (by a delay per message) reordering. A message whose recipient is out of reach
+waits. Not modelled: validity periods, status reports, the cost.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ CENTRE_NUMBER = "+10000000099"
 
 
 class Subscriber(Protocol):
-    """Who has a number: a modem, or a phone."""
+    """The holder of a number: a modem, or a phone."""
 
     @property
     def who(self) -> str: ...
 
     def take(self, sms: Sms) -> bool:
-        """Deliver a message; False when it is out of reach, and the centre keeps it."""
+        """Take a message; False when the holder is out of reach, and the centre keeps the message."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class SmsCentre:
         self._world = world
         self.delay_us: int | Callable[[Sms], int] = 2_500_000
         self.drop: Callable[[Sms], bool] = lambda sms: False
-        self.duplicate: Callable[[Sms], int] = lambda sms: 0  # how many copies more
+        self.duplicate: Callable[[Sms], int] = lambda sms: 0  # the number of further copies
         self.submitted: list[Sms] = []
         self.submitted_us: list[int] = []  # when each was accepted
         self.delivered: list[Sms] = []
@@ -72,7 +72,7 @@ class SmsCentre:
         return phone
 
     def submit(self, sms: Sms) -> None:
-        """From a modem or a phone: accepted, to be delivered."""
+        """Accept a message from a modem or a phone, to be delivered."""
         self.submitted.append(sms)
         self.submitted_us.append(self._world.now_us)
         self._note("accepted", sms)
@@ -84,7 +84,7 @@ class SmsCentre:
             self._world.after(delay, lambda: self._deliver(sms))
 
     def reachable(self, number: str) -> None:
-        """This subscriber is back in reach: what waited for it follows."""
+        """Deliver the messages that waited for this subscriber, which is back in reach."""
         waiting = [sms for sms in self._waiting if sms.recipient == number]
         self._waiting = [sms for sms in self._waiting if sms.recipient != number]
         for place, sms in enumerate(waiting):

@@ -1,7 +1,7 @@
 """Server-side TLS for endpoints in the world: CPython's own, between two memory buffers.
 
 The firmware's side is MicroPython's own TLS library, so a handshake here is a real one. Its octets differ from run to
-run and therefore never reach the trace; that it succeeded, or why not, does.
+run and therefore never reach the trace; the trace tells its success, or the reason of its failure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happened in a world: a list of events that a newcomer can read and a digest that repeats with the seed.
+"""The trace of a world: a list of events that a newcomer can read and a digest that repeats with the seed.
 
 Details hold plain values only (numbers, text, booleans): no ciphertext, addresses or paths, which differ between runs.
 """
@@ -23,7 +23,7 @@ class TraceEvent:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def matches(self, who: str | None, what: str | None, detail: Mapping[str, Any]) -> bool:
-        """A detail is matched by an equal value, or by a function that accepts it."""
+        """Tell whether the event matches. A detail is matched by an equal value, or by a function that accepts it."""
         if who not in (None, self.who) or what not in (None, self.what):
             return False
         for key, wanted in detail.items():
@@ -56,7 +56,7 @@ class Trace:
         self.events.append(event)
 
     def find(self, start: int, who: str | None, what: str | None, detail: Mapping[str, Any]) -> int | None:
-        """The index of the first event that matches, from `start` on."""
+        """Return the index of the first event that matches, from `start` on."""
         for index in range(start, len(self.events)):
             if self.events[index].matches(who, what, detail):
                 return index
@@ -78,7 +78,7 @@ def format_events(events: Iterable[TraceEvent]) -> str:
 
 
 def parse_line(line: str) -> tuple[str, dict[str, int | str]] | None:
-    """A structured console line, `@event key=value ...`, as (event, details); None for any other line."""
+    """Read a structured console line, `@event key=value ...`, as (event, details); None for any other line."""
     event, *words = line[1:].split() or [""]
     if not line.startswith("@") or not event:
         return None
@@ -99,5 +99,5 @@ def _time(us: int) -> str:
 
 
 def part_suffix(name: str) -> str:
-    """What tells the parts of several bracelets apart in the trace: led, led2, led of spare."""
+    """Return the suffix that tells the parts of several bracelets apart in the trace: led, led2, led of spare."""
     return name.removeprefix("bracelet") if name.startswith("bracelet") else f" of {name}"

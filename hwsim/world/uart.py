@@ -1,7 +1,7 @@
 """A serial line between the chip and a part: paced by the baud rate in both directions, deaf at the wrong one.
 
 The parts themselves are sans-I/O: they take octets and hand octets to `send`. A part may hold CTS off (`stall`): the
-chip then keeps what it wants to send, if it was told to mind CTS and the board has that wire. Not modelled: parity and
+chip then keeps what it wants to send, if it was told to heed CTS and the board has that wire. Not modelled: parity and
 framing errors, the chip's RTS (its buffer overflows as it would without).
 """
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # UART_FULL_THRESH_DEFAULT). MicroPython makes that a single octet for a UART without timeout_char; firmware that reads
 # through a stream can't tell, and a test can set `SerialLine.chunk`.
 _CHUNK = 120
-_CTS_OFF, _CTS_ON = 2, 3  # in the place of what says how octets are written
-# Chunks so long are announced together, ahead of their time; hundreds of shorter ones would take the firmware's heap.
+_CTS_OFF, _CTS_ON = 2, 3  # in an event, in the place of the form of its octets
+# Chunks of this length are announced together, ahead of time; hundreds of shorter ones would take the firmware's heap.
 _ANNOUNCED = 16
 
 
@@ -39,7 +39,7 @@ class SerialLine:
         self._port_baud = 0
         self._to_device_us = 0
         self._from_device_us = 0
-        self._spans: list[tuple[int, int]] = []  # (when what is on its way to the chip can't be taken back, its end)
+        self._spans: list[tuple[int, int]] = []  # octets on their way: (final from, end)
         self._life = 0
 
     @property
@@ -55,11 +55,11 @@ class SerialLine:
 
     @property
     def held(self) -> bool:
-        """Whether the chip finds CTS off."""
+        """Tell whether the chip finds CTS off."""
         return self._stalled and self._wired_for_flow
 
     def stall(self, on: bool) -> None:
-        """The part holds its CTS off, or lets it go."""
+        """Hold the part's CTS off, or let it go."""
         was, self._stalled = self.held, on
         if self.held != was and self._port is not None:
             self._device.deliver(self._port, "", _CTS_OFF if on else _CTS_ON)
@@ -77,7 +77,7 @@ class SerialLine:
         return self._port is not None and (self._at_its_rate or self.noise)
 
     def _garbage(self, data: bytes) -> bytes:
-        """What octets at another rate look like: about as many as fit in their time, none of them right."""
+        """Return octets as they look at another rate: about as many as fit in their time, none of them right."""
         octets = min(max(1, len(data) * self._port_baud // (self.baud or self._port_baud)), 4 * len(data))
         return bytes(data[n % len(data)] | 0x80 for n in range(octets))
 
@@ -91,17 +91,18 @@ class SerialLine:
             self._from_device_us = at_us
 
     def send(self, data: bytes) -> None:
-        """From the part to the chip, now."""
+        """Send octets from the part to the chip, now."""
         self.announce(self._device.world.now_us, data)
 
     @property
     def announces(self) -> bool:
-        """Whether the chip can be told of octets ahead of their time."""
+        """Tell whether the chip can be told of octets ahead of their time."""
         return self.chunk >= _ANNOUNCED
 
     def announce(self, us: int, data: bytes) -> None:
-        """The part will send this at that time, unless it is retracted before: the chip is told ahead, and needs no
-        exchange with the world to hear it. To be called in the order of the times, and only where `announces`."""
+        """Announce octets that the part will send at that time, unless they are retracted before. The chip is told
+        ahead, and needs no exchange with the world to hear them. Announce in the order of the times, and ahead only
+        where `announces`."""
         if not self._usable():
             return
         port = str(self._port)
@@ -117,7 +118,7 @@ class SerialLine:
         self._spans = [*(span for span in self._spans if span[1] > now), (us, self._to_device_us)]
 
     def retract(self) -> None:
-        """Take back what was announced for later than now."""
+        """Take back the octets that were announced for later than now."""
         if self._forget_announced() and self._port is not None:
             self._device.drop_undelivered(self._port, self._to_device_us)
             self._device.deliver(self._port, None, self._to_device_us)
@@ -136,7 +137,7 @@ class SerialLine:
             self._device.deliver(port, *_payload(chunk))
 
     def _pace(self, data: bytes, at_us: int) -> Iterator[tuple[int, bytes]]:
-        """When which octets have arrived, as the baud rate allows, if the line is free at that time."""
+        """Yield when which octets have arrived by the baud rate, if the line is free at that time."""
         for at in range(0, len(data), self.chunk):
             chunk = data[at : at + self.chunk]
             at_us += self._time(chunk)
@@ -147,7 +148,7 @@ class SerialLine:
             self._received(chunk)
 
     def lost(self, octets: int) -> None:
-        """The firmware didn't read in time: the chip's buffer was full."""
+        """Note the octets that found the chip's buffer full, as the firmware didn't read in time."""
         self._device.world.note(self._who, "overrun", lost=octets)
 
     def _time(self, data: bytes) -> int:
@@ -155,12 +156,12 @@ class SerialLine:
 
 
 def _payload(chunk: bytes) -> tuple[str, int]:
-    """Octets in an event: as text if they are, which is half as long as hexadecimal digits."""
+    """Encode octets for an event: as text if they are ASCII, which is half as long as hexadecimal digits."""
     return (chunk.decode("ascii"), 1) if chunk.isascii() else (chunk.hex(), 0)
 
 
 class SerialPorts:
-    """The chip's UARTs: which line a port drives follows from the pins the firmware gives, as on the board."""
+    """The chip's UARTs. The pins that the firmware gives decide which line a port drives, as on the board."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

@@ -1,5 +1,5 @@
-"""The firmware's sockets: what `socket.py` asks for, carried into the network. Includes the resolver, both the blocking
-one behind `getaddrinfo` and a DNS server for those who don't want to block.
+"""The firmware's sockets: the requests of `socket.py`, carried into the network. Includes the resolver: the blocking
+one behind `getaddrinfo`, and a DNS server for firmware that doesn't want to block.
 
 There are two paths: Wi-Fi, while the station is associated, and PPP over the cellular modem. As in lwIP one of them is
 the default route: Wi-Fi when it gets its address, PPP when it begins to connect (ports/esp32/network_ppp.c of
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
     from hwsim.world.device import Device
     from hwsim.world.modem import Modem
 
-_NO_NAME, _NO_SERVER = -2, -202  # what the port's getaddrinfo raises
+_NO_NAME, _NO_SERVER = -2, -202  # errors that the port's getaddrinfo raises
 _FRAME_OCTETS = 36 + 40  # of the headers: 802.11 with LLC, IP with TCP
 _RESOLVER_GIVES_UP_US = 10_000_000
 
 
 class Path:
-    """A way of packets into the world. Where there is none at all, this is it."""
+    """A way of packets into the world; by itself, none at all."""
 
     wireless_lan = False
 
     @property
     def name_server(self) -> str:
-        """The one that the path's peer tells of."""
+        """The name server that the path's peer tells of."""
         return ""
 
     @property
     def captive(self) -> bool:
-        """Whether a portal answers in the world's place."""
+        """Tell whether a portal answers in the world's place."""
         return False
 
     @property
     def there(self) -> bool:
-        """Whether the chip has an address on it."""
+        """Tell whether the chip has an address on the path."""
         return False
 
     @property
     def passes(self) -> bool:
-        """Whether packets pass now."""
+        """Tell whether packets pass now."""
         return False
 
     def one_way_us(self) -> int:
         return 0
 
     def sent(self, octets: int) -> None:
-        """A packet leaves the bracelet."""
+        """Count a packet that leaves the bracelet."""
 
 
 class WifiPath(Path):
@@ -88,7 +88,7 @@ class WifiPath(Path):
 
 
 class MobilePath(Path):
-    """PPP: needs both ends, the chip's and the modem's."""
+    """The path over PPP, which needs both ends, the chip's and the modem's."""
 
     def __init__(self, network: Network, modem: Modem) -> None:
         self._network, self._modem = network, modem
@@ -170,7 +170,7 @@ class Uplink:
         return Later(2 * path.one_way_us(), lambda: {"oserror": _NO_NAME} if address is None else address)
 
     def _ppp(self, what: str) -> None:
-        """The chip's end of PPP: it takes the route when it begins."""
+        """Follow the chip's end of PPP, which takes the route when it begins."""
         self._mobile.up = what == "up"
         if what == "connect":
             self.route = self._mobile
@@ -196,7 +196,7 @@ class Uplink:
             self._datagram(socket, rest[0], rest[1], bytes.fromhex(rest[2]))
 
     def _towards(self, address: str) -> Path:
-        """The path to an address: the access point is a neighbour, whatever the route."""
+        """Return the path to an address: the access point is a neighbour, whatever the route."""
         return self._wifi if address == GATEWAY and self._wifi.there else self.route
 
     def _datagram(self, socket: str, address: str, port: int, data: bytes) -> None:
@@ -213,7 +213,7 @@ class Uplink:
             self.deliver(socket, "datagram", answer.hex(), address, 53)
 
     def _dns_answer(self, query: bytes, path: Path) -> bytes | None:
-        """RFC 1035: one question for an address, answered or refused with NXDOMAIN."""
+        """Answer one question for an address, or refuse it with NXDOMAIN (RFC 1035)."""
         if len(query) < 17 or query[2] & 0x80 or query[4:6] != b"\0\1":
             return None
         labels, at = [], 12

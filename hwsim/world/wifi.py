@@ -4,7 +4,7 @@ The driver keeps trying by itself, as the port does by default, and takes no oth
 until disconnect() (micropython#17661, #7139). It tells the reason whenever a connection ends or none comes about, and
 of a disconnect() only if there was one, a moment later (ESP-IDF Programming Guide, Wi-Fi Driver,
 WIFI_EVENT_STA_DISCONNECTED); the shim keeps the reason as network_wlan.c does. Not modelled: channels, roaming,
-interference. A captive portal is the network's (net.py). What the radio spends is by its state and its frames.
+interference. The network has the captive portal (net.py). The radio spends by its state and its frames.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Wifi:
 
     @property
     def up(self) -> bool:
-        """Whether the access point can be heard."""
+        """Tell whether the access point can be heard."""
         return self._up
 
     @up.setter
@@ -66,7 +66,7 @@ class Wifi:
 
     @property
     def reachable(self) -> bool:
-        """Whether packets pass now."""
+        """Tell whether packets pass now."""
         return self._up and self.associated
 
     def _spend(self) -> None:
@@ -75,7 +75,7 @@ class Wifi:
         self._device.meter.set("wifi", "associated" if self.associated else "searching" if searching else "off")
 
     def transmit(self, octets: int) -> None:
-        """A frame goes out, at the slowest rate: 192 us and 8 us an octet (IEEE 802.11, DSSS at 1 Mbit/s)."""
+        """Send a frame at the slowest rate: 192 us and 8 us an octet (IEEE 802.11, DSSS at 1 Mbit/s)."""
         if self.associated:
             self._device.meter.set("wifi", "transmit")
             self._world.after(192 + 8 * octets, self._spend)
@@ -116,7 +116,7 @@ class Wifi:
             self._spend()
 
     def _connect(self, ssid: str, key: str | None) -> bool:
-        """False: the driver is connecting or connected."""
+        """Begin to connect; False when the driver is busy, connecting or connected."""
         if self._wanted or self.associated or self._world.now_us < self.busy_until_us:
             return False
         self._wanted = (ssid, key)

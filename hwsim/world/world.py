@@ -51,7 +51,7 @@ class World:
         self.wall_limit_s = wall_limit_s
         self.heap = heap or wanted_heap()  # octets of the chip that each firmware has for its objects
         self.trace = Trace()
-        self.frames: Counter[str] = Counter()  # that interpreters sent, by their kind, for those who measure
+        self.frames: Counter[str] = Counter()  # that interpreters sent, by their kind, for measurements
         self.bracelets: list[Bracelet] = []
         self._clock = Clock()
         self._limit_us = FOREVER
@@ -76,7 +76,7 @@ class World:
 
     @property
     def events(self) -> int:
-        """How many events have happened so far, for those who measure."""
+        """The number of events so far, for measurements."""
         return self._clock.happened
 
     @property
@@ -91,11 +91,12 @@ class World:
         return self._clock.after(us, call)
 
     def horizon_us(self, but: Timer | None = None) -> int:
-        """Nothing will happen to a device before this time that it doesn't cause itself. `but`: an event of its own."""
+        """Return the time before which nothing happens to a device that it doesn't cause itself. `but`: an event of
+        its own."""
         return min(self._clock.next_us(but), self._limit_us, self.now_us + self._horizon_us)
 
     def commit(self, us: int) -> None:
-        """A device has decided what it does up to this time."""
+        """Note that a device has decided what it does up to this time."""
         self._committed_us = max(self._committed_us, us)
 
     def run(self, seconds: float) -> None:
@@ -105,10 +106,10 @@ class World:
             self._advance(self.now_us + round(seconds * 1e6), lambda: False)
 
     def run_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Advance until the condition holds, at most for `timeout` seconds. It is looked at after every event.
+        """Advance until the condition holds, at most for `timeout` seconds. The condition is checked after every event.
 
         The world may be some milliseconds past the event: a device that has already run ahead of the event can't be
-        called back, and what the test does next must not come too late for it.
+        called back, and the test's next action must not come too late for that device.
         """
         if self._loop:
             return self._loop.run_until(condition, timeout)
@@ -170,7 +171,7 @@ class World:
     # -- randomness
 
     def random(self, purpose: str) -> random.Random:
-        """A stream of its own for each purpose, so that one more draw here changes nothing there."""
+        """Return a random stream for one purpose, so that one more draw there changes nothing elsewhere."""
         return random.Random(f"{self.seed}/{purpose}")
 
     # -- trace
@@ -229,7 +230,7 @@ class World:
         name: str | None = None,
         loaded: Loaded = False,
     ) -> Bracelet:
-        """A bracelet, switched off. Without `flash` its memory ends with the world. `loaded`: on a stock image of
+        """Make a bracelet, switched off. Without `flash` its memory ends with the world. `loaded`: on a stock image of
         MicroPython; see `Bracelet`."""
         number = len(self.bracelets) + 1
         name = name or ("bracelet" if number == 1 else f"bracelet{number}")
@@ -239,38 +240,38 @@ class World:
         return bracelet
 
     def number(self, device: Device) -> int:
-        """The place of a bracelet among those of this world, from 0."""
+        """Return the place of a bracelet among those of this world, from 0."""
         return next(place for place, bracelet in enumerate(self.bracelets) if bracelet is device)
 
     def relay_modem(self, number: str, pty: bool | None = None, model: str | None = None) -> RelayModem:
-        """The relay's modem, of a model or of none in particular: on a PTY (the default in real time), or at its
+        """Make the relay's modem, of a model or of none in particular: on a PTY (the default in real time), or at its
         `endpoint`."""
         return RelayModem(self, number, self.realtime if pty is None else pty, model)
 
     def mqtt_broker(
         self, host: str, port: int, tls: bool | ssl.SSLContext = True, users: dict[str, str] | None = None
     ) -> MqttBroker:
-        """A broker in the world; without `users` it takes everybody. Its certificate is from `authority`."""
+        """Start a broker in the world. Without `users` it takes everybody. Its certificate is from `authority`."""
         context = tls if isinstance(tls, ssl.SSLContext) else self.authority.server(host) if tls else None
         return MqttBroker(self, host, port, context, users)
 
     @functools.cached_property
     def authority(self) -> Authority:
-        """Signs the certificates of this world's servers; `authority.der` is what a bracelet must know."""
+        """The authority that signs the certificates of this world's servers; a bracelet must know `authority.der`."""
         return Authority()
 
     # -- end
 
     def at_close(self, call: Callable[[], None]) -> None:
-        """Something outside the world to let go of when it ends."""
+        """Register a call that lets go of something outside the world when the world ends."""
         self._at_close.append(call)
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        # They end from the last to the first, each whatever becomes of the others: stopping raises what the world's
-        # thread died of, and still nothing is left behind.
+        # All end from the last to the first, each whatever becomes of the others: `stop` raises the error of which the
+        # world's thread died, and still nothing is left behind.
         with contextlib.ExitStack() as ends:
             ends.callback(self._remove_folder)
             if self._loop:
