@@ -35,8 +35,9 @@ def accept(alarm: str, by: str | None, data: Path, as_json: bool) -> None:
     """Tell the wearer that a person has accepted this alarm and acts on it.
 
     ALARM as `relay alarms` shows it: KEY_ID-COUNTER, or the same of one of its Updates. The wearer feels five rising
-    pulses, unlike those that say that the relay has the alarm. Accept an alarm only when it is true: somebody's hope
-    rests on it. Exit status 1 when there is no such alarm, or when somebody has accepted or closed it before.
+    pulses, unlike those that say that the relay has the alarm. Accept an alarm only when somebody really acts on it:
+    the wearer's hope rests on it. Exit status 1 when there is no such alarm, or when somebody has accepted or closed it
+    before.
     """
     relay = Relay(DataDir(data).require())
     _tell(relay, Desk(relay.store, relay.registry).accept(alarm, now=time.time(), by=_name(by)), "accepted", as_json)
