@@ -109,7 +109,9 @@ class Relay:
             return True
 
     def _subscriber_accounts(self) -> Sequence[tuple[str, str, str]]:
-        return [(entry.account, entry.password, entry.audience) for entry in self.subscribers.list()]
+        # Of a damaged profile nobody knows the password; with an empty one anybody could connect.
+        entries = self.subscribers.list()
+        return [(entry.account, entry.password, entry.audience) for entry in entries if entry.password]
 
     def accounts_hash(self) -> str:
         """Hash all accounts that there are now."""
@@ -263,7 +265,6 @@ class Relay:
             self.data.path / "mqtt-sessions", client_ids(mqtt.sessions), [mqtt.client_id] if mqtt.client_id else []
         )
         self.local_subscriber()
-        # A store key that does not fit shows here, and not later as alarms refused one by one.
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
         self._known_users(log)

@@ -237,7 +237,7 @@ class Downlink:
                     if row.void:
                         commands.finish(connection, [row.id], "superseded", now_ms)
                         continue
-                    age_ms, expires_ms = now_ms - row.requested_ms, EXPIRES_MS.get(Kind(row.kind))
+                    age_ms, expires_ms = now_ms - row.requested_ms, EXPIRES_MS.get(row.kind)
                     if expires_ms is not None and expires_ms < age_ms < _IMPLAUSIBLE_MS:
                         if may_expire:
                             commands.finish(connection, [row.id], "expired", now_ms)
@@ -289,14 +289,20 @@ class Downlink:
         return bool(moved)
 
     def _sealed(self, connection: Connection, row: Row[Any]) -> tuple[int, bytes] | None:
-        """Return counter and octets of a command, sealed now if need be; None when the bracelet has no chain."""
-        if row.counter is not None:
+        """Return counter and octets of a command, sealed now if need be; None when the bracelet has no chain, or when one
+        of the two is damaged."""
+        if row.kind not in set(Kind):
+            return None
+        if row.counter is not None and row.octets:
             return row.counter, row.octets
         stored = chains.read(connection, self.store.box, [row.kid]).get((row.kid, chains.DOWN))
         if stored is None:
             return None
         number = stored.state.next
-        octets, key = seal(row.kid.to_bytes(4, "big"), number, stored.state.key, row.body)
+        try:
+            octets, key = seal(row.kid.to_bytes(4, "big"), number, stored.state.key, row.body)
+        except (ValueError, OverflowError):
+            return None
         chains.replace(
             self.store, connection, [Replacement(row.kid, chains.DOWN, stored.version, ChainState(number + 1, key))]
         )
@@ -321,7 +327,8 @@ def _may_command(connection: Connection, kid: int) -> None:
 
 def _why_not(connection: Connection, kid: int) -> str | None:
     """Say why this bracelet can't be told anything; None when it can."""
-    state = connection.execute(select(schema.bracelet.c.state).where(schema.bracelet.c.kid == kid)).scalar_one()
+    found = connection.execute(select(schema.bracelet.c.state).where(schema.bracelet.c.kid == kid))
+    state = found.scalar_one_or_none() or "missing in the database"
     if state != "active":
         return f"this bracelet is {state}: it can't be told anything"
     if commands.revoking(connection, [kid]):

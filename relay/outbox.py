@@ -91,7 +91,9 @@ def promise_case(
 ) -> None:
     """Write the deliveries of a case's new state, in the transaction that records the state; any worker sends them."""
     message = select(func.min(schema.alarm.c.id)).where(schema.alarm.c.case_id == case_id)
-    alarm_id = connection.execute(message).scalar_one()  # a case was opened by some message
+    alarm_id = connection.execute(message).scalar_one()
+    if alarm_id is None:  # a case was opened by some message, whose row is missing
+        return
     keys = [OutboxId(alarm_id, channel, 0, state) for channel in channels]
     store.many(connection, _PROMISE, [(*key, 0, now_ms, now_ms, 0, None, None) for key in keys])
 

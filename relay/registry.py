@@ -248,7 +248,10 @@ class Registry:
             return
         with self.store.write() as connection:
             for kid, sealed in unhashed:
-                kept = verifier(self._profile(kid, sealed)["password"])
+                try:
+                    kept = verifier(self._profile(kid, sealed)["password"])
+                except AtRestError:  # damaged: it alone can't connect
+                    continue
                 connection.execute(update(table).where(table.c.kid == kid).values(account_hash=kept))
 
     def version(self) -> int:

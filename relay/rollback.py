@@ -34,7 +34,6 @@ from relay.store.database import Store
 from relay.store.records import Accepted
 from relay.store.roster import Bracelet
 from relay.store.schema import COUNTERS
-from relay.verify import parse
 from relay.verify.payload import USED, Heartbeat
 from relay.verify.ratchet import ChainState
 
@@ -133,9 +132,10 @@ class DownChains:
         return self.receipt_again(work, bracelet, alarm_id, before)
 
     def receipt_again(self, work: Work, bracelet: Bracelet, alarm_id: int, before: Accepted) -> bytes:
-        """Return the stored receipt of a message, or a new one if that is void."""
+        """Return the stored receipt of a message, or a new one if that is void or damaged."""
         floor = work.floor(bracelet)
-        if before.receipt and (not floor or parse(before.receipt).counter >= floor):
+        counter = commands.counter_of(before.receipt)
+        if counter is not None and counter >= floor:
             return before.receipt
         answer, down = self._receipt(work, bracelet, alarm_id)
         work.heads[bracelet.kid, chains.DOWN] = down

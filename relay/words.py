@@ -27,8 +27,11 @@ def ago(seconds: int) -> str:
 
 
 def utc(ms: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Write a time as ISO 8601 in UTC, to the second; words for a damaged one, which must hide nothing else."""
+    try:
+        return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "(damaged: no time)"
 
 
 def degrees(e7: int) -> str:

@@ -26,7 +26,7 @@ from relay.rollback import room
 from relay.store import Store, chains, commands, records, schema
 from relay.store.atrest import Box
 from relay.store.chains import LEAP, Replacement
-from relay.store.database import empty, has_tables, open_engine
+from relay.store.database import empty, has_tables, may_idle, open_engine
 from relay.verify.keys import RelayKeys
 
 STEPS_LEAST, STEPS_SPREAD = 1536, 512  # at least, and a random part: two restores of one backup differ at once
@@ -139,6 +139,7 @@ def begin_anew(store: Store, keys: RelayKeys, now_ms: int) -> tuple[int, int]:
     of its alarm messages."""
     table = schema.registry
     with store.write() as connection:
+        may_idle(connection)  # stepping hundreds of chains takes seconds
         kids = list(connection.execute(select(schema.chain.c.kid).where(schema.chain.c.name == chains.DOWN)).scalars())
         for at in range(0, len(kids), CHAINS_AT_ONCE):
             some = kids[at : at + CHAINS_AT_ONCE]

@@ -116,13 +116,13 @@ def plain(known: Known, now_ms: int) -> dict[str, Any]:
         "duress": case.duress,
         "called_off_under_duress": case.duress and case.cancel_seq is not None,
         "raised": words.utc(case.raised * 1000) if case.raised else None,
-        "received": iso(case.opened_ms),
+        "received": _iso(case.opened_ms),
         "delay_s": known.delay_s,
         "late": is_late(known),
         "age_s": (now_ms - (case.raised * 1000 if case.raised else case.opened_ms)) // 1000,
         "messages": case.messages,
         "last_word": {
-            "received": iso(last.received_ms),
+            "received": _iso(last.received_ms),
             "age_s": (now_ms - last.received_ms) // 1000,
             "seq": last.seq,
             "path": last.path,
@@ -211,4 +211,11 @@ def _wrapped(title: str, text: str) -> list[str]:
 
 
 def _said(at_ms: int | None, by: str | None) -> dict[str, Any] | None:
-    return None if at_ms is None else {"at": iso(at_ms), "by": by}
+    return None if at_ms is None else {"at": _iso(at_ms), "by": by}
+
+
+def _iso(ms: int) -> str:
+    try:
+        return iso(ms)
+    except (ValueError, OverflowError, OSError):
+        return words.utc(ms)  # which says that it is damaged

@@ -17,6 +17,7 @@ from relay.verify.envelope import parse_sign1
 from relay.verify.payload import Alarm, Cell, Fix, parse_alarm
 
 DAY_MS = 86_400_000
+_MISSING = (UNREADABLE, "missing")  # code name and state of a bracelet whose row is
 
 
 class Word(NamedTuple):
@@ -71,7 +72,7 @@ def known(store: Store, now_ms: int, *, everything: bool = False) -> list[Known]
     with store.read() as connection:
         cases = [Case(*row) for row in connection.execute(query)]
         bracelets = _bracelets(connection, store.box, {case.kid for case in cases})
-        return [_known(connection, store.box, case, *bracelets[case.kid]) for case in cases]
+        return [_known(connection, store.box, case, *bracelets.get(case.kid, _MISSING)) for case in cases]
 
 
 def code_name(store: Store, kid: str) -> str:
@@ -118,7 +119,8 @@ def _known(connection: Connection, box: Box, case: Case, code_name: str, bracele
             if word.alarm.fix is not None:
                 place = Place(word.alarm.fix, said_ms - word.alarm.fix.age_s * 1000, word.alarm.doubtful)
                 break
-    assert last is not None  # a case was opened by some message
+    if last is None:  # a case was opened by some message: its row is missing
+        last = Word(case.last_ms, "a way that is not known", case.last_seq, None)
     by = _who(box, case, "accepted"), _who(box, case, "closed")
     return Known(case, code_name, bracelet, last, delay_s, place, heard_in, *by)
 

@@ -17,6 +17,7 @@ from relay.store.schema import COUNTERS
 from relay.verify import down
 from relay.verify.down import HEARTBEAT_S, Bundle, Kind
 from relay.verify.envelope import parse
+from relay.verify.reasons import Refused
 
 NUMBER = "sms_sender.number"
 AGAIN_MS = 10_000  # a message sent so lately may still be on its way; a bracelet that was away loses it (QoS 0)
@@ -74,7 +75,8 @@ def bundles(connection: Connection, since_ms: int) -> tuple[set[Bundle], set[Bun
     query = select(_T.kid, _T.body, _T.result, _T.requested_ms, schema.bracelet.c.state, beat.program)
     joined = schema.command.join(schema.bracelet, schema.bracelet.c.kid == _T.kid)
     query = query.select_from(joined.join(schema.heartbeat, beat.kid == _T.kid, isouter=True))
-    rows = connection.execute(query.where(_T.kind == int(Kind.UPDATE)).order_by(_T.id)).all()
+    every = connection.execute(query.where(_T.kind == int(Kind.UPDATE)).order_by(_T.id)).all()
+    rows = [row for row in every if isinstance(_content(row.body), Bundle)]  # without damaged ones
     newest = {row.kid: row for row in rows if row.state == "active"}.values()
     open_ = [row for row in newest if row.result in (None, "arrived") and row.requested_ms > since_ms]
     wanted = {row.body for row in open_ if (row.program or 0) < _bundle(row.body).version}
@@ -91,8 +93,16 @@ def withdraw(connection: Connection, body: bytes, now_ms: int) -> list[int]:
     return [row.kid for row in rows]
 
 
+def _content(body: bytes) -> object:
+    """Read the content of a command; None for a damaged one, which must not hide the others."""
+    try:
+        return down.parse(body)[1]
+    except Refused:
+        return None
+
+
 def _bundle(body: bytes) -> Bundle:
-    _, content = down.parse(body)
+    content = _content(body)
     assert isinstance(content, Bundle)
     return content
 
@@ -109,7 +119,8 @@ def confirm(connection: Connection, heard: Mapping[int, int], now_ms: int) -> li
     if missing:
         old = or_(_T.sent_ms < now_ms - AGAIN_MS, _T.sent_ms > now_ms)
         connection.execute(update(schema.command).where(_T.id.in_(missing), old).values(due_ms=now_ms))
-    return [Arrived(row.id, row.kid, Kind(row.kind), row.case_id) for row in arrived]
+    kinds = {int(kind) for kind in Kind}  # a damaged row is of none
+    return [Arrived(row.id, row.kid, Kind(row.kind), row.case_id) for row in arrived if row.kind in kinds]
 
 
 def unseal(connection: Connection, kids: Iterable[int], now_ms: int) -> None:
@@ -130,7 +141,7 @@ def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> byte
     """Find the sealed message with this counter of the down chain, to be sent again. Return None when it left a moment
     ago, or is too old to be found, or is a command under way, which keeps its own schedule."""
     query = select(_T.octets, _T.done_ms, _T.sent_ms).where(_T.kid == kid, _T.counter == counter)
-    command = connection.execute(query).one_or_none()
+    command = connection.execute(query.order_by(_T.id.desc()).limit(1)).first()
     if command is not None:
         sent = command.sent_ms or 0  # in the future, if a clock was ahead
         late = command.done_ms is not None and not now_ms - AGAIN_MS <= sent <= now_ms
@@ -140,9 +151,17 @@ def missing(connection: Connection, kid: int, counter: int, now_ms: int) -> byte
     mine = (alarm.id >= kid * COUNTERS, alarm.id < (kid + 1) * COUNTERS, old)
     receipts = select(alarm.receipt).where(*mine).order_by(alarm.id.desc()).limit(_RECEIPTS)
     for receipt in connection.execute(receipts).scalars():
-        if receipt and parse(receipt).counter == counter:
+        if counter_of(receipt) == counter:
             return bytes(receipt)
     return None
+
+
+def counter_of(octets: bytes) -> int | None:
+    """Read the counter of a sealed message; None where there is none, or what is stored of it is damaged."""
+    try:
+        return parse(octets).counter if octets else None
+    except Refused:
+        return None
 
 
 def heard_by_sms(store: Store, connection: Connection, numbers: Mapping[int, str], now_ms: int) -> None:
@@ -175,7 +194,6 @@ def sms_number(store: Store, connection: Connection, kid: int, case_id: int | No
 
 
 def settings_of(body: bytes) -> dict[str, int]:
-    """Return the settings that a command to configure changes."""
-    _, content = down.parse(body)
-    assert isinstance(content, dict)
-    return content
+    """Return the settings that a command to configure changes; none where it is damaged."""
+    content = _content(body)
+    return content if isinstance(content, dict) else {}

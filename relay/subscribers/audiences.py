@@ -70,18 +70,20 @@ def key_topic(audience: str, account: str) -> str:
 
 def read(connection: Connection, box: Box, damaged: Callable[[str], object] = str) -> tuple[Audience, ...]:
     """Read every audience that has a member, with its newest epoch. `damaged` is called with the channel of an audience
-    whose row does not open: it must not keep alarms from the others."""
+    whose row does not open, or whose newest epoch is missing: it must not keep alarms from the others."""
     audience, epoch, subscriber = schema.audience.c, schema.epoch.c, schema.subscriber.c
     members = select(subscriber.audience).where(subscriber.removed_ms.is_(None))
     query = (
         select(audience.id, audience.permission_sealed, epoch.id.label("epoch"), epoch.key_sealed)
-        .join_from(schema.audience, schema.epoch, (epoch.audience == audience.id) & (epoch.n == audience.newest))
+        .outerjoin_from(schema.audience, schema.epoch, (epoch.audience == audience.id) & (epoch.n == audience.newest))
         .where(audience.id.in_(members))
         .order_by(audience.id)
     )
     found = []
     for row in connection.execute(query):
         try:
+            if row.epoch is None:
+                raise AtRestError("this audience's newest epoch is missing")
             permission = Permission.decode(box.open(PERMISSION, row.id, row.permission_sealed))
             found.append(Audience(name(row.id), permission, open_epoch(box, row.epoch, row.key_sealed)))
         except AtRestError:

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from relay import registry
 from relay.broker.passwords import verifier
@@ -40,7 +40,8 @@ class SubscriberError(Exception):
 
 
 class Entry(NamedTuple):
-    """A subscriber. `permission` is None where the stored one is damaged; then the subscriber is told nothing."""
+    """A subscriber. `permission` is None where the stored one is damaged; then the subscriber is told nothing. The
+    password is empty where the profile is damaged."""
 
     id: int
     name: str
@@ -154,7 +155,10 @@ class Subscribers:
             return
         with self.store.write() as connection:
             for number, sealed in unhashed:
-                kept = verifier(json.loads(self.store.box.open(PROFILE, number, sealed))["password"])
+                try:
+                    kept = verifier(json.loads(self.store.box.open(PROFILE, number, sealed))["password"])
+                except AtRestError:  # damaged: it alone can't connect
+                    continue
                 connection.execute(update(table).where(_S.id == number).values(account_hash=kept))
 
     def retained(
@@ -237,7 +241,9 @@ class Subscribers:
     def _begin_epoch(self, connection: Connection, audience: int, now_ms: int) -> int:
         """Begin an epoch, under whose key everything is sealed from now on; forget keys that nobody needs any more."""
         number = os.urandom(EPOCH_OCTETS)
-        newest = connection.execute(select(_A.newest).where(_A.id == audience).with_for_update()).scalar_one() + 1
+        newest = connection.execute(select(_A.newest).where(_A.id == audience).with_for_update()).scalar_one()
+        last = connection.execute(select(func.max(_E.n)).where(_E.audience == audience)).scalar_one()
+        newest = (newest if last is None else last) + 1  # `newest` may be damaged; no epoch begins twice
         sealed = self.store.box.seal(EPOCH_KEY, int.from_bytes(number, "big"), os.urandom(KEY_OCTETS))
         row = {"audience": audience, "n": newest, "id": number, "began_ms": now_ms, "key_sealed": sealed}
         connection.execute(insert(schema.epoch).values(row))
@@ -278,14 +284,15 @@ def account(number: int) -> str:
 
 
 def _due(connection: Connection, now_ms: int | None) -> Sequence[int]:
-    """List audiences with members whose newest epoch did not begin within the last day; with None, all with members."""
+    """List audiences with members whose newest epoch is missing or did not begin within the last day; with None, all
+    with members."""
     query = (
         select(_A.id)
-        .join(schema.epoch, (_E.audience == _A.id) & (_E.n == _A.newest))
+        .outerjoin(schema.epoch, (_E.audience == _A.id) & (_E.n == _A.newest))
         .where(_A.id.in_(select(_S.audience).where(_S.removed_ms.is_(None))))
     )
     if now_ms is not None:  # an epoch that began in the future was begun by a wrong clock
-        query = query.where((_E.began_ms <= now_ms - DAY_MS) | (_E.began_ms > now_ms + DAY_MS))
+        query = query.where(_E.n.is_(None) | (_E.began_ms <= now_ms - DAY_MS) | (_E.began_ms > now_ms + DAY_MS))
     return list(connection.execute(query).scalars())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import update
 
 from hwsim import toolchain
 from relay import initial
@@ -19,6 +20,7 @@ from relay.broker.export import rabbitmq
 from relay.broker.mosquitto import MosquittoBroker
 from relay.cli import main
 from relay.datadir import DataDir
+from relay.store import schema
 from tests.hostile.attacker import connect
 from tests.relay.support import NOW
 
@@ -96,6 +98,15 @@ def test_json_has_everyone_with_its_rights(folder: Path) -> None:
     listed = json.loads(done.stdout)
     (own,) = (one for one in listed if one["user"] == name)
     assert (own["password"], own["client_ids"]) == (password, [name])
+
+
+def test_a_subscriber_whose_password_is_damaged_gets_no_empty_one(folder: Path) -> None:
+    relay = Relay(DataDir(folder))
+    with relay.store.write() as connection:
+        connection.execute(update(schema.subscriber).values(profile_sealed=bytes(60)))
+    relay.store.close()
+    done = CliRunner().invoke(main, ["broker", "accounts", "--format", "json", "--data", str(folder)])
+    assert [one["user"] for one in json.loads(done.stdout) if not one["password"]] == []
 
 
 def test_the_relay_notices_when_the_broker_lacks_an_account(folder: Path) -> None:

@@ -11,8 +11,11 @@ from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
 from relay.backup import contents as backup
+from relay.backup import restore
 from relay.store import Store, schema
+from relay.verify.ratchet import ChainState
 from tests.relay.conftest import ENGINES
+from tests.relay.support import KEYS, provision
 
 WRITES = update(schema.registry).values(version=schema.registry.c.version + 1)
 FROZEN_S = 4.0
@@ -41,3 +44,15 @@ def test_a_backup_may_take_its_time(store: Store) -> None:
         before = connection.execute(schema.registry.select()).one()
         time.sleep(FROZEN_S)
         assert connection.execute(schema.registry.select()).one() == before
+
+
+def test_so_may_the_steps_of_a_restore(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    provision(store, "wren")
+    leapt = restore.chains.leapt
+
+    def slowly(state: ChainState, least: int) -> ChainState:
+        time.sleep(FROZEN_S)
+        return leapt(state, least)
+
+    monkeypatch.setattr(restore.chains, "leapt", slowly)
+    assert restore.begin_anew(store, KEYS, 0)[0] == 1

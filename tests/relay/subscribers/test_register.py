@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from relay.channels.epoch_keys import LOOK_S, EpochKeys
 from relay.outbox import Outbox
@@ -363,3 +363,29 @@ def test_an_epoch_that_is_a_day_old_ends_by_itself(store: Store) -> None:
     assert len(link.left) == 2
     channel.send(NOW + 86400, LOOK_S + 1)
     assert len(link.left) == 2
+
+
+@pytest.mark.parametrize("newest", [0, 1, 99])
+def test_an_audience_whose_newest_epoch_is_missing_gets_another(store: Store, bracelet: Bracelet, newest: int) -> None:
+    register = Subscribers(store)
+    register.new_epochs(now=NOW)
+    own = register.get(LOCAL)
+    with store.write() as connection:
+        connection.execute(update(schema.audience).values(newest=newest))
+        if newest == 1:
+            connection.execute(delete(schema.epoch).where(schema.epoch.c.n == newest))
+    item = press(Pipeline(store, KEYS), bracelet)
+    assert len(item.deliveries) == 0
+    (waits,) = [Outbox(store, KEYS).pending()]
+    assert waits == 0
+    assert register.new_epochs(now=NOW, only_due=True) == 1
+    item = press(Pipeline(store, KEYS), bracelet)
+    assert [each.id.channel for each in item.deliveries] == [f"mqtt:{own.audience}"]
+
+
+def test_a_subscriber_whose_profile_is_damaged_keeps_no_relay_from_starting(store: Store) -> None:
+    register = Subscribers(store)
+    with store.write() as connection:
+        connection.execute(update(schema.subscriber).values(account_hash=None, profile_sealed=bytes(60)))
+    register.prepare_accounts()
+    assert [entry.password for entry in register.list()] == [""]
