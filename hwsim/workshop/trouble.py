@@ -1,4 +1,4 @@
-"""What went wrong at the bench, in a sentence for the engineer."""
+"""Errors at the bench, each a sentence for the engineer."""
 
 from __future__ import annotations
 
