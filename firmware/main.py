@@ -13,7 +13,7 @@ import slots  # noqa: E402 - see above
 choice = slots.Choice()
 try:
     from tocsin import app
-except Exception:  # of an update: another image may do without the error
+except Exception:  # of an update: another image may be without the error
     if not choice.failed():
         raise
     from tocsin import app

@@ -1,4 +1,4 @@
-"""Board files: which peripheral is wired to which pin of which chip. `board_configs/README.md` describes the schema.
+"""Read and check board files: which peripheral is wired to which pin of which chip (board_configs/README.md).
 
 The firmware reads the wiring as /board.json; `Board.to_json` makes it. This module knows the pins of the chip
 (chips.py) and the modem (modems.py), so a board that can't work is refused with the file, the line and the key.

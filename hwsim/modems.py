@@ -47,7 +47,7 @@ class Model:
     gnss_on: tuple[str, ...] = ()  # empty: no receiver, or none that reports beside the radio on this port
     gnss_off: tuple[str, ...] = ()
     init: tuple[str, ...] = ()  # what it needs beyond 3GPP TS 27.005 and 27.007, each time it has started
-    registration: str = "+CREG"  # what tells of it: 3GPP TS 27.007, 7.2; +CEREG (10.1.22) where there is only LTE
+    registration: str = "+CREG"  # the command that tells: 3GPP TS 27.007, 7.2; +CEREG (10.1.22) where there is only LTE
     ready_s: int = 0  # so long after its supply the receiver takes commands
     missing: str = ""  # what the firmware can't do with it yet
     habits: Habits = field(default_factory=Habits)

@@ -37,7 +37,7 @@ _UNUSED_S = 2 * 86400  # the cache drops what nobody has used for so long
 
 
 class CompileError(ToolchainError):
-    """The firmware doesn't compile; the message says where and why."""
+    """A firmware that doesn't compile; the message says where and why."""
 
 
 @functools.cache

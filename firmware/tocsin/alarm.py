@@ -37,7 +37,7 @@ BEHIND = 5  # items of `behind`
 def next_update(elapsed):
     """Return the first Update slot later than `elapsed`, in milliseconds after the Alert: every 20 s in the first
     minute, every minute for ten minutes, then every ten minutes. Each is for an Update or, while she keeps still, for a
-    look. A late slot is filled by an Update up to a minute before it: a clock that was asleep is some seconds wrong."""
+    look. An Update up to a minute before a ten-minute slot fills it: a clock that was asleep is some seconds wrong."""
     if elapsed < 60000:
         return (elapsed // 20000 + 1) * 20000
     if elapsed < 660000:

@@ -25,7 +25,7 @@ class Heartbeats:
         self._every_ms = every_s * 1000
         self.sent_at = None
         self._connected = False  # since the start
-        self.owed = False  # one's time came without a connection
+        self.owed = False  # a heartbeat came due without a connection
         self.link = WIFI  # the link that is up
         self._said = None  # what the last one reported of the starts
         self._said_used = False  # and of used counters

@@ -18,7 +18,7 @@ LOOK_MS = 500
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
 TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
 LOOK_AGAIN_MS = 60000  # in a vigil: the alarm has just been handled, and need not be at once again
-PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
+PATIENT_EVERY = 4  # with a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
 BEGIN_MS = 2000  # in a duty a search for a fix begins so soon after the receiver, or not at all
@@ -28,9 +28,9 @@ _ITEMS = 11
 
 
 class Sleep:
-    """The task. `parts`: what is there (parts.Parts). touched(): does the wearer do something, or feel something;
+    """The task of sleep. `parts`: what is there (parts.Parts). touched(): does the wearer do something, or feel it;
     linked(): is there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or
-    None; mark(name, call): starting.Starter.under; rested(): it is about to sleep."""
+    None; mark(name, call): starting.Starter.under; rested(): the bracelet is about to sleep."""
 
     def __init__(self, clock, state, wearer, parts, heartbeats, touched, linked, update_at, mark, rested):
         self._clock = clock

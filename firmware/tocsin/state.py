@@ -39,7 +39,7 @@ class State:
         self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step, HEARTBEATS_END)
         self._down = ratchet.ReceiveChain(record.down[0], record.down[1], record.down[2])
         self.acked = record.acked  # one more than the highest counter that has its receipt
-        self.first = self._alarm_tx.counter  # what is sealed from now on has this counter or a higher one
+        self.first = self._alarm_tx.counter  # messages sealed from now on have this counter or a higher one
         self.saved = record.time  # the time on flash, for after a lost supply
         self._take_held(record)
         self.settings = record.extra[2]  # from the relay, as envelope.SETTINGS names them

@@ -16,7 +16,7 @@ Value = float | int | bool
 
 
 class ActionError(ValueError):
-    """An action that there is not, or an argument that it can't take; the text says which and what would do."""
+    """An unknown action, or an argument that an action can't take; the text says which and what would do."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def rom(made: Path, image: Path, room: int) -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
         mpy.make_rom(Path(scratch), image)
-    # What follows in such a partition is for updates (firmware/slots.py).
+    # The rest of such a partition is for updates (firmware/slots.py).
     room = min(room, bundle.HEADER + bundle.IMAGE_MAX)
     if image.stat().st_size > room:
         raise Trouble(f"the firmware takes {image.stat().st_size} octets, and has room for {room}")

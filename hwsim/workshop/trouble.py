@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class Trouble(Exception):
-    """A step can't be finished. The text says what, where, and what to do; nothing private is in it."""
+    """A step that can't be finished. The text says what, where, and what to do; nothing private is in it."""

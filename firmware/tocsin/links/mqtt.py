@@ -37,8 +37,8 @@ class Refused(Exception):
 
 
 class Mqtt:
-    """The path. on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every publish()
-    accepted; under(name, call): a call that may end the start."""
+    """MQTT as a path. on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every
+    publish() accepted; under(name, call): a call that may end the start."""
 
     def __init__(
         self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result,

@@ -22,9 +22,10 @@ BACKOFF_WAITING_MS = 120000  # while something waits
 
 
 class Route:
-    """The choice. `patience` with a Wi-Fi that brings no connection: 0 there is no other way, 1 there is mobile data,
-    more: only another Wi-Fi may be. `wifi` is True, False, or None while that isn't known. `wanted`: a data session is
-    to be dialled, or kept; `tries`: how many in vain so far; `leave`, said once: that Wi-Fi is to be left."""
+    """The choice of the link. `patience` with a Wi-Fi that brings no connection: 0 there is no other way, 1 there is
+    mobile data, more: only another Wi-Fi may be. `wifi` is True, False, or None while that isn't known. `wanted`: a
+    data session is to be dialled, or kept; `tries`: how many in vain so far; `leave`, said once: that Wi-Fi is to be
+    left."""
 
     def __init__(self, patience=0):
         self.wifi = None
