@@ -28,7 +28,7 @@ _ITEMS = 11
 
 
 class Sleep:
-    """The task of sleep. `parts`: what is there (parts.Parts). touched(): does the wearer do something, or feel it;
+    """The task of sleep. `parts`: what is there (parts.Parts). touched(): does the wearer do or feel something;
     linked(): is there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or
     None; mark(name, call): starting.Starter.under; rested(): the bracelet is about to sleep."""
 
