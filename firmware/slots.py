@@ -1,11 +1,11 @@
 # hwsim: no-float
-"""Which of the program's images runs, chosen before anything of it is loaded. See "Updates" in firmware/README.md.
+"""Choose which of the program's images runs, before anything of it is loaded. See "Updates" in firmware/README.md.
 
-One was flashed by cable, and nothing on the bracelet ever writes it; beside it there are two slots for updates. Where
-MicroPython runs programs from the partition `romfs`, all three are there. On an image without that each is a file, a
-bundle; boards flashed before that have the first one as files. A new image is on trial: it has three starts to prove
-itself, else the former one is back. This file and main.py are always those of the first image; with the one that runs
-they share only numbers in NVS and the name `tocsin.app.main`.
+The first image was flashed by cable, and nothing on the bracelet ever writes it. Beside it there are two slots for
+updates. Where MicroPython runs programs from the partition `romfs`, all three are in it. Without that partition each is
+a file with a bundle; boards flashed before bundles have the first image as files. A new image is on trial: it has three
+starts to prove itself, else the former one is back. This file and main.py are always those of the first image; with the
+image that runs they share only numbers in NVS and the name `tocsin.app.main`.
 """
 
 import sys
@@ -26,10 +26,10 @@ import vfs  # noqa: E402
 
 _ROOM = 0x28000  # of an image
 _HEADER = 1024  # of a bundle, before its image
-_DIGEST = 98  # of the COSE_Sign1 in a header the last octets: SHA-256 of the image, then the signature with its head
+_DIGEST = 98  # the last octets of the COSE_Sign1 in a header: SHA-256 of the image, then the signature with its head
 _PIECE = 1024
 _TRIAL_MS = 60000  # a trial that hangs so early that it feeds no watchdog ends with this one
-_PLACE = "/slot%d"  # first in sys.path: by that the program knows which image it is
+_PLACE = "/slot%d"  # first in sys.path: it tells the program which image it is
 _FILES = "/firmware.bin", "/slot1.bin", "/slot2.bin"
 _NAME = "slot"  # in NVS: image in use | image on trial << 2 | starts left to it << 4
 _NUMBER_MAX = 1 << 21
@@ -37,7 +37,7 @@ _ROMFS, _DATA, _FOLDER, _MODULE = 0x14A6B1, 2, 4, 5  # kinds of records: docs/re
 
 
 class Choice:
-    """The image of this start: `number` 1 or 2, or 0 for the first one. Its modules are found once this is made."""
+    """The image of this start: `number` 1 or 2, or 0 for the first. Making a Choice makes its modules importable."""
 
     def __init__(self):
         self.number = state = 0
@@ -61,9 +61,9 @@ class Choice:
             self._first()
 
     def failed(self):
-        """Its modules can't be loaded: those of the image before it, or at last those flashed by cable, are to be."""
+        """Give up an image whose modules can't be loaded: take the one before it, or at last that flashed by cable."""
         if not self.number:
-            if machine.reset_cause() == machine.DEEPSLEEP_RESET:  # it was not checked: the next start does that
+            if machine.reset_cause() == machine.DEEPSLEEP_RESET:  # the image was not checked: the next start does that
                 machine.reset()
             return False
         number, self.number = self.number, 0
@@ -79,8 +79,8 @@ class Choice:
         return True
 
     def _first(self):
-        """The image flashed by cable. What runs from a partition is mounted already. When a bundle is damaged, a slot
-        that is whole; where there is none, the damaged one: what still works of it may call for help."""
+        """Take the image flashed by cable; one in a partition is mounted already. In place of a damaged bundle take a
+        slot that is whole; without such a slot take the damaged one: the part of it that works may call for help."""
         if _rom() or self._mount(0):
             return
         try:
@@ -129,7 +129,7 @@ class Choice:
 
 
 def _rom():
-    """The partition that this interpreter runs programs from, in its memory; None: there is no such thing here."""
+    """Return the partition that this interpreter runs programs from, in its memory; None when there is no such one."""
     try:
         return memoryview(vfs.rom_ioctl(2, 0))
     except (AttributeError, TypeError):
@@ -141,8 +141,8 @@ def _unchecked(piece):
 
 
 def _check(piece):
-    """ValueError unless the image is the one that was signed: damaged modules can stop an interpreter for good. Not
-    after a sleep, which is often, and whose end by a crash is a reset."""
+    """Raise ValueError unless the image is the signed one: damaged modules can stop an interpreter for good. After a
+    sleep nothing is checked: sleeps are frequent, and a crash after one ends in a reset."""
     if machine.reset_cause() == machine.DEEPSLEEP_RESET:
         return
     begin = io.BytesIO(piece(_HEADER, 8))
@@ -157,18 +157,18 @@ def _check(piece):
 
 
 class _Files:
-    """The image in a bundle as a file system to import from, as tests/extmod/vfs_userfs.py of MicroPython has one."""
+    """The image in a bundle as a file system to import from, like that of MicroPython's tests/extmod/vfs_userfs.py."""
 
     def __init__(self, bundle):
         self._bundle = bundle
-        self._places = {}  # where a file begins and how long it is; of a folder None
+        self._places = {}  # begin and length of a file; None for a folder
         bundle.seek(_HEADER)
         if _number(bundle) != _ROMFS:
             raise ValueError
         self._walk(bundle, "", _number(bundle) + bundle.seek(0, 1))
 
     def _walk(self, file, folder, end):
-        """All records from here on to `end`; that of a file holds one more, its content."""
+        """Read all records from here on to `end`; the record of a file holds one more, its content."""
         while file.seek(0, 1) < end:
             kind = _number(file)
             after = min(_number(file) + file.seek(0, 1), end)
@@ -198,7 +198,7 @@ class _Files:
 
 
 def _number(file):
-    """7 bits an octet, the highest first; the last octet is below 128."""
+    """Read a number: 7 bits an octet, the highest first; the last octet is below 128."""
     number = 0
     while number < _NUMBER_MAX:
         octet = file.read(1)[0]

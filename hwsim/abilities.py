@@ -1,6 +1,6 @@
-"""What a bracelet on a board can do and can't: concluded from its file, its chip and its modem's model.
+"""Conclude what a bracelet on a board can do and can't, from the board's file, its chip and its modem's model.
 
-Nothing is written by hand for one board, so what a file changes shows here. What nobody has tried is marked as such.
+Nothing is written by hand for one board, so a change of a file shows here. Abilities that nobody has tried are marked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hwsim.modems import MODELS
 
 @dataclass(frozen=True)
 class Ability:
-    """`able`: can it at all? `how` says by what, or why not."""
+    """An ability of a board. `able`: does the board have it? `how`: by which part, or why not."""
 
     name: str
     able: bool
@@ -22,11 +22,11 @@ class Ability:
 
 
 def of(board: Board) -> list[Ability]:
-    """All of one board."""
+    """List all abilities of one board."""
     modem, gnss = board["modem"], board["gnss"]
     model = MODELS[modem["model"]]
     untried = "; untried" if "modem.model" in board.unverified else ""
-    memories = [name for name in model.habits.memories if name != "SR"]  # which holds status reports alone
+    memories = [name for name in model.habits.memories if name != "SR"]  # SR holds status reports alone
     data = "CGATT" in model.habits.registration
     return [
         Ability("SMS", bool(memories), f"kept in {', '.join(memories)}{untried}" if memories else "the modem has none"),
@@ -52,7 +52,7 @@ def _receiver(board: Board) -> Ability:
 
 
 def _wakes(board: Board) -> str:
-    """Every file's button and strap are on pins that reach the RTC (board.py checks it)."""
+    """Say what ends deep sleep. Button and strap of every file are on pins that reach the RTC (board.py checks it)."""
     pin, family = board["button"]["pin"], board.family
     pull = "a resistor" if pin in family.input_only else "the chip's pull, held" if family.own_rtc_pulls else "its pull"
     strap = ", strap (its own resistor)" if "strap" in board.sections else ""

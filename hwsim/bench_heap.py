@@ -1,9 +1,9 @@
-"""How much of the heap the firmware takes, in octets of a chip with 32-bit words (see `heap_size` in world/link.py).
+"""Measure how much of the heap the firmware takes, in octets of a chip with 32-bit words (`heap_size`, world/link.py).
 
-Two figures, because one doesn't follow from the other. What is *in use* at a moment is what a collection leaves. The
-*smallest* heap is one in which a whole life still succeeds: provisioned, armed, connected, an alarm with Updates over
-MQTT and one by SMS, with their receipts; it has room also for what is thrown away, in the pieces that are free.
-What the ESP32's own libraries take beside it, for Wi-Fi and TLS, is in bench_memory.py.
+There are two figures, because one doesn't follow from the other. The octets *in use* at a moment are those that a
+collection leaves. The *smallest* heap is one in which a whole life still succeeds: provisioned, armed, connected, an
+alarm with Updates over MQTT and one by SMS, with their receipts. It also has room for garbage, in the pieces that are
+free. bench_memory.py tells what the ESP32's own libraries take beside the heap, for Wi-Fi and TLS.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hwsim.world.device import SimulationError
 from hwsim.world.link import heap_used
 from hwsim.world.peripheral import Peripheral
 
-AMPLE, STEP = 256 * 1024, 1024  # octets; the smallest heap is looked for below the first, in steps
+AMPLE, STEP = 256 * 1024, 1024  # octets; the smallest heap is less than the first, and found to the second
 
 
 class HeapMeter(Peripheral):
-    """Asks a bracelet's interpreter how much is in use."""
+    """A meter that asks a bracelet's interpreter how much is in use."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -39,20 +39,20 @@ class HeapMeter(Peripheral):
         self.octets = args[0]
 
     def reset(self) -> None:
-        """Nothing is set up."""
+        """Do nothing: a meter is not set up."""
 
     def call(self, device: str, function: str, args: list[Any]) -> Any:
         raise RuntimeError("nobody asks the meter")
 
     def used(self) -> int:
-        """Octets of the chip, after a collection."""
+        """Return the octets in use on the chip, after a collection."""
         self._rig.bracelet.deliver("heap")
         self._rig.world.run(0.01)
         return heap_used(self.octets, self._bits)
 
 
 def live(heap: int) -> dict[str, int]:
-    """The life; octets in use at its moments. AssertionError or SimulationError when something in it fails."""
+    """Play the life and return the octets in use at its moments. AssertionError or SimulationError when it fails."""
     used = {}
     with World(seed=1, heap=heap) as world, tempfile.TemporaryDirectory() as folder:
         rig = Rig(world, Path(folder), track=Track.still(1.0, 2.0))
@@ -81,7 +81,7 @@ def live(heap: int) -> dict[str, int]:
 
 
 def _check(rig: Rig) -> None:
-    """Everything was delivered, and nothing failed on the way."""
+    """Check that everything was delivered, and that nothing failed on the way."""
     assert {story.receipt_path for story in rig.alarms()} == {"mqtt", "sms"}
     assert rig.bracelet.boots == 2  # one to be provisioned
     for event in rig.world.trace:
@@ -98,7 +98,7 @@ def succeeds(heap: int) -> bool:
 
 
 def smallest(works: Callable[[int], bool], least: int, most: int, step: int) -> int:
-    """The least multiple of `step` that works, above `least`, which doesn't, and at most `most`, which does."""
+    """Return the least multiple of `step` that works. `least` doesn't work, and `most` does."""
     low, high = least // step, most // step
     while high - low > 1:
         middle = (low + high) // 2
@@ -107,7 +107,7 @@ def smallest(works: Callable[[int], bool], least: int, most: int, step: int) -> 
 
 
 def measure() -> dict[str, int]:
-    """Octets in use at each moment, and of the smallest heap."""
+    """Return the octets in use at each moment, and those of the smallest heap."""
     used = live(AMPLE)
     return used | {"smallest": smallest(succeeds, used["armed"] // 2, AMPLE, STEP)}
 

@@ -1,4 +1,4 @@
-"""Whether Wi-Fi, PPP and TLS find their memory beside MicroPython's heap: a life on each image, and what is free in it.
+"""Check that Wi-Fi, PPP and TLS find their memory beside MicroPython's heap, and show what is free, on each image.
 
 The figures of the firmware are measured (bench_heap.py), those of ESP-IDF are published ones (world/memory.py).
 """
@@ -24,8 +24,8 @@ IMAGES = {
 
 @dataclass(frozen=True)
 class Moment:
-    """Octets: MicroPython's heap and what of it is in use; what is free beside it, all of it and in one stretch.
-    `short`: what found no memory since the moment before."""
+    """A moment of a life. In octets: MicroPython's heap, and how much of it is in use; the memory free beside it,
+    in all and in one stretch. `short`: the parts that found no memory since the moment before."""
 
     name: str
     in_use: int
@@ -49,7 +49,7 @@ class _Life:
         self.moments: list[Moment] = []
 
     def look(self, name: str, peak: bool = False) -> None:
-        """`peak`: as it was at the height of the last handshake."""
+        """Note this moment. `peak`: the free memory is that at the height of the last handshake."""
         in_use = self._meter.used() + UNCOUNTED
         self._memory.uses(in_use)
         events = list(self._world.trace)[self._seen :]
@@ -93,7 +93,7 @@ def as_json() -> dict[str, Any]:
 
 
 def table() -> list[str]:
-    """Lines for people: KB of 1024 octets."""
+    """Return the lines of a table for people, in KB of 1024 octets."""
     lines = [f"{'KB':38}{'in use':>8}{'of heap':>9}{'free':>8}{'in one':>8}"]
     for image, name in IMAGES.items():
         lines.append(name)

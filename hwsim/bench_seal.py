@@ -1,9 +1,9 @@
-"""What it costs the firmware to seal one alarm message, in the unix interpreter: time and heap allocation.
+"""Measure what it costs the firmware to seal one alarm message, in the unix interpreter: time and heap allocation.
 
-Three times the same work (ratchet, CBOR, signature, AES-CCM): with native code, with the big-integer fallback, and with
-the textbook's double-and-add in place of the comb. The last one exists only here, to show what the other two buy; it
-also leaks the key through its timing. An ESP32 is some hundred times slower, and allocation there means garbage
-collection, so the ratios and the octets say more than the microseconds.
+The same work (ratchet, CBOR, signature, AES-CCM) is done three times: with native code, with the big-integer fallback,
+and with the textbook's double-and-add in place of the comb. The last one exists only here, to show what the other two
+save; it also leaks the key through its timing. An ESP32 is some hundred times slower, and allocation there means
+garbage collection, so the ratios and the octets say more than the microseconds.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def _run(firmware: Path, *, alone: bool) -> Any:
 
 
 def against(other: Path, pairs: int) -> dict[str, Any]:
-    """Time of a seal with native code, this firmware's over another's. They run in turn, so that a busy machine slows
-    both; the median of the pairs counts."""
+    """Compare the time of a seal with native code, this firmware's over another's. They run in turn, so that a busy
+    machine slows both; the median of the pairs counts."""
     ratios, allocated = [], {}
     for _ in range(pairs):
         took = {}
@@ -118,7 +118,7 @@ def against(other: Path, pairs: int) -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    """Cost of each variant, and how many times cheaper it is than double-and-add."""
+    """Return the cost of each variant, and how many times cheaper it is than double-and-add."""
     report: dict[str, Any] = _run(FIRMWARE, alone=False)
     plain = report["variants"]["double_and_add"]
     for variant in report["variants"].values():
@@ -128,7 +128,7 @@ def measure() -> dict[str, Any]:
 
 
 def main(json: bool, other: Path | None = None, pairs: int = 15) -> int:
-    """Print the comparison, for people or as one JSON object; with `other` that with another firmware's folder."""
+    """Print the comparison, for people or as one JSON object. `other`: compare with the firmware in that folder."""
     if other is not None:
         found = against(other, pairs)
         print(

@@ -1,9 +1,9 @@
-"""How many simulated seconds a wall second holds, with the unmodified firmware and a real relay pipeline behind it.
+"""Measure how many simulated seconds a wall second holds, with the unmodified firmware and a real relay pipeline.
 
-Two situations: at peace, asleep but for its duties (a heartbeat, a fix), and an open alarm with its Updates, awake.
-Beside the speed stands what the time goes into, because the two processes take turns: each second of wall time belongs
-to the world (CPython), to the device (MicroPython), or to neither, which is switching between them or a machine that is
-busy elsewhere. It measures the simulator and not an ESP32: computing costs no virtual time.
+There are two situations: at peace, asleep but for its duties (a heartbeat, a fix), and an open alarm with its Updates,
+awake. Beside the speed stands what the time goes into. The two processes take turns, so each second of wall time
+belongs to the world (CPython), to the device (MicroPython), or to neither: switching between them, or a machine that is
+busy elsewhere. This is a measure of the simulator and not of an ESP32: computing costs no virtual time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from hwsim.world import Track, World
 
 SETTLE_S = 120  # until it has found fix, broker and modem, and sleeps
 ALARM_S = 600
-ROUNDS = 3  # of each the fastest counts: whatever else the machine does only slows it down
+ROUNDS = 3  # the fastest counts: other work of the machine can only slow a round down
 TARGETS = {"idle": 3000, "alarm": 1000}
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one situation cost. Times are processor time; "a second" is a simulated one."""
+    """The cost of one situation. Times are processor time; "a second" is a simulated one."""
 
     seconds: float  # simulated
     times_life: float  # simulated seconds in a wall second
@@ -39,7 +39,7 @@ class Speed:
 
 
 def measure(idle_s: float, rounds: int) -> dict[str, Speed]:
-    """The fastest of some rounds of each situation."""
+    """Return the fastest of some rounds of each situation."""
     found: dict[str, list[Speed]] = {name: [] for name in TARGETS}
     for _ in range(rounds):
         with World(seed=1) as world, tempfile.TemporaryDirectory() as folder:
@@ -75,14 +75,15 @@ def _run(rig: Rig, seconds: float) -> Speed:
 
 
 def _interpreters_s(rig: Rig) -> float:
-    """Processor time of those that have ended, each waking is one, and of the one that runs."""
+    """Return the processor time of all interpreters: of those that have ended (one for each waking), and of the running
+    one."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     running = rig.bracelet.interpreter
     return ended.ru_utime + ended.ru_stime + (running.cpu_s() if running else 0.0)
 
 
 def main(seconds: float, json: bool) -> int:
-    """Print the figures, for people or as one JSON object. 1 when a target was missed."""
+    """Print the figures, for people or as one JSON object; return 1 when a target was missed."""
     speeds = measure(seconds, ROUNDS)
     met = {name: speeds[name].times_life >= target for name, target in TARGETS.items()}
     if json:

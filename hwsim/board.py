@@ -1,4 +1,4 @@
-"""Board files: which peripheral is wired to which pin of which chip. `board_configs/README.md` describes the schema.
+"""Read and check board files: which peripheral is wired to which pin of which chip (board_configs/README.md).
 
 The firmware reads the wiring as /board.json; `Board.to_json` makes it. This module knows the pins of the chip
 (chips.py) and the modem (modems.py), so a board that can't work is refused with the file, the line and the key.
@@ -20,7 +20,7 @@ from hwsim.modems import MODELS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "board_configs"
 
-# What the firmware is told, as /board.json: the rest is for people and for tools.
+# The sections that the firmware gets, as /board.json; the others are for people and for tools.
 _FIRMWARE = ("button", "strap", "led", "haptic", "battery", "gnss", "modem")
 
 
@@ -119,7 +119,7 @@ class Board:
 
     @property
     def currents(self) -> Currents:
-        """What its parts draw, in microamperes: by its [power] section, and where that is silent by the defaults."""
+        """The currents of its parts in microamperes: those of its [power] section, else the defaults."""
         own = self.sections.get("power", {})
         return {
             part: {state: own.get(f"{part}_{state}_ua", ua) for state, ua in states.items()}
@@ -128,13 +128,14 @@ class Board:
 
     @property
     def capacity_mah(self) -> int | None:
-        """Of its cell; None when the board doesn't say."""
+        """The capacity of its cell; None when the file doesn't say."""
         capacity: int | None = self.sections.get("power", {}).get("capacity_mah")
         return capacity
 
     @property
     def asleep_ua(self) -> int | None:
-        """Of the whole board, chip and modem asleep, as its maker measured; None when the file doesn't say."""
+        """The current of the whole board, chip and modem asleep, as its maker measured; None when the file doesn't
+        say."""
         ua: int | None = self.sections.get("power", {}).get("asleep_ua")
         return ua
 
@@ -145,7 +146,7 @@ class Board:
 
     @property
     def unverified(self) -> dict[str, str]:
-        """What nobody could check, by "section.key": what is not known of it."""
+        """The entries that nobody could check, by "section.key", each with what is not known of it."""
         return dict(self.sections.get("unverified", {}))
 
     @property
@@ -162,7 +163,8 @@ class Board:
 
     @property
     def pulled_on(self) -> list[str]:
-        """What the chip's own pulls switch on in a reset or asleep, since it isn't held, as "section.key"."""
+        """The switches that the chip's own pulls turn on in a reset or asleep, because nothing holds their pins, as
+        "section.key"."""
         family, found = self.family, []
         for name in ("modem", "gnss"):
             section = self[name]
@@ -179,7 +181,7 @@ class Board:
         return found
 
     def to_json(self) -> str:
-        """What the firmware is told of it: the wiring, and what its modem needs to be told."""
+        """Return what the firmware reads as /board.json: the wiring, and the commands that its modem needs."""
         told = {name: dict(self.sections[name]) for name in _FIRMWARE if name in self.sections}
         modem, gnss = told["modem"], told["gnss"]
         model = MODELS[modem.pop("model")]
@@ -208,7 +210,7 @@ class Board:
 
 
 def load(board: str | Path) -> Board:
-    """A board by its name in `board_configs/` or by the path of its file."""
+    """Load a board by its name in `board_configs/` or by the path of its file. Raises BoardError."""
     path = Path(board)
     if path.suffix != ".toml":
         path = CONFIGS / f"{board}.toml"
@@ -279,7 +281,7 @@ class _Check:
             self._about(section, document)
 
     def _chip(self, document: dict[str, Any]) -> None:
-        """First of all: which pins there are."""
+        """Check the chip before all else: it decides which pins there are."""
         chip = document.get("chip")
         if not isinstance(chip, dict):
             raise self._refuse("section is missing", "chip")
@@ -287,10 +289,10 @@ class _Check:
             raise self._refuse(f"must be one of {', '.join(FAMILIES)}", "chip", "family")
         self._family = FAMILIES[chip["family"]]
         psram = chip.get("psram_mb", 0)
-        self._psram_mb = psram if isinstance(psram, int) else 0  # what is wrong with it is said in its turn
+        self._psram_mb = psram if isinstance(psram, int) else 0  # a wrong value is refused later, in its turn
 
     def _together(self, document: dict[str, Any]) -> None:
-        """What must fit together."""
+        """Check the sections that must fit together."""
         gnss, modem = document["gnss"], document["modem"]
         if modem["model"] not in MODELS:
             raise self._refuse(f"unknown modem; known are {', '.join(MODELS)}", "modem", "model")
@@ -403,8 +405,8 @@ class _Check:
 
 
 def _switched(name: str, section: dict[str, Any]) -> dict[int, int]:
-    """The pins of a section whose levels the firmware sets, each with the level that switches it on. What is held low
-    or high is on at that level."""
+    """Return the pins of a section whose levels the firmware sets, each with the level that switches it on. A pin that
+    is held low or high is on at that level."""
     found = {}
     for key, value in section.items():
         kind = _SCHEMA[name][key].kind

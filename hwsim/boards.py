@@ -1,4 +1,4 @@
-"""`hwsim boards`: every board file, whether it can be used, what a bracelet of it can do, what nobody could check."""
+"""`hwsim boards`: check every board file, and show what a bracelet of it can do and what nobody could check."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Row:
 
 
 def look(board: str | Path) -> Row:
-    """One file, by name or path."""
+    """Load one board file, by name or path, into a row of the table."""
     try:
         loaded = load(board)
     except BoardError as error:
@@ -50,7 +50,7 @@ def _gnss(board: Board) -> str:
 
 
 def main(boards: tuple[str, ...], details: bool, as_json: bool) -> int:
-    """Print the table. 1 when a file can't be used."""
+    """Print the table; return 1 when a file can't be used."""
     rows = [look(board) for board in boards or sorted(CONFIGS.glob("*.toml"))]
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))

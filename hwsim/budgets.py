@@ -1,8 +1,8 @@
-"""What the firmware costs, beside what it may cost: firmware/budgets.toml, measured and printed as a table.
+"""Measure what the firmware costs, and print it beside what it may cost by firmware/budgets.toml.
 
 Everything is measured on the unmodified firmware: its code compiled for the ESP32, the rest in the simulator. So heap
 and seal are the desktop interpreter's, in octets of a chip where that can be told (`heap_used` in world/link.py), and
-times are virtual: computing costs none, reading and writing flash does.
+times are virtual: computing takes no time, reading and writing flash does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DAY_S, _SETTLED_S = 86400, 3600
 
 @dataclass(frozen=True)
 class Item:
-    """One measurement and its budget, in `unit`."""
+    """A measurement and its budget, in `unit`."""
 
     name: str
     measured: int
@@ -42,7 +42,7 @@ class Item:
 
 
 def code_sizes() -> dict[str, int]:
-    """Octets of each module of the firmware, compiled for the ESP32."""
+    """Return the octets of each module of the firmware, compiled for the ESP32."""
     sizes = {}
     with tempfile.TemporaryDirectory() as folder:
         mpy.compile_folder(FIRMWARE, Path(folder), CHIP)
@@ -54,7 +54,7 @@ def code_sizes() -> dict[str, int]:
 
 
 def measure() -> Iterator[Item]:
-    """One after the other: together they take a minute."""
+    """Yield the measurements one after the other: together they take a minute."""
     allowed = tomllib.loads(BUDGETS.read_text())
     sizes = code_sizes()
     for name, size in sorted(sizes.items(), key=lambda pair: -pair[1]):
@@ -68,7 +68,7 @@ def measure() -> Iterator[Item]:
     yield Item("heap allocated by a seal", seal["allocated"], room, "octets")
     yield Item("a typical message", seal["octets"], allowed["message"]["octets"], "octets")
     for image, loaded in IMAGES.items():
-        # Of a board that was flashed as files before: it goes on so, and gets the bundle when it is flashed again.
+        # "files" is a board that was flashed as files earlier. It runs on so, and gets the bundle when flashed again.
         budget = None if loaded == FILES else allowed["start"]["flash_reads"]
         yield Item(f"flash reads until armed, {image}", flash_reads(loaded), budget, "")
     yield from _day(allowed)
@@ -77,7 +77,7 @@ def measure() -> Iterator[Item]:
 
 
 def flash_reads(loaded: Loaded) -> int:
-    """Read commands from reset to armed: of the second start with an identity, on each kind of image."""
+    """Count the read commands from reset to armed, in the start after provisioning, for one kind of image."""
     with World(seed=1) as world, tempfile.TemporaryDirectory() as folder:
         rig = Rig(world, Path(folder), loaded=loaded)
         try:
@@ -90,7 +90,7 @@ def flash_reads(loaded: Loaded) -> int:
 
 
 def _day(allowed: dict[str, dict[str, int]]) -> Iterator[Item]:
-    """From reset to armed, and what a day at peace writes to flash."""
+    """Measure the time from power-on to armed, and the sectors of flash that a day at peace erases."""
     with World(seed=1) as world, tempfile.TemporaryDirectory() as folder:
         rig = Rig(world, Path(folder), track=Track.still(1.0, 2.0))
         try:
@@ -110,7 +110,7 @@ def _day(allowed: dict[str, dict[str, int]]) -> Iterator[Item]:
 
 
 def main(json: bool) -> int:
-    """Print all of it, for people or as one JSON object. 1 when a budget is exceeded."""
+    """Print all of it, for people or as one JSON object; return 1 when a budget is exceeded."""
     items = []
     for item in measure():
         items.append(item)

@@ -1,4 +1,4 @@
-"""What a chip's pins can do, by family: what a board file is checked against, and what the simulated chip allows."""
+"""Say what a chip's pins can do, by family. Board files are checked by it, and the simulated chip allows no more."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Family:
     image_id: int  # esp_chip_id_t, in the header of every image (ESP-IDF, esp_app_format.h)
 
     def unusable(self, pin: int, psram_mb: int) -> str | None:
-        """Why nothing can be wired to the pin; None when something can."""
+        """Return the reason why nothing can be wired to the pin; None when something can."""
         if pin in self.flash:
             return "drives the module's flash chip"
         if pin not in self.pins:
@@ -101,5 +101,5 @@ FAMILIES = {
 
 
 def mask(pins: Iterable[int]) -> int:
-    """A set of pins as one integer: bit n for GPIO n."""
+    """Return a set of pins as one integer: bit n for GPIO n."""
     return sum(1 << pin for pin in pins)

@@ -16,7 +16,7 @@ from relay.program import SETTINGS, NewFile, Program, version_option
 
 
 def _set_heap(_: click.Context, __: click.Parameter, size: str | None) -> None:
-    """Worlds look it up themselves, those in other processes too."""
+    """Put the size into the environment: every world looks it up there, in other processes too."""
     if size:
         from hwsim.world import link
 
@@ -38,7 +38,8 @@ heap_option = click.option(
 
 
 class _Tools(Program):
-    """What the toolchain can't find, or a board file that can't be used, is one sentence, not a traceback."""
+    """A group of commands that reports a missing program or an unusable board file in one sentence, not in a
+    traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -1,7 +1,7 @@
-"""From the number of a crash in a heartbeat back to the type of the error and its place in the firmware.
+"""Find the type of an error and its place in the firmware, from the number of a crash in a heartbeat.
 
 The number is CRC-32 of "<type>:<file>:<line>" (firmware/tocsin/crash.py), so that nothing private can be in it. There
-are few types and few thousand lines: all are tried. It has to be the same firmware, to the line.
+are few types and few thousand lines, so all are tried. The firmware must be the bracelet's, to the line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 from hwsim.world.bracelet import FIRMWARE
 
 PACKAGE = "tocsin"
-# What MicroPython itself raises (py/objexcept.h, and extmod/asyncio/core.py).
+# The errors that MicroPython itself raises (py/objexcept.h, and extmod/asyncio/core.py).
 BUILTIN = (
     "ArithmeticError AssertionError AttributeError CancelledError EOFError Exception GeneratorExit ImportError "
     "IndentationError IndexError KeyError KeyboardInterrupt LookupError MemoryError NameError NotImplementedError "
@@ -27,7 +27,7 @@ BUILTIN = (
 
 
 class Place(NamedTuple):
-    """Where an error came from. `line` is 0, and `file` empty, when it came from outside our code."""
+    """The origin of an error. `line` is 0, and `file` empty, when the error came from outside our code."""
 
     type: str
     file: str
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 def find(number: int, firmware: Path = FIRMWARE) -> list[Place]:
-    """Every type and place of this number: one, or none when it is of another version of the firmware."""
+    """Find every type and place with this number: one, or none when it is of another version of the firmware."""
     sources = {file.relative_to(firmware).as_posix(): file.read_text() for file in firmware.glob(f"{PACKAGE}/**/*.py")}
     if not sources:
         raise click.UsageError(f"{firmware}: there is no folder {PACKAGE} with modules in it")
@@ -56,7 +56,7 @@ def find(number: int, firmware: Path = FIRMWARE) -> list[Place]:
 
 
 def main(number: int, firmware: Path, as_json: bool) -> int:
-    """0 when it was found, 1 when not."""
+    """Print the error; return 0 when it was found, 1 when not."""
     found = find(number, firmware)
     if as_json:
         click.echo(json.dumps([place._asdict() for place in found]))

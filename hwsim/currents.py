@@ -1,7 +1,7 @@
-"""What the parts of a bracelet draw from the cell, in microamperes, where a board's [power] section doesn't say.
+"""Default currents of a bracelet's parts, in microamperes, for where a board's [power] section doesn't say.
 
-Averages over a state, typical values at room temperature. The parts are taken to hang on the cell through linear
-regulators, so that their currents are the cell's; what regulators, dividers and leakage take is not in here.
+They are averages over a state, typical values at room temperature. The parts are taken to hang on the cell through
+linear regulators, so that their currents are the cell's; regulators, dividers and leakage are not counted.
 `processor` is the chip without its radio, `wifi` what the radio adds to that.
 
 Each figure was read in the document named beside it; those in `ESTIMATES` stand in none.
@@ -50,14 +50,14 @@ DEFAULT: Currents = {
     "haptic": {"off": 0, "on": 70_000},  # a coin motor at 3 V, without the surge when it starts
 }
 
-# Nobody's figures: what a table of results has to mark.
+# Figures that stand in no document: a table of results has to mark them.
 ESTIMATES = frozenset({("modem", "idle"), ("modem", "searching"), ("led", "on"), ("haptic", "on")})
 
 UAS_PER_MAH = 3_600_000  # microampere-seconds
 
 
 def current(currents: Currents, part: str, state: str) -> int:
-    """Microamperes of a part in a state. KeyError, with both names, where the table doesn't say."""
+    """Return the microamperes of a part in a state. Raises KeyError, with both names, where the table doesn't say."""
     try:
         return currents[part][state]
     except KeyError:
@@ -65,5 +65,5 @@ def current(currents: Currents, part: str, state: str) -> int:
 
 
 def estimated(currents: Currents, part: str, state: str) -> bool:
-    """Whether that current is only an estimate of this table, which the board didn't replace by another figure."""
+    """Tell whether a current is only an estimate of this table, which the board didn't replace by another figure."""
     return (part, state) in ESTIMATES and currents[part][state] == DEFAULT[part][state]

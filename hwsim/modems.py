@@ -1,10 +1,11 @@
-"""What makers say about their modems, and what people saw of them, by model.
+"""Describe modems by model: what their makers say about them, and what people saw of them.
 
-A `Model` has the commands that the firmware is told; they are its maker's own. Its `Habits` are how such a modem
-starts, stops and answers: the simulated one has them. A habit that no document found gives is an estimate and says so.
+A `Model` has the commands that the firmware gets; they are its maker's own. Its `Habits` say how such a modem starts,
+stops and answers; the simulated modem has them. A habit that stands in no document we found is marked as an estimate.
 
 `gnss_on` and `gnss_off` switch a receiver in the modem, so that it reports NMEA sentences on the port that takes the
-commands. The last of them decides whether it worked: the others may fail because it is so already, or not ready yet.
+commands. The last of them decides whether it worked: the others may fail because the receiver has that state already,
+or isn't ready yet.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ MEMORIES = ("SM", "ME", "MT", "SR")  # of messages (27.005, 3.1): the SIM, the m
 
 @dataclass
 class Habits:
-    """Seconds count from the moment at which its key or its supply has switched it on."""
+    """The habits of a modem. Seconds count from the moment at which its key or its supply has switched it on."""
 
     source: str = "3GPP TS 27.005, 27.007, ITU-T V.250: their own defaults"
-    estimates: tuple[str, ...] = ()  # which of them are
+    estimates: tuple[str, ...] = ()  # habits that are estimates
     boot_s: float = 3.0  # until it answers AT; silent before
     sms_s: float = 3.0  # until it takes commands for messages and for the SIM
     off_s: float = 0.0  # from the end of the key's hold until it is off; nothing switches it on in that time
@@ -46,7 +47,7 @@ class Model:
     gnss_on: tuple[str, ...] = ()  # empty: no receiver, or none that reports beside the radio on this port
     gnss_off: tuple[str, ...] = ()
     init: tuple[str, ...] = ()  # what it needs beyond 3GPP TS 27.005 and 27.007, each time it has started
-    registration: str = "+CREG"  # what tells of it: 3GPP TS 27.007, 7.2; +CEREG (10.1.22) where there is only LTE
+    registration: str = "+CREG"  # the command that tells: 3GPP TS 27.007, 7.2; +CEREG (10.1.22) where there is only LTE
     ready_s: int = 0  # so long after its supply the receiver takes commands
     missing: str = ""  # what the firmware can't do with it yet
     habits: Habits = field(default_factory=Habits)

@@ -1,12 +1,12 @@
-"""Compiles a firmware folder as a bracelet gets it: MicroPython's `.mpy` files instead of sources, in a ROMFS image.
+"""Compile a firmware folder as a bracelet gets it: MicroPython's `.mpy` files instead of sources, in a ROMFS image.
 
-No real bracelet compiles its own firmware: parsing takes more heap than an ESP32 has. shrink.py gives names short ones,
-and mpy-cross compiles (docs/reference/mpyfiles.rst), for the simulator's interpreter as for the chip. A ROMFS
+No real bracelet compiles its own firmware: parsing takes more heap than an ESP32 has. shrink.py shortens the names, and
+mpy-cross compiles (docs/reference/mpyfiles.rst), for the simulator's interpreter as for the chip. A ROMFS
 (docs/reference/romfs.rst) is a read-only file system that the processor sees in its address space: modules run from
-there, where loading them from any other one copies them into the heap. mpremote builds it. Nothing here knows of an
-interpreter or a chip: `march` is what mpy-cross calls the processor ("xtensawin" for an ESP32). main.py and boot.py are
-left as sources, because MicroPython looks for them by these names, and so is native code where the processor has no
-emitter: importing them must fail there, and the firmware goes on without.
+there, while those from any other file system are copied into the heap. mpremote builds it. Nothing here knows of an
+interpreter or a chip: `march` is mpy-cross's name for the processor ("xtensawin" for an ESP32). main.py and boot.py
+stay sources, because MicroPython looks for them by these names. Modules with native code stay sources where the
+processor has no emitter: importing them must fail there, and the firmware goes on without them.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ OPTIMISATION = "-O1"
 SOURCES = ("boot.py", "main.py")
 NATIVE = re.compile(r"^\s*@micropython\.(viper|native|asm_\w+)$", re.MULTILINE)
 SHIMS = Path(__file__).with_name("shims")
-_UNUSED_S = 2 * 86400  # what nobody has used for so long is dropped from the cache
+_UNUSED_S = 2 * 86400  # the cache drops what nobody has used for so long
 
 
 class CompileError(ToolchainError):
-    """The firmware doesn't compile; the message says where and why."""
+    """A firmware that doesn't compile; the message says where and why."""
 
 
 @functools.cache
 def compiler() -> str:
-    """What mpy-cross says of itself. ToolchainError when it makes files of a version that we can't run."""
+    """Return mpy-cross's version line. ToolchainError when it makes files of a version that we can't run."""
     said = _mpy_cross("mpy-cross", "--version").strip()
     found = re.search(r"emitting mpy v(\d+)\.(\d+)", said)
     if not found or tuple(map(int, found.groups())) != MPY_VERSION:
@@ -53,8 +53,8 @@ def compiler() -> str:
 
 @functools.lru_cache(maxsize=512)
 def _octets(text: str, name: str, march: str | None) -> bytes:
-    """One module, compiled. `name` is what tracebacks call it: no path of this machine gets onto a bracelet. Kept,
-    because of a firmware that is changed and compiled again most modules are as they were."""
+    """Compile one module. `name` is its name in tracebacks: no path of this machine gets onto a bracelet. The octets
+    are kept, because most modules stay the same when a changed firmware is compiled again."""
     with tempfile.TemporaryDirectory(prefix="hwsim-") as scratch:
         source, target = Path(scratch) / "source.py", Path(scratch) / "octets.mpy"
         source.write_text(text)
@@ -64,7 +64,7 @@ def _octets(text: str, name: str, march: str | None) -> bytes:
 
 
 def compile_folder(folder: Path, target: Path, march: str | None) -> None:
-    """Put what runs on the bracelet into `target`: each module of `folder` compiled, and what stays source."""
+    """Fill `target` with the program of a bracelet: the modules of `folder`, compiled, and those that stay sources."""
     texts = {source.relative_to(folder).as_posix(): source.read_text() for source in modules(folder)}
     try:
         short = shrink.shrink(texts, SOURCES, shrink.defined(SHIMS))
@@ -86,18 +86,18 @@ def _compile(texts: dict[str, str], target: Path, march: str | None) -> None:
 
 
 def shims(march: str | None) -> Path:
-    """A folder in the user's cache with the simulator's own modules, compiled. Any number of processes may ask."""
+    """Return a folder in the user's cache with the simulator's own modules, compiled. Several processes may ask."""
     texts = {source.name: source.read_text() for source in modules(SHIMS)}
     return _cached(texts, march, lambda place: _compile(shrink.private(texts), place, march))
 
 
 def compiled(folder: Path, march: str | None) -> Path:
-    """The same for a firmware as it is now."""
+    """Return such a folder with the modules of a firmware as it is now."""
     return _built(folder, march) / "files"
 
 
 def rom(folder: Path, march: str | None) -> Path:
-    """The ROMFS image of the same modules."""
+    """Return the ROMFS image of the same modules."""
     return _built(folder, march) / "romfs"
 
 
@@ -139,7 +139,7 @@ def _cached(texts: dict[str, str], march: str | None, build: Callable[[Path], No
 
 @functools.cache
 def _our_own_version() -> str:
-    """What compiles, by its content: the cache outlives a change of it."""
+    """Return a hash of the code that compiles: the cache outlives a change of it."""
     files = [Path(__file__), Path(names.__file__), Path(shrink.__file__)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -154,7 +154,7 @@ def make_rom(folder: Path, image: Path) -> None:
 
 
 def modules(folder: Path) -> list[Path]:
-    """The sources of a firmware, in a fixed order; linked folders count as any other."""
+    """List the sources of a firmware, in a fixed order; linked folders count as any other."""
     found = (Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in names)
     return sorted(file for file in found if file.suffix == ".py")
 

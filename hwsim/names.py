@@ -1,7 +1,7 @@
-"""What each name in a module of the firmware stands for: the module's own, an attribute, an argument, a local variable.
+"""Find what each name in a module of the firmware is: the module's own, an attribute, an argument, a local variable.
 
-For shrink.py, which gives names others. It knows the plain Python that the firmware is written in. A module with more
-than that is read too, but must not be changed: `unknown` says why. MicroPython's scopes are Python's.
+shrink.py uses it to shorten names. It knows the plain Python that the firmware is written in. A module with more than
+that is read too, but must not be changed: `unknown` says why. MicroPython's scopes are Python's.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class UnknownSource(Exception):
-    """A source that is not known well enough to be changed; the message says where and why."""
+    """A source that is not understood well enough to be changed; the message says where and why."""
 
 
 class Use(NamedTuple):
-    """A name at its place: line from 1, column in octets. `function`: the one whose argument it is, if it is one."""
+    """A name at its place: line from 1, column in octets. `function`: that of the argument, if the name is one."""
 
     line: int
     column: int
@@ -29,7 +29,7 @@ class Use(NamedTuple):
 
 
 class Module:
-    """One source, read. "Members" are the names of the module and of its classes, and attributes of anything."""
+    """The names of one source. "Members" are those of the module and of its classes, and attributes of anything."""
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
@@ -57,19 +57,19 @@ class Module:
         _Reader(self).visit(self.tree)
 
     def cannot(self, node: ast.AST, what: str) -> None:
-        """This module can't be changed, because of that."""
+        """Note that this module can't be changed, because of `what` at this node."""
         line = getattr(node, "lineno", 0)
         self.unknown = self.unknown or UnknownSource(f"{self.path}, line {line}: {what} isn't supported here")
 
 
 def arguments(found: ast.arguments) -> list[str]:
-    """The names of all arguments."""
+    """List the names of all arguments."""
     ends = [end for end in (found.vararg, found.kwarg) if end]
     return [each.arg for each in (*found.posonlyargs, *found.args, *found.kwonlyargs, *ends)]
 
 
 def bound(body: Iterable[ast.AST]) -> set[str]:
-    """Names that statements bind in their scope; not those of the scopes inside it."""
+    """Return the names that statements bind in their scope; not those of the scopes inside it."""
     names: set[str] = set()
     left: list[ast.AST] = list(body)
     while left:
@@ -90,7 +90,8 @@ def bound(body: Iterable[ast.AST]) -> set[str]:
 
 
 class _Reader(ast.NodeVisitor):
-    """Fills a Module. `scopes`: from outside to inside, each (node, names bound in it); the module's is not in it."""
+    """A visitor that fills a Module. `scopes`: from outside to inside, each (node, names bound in it), without the
+    module's."""
 
     def __init__(self, module: Module) -> None:
         self.module = module
@@ -98,7 +99,7 @@ class _Reader(ast.NodeVisitor):
         self.imports: dict[ast.AST, set[str]] = {}  # function -> what is imported in it, under its own name
 
     def _owner(self, name: str) -> ast.AST | None:
-        """The scope that a name belongs to; None for the module's and the interpreter's."""
+        """Return the scope that a name belongs to; None for the module's and the interpreter's."""
         for index in range(len(self.scopes) - 1, -1, -1):
             node, names = self.scopes[index]
             if isinstance(node, ast.ClassDef) and index != len(self.scopes) - 1:
@@ -245,7 +246,7 @@ class _Reader(ast.NodeVisitor):
         self.module.inside.setdefault(node, set())
         for each in ast.walk(node.args):
             if isinstance(each, ast.arg):
-                self._use(each.lineno, each.col_offset, each.arg)  # what follows it are viper's types
+                self._use(each.lineno, each.col_offset, each.arg)  # viper's types follow it
         for statement in body:
             self.visit(statement)
         self.scopes.pop()
@@ -270,5 +271,5 @@ class _Reader(ast.NodeVisitor):
         self.module.cannot(node, type(node).__name__)
         self.generic_visit(node)
 
-    # f"": before Python 3.12 nobody says where names in it are. The others: nonlocal, :=, match.
+    # f"": before Python 3.12 the parser doesn't tell the places of names in it. The others: nonlocal, :=, match.
     visit_JoinedStr = visit_Nonlocal = visit_NamedExpr = visit_Match = _beyond

@@ -1,7 +1,7 @@
-"""Current over time as an SVG, the parts stacked. No library draws it: a few hundred rectangles are all there is to it.
+"""Draw current over time as an SVG, with the parts stacked. No library is needed for a few hundred rectangles.
 
 Each column is the average over its span, so that a burst of a millisecond in a day is not drawn as if it lasted for
-minutes. Not a general plotter.
+minutes. This is no general plotter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hwsim.currents import Currents, current
 _COLUMNS = 480
 _WIDTH, _HEIGHT = 960, 360
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 190, 40
-# Told apart by people who don't see red and green (Okabe and Ito).
+# People who don't see red and green can tell these apart (Okabe and Ito).
 _COLOURS = {
     "processor": "#0072b2", "gnss": "#e69f00", "modem": "#009e73", "wifi": "#56b4e9", "haptic": "#cc79a7",
     "led": "#f0e442",
@@ -24,7 +24,7 @@ History = Sequence[tuple[int, str, str]]  # us, part, state: in order
 
 
 def averages(history: History, currents: Currents, begin_us: int, end_us: int, columns: int) -> dict[str, list[float]]:
-    """Of each part, its average current in microamperes in each of equally long columns."""
+    """Return each part's average current, in microamperes, in each of equally long columns."""
     span = (end_us - begin_us) / columns
     found: dict[str, list[float]] = {}
     for part in dict.fromkeys(part for _, part, _ in history):
@@ -43,7 +43,7 @@ def averages(history: History, currents: Currents, begin_us: int, end_us: int, c
 
 
 def svg(history: History, currents: Currents, begin_us: int, end_us: int) -> str:
-    """The plot as the text of an SVG file."""
+    """Return the plot as the text of an SVG file."""
     parts = averages(history, currents, begin_us, end_us, _COLUMNS)
     order = sorted(parts, key=lambda part: -sum(parts[part]))
     peak_ma = max(sum(values[n] for values in parts.values()) for n in range(_COLUMNS)) / 1000

@@ -1,8 +1,8 @@
-"""What a day with the unmodified firmware costs: state by state, in mAh, and for how many days a charge lasts.
+"""Measure what a day with the unmodified firmware costs, state by state in mAh, and how many days a charge lasts.
 
-A bracelet on the rig, with Wi-Fi, service and a sky: it is armed and idle for the given hours, then an alarm is raised
-and stays open for an hour. Currents are those of the board and of hwsim/currents.py, so the result is as good as these:
-it ranks what costs and shows what a change of the firmware is worth; it doesn't replace a measurement.
+A bracelet on the rig, with Wi-Fi, service and a sky, is armed and idle for the given hours; then an alarm is raised and
+stays open for an hour. Currents are those of the board and of hwsim/currents.py, and the result is as good as they are.
+It ranks the consumers and shows what a change of the firmware is worth; it doesn't replace a measurement.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Times = Mapping[tuple[str, str], int]  # (part, state) -> us
 
 @dataclass(frozen=True)
 class Line:
-    """One state of one part. `mah` is what it would take in a day spent like the time measured."""
+    """The cost of one part in one state. `mah_a_day`: for a day spent like the time measured."""
 
     part: str
     state: str
@@ -48,7 +48,7 @@ class Cost:
 
 
 def cost(times: Times, currents: Currents) -> Cost:
-    """What these times cost, the most expensive first. All parts must have been watched for equally long."""
+    """Compute the cost of these times, the most expensive first. All parts must have been watched for equally long."""
     whole: Counter[str] = Counter()
     for (part, _), us in times.items():
         whole[part] += us
@@ -66,8 +66,8 @@ ASLEEP = {"processor": "deep_sleep", "wifi": "off", "modem": "off", "gnss": "off
 
 
 def with_makers_sleep(cost: Cost, currents: Currents, asleep_ua: int) -> float:
-    """mAh a day when the board takes `asleep_ua` in deep sleep, as its maker measured with the modem off, in place of
-    the sum of its parts."""
+    """Return the mAh a day when the board takes `asleep_ua` in deep sleep, as its maker measured with the modem off, in
+    place of the sum of its parts."""
     asleep = sum(line.share for line in cost.lines if (line.part, line.state) == ("processor", "deep_sleep"))
     more_ua = asleep_ua - sum(current(currents, part, state) for part, state in ASLEEP.items())
     return cost.mah_a_day + asleep * 24 * more_ua / 1000
@@ -78,7 +78,8 @@ def _since(before: Times, after: Times) -> dict[tuple[str, str], int]:
 
 
 def measure(board: str, hours: float, plot: Path | None = None) -> tuple[Cost, Cost, int | None]:
-    """Idle for `hours`, then an hour of an alarm: both costs, and the capacity of the board's cell in mAh."""
+    """Play `hours` at peace, then an hour of an alarm; return both costs, and the capacity of the board's cell in
+    mAh."""
     with World(seed=1) as world, tempfile.TemporaryDirectory() as folder:
         rig = Rig(world, Path(folder), track=Track.still(1.0, 2.0), board=board)
         try:

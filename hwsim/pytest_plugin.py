@@ -1,4 +1,4 @@
-"""pytest plugin: the fixture `world`, and its trace in the report of a test that failed.
+"""Give pytest the fixture `world`, and show the world's trace in the report of a test that failed.
 
     def test_alarm(world):
         bracelet = world.bracelet()
@@ -7,7 +7,7 @@
         bracelet.button.hold(3.2)
         world.expect("firmware", "raised", within=1)
 
-The seed is 1, or the marker's: `@pytest.mark.world(seed=7)`; every keyword of `World` can be given there.
+The seed is 1, or the marker's: `@pytest.mark.world(seed=7)`. The marker takes every keyword of `World`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`hwsim rehearse`: the defender's card (firmware/README.md), pattern by pattern, on the unmodified firmware.
+"""`hwsim rehearse`: play the defender's card (firmware/README.md), pattern by pattern, on the unmodified firmware.
 
-One bracelet, one relay, virtual time. Each line of the card is played as it is pressed; what is drawn and judged is
-what the motor then did, and what a subscriber got. It teaches the card and is no test of anything else.
+There is one bracelet and one relay, in virtual time. The command presses each line of the card; then it draws and
+judges what the motor did, and what a subscriber got. It teaches the card and is no test of anything else.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hwsim.world.pins import Pulse
 
 COLUMN_US = 100_000
 GAP_US = 3_000_000  # a longer silence is written, not drawn
-QUIET_S = 45.0  # between two lines of the card: what is raised later is no Update of the alarm before
+QUIET_S = 45.0  # between two lines of the card, so that the next press raises an alarm of its own, and no Update
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the card: what is done (an action), for how long it is watched, and what must be felt."""
+    """A line of the card: what is done (an action), for how long it is watched, and what must be felt."""
 
     title: str
     do: str
@@ -68,7 +68,7 @@ CARD = (
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What came of one line. Times in microseconds since it began."""
+    """The outcome of one line. Times in microseconds since it began."""
 
     line: Line
     pressed: list[tuple[int, int]]
@@ -82,7 +82,7 @@ class Rehearsed:
 
 
 def main(seed: int, as_json: bool) -> int:
-    """The command's exit status: 0 all was felt and sent as the card says, 1 something was not."""
+    """Play the card. Return 0 when all was felt and sent as the card says, 1 when something was not."""
     good = True
     with tempfile.TemporaryDirectory(prefix="hwsim-") as folder, World(seed=seed) as world:
         rig = Rig(world, Path(folder))
@@ -102,7 +102,7 @@ def main(seed: int, as_json: bool) -> int:
 
 
 def play(rig: Rig, line: Line) -> Rehearsed:
-    """Do one line and watch it."""
+    """Do one line of the card and watch it."""
     world, start, documents = rig.world, rig.world.now_us, len(rig.subscriber())
     if line.do != "wait":
         actions.do(rig, line.do, **({} if line.for_s is None else {"for_s": line.for_s}))
@@ -119,7 +119,7 @@ def play(rig: Rig, line: Line) -> Rehearsed:
 
 
 def drawn(rehearsed: Rehearsed) -> str:
-    """A line of the card as text: the button, the wrist below it, a column for 0.1 s; then what was felt, in words."""
+    """Draw a line of the card as text: the button, the wrist below it, a column for 0.1 s; then each pattern named."""
     marks = [(at, end, 0, "#") for at, end in rehearsed.pressed]
     marks += [(p.at_us, p.at_us + p.length_us, 1, _strength(p)) for p in rehearsed.pulses]
     rows = ["", ""]

@@ -1,8 +1,8 @@
 """A rig for a bracelet under test: a real relay pipeline behind the world's broker and its SMS centre.
 
 Everything on the relay's side is real except its sockets: registry, verification, store, receipts. The bracelet is the
-unmodified firmware, provisioned by the offer that this relay made. What goes wrong on the relay's side (stopped, mute,
-somebody else in the broker's place, lost and late messages) is switched here, and what came of an alarm is read here.
+unmodified firmware, provisioned by the offer that this relay made. A test uses the rig to switch faults on the relay's
+side (stopped, mute, somebody else in the broker's place, lost and late messages), and to read what came of an alarm.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ APN: Mapping[str, str | bool] = {"name": "internet"}
 
 @dataclass(frozen=True)
 class Arrival:
-    """One message that reached the relay and was processed, and what became of it."""
+    """A message that reached the relay and was processed, and its outcome."""
 
     t_us: int
     path: str  # mqtt, sms
@@ -53,7 +53,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class AlarmStory:
-    """One Alert, from the finger to the wrist. Times in microseconds of the world; None: has not happened."""
+    """The way of an Alert, from the finger to the wrist. Times in microseconds of the world; None: has not happened."""
 
     counter: int
     pressed_us: int  # without a press, when it was raised
@@ -65,7 +65,7 @@ class AlarmStory:
 
 
 class SmsFaults:
-    """What goes wrong with every short message in the world, in both directions."""
+    """The faults of every short message in the world, in both directions."""
 
     def __init__(self, world: World) -> None:
         dice = world.random("sms faults")
@@ -79,8 +79,8 @@ class SmsFaults:
 
 
 def _authority() -> pki.Authority:
-    """The relay's own CA. Its certificate has the commonest length, so that it takes the same room, and the same time
-    to write, on every bracelet's flash: the trace of a world then follows from its seed."""
+    """Make the relay's own CA. Its certificate has the commonest length, so that it takes the same room, and the same
+    time to write, on every bracelet's flash: the trace of a world then follows from its seed."""
     while True:
         ca = pki.create_ca(not_before=datetime.datetime(2025, 6, 1, tzinfo=UTC))
         if len(ca.certificate.signature) == 71 and ca.certificate.serial_number.bit_length() > 152:
@@ -89,7 +89,7 @@ def _authority() -> pki.Authority:
 
 @functools.cache
 def _empty_store() -> bytes:
-    """A store that was just made; making its tables anew takes longer than many a life."""
+    """Return the file of a new store. It is made only once: making the tables takes longer than many a life."""
     with tempfile.TemporaryDirectory(prefix="hwsim-") as folder:
         file = Path(folder) / "relay.db"
         store.open_store(f"sqlite:///{file}", bytes(32)).close()
@@ -139,7 +139,7 @@ class Rig:
             sms=RELAY_NUMBER, wifi=networks if wifi else [], apn=apn,
         )  # fmt: skip
         self.kid: str = self.offer["kid"]
-        # The relay drew key id and account, and the relay is real: the only things here that no seed rules.
+        # The relay is real, and it drew key id and account: only they don't follow from the seed.
         account = self.offer["mqtt"]["user"]
         self.broker.names = {f"{self.kid[0]}/{self.kid}": "kid", self.kid: "kid", account: "account"}
         if not sends_time:
@@ -156,7 +156,7 @@ class Rig:
         self.store.close()
 
     def certificate(self, ca: pki.Authority, name: str = HOST, **validity: datetime.datetime) -> ssl.SSLContext:
-        """A server's TLS context with a certificate for `name` by this authority."""
+        """Make a server's TLS context with a certificate for `name` by this authority."""
         validity.setdefault("not_before", datetime.datetime(2025, 6, 2, tzinfo=UTC))
         cert, key = pki.issue_server(ca, [name], **validity)
         (self.folder / "server.pem").write_bytes(cert + key)
@@ -167,7 +167,7 @@ class Rig:
     # -- the bracelet's life before the test
 
     def provision(self) -> None:
-        """First boot with the offer, the answer carried back, and off again."""
+        """Boot for the first time with the offer, carry the answer back to the relay, and switch off again."""
         self.bracelet.files.put("/offer.json", json.dumps(self.offer).encode())
         self.bracelet.boot()
         self.world.expect("firmware", "provisioned", within=5)
@@ -201,13 +201,13 @@ class Rig:
             self._catch_up()
 
     def forget_sessions(self) -> None:
-        """The broker has lost what it kept: sessions, and messages that a stopped relay had not fetched yet."""
+        """Let the broker lose what it kept: sessions, and messages that a stopped relay had not fetched yet."""
         self.broker.sessions.clear()
         self._waiting = [waiting for waiting in self._waiting if waiting[0].path == "sms"]
         self.world.net.cut()
 
     def set_relay(self, up: bool) -> None:
-        """Stop the relay, or start it anew: what came meanwhile was kept for it and is taken in order."""
+        """Stop the relay, or start it anew: it then takes, in order, the messages that were kept for it meanwhile."""
         if up != self._relay_up:
             self._relay_up = up
             self.world.note("relay", "up" if up else "down")
@@ -216,14 +216,14 @@ class Rig:
             self._catch_up()
 
     def keep(self) -> bytes:
-        """The relay's database as it is now, for `put_back`."""
+        """Return the relay's database as it is now, for `put_back`."""
         with self.store.read() as connection:
             kept: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]  # SQLite's own
         return kept
 
     def put_back(self, kept: bytes, *, restore: bool) -> None:
-        """Put the relay back to an earlier state and start it: as `relay restore` does, or as somebody does who copies
-        the folder."""
+        """Put the relay back to an earlier state and start it: as `relay restore` does, or as somebody who copies the
+        folder does."""
         self.store.close()
         for end in ("-wal", "-shm"):
             (self.folder / f"relay.db{end}").unlink(missing_ok=True)
@@ -235,7 +235,8 @@ class Rig:
         self._start_relay(self.pipeline.keys)
 
     def set_genuine(self, genuine: bool) -> None:
-        """False: whoever answers in the broker's place has a certificate of another authority."""
+        """Let the genuine broker answer. False: a server with a certificate of another authority answers in its
+        place."""
         if genuine != self._genuine:
             self._genuine = genuine
             self.broker.present(self._tls if genuine else self.certificate(_authority()))
@@ -243,7 +244,7 @@ class Rig:
                 self.broker.down()
 
     def garbage(self, octets: int) -> bytes:
-        """Random octets, by the world's seed."""
+        """Return random octets, by the world's seed."""
         return bytes(self._noise.getrandbits(8) for _ in range(octets))
 
     # -- what an operator does
@@ -259,7 +260,7 @@ class Rig:
         self.command()
 
     def configure(self, **settings: int) -> Asked:
-        """Change the bracelet's settings, as relay.verify.down.SETTINGS names them."""
+        """Change the bracelet's settings, by the names in relay.verify.down.SETTINGS."""
         asked = self.desk.configure(self.kid, settings, now=self.world.unix_time)
         self.command()
         return asked
@@ -298,7 +299,7 @@ class Rig:
             self.command()
 
     def tell(self, command: Outbound) -> None:
-        """Let a sealed command leave on its paths, once more if it did before."""
+        """Send a sealed command on its paths, also if it was sent before."""
         self.told.append(command)
         paths = "mqtt" if command.number is None else "mqtt and sms"
         self.world.note("relay", "command", kind=command.kind.name.lower(), counter=command.counter, by=paths)
@@ -322,8 +323,8 @@ class Rig:
         self._catch_up()
 
     def _catch_up(self) -> None:
-        """Let the relay process whatever it can reach: all while it runs, what is at the broker only while that runs
-        too."""
+        """Let the relay, while it runs, process every message that it can reach: those at the broker only while the
+        broker runs too."""
         waiting, self._waiting = self._waiting, []
         for inbound, sender in waiting:
             if self._relay_up and (inbound.path == "sms" or self._broker_up):
@@ -352,13 +353,13 @@ class Rig:
     # -- what came of it
 
     def alarms(self) -> list[AlarmStory]:
-        """Every Alert that the bracelet raised, in their order."""
+        """List the Alerts that the bracelet raised, in their order."""
         stories, pressed = [], 0
         receipts: dict[int, tuple[int, str]] = {}
         raised: list[tuple[int, int, int]] = []
         for event in self.world.trace:
             if event.who == self.bracelet.button.who and event.what == "pressed":
-                pressed = event.t_us  # not the firmware's: it says when a pattern of taps began
+                pressed = event.t_us  # not the firmware's time, at which a pattern of taps began
             if event.who != self.bracelet.firmware_name:
                 continue
             if event.what == "raised":
@@ -376,19 +377,19 @@ class Rig:
 
     @property
     def items(self) -> list[Item]:
-        """What became of each message that the relay processed, in their order."""
+        """The outcomes of the messages that the relay processed, in their order."""
         return [arrival.item for arrival in self.arrivals]
 
     def refused(self) -> Counter[str]:
-        """How many messages the relay refused, by reason."""
+        """Count the messages that the relay refused, by reason."""
         return Counter(str(item.reason) for item in self.items if item.status == Status.REFUSED)
 
     def accepted(self) -> list[int]:
-        """Counters of the alarm messages the relay took as new, in their order."""
+        """List the counters of the alarm messages that the relay took as new, in their order."""
         return [item.counter for item in self.items if item.status == Status.NEW and item.counter is not None]
 
     def subscriber(self) -> list[tuple[int, dict[str, Any]]]:
-        """Every document that was rebroadcast, copies included, with its time in microseconds."""
+        """List the documents that were rebroadcast, copies included, each with its time in microseconds."""
         return [
             (arrival.t_us, json.loads(arrival.item.document))
             for arrival in self.arrivals
@@ -396,7 +397,7 @@ class Rig:
         ]
 
     def documents(self) -> dict[int, dict[str, Any]]:
-        """What was rebroadcast, by counter."""
+        """Return the documents that were rebroadcast, by counter."""
         return {document["counter"]: document for _, document in self.subscriber()}
 
     def times(self) -> dict[int, int]:
@@ -409,6 +410,6 @@ class Rig:
         return {counter: document["flags"] for counter, document in self.documents().items()}
 
     def octets(self, counter: int) -> set[bytes]:
-        """The different octets that went out for one counter by MQTT."""
+        """Return the different octets that the bracelet sent for one counter by MQTT."""
         mine = [message.payload for message in self.broker.published if message.topic.endswith("/alarm")]
         return {octets for octets in mine if parse(octets).counter == counter}

@@ -1,15 +1,15 @@
-"""Makes the firmware's modules small in the heap before they are compiled, without changing what they do.
+"""Make the firmware's modules small in the heap before they are compiled, without changing what they do.
 
 Every name of a function, attribute or argument is a string in the heap of the chip, in a table that doubles when it is
-full: with names as people write them they took 32 KB. So names get short ones, and names that no module uses together
-get the same. Integer constants go to where they are used, in other modules too; the compiler itself does that with
-`_NAME = const(...)` in one module only.
+full; with the names as people write them it took 32 KB. So each name becomes a short one, and names that no module uses
+together become the same. Integer constants go to where they are used, in other modules too; the compiler itself does
+that with `_NAME = const(...)` in one module only.
 
-What the interpreter or a person must recognise keeps its name: what the chip's modules define (`reserved`), all that
-occurs as a string, exceptions, modules, and what the modules of `kept` use. Lines stay lines, so that a traceback names
-the right one; in it functions have their short names.
+Names that the interpreter or a person must recognise stay: those that the chip's modules define (`reserved`), all that
+occur as a string, exceptions, modules, and those that the modules of `kept` use. Lines stay lines, so that a traceback
+names the right one; functions have their short names in it.
 
-Not an optimiser: nothing is moved, joined or dropped but definitions of constants.
+This is no optimiser: it moves, joins and drops nothing but definitions of constants.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any
 from hwsim.names import FUNCTIONS, Module, UnknownSource, arguments
 
 SMALL_INT = 1 << 30  # a larger integer is an object of its own in each function that uses it
-# What MicroPython calls by name in objects of a program, and names of its own modules that CPython's don't have
+# Names that MicroPython calls in objects of a program, and names of its own modules that CPython's don't have
 # (docs/library: asyncio, io, vfs, micropython, select, cryptolib, uctypes; viper's types).
 INTERPRETER = (
     "addressof alloc_emergency_exception_buf bytearray_at bytes_at chdir const decrypt encrypt getcwd ilistdir ioctl "
@@ -50,7 +50,7 @@ _OPERATORS: dict[type, Any] = {
 
 @functools.cache
 def interpreter_names() -> frozenset[str]:
-    """What the language and its libraries define."""
+    """Return the names that the language and its libraries define."""
     places: tuple[Any, ...] = (
         builtins, bytes, bytearray, str, list, dict, set, frozenset, tuple, int, memoryview, OSError, io.StringIO,
         io.FileIO, socket.socket, asyncio, asyncio.Event, asyncio.Lock, asyncio.Task, asyncio.StreamReader,
@@ -61,7 +61,8 @@ def interpreter_names() -> frozenset[str]:
 
 @functools.cache
 def defined(folder: Path) -> frozenset[str]:
-    """What the Python modules of a folder define for others: functions, classes, variables, attributes, arguments."""
+    """Return the names that the Python modules of a folder define for others: of functions, classes, variables,
+    attributes, arguments."""
     names: set[str] = set()
     for file in folder.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -77,9 +78,9 @@ def defined(folder: Path) -> frozenset[str]:
 
 
 def private(sources: Mapping[str, str]) -> dict[str, str]:
-    """Sources, by file, in which the private names of a single module (`_name`) have short ones from a pool that all
-    modules share. For the simulator's own modules: the chip has none of them in its heap, and the table that they would
-    fill there doubles when it is full."""
+    """Return the sources, by file, with the private names of a single module (`_name`) shortened, from a pool that all
+    modules share. It is for the simulator's own modules: the chip has none of these names in its heap, and the table
+    that they would fill there doubles when it is full."""
     used = {file: _private_names(text) for file, text in sources.items()}
     words = {
         node.value for text in sources.values() for node in ast.walk(ast.parse(text))
@@ -100,13 +101,13 @@ def private(sources: Mapping[str, str]) -> dict[str, str]:
 
 
 def _private_names(text: str) -> set[str]:
-    """Names with one underscore before them, of a module's own and of others'."""
+    """Return the names with one underscore before them, a module's own and those of others."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {token.string for token in tokens if token.type == tokenize.NAME and re.match("_[^_]", token.string)}
 
 
 def _made(text: str) -> set[str]:
-    """Names that a module defines: of functions, classes, variables and attributes."""
+    """Return the names that a module defines: of functions, classes, variables and attributes."""
     made = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -124,19 +125,19 @@ def _letters() -> Iterator[str]:
 
 
 def shrink(sources: Mapping[str, str], kept: Iterable[str], reserved: Iterable[str]) -> dict[str, str]:
-    """The sources by path ("tocsin/app.py"), rewritten, but for those of `kept`. Raises names.UnknownSource."""
+    """Rewrite the sources by path ("tocsin/app.py"), except those of `kept`. Raises names.UnknownSource."""
     modules = {path: _read(path, text) for path, text in sorted(sources.items())}
     return Shrinker(modules, frozenset(kept), frozenset(reserved) | interpreter_names()).run()
 
 
 @functools.lru_cache(maxsize=256)
 def _read(path: str, text: str) -> Module:
-    """Who compiles one firmware after the other, as soaks of changed ones do, changes a few modules."""
+    """Read a source. It is kept: a soak that compiles one changed firmware after the other changes a few modules."""
     return Module(path, text)
 
 
 class Shrinker:
-    """All modules of a firmware together. `names`: for each module what its members become."""
+    """All modules of a firmware together. `names`: the short names of the members of each module."""
 
     def __init__(self, modules: dict[str, Module], kept: frozenset[str], reserved: frozenset[str]) -> None:
         self.modules = {path: module for path, module in modules.items() if path not in kept}
@@ -160,12 +161,13 @@ class Shrinker:
         return {path: self._rewrite(module) for path, module in self.modules.items()}
 
     def _foreign(self, dotted: str) -> list[str]:
-        """The name in "module.name", unless the module or the name is the firmware's."""
+        """Return the name in "module.name", unless the module or the name is the firmware's."""
         module, _, name = dotted.rpartition(".")
         return [] if module in self.paths or dotted in self.paths else [name]
 
     def _reserve_keywords(self) -> None:
-        """Keyword arguments of what isn't surely a function of the firmware, or takes any keyword."""
+        """Reserve the keyword arguments of a call, unless it is surely a call of one of the firmware's functions, and
+        that function doesn't take any keyword."""
         own: dict[str, list[ast.arguments]] = {}
         for module in self.modules.values():
             for name, found in module.arguments.items():
@@ -176,7 +178,7 @@ class Shrinker:
                     self.reserved.add(name)
 
     def _constants(self, module: Module) -> dict[str, int]:
-        """Integers that a module gives a name to once, at its top level."""
+        """Return the integers that a module gives a name to once, at its top level."""
         stores: dict[str, int] = {}
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -191,11 +193,11 @@ class Shrinker:
         return values
 
     def _constant(self, dotted: str, name: str) -> int | None:
-        """The value of a name of the module that is meant by "package.module"."""
+        """Return the value of a constant of the module "package.module", or None."""
         return self.constants.get(self.paths.get(dotted, ""), {}).get(name)
 
     def _inlined(self) -> dict[str, set[str]]:
-        """The constants whose definition goes. One that is reached in a way that isn't followed here stays."""
+        """Return the constants whose definition goes. A constant that is reached in a way not followed here stays."""
         stays: set[str] = set()
         for module in self.modules.values():
             stays |= module.of_others
@@ -204,8 +206,8 @@ class Shrinker:
         return {path: set(found) - stays for path, found in self.constants.items()}
 
     def _short_names(self) -> dict[str, dict[str, str]]:
-        """Two names may have the same short one when no module uses both: what an object, a module or a function has
-        is all named in the module that defines it."""
+        """Choose the short names. Two names may have the same one when no module uses both: all members of an object, a
+        module or a function are named in the module that defines it."""
         where: dict[str, set[str]] = {}
         for path, module in self.modules.items():
             for use in module.uses:
@@ -232,8 +234,9 @@ class Shrinker:
         return names
 
     def _alone(self) -> set[str]:
-        """Names that share theirs with no other: what sets an attribute of another module's object mustn't hit one
-        that this has, and an object that answers to any name is asked for some that its module doesn't know."""
+        """Return the names that share theirs with no other. An attribute that one module sets on another module's
+        object mustn't hit one that the object has; and an object that answers to any name is asked for names that its
+        module doesn't know."""
         names: set[str] = set()
         for module in self.modules.values():
             names |= module.foreign | (module.made if "__getattr__" in module.made else set())
@@ -272,7 +275,8 @@ class Shrinker:
         return b"\n".join(lines).decode()
 
     def _argument_names(self, module: Module) -> dict[ast.AST, dict[str, str]]:
-        """Of arguments that nobody passes by name. Each function begins at the first letter; one in another goes on."""
+        """Choose the names of arguments that nobody passes by name. Each function begins at the first letter; one
+        inside another goes on from the outer one's."""
         found: dict[ast.AST, dict[str, str]] = {}
         for node in ast.walk(module.tree):  # outer ones come first
             if not isinstance(node, FUNCTIONS):
@@ -298,14 +302,15 @@ class Shrinker:
 
 
 def where_used(modules: Iterable[Module]) -> Iterator[set[str]]:
-    """Sets of names that occur in the modules, local variables too."""
+    """Yield the sets of names that occur in the modules, local variables too."""
     for module in modules:
         yield module.members
         yield from module.inside.values()
 
 
 def assigned(statement: ast.stmt, known: Mapping[str, int]) -> dict[str, int]:
-    """What `NAME = 5` or `A, B = 1, 2` assigns, if it is nothing but small integers, made of those `known`."""
+    """Return the values that `NAME = 5` or `A, B = 1, 2` assigns, if they are all small integers, made of those
+    `known`."""
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         return {}
     target, value = statement.targets[0], statement.value
@@ -321,7 +326,7 @@ def assigned(statement: ast.stmt, known: Mapping[str, int]) -> dict[str, int]:
 
 
 def _value(node: ast.expr, known: Mapping[str, int]) -> int | None:
-    """The small integer that an expression stands for, or None."""
+    """Return the small integer that an expression stands for, or None."""
     if isinstance(node, ast.Constant):
         value = node.value if type(node.value) is int else None
     elif isinstance(node, ast.Name):
@@ -342,7 +347,7 @@ def _dotted(path: str) -> str:
 
 
 def _words(length: int) -> Iterator[str]:
-    """Identifiers of at least so many letters, the shortest first."""
+    """Yield identifiers of at least so many letters, the shortest first."""
     for letters in itertools.count(length):
         for word in itertools.product(string.ascii_letters, repeat=letters):
             yield "".join(word)

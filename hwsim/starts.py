@@ -1,8 +1,8 @@
-"""`hwsim starts`: nothing stands before a press. Every driver call that starts a part of a board hangs, browns the chip
-out or loses its supply, each time, and the button is held at each moment of a start: the alarm must be raised, and go
-out by what is left.
+"""`hwsim starts`: check that nothing stands before a press. Every driver call that starts a part of a board hangs,
+browns the chip out or takes its supply, each time, and the button is held at each moment of a start. The alarm must be
+raised, and must go out by the parts that are left.
 
-Which calls there are is in world/driver_calls.py. Faults that come and go, and others beside them, are the soak's.
+world/driver_calls.py lists the calls. The soak has the faults that come and go, and other faults beside them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from hwsim.world.driver_calls import calls_of
 
 FAULTS = {"hangs": None, "browns out": None, "loses its supply": 2.0}  # off for so many seconds
 MOMENTS = {"as it is switched on": 0.0, "while it starts": 0.33, "just armed": 0.5, "later": 30.0}  # s
-# The button is held until the long pulse, 3 s of it; before a button that was down nothing at all is begun, else one
-# call at most has to be waited out (the watchdog's 12 s, and the start after it).
+# The button is held until the long pulse, for 3 s. When it is down at power-on, the firmware begins nothing before it;
+# later it may have to wait for one call at most (the watchdog's 12 s, and the start after it).
 RAISED_S = {moment: 17.0 if at else 4.0 for moment, at in MOMENTS.items()}
 SENT_S = 60.0
 
@@ -46,12 +46,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds from the begin of the hold; None: not within SENT_S. `path`: by which it came first."""
+    """The times of a case, in seconds from the begin of the hold; None: not within SENT_S. `path`: by which the alarm
+    came first."""
 
     raised_s: float | None
     sent_s: float | None
     path: str | None
-    died: str = ""  # what the simulator could not go on with
+    died: str = ""  # why the simulator could not go on
 
     def failure(self, case: Case) -> str | None:
         if self.died:
@@ -62,15 +63,15 @@ class Result:
 
 
 def cases(board: str, call: str | None = None) -> list[Case]:
-    """All of a board, or of one of its calls."""
+    """List all cases of a board, or of one of its calls."""
     calls = [each for each in calls_of(load(board)) if call in (None, each)]
     return [Case(*each) for each in itertools.product(calls, FAULTS, MOMENTS)]
 
 
 def play(case: Case, board: str = "reference", firmware: str | None = None) -> Result:
-    """Live one of them."""
+    """Play one case."""
     with World(seed=1) as world, tempfile.TemporaryDirectory(prefix="hwsim-starts-") as folder:
-        wifi = not case.call.startswith("ppp")  # beside which nothing is dialled
+        wifi = not case.call.startswith("ppp")  # beside Wi-Fi nothing is dialled
         rig = Rig(world, Path(folder), wifi=wifi, apn=APN, track=Track.still(1, 2), board=board, firmware=firmware)
         try:
             rig.provision()
@@ -111,7 +112,7 @@ def _held(rig: Rig, world: World, at: float) -> Result:
 
 
 def main(boards: Sequence[str], call: str | None, jobs: int, firmware: str | None, as_json: bool) -> int:
-    """The command. 0: every alarm was raised and sent in time; 1: one was not."""
+    """Run the command. Return 0 when every alarm was raised and sent in time, 1 when one was not."""
     began = time.monotonic()
     reports = [_board(board, cases(board, call), jobs, firmware, as_json) for board in boards]
     seconds = time.monotonic() - began

@@ -1,6 +1,6 @@
-"""Finds other projects' programs that the simulator and the tests run: MicroPython's interpreter, mosquitto, gammu.
+"""Find the programs of other projects that the simulator and the tests run: MicroPython, mosquitto, gammu.
 
-An installed one comes first. Otherwise Debian's package and the libraries it needs are unpacked, without root, into
+An installed program comes first. Otherwise Debian's package and the libraries it needs are unpacked, without root, into
 the user's cache, and started through their own dynamic loader, so that they run on an older Debian too. apt fetches
 them from the mirror this machine already uses and checks the archive's signature; nothing is installed, and later
 runs need neither apt nor a network. This is no package manager: it knows how to unpack a program with its libraries,
@@ -38,14 +38,14 @@ ARCHITECTURES = {
     "x86_64": ("amd64", "x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
     "aarch64": ("arm64", "aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
 }
-ARCHITECTURE_32 = {"x86_64": ("i386", "i386-linux-gnu", "ld-linux.so.2")}  # whose programs such a machine runs too
+ARCHITECTURE_32 = {"x86_64": ("i386", "i386-linux-gnu", "ld-linux.so.2")}  # such a machine runs its programs too
 DEBIAN_SUITE = re.compile(r"(bullseye|bookworm|trixie|forky|duke|sid|(old){0,2}stable|testing|unstable)/?")
 DEBIAN_MAIN = re.compile(r"(?:^|/)debian(?:\.list)?(?:/|$)")  # not debian-security; .list: a mirror+file
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class ToolchainError(RuntimeError):
-    """A program is missing and can't be had; the message says in one sentence what to install."""
+    """A missing program that can't be had; the message says in one sentence what to install."""
 
 
 @dataclass(frozen=True)
@@ -59,33 +59,33 @@ class Tool:
 
 @dataclass(frozen=True)
 class Mirror:
-    """One entry of this machine's apt sources that is Debian's main archive."""
+    """An entry of this machine's apt sources that is Debian's main archive."""
 
     uri: str
     keyring: Path | None  # None: apt's own trusted keys
 
 
 def micropython() -> list[str]:
-    """The arguments that start MicroPython >= 1.25, for example ["/usr/bin/micropython"]."""
+    """Return the arguments that start MicroPython >= 1.25, for example ["/usr/bin/micropython"]."""
     return list(wanted_micropython().argv)
 
 
 def wanted_micropython() -> Tool:
-    """The one that runs the firmware: of 32 bits if HWSIM_BITS says so."""
+    """Find the MicroPython that runs the firmware: one of 32 bits if HWSIM_BITS says so."""
     bits = wanted_bits()
     return find_micropython(bits) if bits else find_micropython()
 
 
 @functools.cache
 def word_bits(argv: tuple[str, ...]) -> int:
-    """32 or 64: the size of the words, and so of the objects, of a MicroPython."""
+    """Return 32 or 64: the size of the words, and so of the objects, of a MicroPython."""
     question = "import sys; print(64 if sys.maxsize >> 32 else 32)"
     return 32 if _run([*argv, "-c", question]).strip() == "32" else 64
 
 
 @functools.cache
 def mpy_march(argv: tuple[str, ...]) -> str | None:
-    """What mpy-cross calls the processor for which a MicroPython loads native code; None: it loads none."""
+    """Return mpy-cross's name for the processor whose native code a MicroPython loads; None when it loads none."""
     found = int(_run([*argv, "-c", "import sys; print(sys.implementation._mpy)"]))
     version = found & 0xFF, found >> 8 & 3
     if version != MPY_VERSION:
@@ -97,12 +97,12 @@ def mpy_march(argv: tuple[str, ...]) -> str | None:
 
 
 def mosquitto() -> list[str]:
-    """The arguments that start mosquitto."""
+    """Return the arguments that start mosquitto."""
     return list(find_mosquitto().argv)
 
 
 def wanted_bits() -> int | None:
-    """Which interpreter `HWSIM_BITS` asks for: 32 has the chip's small integers (31 bits) and its size of objects."""
+    """Return the interpreter's bits from `HWSIM_BITS`: 32 has the chip's small integers (31 bits) and object size."""
     bits = os.environ.get("HWSIM_BITS", "")
     if bits not in ("", "32"):
         raise ToolchainError(f"HWSIM_BITS must be 32 or not set, and it is {bits}.")
@@ -111,7 +111,8 @@ def wanted_bits() -> int | None:
 
 @functools.cache
 def find_micropython(bits: int | None = None) -> Tool:
-    """$HWSIM_MICROPYTHON, else PATH, else Debian's package; with `bits` 32 that of Debian's 32-bit architecture."""
+    """Find MicroPython in $HWSIM_MICROPYTHON, else PATH, else Debian's package; with `bits` 32 only in the package of
+    Debian's 32-bit architecture."""
     wanted = ".".join(map(str, OLDEST_MICROPYTHON))
     if bits == 32:
         return _unpacked("micropython", "usr/bin/micropython", "a 32-bit MicroPython is missing", bits)
@@ -135,7 +136,7 @@ def find_micropython(bits: int | None = None) -> Tool:
 
 @functools.cache
 def find_gammu() -> Tool:
-    """$HWSIM_GAMMU, else PATH, else Debian's package: the stock program that is the simulated modem's witness."""
+    """Find gammu in $HWSIM_GAMMU, else PATH, else Debian's package: the stock witness of the simulated modem."""
     named = os.environ.get("HWSIM_GAMMU")
     found = named or shutil.which("gammu")
     if found:
@@ -148,7 +149,8 @@ def find_gammu() -> Tool:
 
 @functools.cache
 def find_mosquitto(suite: str | None = None) -> Tool:
-    """PATH (and sbin, which is often not on it), else Debian's package; with `suite` that of this Debian."""
+    """Find mosquitto on PATH (and in sbin, which is often not on it), else in Debian's package; with `suite` only in
+    the package of that Debian."""
     found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
     if found and suite is None:
         return Tool((found,), _answered([found, "-h"], r"version (\d+(?:\.\d+)+)"), "PATH")
@@ -157,7 +159,7 @@ def find_mosquitto(suite: str | None = None) -> Tool:
 
 
 def _micropython_version(argv: Sequence[str]) -> str | None:
-    """The interpreter's version, or None when it doesn't run, is too old, or lacks what the firmware needs."""
+    """Return the interpreter's version, or None when it doesn't run, is too old, or lacks what the firmware needs."""
     question = "import sys, tls, vfs, cryptolib, ffi; vfs.VfsRom; print(*sys.implementation.version[:3])"
     try:
         answer = subprocess.run(
@@ -170,7 +172,7 @@ def _micropython_version(argv: Sequence[str]) -> str | None:
 
 
 def _answered(question: list[str], pattern: str) -> str:
-    """The version in a program's answer, whose exit status differs between releases."""
+    """Read the version in a program's answer. The exit status is ignored: it differs between releases."""
     try:
         answer = subprocess.run(question, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
@@ -191,7 +193,7 @@ def _unpacked(package: str, program: str, advice: str, bits: int | None = None, 
 
 
 def _started_by(tree: Path, triplet: str, loader: str) -> tuple[str, ...]:
-    """The dynamic loader among a program's own libraries, told where they are."""
+    """Return the dynamic loader among a program's own libraries, with the option that says where these are."""
     folder = tree / "usr/lib" / triplet
     return str(folder / loader), "--library-path", f"{folder}:{folder.parent}"
 
@@ -200,7 +202,7 @@ def _started_by(tree: Path, triplet: str, loader: str) -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """Where unpacked programs are kept: $XDG_CACHE_HOME/tocsin, by default ~/.cache/tocsin."""
+    """Return the folder of unpacked programs: $XDG_CACHE_HOME/tocsin, by default ~/.cache/tocsin."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification says to ignore a relative path.
     base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
@@ -208,7 +210,7 @@ def cache_folder() -> Path:
 
 
 def _architecture(bits: int | None = None) -> tuple[str, str, str]:
-    """This machine's line of ARCHITECTURES, or with `bits` 32 the 32-bit one that it runs too."""
+    """Return this machine's line of ARCHITECTURES, or with `bits` 32 the 32-bit one that it runs too."""
     machine = platform.machine()
     known = ARCHITECTURE_32 if bits == 32 else ARCHITECTURES
     if sys.platform != "linux" or machine not in known:
@@ -218,9 +220,9 @@ def _architecture(bits: int | None = None) -> tuple[str, str, str]:
 
 
 def unpack_debian(package: str, suite: str, bits: int | None = None) -> Path:
-    """The folder with `package` and its libraries from Debian's `suite`; unpacks it on first use.
+    """Return the folder with `package` and its libraries from Debian's `suite`; unpack it on first use.
 
-    Safe when several processes ask at once, and a damaged folder is replaced.
+    Several processes may ask at once. A damaged folder is replaced.
     """
     architecture = _architecture(bits)
     cache = cache_folder()
@@ -240,7 +242,7 @@ def unpack_debian(package: str, suite: str, bits: int | None = None) -> Path:
 
 
 def _intact(tree: Path) -> bool:
-    """Whether every file is as it was unpacked. Reads no content unless a time stamp differs (a copied cache)."""
+    """Tell whether every file is as it was unpacked. Reads no content unless a time stamp differs (a copied cache)."""
     try:
         files = json.loads((tree / "manifest.json").read_text())["files"]
         for name, (size, modified, digest) in files.items():
@@ -372,7 +374,7 @@ class _Apt:
         return _run(["apt-get", "-q", "-c", str(self.folder / "apt.conf"), *arguments], folder)
 
     def check_origin(self) -> None:
-        """Another vendor's archive under a Debian-like address would be signed too, by its own key."""
+        """Refuse another vendor's archive under a Debian-like address: it would be signed too, by its own key."""
         for release in (self.folder / "lists").glob("*Release"):
             if re.search(r"^Origin: Debian$", release.read_text(errors="replace"), re.MULTILINE):
                 return
@@ -395,7 +397,7 @@ def _run(command: list[str], folder: Path | None = None) -> str:
 
 
 def machine_mirrors() -> list[Mirror]:
-    """Debian's main archive as this machine's apt sources name it, in their order."""
+    """List Debian's main archives that this machine's apt sources name, in their order."""
     answer = _run(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"])
     places = dict(re.findall(r"^(\w+)='(.*)'$", answer, re.MULTILINE))
     files = [Path(places.get("LIST", "/etc/apt/sources.list"))]
@@ -414,7 +416,7 @@ def machine_mirrors() -> list[Mirror]:
 
 
 def parse_sources(text: str, deb822: bool) -> list[Mirror]:
-    """Debian's main archive among apt sources, in either of their two formats (sources.list(5))."""
+    """Find Debian's main archives among apt sources, in either of their two formats (sources.list(5))."""
     found = []
     for types, uris, suites, components, signed_by in _deb822(text) if deb822 else _one_line(text):
         if "deb" in types and "main" in components and any(DEBIAN_SUITE.fullmatch(suite) for suite in suites):
@@ -447,7 +449,8 @@ def _deb822(text: str) -> Iterator[_Entry]:
 
 
 def _keyring(signed_by: str) -> Path | None:
-    """The entry's own keyring file, else Debian's; a key block or fingerprint in its place needn't know our suite."""
+    """Return the entry's own keyring file, else Debian's: a key block or fingerprint in its place may not know our
+    suite."""
     for name in (*re.split(r"[,\s]+", signed_by), str(DEBIAN_KEYRING)):
         if name.startswith("/") and Path(name).is_file():
             return Path(name)

@@ -1,4 +1,4 @@
-"""Small helps over asyncio: waiting with a time-out, and tasks that are restarted, watched and never lost.
+"""Helpers over asyncio: waiting with a time-out, and tasks that are restarted, watched and never lost.
 
 The watchdog is fed here and only here: when every vital task has said lately that it is alive.
 """
@@ -12,12 +12,12 @@ FEED_MS = 5000  # an eighth of the watchdog's patience
 SILENT_MS = 20000  # a vital task silent for so long is taken for stuck
 RESTART_MS = 1000
 RESTART_MAX_MS = 60000
-_FOREVER_MS = 1 << 28  # three days: what sleeps may not be due later than half of the clock's round
+_FOREVER_MS = 1 << 28  # three days: a sleeping task must be due within half of the clock's round
 
 
 class Event:
-    """asyncio.Event for one waiter. A time-out takes no task of its own, as asyncio.wait_for_ms does: of those waits a
-    dozen go on at any time, and each would take half a kilobyte."""
+    """An asyncio.Event for one waiter. Its time-out takes no task of its own, unlike asyncio.wait_for_ms: a dozen such
+    waits go on at any time, and each task would take half a kilobyte."""
 
     def __init__(self):
         self._is_set = False
@@ -37,7 +37,7 @@ class Event:
             core._task_queue.push(task)
 
     async def wait(self, ms=None):
-        """Until it is set, at most `ms` milliseconds (None: for ever). True when it was set."""
+        """Wait until it is set, at most `ms` milliseconds (None: for ever). True when it was set."""
         if ms is not None and ms <= 0:
             await asyncio.sleep_ms(0)
         while not self._is_set:
@@ -62,10 +62,10 @@ async def flagged(flag, ms):
 
 class Supervisor:
     def __init__(self, clock, on_crash=None):
-        """`on_crash(error)`: a task has raised it, and will be restarted."""
+        """Supervise tasks. `on_crash(error)` is called when a task has raised this error, and will be restarted."""
         self._clock = clock
         self._on_crash = on_crash
-        self._tasks = []  # references: a task nobody holds may be collected
+        self._tasks = []  # a task without a reference may be collected
         self._vital = {}  # name -> ms of its last report
 
     def start(self, name, run, vital=False):
@@ -75,7 +75,7 @@ class Supervisor:
         self._tasks.append(asyncio.create_task(self._keep(name, run)))
 
     def report(self, name):
-        """A vital task says that it is alive."""
+        """Note that a vital task is alive."""
         self._vital[name] = self._clock.ms()
 
     async def _keep(self, name, run):

@@ -1,6 +1,6 @@
-"""What runs from reset on: provisioning, then the bracelet at work, and what becomes of one that can't start.
+"""Run the firmware from reset on: provisioning, then the bracelet at work; and report it when that can't start.
 
-The bracelet itself is put together in bracelet.py.
+bracelet.py puts the bracelet itself together.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ LOOK_MS = 5000  # how often a blank bracelet looks for its offer
 CRASH_MS = 10000
 SLOT = "slot"  # in NVS: slots.py
 UPDATE = "/update.bin"  # a bundle to install
-OFFERED = "/update.get"  # [version, size, SHA-256, counter of the order] of one that is to be fetched
+OFFERED = "/update.get"  # [version, size, SHA-256, counter of the order] of a bundle to be fetched
 PART = "/update.part"  # as much of it as has come
 
 
 class App:
-    """`starts` is the boots.Boots of this start."""
+    """The firmware from reset on. `starts`: the boots.Boots of this start."""
 
     def __init__(self, starts):
         self.starts = starts
@@ -43,14 +43,14 @@ class App:
             self.abandon()
 
     def abandon(self):
-        """Back to the former program, at once: this one has not proved itself."""
+        """Go back to the former program, at once: this one has not proved itself."""
         log.event("firmware", state="given_up")
         floor.Floor(SLOT).write(floor.Floor(SLOT).read() & 3)
-        self.starts.lived()  # it ends on purpose: no reason for safe mode
+        self.starts.lived()  # this start ends on purpose: no reason for safe mode
         machine.reset()
 
     def sign(self, name):
-        """Begin the light or the motor, unless it is there; what it was to say meanwhile it says now."""
+        """Begin the light or the motor, unless it is there, and let it play the pattern that it missed meanwhile."""
         before = getattr(self, name)
         if parts.present(before):
             return
@@ -62,7 +62,7 @@ class App:
                 part.play(before.felt)
 
     def _signs(self):
-        """Both, where there is nothing to raise."""
+        """Begin both, where there is nothing to raise."""
         self.sign("led")
         self.sign("haptic")
 
@@ -92,12 +92,12 @@ class App:
         await self.supervisor.watch(watchdog)
 
     def offered(self, bundle):
-        """The relay has another program for this bracelet."""
+        """Take the relay's offer of another program for this bracelet."""
         try:
             before = cbor.decode(settings.read(OFFERED) or b"\xf6")
-            if before and before[3] > bundle[3]:  # it comes late
+            if before and before[3] > bundle[3]:  # this order comes late
                 return
-            if settings.read(PART, 1) and (not before or before[2] != bundle[2]):  # else it goes on where it was
+            if settings.read(PART, 1) and (not before or before[2] != bundle[2]):  # else fetching goes on where it was
                 os.remove(PART)
             with open(OFFERED, "wb") as file:
                 file.write(cbor.encode(bundle))
@@ -114,7 +114,7 @@ class App:
             self.supervisor.start("update", update.Updater(self, bracelet, state).run)
 
     async def _live(self, bracelet):
-        """This start has lived; and safe mode ends after an hour. An alarm goes on in the next start, with a place."""
+        """Note when this start has lived, and end safe mode after an hour. An alarm then goes on with a place."""
         await asyncio.sleep_ms(boots.LIVED_MS)
         if not self.starts.safe:
             self.starts.lived()
@@ -129,7 +129,7 @@ class App:
             await asyncio.sleep_ms(boots.SAFE_MS)
 
     async def _provision(self):
-        """Until there is an identity. A blank bracelet has nothing to do but to wait for its offer."""
+        """Wait until there is an identity. A blank bracelet has nothing to do but to wait for its offer."""
         self._signs()
         self.led.show("blank")
         log.event("blank")
@@ -147,14 +147,14 @@ class App:
             await asyncio.sleep_ms(LOOK_MS)
 
     async def _wipe(self):
-        """It was revoked, or its wipe lost the supply."""
+        """Wipe a bracelet that was revoked, or whose wipe lost the supply."""
         self.led.show("fault")
         wipe.keys()
         for _ in wipe.rest():
             await asyncio.sleep_ms(0)
 
     async def _broken(self, what, watchdog):
-        """It can't work and must go back to the bench: say so as long as there is power."""
+        """Say, as long as there is power, that it can't work and must go back to the bench."""
         log.event("refused", what=what, reason="lost")
         self._signs()
         self.led.show("fault")
@@ -175,13 +175,13 @@ def main():
     log.event("boot", cause=boots.CAUSES[starts.cause], **what)
     try:
         asyncio.run(App(starts).run())
-    except KeyboardInterrupt:  # somebody at the cable, and no part
+    except KeyboardInterrupt:  # from somebody at the cable, not from a part
         starts.risks.ended()
         starts.marked()
         raise
-    except Exception as error:  # it could not start; what it was may be better after a reset
+    except Exception as error:  # it could not start; a reset may help
         starts.crashed(crash.number(error))
-        starts.risks.ended()  # it was no driver
+        starts.risks.ended()  # no driver was the cause
         starts.marked()
         log.event("crashed", reason=log.reason(error))
     time.sleep_ms(CRASH_MS)

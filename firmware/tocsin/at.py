@@ -3,8 +3,8 @@
 
 Sans-I/O: octets and a time in milliseconds go in, octets and events come out. One command is in flight at a time, and
 it ends by its final result or its time-out, never by being forgotten. Unsolicited lines may come at any moment, even
-in the middle of a response; they are told from the response by their prefix. What commands mean is the driver's
-business (drivers/modem.py).
+in the middle of a response; their prefix tells them from the response. The driver knows what commands mean
+(drivers/modem.py).
 """
 
 from tocsin.nmea import days
@@ -20,8 +20,8 @@ URC = (
     "+CPIN:", "NORMAL POWER DOWN", "UNDER-VOLTAGE", "OVER-VOLTAGE", "*PSUTTZ:", "DST:", "^", "+QIND:", "APP RDY",
     "POWERED DOWN", "*ATREADY", "START", "+SYSSTART", "+SHUTDOWN", "SMS FULL",
 )  # fmt: skip
-STARTED = ("RDY", "APP RDY", "*ATREADY", "START", "+SYSSTART")  # what modems say when they start, of the above
-READIER = ("SMS ", "PB DONE", "Call Ready", "+CPIN:", "+CFUN:", "+QIND:")  # what they say later; and at other times
+STARTED = ("RDY", "APP RDY", "*ATREADY", "START", "+SYSSTART")  # of the above: the words of a modem that starts
+READIER = ("SMS ", "PB DONE", "Call Ready", "+CPIN:", "+CFUN:", "+QIND:")  # its words later, and at other times
 ENDED = ("NORMAL POWER DOWN", "POWERED DOWN", "+SHUTDOWN")
 DIALLED = ("CONNECT", "NO CARRIER", "NO DIALTONE", "NO ANSWER", "BUSY")  # ends of ATD (V.250, 5.7.1)
 TWO_LINES = ("+CMT:", "+CDS:", "+CBM:")  # an unsolicited line followed by its PDU
@@ -34,9 +34,9 @@ UNKNOWN_DBM = 255
 
 
 class Command:
-    """One exchange. `expect` is the prefix its information lines have (they would else be taken for unsolicited);
-    `data` is sent at the prompt; `doubt` ms of silence after that, the modem is asked whether it is still there: one
-    that has started anew would never answer, and is told by an OK without any information line."""
+    """A command and its answer. `expect` is the prefix of its information lines (else they would be unsolicited ones);
+    `data` is sent at the prompt. After `doubt` ms of silence from then on the modem is asked whether it is still there:
+    one that has started anew would never answer; an OK without any information line gives it away."""
 
     def __init__(self, text, expect=None, timeout=5000, data=None, doubt=None):
         self.text = text
@@ -62,13 +62,13 @@ class Engine:
         self.command = None
         self._deadline = 0
         self._prompt_at = None  # then a ">" alone is a prompt
-        self._ask_at = None  # then it is asked whether it is still there
-        self.asked = False  # it was, in this command
-        self.echoed = False  # it has echoed a command
+        self._ask_at = None  # then the modem is asked whether it is still there
+        self.asked = False  # it was asked, in this command
+        self.echoed = False  # the modem has echoed a command
         self.dropped = 0  # overlong, undecodable or unasked lines
 
     def start(self, command, now):
-        """Send a command. Only when none is in flight."""
+        """Send a command, which is allowed only when none is in flight."""
         if self.command is not None:
             raise RuntimeError("busy")
         self.command = command
@@ -77,17 +77,17 @@ class Engine:
         self._out.extend(command.text.encode() + b"\r")
 
     def output(self):
-        """Octets to write to the modem."""
+        """Return the octets to write to the modem."""
         out = bytes(self._out)
         self._out = bytearray()
         return out
 
     def feed(self, data, now):
-        """Octets from the modem. Returns events: ("urc", line), ("urc", line, pdu), ("done", command)."""
+        """Take octets from the modem. Returns events: ("urc", line), ("urc", line, pdu), ("done", command)."""
         events = []
         at = 0
         while at < len(data):
-            # A receiver in the modem says hundreds of octets a second for ever: the interpreter's own search looks.
+            # A receiver in the modem says hundreds of octets a second for ever: the interpreter's search finds lines.
             end = data.find(b"\n", at)
             if end < 0:
                 end = len(data)
@@ -112,7 +112,7 @@ class Engine:
             at = end + 1
         if self._line != b">":
             self._prompt_at = None
-        elif self._prompt_at is None:  # one that doesn't echo says nothing between a command and its prompt
+        elif self._prompt_at is None:  # without echo nothing comes between a command and its prompt
             expected = self.command is not None and self.command.data is not None and not self.echoed
             self._prompt_at = now if expected else now + BARE_MS
         events.extend(self.time(now))
@@ -132,19 +132,19 @@ class Engine:
         return []
 
     def restarted(self):
-        """The modem has started anew: the command in flight is forgotten. Returns events."""
+        """Forget the command in flight: the modem has started anew. Returns events."""
         return [] if self.command is None else [self._done("restarted")]
 
     def deadline(self):
         return None if self.command is None else self._deadline
 
     def next_at(self):
-        """The latest time at which time() must be called, in ms, or None."""
+        """Return the latest time at which time() must be called, in ms, or None."""
         times = [at for at in (self.deadline(), self._prompt_at, self._ask_at) if at is not None]
         return min(times) if times else None
 
     def suspect(self, now):
-        """Ask the modem at once whether it has started anew, if an answer is waited for that would never come."""
+        """Ask the modem at once whether it has started anew, if a command waits for an answer that may never come."""
         if self._ask_at is not None:
             self._ask_at = now
 
@@ -185,7 +185,7 @@ class Engine:
 
     def _on_line(self, line, events):
         command = self.command
-        if line[0] == "$":  # of the GNSS receiver in it, also between a line and its PDU
+        if line[0] == "$":  # from the GNSS receiver in it, also between a line and its PDU
             events.append(("urc", line))
             return
         if self._pdu_of is not None:
@@ -230,7 +230,7 @@ class Engine:
 
 
 def fields(line):
-    """The comma-separated values behind the prefix, quotes taken off: '+CMTI: "SM",3' -> ["SM", "3"]."""
+    """Return the comma-separated values behind the prefix, without quotes: '+CMTI: "SM",3' -> ["SM", "3"]."""
     values = []
     current = ""
     quoted = False
@@ -247,12 +247,13 @@ def fields(line):
 
 
 def registration(line, asked=None):
-    """(state, lac or None, cell id or None) of a +CREG/+CGREG/+CEREG line (3GPP TS 27.007, 7.2, 10.1.20, 10.1.22).
+    """Return (state, lac or None, cell id or None) of a +CREG, +CGREG or +CEREG line.
 
-    `asked`: was it the answer to a question, <n>,<stat>[,...], or came it by itself, <stat>[,...]; None: not known. Up
-    to three values tell that by their number, more by whether the second can be a state, then by `asked`. The state is
-    one of 0..5 as on the wire: 6 and 9 are kinds of "home", 7 and 10 of "roaming", and 8, emergency calls only, is as
-    good as "denied". A cell that is a placeholder, or can't be told from something else, is none."""
+    See 3GPP TS 27.007, 7.2, 10.1.20, 10.1.22. `asked`: was it the answer to a question, <n>,<stat>[,...], or did it
+    come by itself, <stat>[,...]; None: not known. Up to three values tell that by their number, more by whether the
+    second can be a state, then by `asked`. The state is one of 0..5 as on the wire: 6 and 9 are kinds of "home", 7 and
+    10 of "roaming", and 8, emergency calls only, is as good as "denied". A placeholder, or something that may not be a
+    cell, counts as none."""
     raw = [value.strip() for value in line.partition(":")[2].split(",")]
     count = len(raw)
     # Three may also be <n>,<stat> and something else: blank, or an access technology.
@@ -282,7 +283,7 @@ def _is_state(text):
 
 
 def _hex(text):
-    """Its value, 0 for none."""
+    """Return the value of hexadecimal digits, 0 for none."""
     for char in text:
         if char not in "0123456789abcdefABCDEF":
             return 0
@@ -290,7 +291,7 @@ def _hex(text):
 
 
 def sim(command):
-    """"ready", "missing", "locked" or "failed" by a finished AT+CPIN? (3GPP TS 27.007, 8.3 and 9.2.1)."""
+    """Return "ready", "missing", "locked" or "failed" by a finished AT+CPIN? (3GPP TS 27.007, 8.3 and 9.2.1)."""
     if command.ok and command.lines:
         return "ready" if fields(command.lines[0])[0] == "READY" else "locked"
     code = command.result.rpartition(" ")[2]
@@ -298,14 +299,14 @@ def sim(command):
 
 
 def signal(line):
-    """-dBm of a +CSQ line (3GPP TS 27.007, 8.5: 0 is -113 dBm or less, 31 is -51 dBm or more), or UNKNOWN_DBM."""
+    """Return -dBm of a +CSQ line (3GPP TS 27.007, 8.5: 0 is -113 dBm or less, 31 -51 dBm or more), or UNKNOWN_DBM."""
     rssi = fields(line)[0]
     return 113 - 2 * int(rssi) if rssi.isdigit() and int(rssi) <= 31 else UNKNOWN_DBM
 
 
 def network_time(line):
-    """Seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour. Without
-    a zone it says nothing; before 2025 or after 2060 it is what a clock begins with that nobody has set."""
+    """Return seconds since 1970 of '+CCLK: "yy/MM/dd,hh:mm:ss+zz"', a local time with its zone in quarters of an hour.
+    ValueError without a zone, and before 2025 or after 2060: a clock that nobody has set begins there."""
     text = line.partition(":")[2].strip().strip('"')
     if not 19 <= len(text) <= 20 or text[17] not in "+-" or text[2] != "/" or text[8] != ",":
         raise ValueError
@@ -318,9 +319,9 @@ def network_time(line):
 
 
 def memories(line):
-    """The first list of '+CPMS: ("SM","ME"),("SM","ME"),("SM")': the memories that can be read and emptied."""
+    """Return the first list of '+CPMS: ("SM","ME"),("SM","ME"),("SM")': the memories that can be read and emptied."""
     names = [name.strip(' "') for name in line.partition("(")[2].partition(")")[0].split(",")]
     names = [name for name in names if name in ("SM", "ME", "MT", "SR")]
     if "SM" in names and "ME" in names:
-        names = [name for name in names if name != "MT"]  # it is both
+        names = [name for name in names if name != "MT"]  # MT is both
     return names

@@ -1,8 +1,8 @@
-"""The wiring: /board.json, and what of it a second copy in NVS must make good.
+"""Read the wiring from /board.json, and damaged sections of it from a second copy in NVS.
 
 Without knowing its pins a bracelet can do nothing, and no pin can be guessed: on another board it may be an output that
 fights another, or drive the flash chip. So the wiring that a bracelet has lived with is kept a second time, in another
-partition, where a lost or damaged file doesn't reach it. There is nothing private in it. Both lost: to the bench.
+partition, out of reach of a damaged file system. It holds nothing private. Without both the bracelet goes to the bench.
 """
 
 import json
@@ -24,11 +24,11 @@ _COMMANDS = ("init", "time", "on", "off")  # lists of text
 
 
 def usable(name, section):
-    """Does a section have what its driver can't do without, and are all its values of the right kind?"""
+    """Tell whether a section has what its driver can't do without, and all its values are of the right kind."""
     if not isinstance(section, dict):
         return False
     needs = _NEEDS[name]
-    if name == "gnss" and "on" not in section:  # not one in the modem
+    if name == "gnss" and "on" not in section:  # the receiver is not in the modem
         needs = _NEEDS["modem"]
     for key in needs:
         if key not in section:
@@ -67,7 +67,7 @@ def _is_pin(value):
 
 
 def _is_table(value):
-    """Rising pairs [millivolt, percent]."""
+    """Tell whether these are rising pairs [millivolt, percent]."""
     if not isinstance(value, list) or len(value) < 2:
         return False
     before = (-1, -1)
@@ -82,7 +82,7 @@ def _is_table(value):
 
 
 def choose(written, kept):
-    """{section: its keys}, each from the file if it is usable there, else from the copy; and the names of those."""
+    """Return {section: its keys}, each from the file if it is usable there, else from the copy; and these names."""
     found, missed = {}, []
     for name in _NEEDS:
         if usable(name, written.get(name)):
@@ -94,7 +94,7 @@ def choose(written, kept):
 
 
 def load():
-    """{section: its keys} of all that is known."""
+    """Return {section: its keys} of all that is known."""
     found, missed = choose(settings.load(FILE), _kept())
     for name in missed:
         log.event("refused", what="board", reason=name)
@@ -102,7 +102,7 @@ def load():
 
 
 def keep(found, lived):
-    """Keep it a second time: when nothing is kept yet, and when the bracelet has `lived` with it and it is another."""
+    """Store a second copy: when there is none yet, and when the bracelet has `lived` with a wiring that differs."""
     try:
         kept = _kept()
         if found == kept or (kept and not lived):
@@ -117,7 +117,7 @@ def keep(found, lived):
 
 
 def _nvs():
-    import esp32  # not at the top: what is decided here runs in CPython too
+    import esp32  # not at the top: the decisions here run in CPython too
 
     return esp32.NVS("tocsin")
 

@@ -1,10 +1,10 @@
 # hwsim: no-float
-"""The record of starts: is the bracelet in a loop of resets, what ended it last, and which part did (risks.py).
+"""Keep the record of starts: is the bracelet in a loop of resets, what ended it last, and which part did (risks.py).
 
-Pure but for the two places that it is given. The clock's memory outlives a reset and is lost with the supply; nothing
-guards it, so it has a checksum. Non-volatile storage (NVS) outlives both and wears, so it is written only when the
-supply was lost, when that start has lived, and when there is another error to remember; and of parts that may end a
-start only when the supply was lost in a start that had not lived, or one of them is remembered there.
+Pure except for the two places that it is given. The clock's memory outlives a reset and is lost with the supply;
+nothing guards it, so it has a checksum. Non-volatile storage (NVS) outlives both and wears, so it is written only when
+the supply was lost, when that start has lived, and when there is another error to remember. The marks of parts go there
+only when the supply was lost in a start that had not lived, or when a mark is there already.
 """
 
 from binascii import crc32
@@ -12,7 +12,7 @@ from binascii import crc32
 from tocsin.risks import SIZE as _RISKS
 from tocsin.risks import Risks
 
-LIMIT = 4  # so many starts in a row that did not live: the next one is in safe mode
+LIMIT = 4  # after so many starts in a row that did not live, the next one is in safe mode
 LIVED_MS = 120000  # a loop of resets goes round faster; nobody starts a bracelet so often on purpose
 SAFE_MS = 3600000  # safe mode lasts so long, then everything is tried once more
 
@@ -26,8 +26,8 @@ _MOST = 255
 
 
 class Boots:
-    """`rtc` is machine.RTC(), `cause` machine.reset_cause(); `starts`, `crash` and `risks` each keep one number:
-    floor.Floor."""
+    """The record of starts. `rtc` is machine.RTC(), `cause` machine.reset_cause(); `starts`, `crash` and `risks` each
+    keep one number: floor.Floor."""
 
     def __init__(self, rtc, cause, starts, crash, risks=None):
         self._rtc = rtc
@@ -49,7 +49,7 @@ class Boots:
         self.risks = Risks(kept, number, not woken, woken)
         # From here on NVS keeps the marks, too: the clock's memory was lost, and the start before had not lived.
         self._careful = not woken and (number != 0 or (kept is None and self._starts > 0))
-        if woken:  # whoever went to sleep had lived
+        if woken:  # a start that ended in sleep had lived
             self._forget_starts()
         else:
             self.resets = min(self.resets + 1, _MOST)
@@ -69,7 +69,7 @@ class Boots:
         self._keep_risks(True)
 
     def marked(self):
-        """Keep the risks, which have changed."""
+        """Store the risks, which have changed."""
         self._write()
         self._keep_risks(self._careful)
 
@@ -80,18 +80,18 @@ class Boots:
                 self._kept_risks.write(number)
 
     def crashed(self, number):
-        """An error ended the firmware, or a task of it: crash.number() of it."""
+        """Note an error that ended the firmware, or a task of it, by its crash.number()."""
         if number != self.crash:
             self.crash = number
             self._write()
             self._kept_crash.write(number - (number >> 31 << 32))  # as a signed number of 32 bits
 
     def report(self):
-        """(cause, resets, crash, mode) as a heartbeat says it."""
+        """Return (cause, resets, crash, mode) as a heartbeat says it."""
         return self.cause, self.resets, self.crash, int(self.safe or self.lacks)
 
     def told(self, report):
-        """The broker has a heartbeat that said this."""
+        """Note that the broker has a heartbeat that said this."""
         self.resets = max(self.resets - report[1], 0)
         if report[2] and report[2] == self.crash:
             self.crash = 0
@@ -116,12 +116,12 @@ class Boots:
 
 
 def others(rtc):
-    """What others keep in the clock's memory, behind the record of starts."""
+    """Return what others keep in the clock's memory, behind the record of starts."""
     octets = bytes(rtc.memory())
     return octets[SIZE:] if octets[:4] == _MAGIC else octets
 
 
 def keep_others(rtc, octets):
-    """Replace that."""
+    """Replace what others keep there."""
     mine = bytes(rtc.memory())
     rtc.memory((mine[:SIZE] if mine[:4] == _MAGIC else b"") + octets)

@@ -1,8 +1,8 @@
-"""The bracelet put together: which task runs, and who tells whom.
+"""Put the bracelet together: which task runs, and who tells whom.
 
-What is decided, and when, is in the pure modules alarm.py and delivery.py; what the wearer does comes from wearer.py;
-what is remembered is in state.py; this module carries it out. Nothing here blocks except a seal (some tens of
-milliseconds) and a write to flash.
+The pure modules alarm.py and delivery.py decide, and say when; wearer.py brings what the wearer does; state.py
+remembers; this module carries it out. Nothing here blocks except a seal (some tens of milliseconds) and a write to
+flash.
 """
 
 import asyncio
@@ -54,12 +54,12 @@ class Bracelet:
         self._offered = app.offered
         config = self._settings = settings.load_settings()
 
-        self._wanted = []  # what asks for a message and is not yet carried out, of alarm.CAUSES
-        self._retry_at = 0  # nothing could be sealed: not before this is it tried again
+        self._wanted = []  # of alarm.CAUSES: those that ask for a message and are not yet carried out
+        self._retry_at = 0  # nothing could be sealed: the next try is not before this
         self._downlink = Downlink(state, self._on_down, self._on_used)
         self._parts = parts.Parts()
-        self._final = False  # an Update is wanted that says so
-        self._marked = False  # that it will be wiped is on flash
+        self._final = False  # the battery ends, and an Update is to say so
+        self._marked = False  # the mark that it will be wiped is on flash
         self._wearer = Wearer(board, state, self._clock, self._haptic, app.starts, self.want, self._on_button_alive)
         self._route = Route(1 if self._dials() else 3 if len(config.wifi) > 1 else 0)
         self._heartbeats = Heartbeats(
@@ -79,7 +79,7 @@ class Bracelet:
         self._copy()
 
     def _sleeper(self):
-        """None on a board whose button can't wake the chip."""
+        """Return the Sleep; None on a board whose button can't wake the chip."""
         if not self._wakes():
             return None
         return Sleep(
@@ -88,7 +88,7 @@ class Bracelet:
         )  # fmt: skip
 
     def _wakes(self):
-        """Can all that must wake the chip do so?"""
+        """Tell whether all that must wake the chip can do so."""
         try:
             self._wearer.arm_wake()
         except ValueError:
@@ -118,7 +118,7 @@ class Bracelet:
         if self._state.dirty is not None:
             self._state.persist()
         risks = self._app.starts.risks
-        if risks.blamed or risks.slow:  # nor may this start last: an SMS that can leave now is not to wait
+        if risks.blamed or risks.slow:  # this start may not last either: an SMS that can leave now must not wait
             self._delivery.net(False, self._clock.ms())
         start = self._supervisor.start
         start("core", self._core, vital=True)
@@ -132,7 +132,7 @@ class Bracelet:
     # -- what the Starter asks for ----------------------------------------------------------------------------------
 
     def failed(self, name):
-        """A part is not begun for now."""
+        """Note that a part is not begun for now."""
         if name == "wifi":
             if not self._starter.due(name):
                 self._ways.wifi(False)
@@ -140,19 +140,19 @@ class Bracelet:
         self._ways.network()
 
     def begun(self):
-        """All is begun, but for what is left out."""
+        """Begin to sleep: all parts are begun, except those left out."""
         if self._sleep:
             self._supervisor.start("sleep", self._sleep.run)
 
     def build(self, name):
-        """Begin a part, and whatever needs it."""
+        """Begin a part, and all that needs it."""
         start, there, config, section = self._supervisor.start, self._parts, self._settings, self._board.get(name)
         runs = (name,)
         if name in ("haptic", "led"):
             self._app.sign(name)
             self._haptic = self._wearer.haptic = self._app.haptic
             self._led = self._app.led
-            if name == "led" and (self._sleep is None or not self._sleep.woken):  # every 15 minutes would betray her
+            if name == "led" and (self._sleep is None or not self._sleep.woken):  # every 15 minutes it would betray her
                 self._led.show("armed")
             return
         if name == "strap":
@@ -212,8 +212,8 @@ class Bracelet:
         self._supervisor.report("button")
 
     def want(self, what):
-        """A message that one of alarm.CAUSES asks for."""
-        if self._trial and what in ("strap", "check_in"):  # which the former program finds by itself when it starts
+        """Ask for a message, for one of alarm.CAUSES."""
+        if self._trial and what in ("strap", "check_in"):  # the former program finds these by itself when it starts
             self._trial()
         if len(self._wanted) < WANTED_MAX or what not in self._wanted:
             self._wanted.append(what)
@@ -272,19 +272,19 @@ class Bracelet:
             self._wake.set()
 
     def busy(self):
-        """Is anything on its way, or the wearer at the button? Then this is no moment for a reset."""
+        """Tell whether anything is on its way, or the wearer at the button: then this is no moment for a reset."""
         return bool(self._delivery.queue) or self._touched()
 
     def fetch(self, topic, take):
-        """See Mqtt.fetch."""
+        """Ask the broker for what it keeps under a topic: see Mqtt.fetch."""
         return self._mqtt.fetch(topic, take)
 
     def pressed(self):
-        """Is the wearer at the button?"""
+        """Tell whether the wearer is at the button."""
         return self._wearer.gestures.busy(self._clock.ms())
 
     def hold(self, on):
-        """Go to sleep for no reason but the wearer's peace and the battery: something is being finished."""
+        """Keep the bracelet awake, within the limits of power.py, while something is being finished (`on`)."""
         if self._sleep:
             self._sleep.held = on
 
@@ -334,7 +334,7 @@ class Bracelet:
         return self._retry_at if self._final else max(at, self._retry_at)
 
     def _news(self):
-        """A number that changes whenever the place is better known than before."""
+        """Return a value that changes whenever the place is better known than before."""
         return self._gnss.count, self._modem.cell
 
     def _carry_out(self, now):
@@ -352,7 +352,7 @@ class Bracelet:
                 self._haptic.play(self._alarm.felt(kind, what))
 
     def _raise(self, kind, what=None):
-        """Seal and store. False when that is impossible for now."""
+        """Seal and store a message. False when that is impossible for now."""
         self._state.last = self._battery.ending
         self._alarm.stretch = self._delivery.stretch = self._battery.stretch
         message = self._state.seal(kind, what, self._battery.percent, self._gnss.fix(), self._modem.cell, self._news())
@@ -360,7 +360,7 @@ class Bracelet:
             self._retry_at = self._clock.ms() + CORE_MS
             return False
         size = len(message.octets)
-        if what == "duress":  # who forces her may read the console
+        if what == "duress":  # an attacker who forces her may read the console
             what = "cancel"
         if kind == alarm.ALERT:
             self._wifi.kick()
@@ -409,7 +409,7 @@ class Bracelet:
         elif kind in ("accept", "close"):
             if news:
                 log.event(kind, counter=value, path=path)
-            else:  # which of them would tell what the relay takes the call back for
+            else:  # the kind would tell how the relay understood the cancel
                 log.event("order", path=path)
         else:
             log.event(kind, path=path, news=int(news))
@@ -420,14 +420,14 @@ class Bracelet:
         elif kind == "update":
             self._offered(value)
         elif kind == "revoke":
-            self._marked = wipe.begin()  # before anything may be written of its having come
+            self._marked = wipe.begin()  # before anything is written that shows that it came
             self._supervisor.start("revoked", self._revoked)
         if kind != "receipt":
             self._heartbeats.soon()
         self._wake.set()
 
     def _configure(self):
-        """What the relay has set goes before settings.json. In safe mode it is left alone: it may be the cause."""
+        """Apply the relay's settings, which go before settings.json; not in safe mode: they may be the cause of it."""
         if self._safe:
             return
         found = self._state.settings
@@ -435,7 +435,7 @@ class Bracelet:
         self._heartbeats.every(found.get(envelope.HEARTBEAT_S, self._settings.heartbeat_s))
 
     async def _revoked(self):
-        """Wipe, say so in one last heartbeat that was sealed while there were keys, and start anew as a blank one."""
+        """Wipe, say so in one last heartbeat, sealed while there were keys, and start anew as a blank bracelet."""
         last = self._heartbeats.seal() if self._marked else None
         self._state.wiped = True
         self._delivery.queue = []

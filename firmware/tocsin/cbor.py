@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""Deterministic CBOR (RFC 8949, 4.2.1), the part of it that the wire format and the journal use.
+"""Encode and decode deterministic CBOR (RFC 8949, 4.2.1), the part that the wire format and the journal use.
 
 For: int, bytes, str, bool, None, list or tuple, and dict with int, bytes or str keys.
 Not for: floats, tags, indefinite lengths, other simple values; none of them occurs in this project, so all are refused.
@@ -10,7 +10,7 @@ object can be compared by its octets.
 
 
 def _head(major, n):
-    """The initial octet and the argument, in the shortest form."""
+    """Return the initial octet and the argument, in the shortest form."""
     major <<= 5
     if n < 24:
         return bytes((major | n,))
@@ -26,12 +26,12 @@ def _head(major, n):
 
 
 def array_head(n):
-    """How an array of `n` items begins; their encodings follow."""
+    """Return the begin of an array of `n` items; their encodings follow."""
     return _head(4, n)
 
 
 def encode(obj):
-    """The octets of `obj`; ValueError when it holds anything that this subset hasn't."""
+    """Return the octets of `obj`; ValueError when it holds anything that this subset hasn't."""
     if obj is None:
         return b"\xf6"
     if obj is True:
@@ -56,7 +56,7 @@ def encode(obj):
 
 
 def decode(data, max_depth=4):
-    """The object whose deterministic encoding is the whole of `data`; ValueError for everything else.
+    """Return the object whose deterministic encoding is the whole of `data`; ValueError for everything else.
 
     Arrays come back as lists. `max_depth` bounds how deep arrays and maps may nest.
     """
@@ -87,7 +87,7 @@ def _text(octets):
 
 
 def _item(data, at, depth):
-    """Decode the item at `at`: (object, index behind it)."""
+    """Decode the item at `at`; return (object, index behind it)."""
     if at >= len(data):
         raise ValueError("cbor: truncated")
     major = data[at] >> 5

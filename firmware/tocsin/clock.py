@@ -1,7 +1,7 @@
 # hwsim: no-float
-"""What time it is, as seconds since 1970 in integers, and how well that is known.
+"""Keep the time, as seconds since 1970 in integers, and how well it is known.
 
-The one place that knows of the ESP32's epoch (2000) and of its ticks, which wrap. Qualities as on the wire: 0 unknown,
+Only this module knows of the ESP32's epoch (2000) and of its ticks, which wrap. Qualities as on the wire: 0 unknown,
 1 saved (from flash or kept by the real-time clock), 2 network, 3 GNSS.
 """
 
@@ -14,14 +14,14 @@ EARLIEST = (
 LATEST = 2840140800  # 2060-01-01: some receivers begin in 1980, which two digits make 2080
 STALE_MS = 86400000  # a better source silent for so long yields to a worse one
 STEP_MS = 2500  # a source that differs by more has another time
-# By less: it may be heard late, but never early. So what is ahead is better, and what is behind must last; a receiver
-# that has not heard of the leap seconds yet may be 2 s ahead.
+# A source that differs by less may be heard late, but never early. So one that is ahead is better, and one that is
+# behind must last; a receiver that has not heard of the leap seconds yet may be 2 s ahead.
 SLIGHT_MS = 800
 LASTING = 8
 
 
 class Clock:
-    """`ticks`, `diff`: time.ticks_ms and time.ticks_diff; `rtc`: machine.RTC() or None."""
+    """The bracelet's clock. `ticks`, `diff`: time.ticks_ms and time.ticks_diff; `rtc`: machine.RTC() or None."""
 
     def __init__(self, ticks, diff, rtc=None):
         self._ticks = ticks
@@ -29,26 +29,26 @@ class Clock:
         self._rtc = rtc
         self._last = ticks()
         self._ms = 0
-        self._base = 0  # s since 1970 at _ms == -_phase, which is a full second of whoever told the time
+        self._base = 0  # s since 1970 at _ms == -_phase, which is a full second of the source
         self._phase = 0
         self._set_at = 0
         self._behind = 0  # so many offers in turn, of the same quality, were slightly earlier than our own clock
         self.quality = UNKNOWN
 
     def ms(self):
-        """Milliseconds since boot; does not wrap. Must be called every few days, which every task does."""
+        """Return milliseconds since boot; they don't wrap. Must be called every few days, which every task does."""
         ticks = self._ticks()
         self._ms += self._diff(ticks, self._last)
         self._last = ticks
         return self._ms
 
     def time(self):
-        """Seconds since 1970, or 0 while unknown."""
+        """Return seconds since 1970, or 0 while unknown."""
         return self._base + (self.ms() + self._phase) // 1000 if self.quality else 0
 
     def offer(self, seconds, quality, ms=0):
-        """A source says it is `seconds` and `ms` now. Returns True when this changed how well the time is known, or by
-        seconds what it is."""
+        """Take the time of a source: `seconds` and `ms` now. True when this changed how well the time is known, or
+        moved the time by seconds."""
         if not EARLIEST <= seconds < LATEST:
             return False
         now = self.ms()
@@ -67,13 +67,13 @@ class Clock:
         return changed
 
     def start(self, saved):
-        """At boot: the real-time clock if it kept running through the reset, else the time saved on flash. What was
-        saved may be ahead of it: a wrong source was believed for a while."""
+        """Begin at boot with the real-time clock if it kept running through the reset, else with the time saved on
+        flash. The saved time may be ahead of the clock: a wrong source was believed for a while."""
         seconds = us = 0
         if self._rtc is not None:
             year, month, day, _, hour, minute, second, us = self._rtc.datetime()
             seconds = _seconds(year, month, day, hour, minute, second)
-        if seconds < EARLIEST:  # it lost its supply
+        if seconds < EARLIEST:  # the real-time clock lost its supply
             return self.offer(saved, SAVED)
         return self.offer(seconds, SAVED, us // 1000)  # without the ms each sleep would cost it half a second
 
@@ -89,7 +89,7 @@ def _seconds(year, month, day, hour, minute, second):
 
 
 def datetime(seconds):
-    """What machine.RTC().datetime() takes: (year, month, day, weekday, hour, minute, second, subsecond)."""
+    """Return what machine.RTC().datetime() takes: (year, month, day, weekday, hour, minute, second, subsecond)."""
     day = seconds // 86400
     rest = seconds % 86400
     # civil date from days, counting years from March (see nmea.days)

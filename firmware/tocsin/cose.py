@@ -15,7 +15,7 @@ _SIGN_HEADER = cbor.encode({1: _ALG_ED25519})
 
 
 def partial_iv(counter):
-    """The counter in its shortest form, at least one octet."""
+    """Return the counter in its shortest form, at least one octet."""
     n = 1
     while counter >> (8 * n):
         n += 1
@@ -34,7 +34,7 @@ def _nonce(base_iv, counter):
 
 
 def encrypt0(kid, counter, message_key, plaintext):
-    """The message. `message_key` is 16 octets of key and 13 of base IV, used for this counter only."""
+    """Encrypt a message. `message_key` is 16 octets of key and 13 of base IV, used for this counter only."""
     header = outer_header(kid, counter)
     aad = cbor.encode(["Encrypt0", header, b""])
     sealed = ccm.seal(message_key[:16], _nonce(message_key[16:], counter), aad, plaintext)
@@ -42,8 +42,8 @@ def encrypt0(kid, counter, message_key, plaintext):
 
 
 def split0(octets):
-    """(kid, counter, salt, header, ciphertext) of a message, the salt None where it has none; nothing is authenticated
-    yet. ValueError when it isn't one."""
+    """Return (kid, counter, salt, header, ciphertext) of a message, the salt None where it has none; nothing is
+    authenticated yet. ValueError when it isn't a message."""
     message = cbor.decode(octets)
     if not isinstance(message, list) or len(message) != 3 or message[1] != {}:
         raise ValueError("cose: structure")
@@ -66,12 +66,12 @@ def split0(octets):
 
 
 def decrypt0(counter, header, message_key, ciphertext):
-    """The plaintext, or None when the tag is wrong."""
+    """Return the plaintext, or None when the tag is wrong."""
     aad = cbor.encode(["Encrypt0", header, b""])
     return ccm.open(message_key[:16], _nonce(message_key[16:], counter), aad, ciphertext)
 
 
 def sign1(payload, external_aad, signer):
-    """A COSE_Sign1 around the octets `payload`."""
+    """Return a COSE_Sign1 around the octets `payload`."""
     signature = signer.sign(cbor.encode(["Signature1", _SIGN_HEADER, external_aad, payload]))
     return cbor.encode([_SIGN_HEADER, {}, payload, signature])

@@ -1,6 +1,6 @@
-"""An error as one number that a heartbeat can carry: CRC-32 of its type and place, never of its text.
+"""Turn an error into one number that a heartbeat can carry: CRC-32 of its type and place, never of its text.
 
-`hwsim crash NUMBER` finds type and place again, by trying all there are in the firmware.
+`hwsim crash NUMBER` finds type and place again, by trying all of the firmware's.
 """
 
 import io
@@ -11,8 +11,8 @@ PACKAGE = "tocsin/"
 
 
 def where(error):
-    """"<type>:<file>:<line>" of the innermost place in our own code, as in "KeyError:tocsin/app.py:33". Of an error
-    that came from elsewhere only the type."""
+    """Return "<type>:<file>:<line>" of the innermost place in our own code, as in "KeyError:tocsin/app.py:33"; only the
+    type of an error that came from elsewhere."""
     buffer = io.StringIO()
     sys.print_exception(error, buffer)
     file = line = ""
@@ -25,7 +25,7 @@ def where(error):
 
 
 def number(error):
-    """Never 0, which stands for no error."""
+    """Return the number of an error; never 0, which stands for no error."""
     try:
         text = where(error)
     except MemoryError:

@@ -1,16 +1,16 @@
 # hwsim: no-float
-"""When which message goes out on which path, until the relay's receipt for it is here.
+"""Decide when which message goes out on which path, until the relay's receipt for it is here.
 
 Pure: events and a time in milliseconds go in, poll() returns what to send now, deadline() says when to ask again. A
 PUBACK or an accepted SMS delivers nothing, it only pauses that path; the receipt alone ends a message's life. The
-octets of a message never change, whatever the path and however often it is repeated: the relay knows repetitions by
-their counter.
+octets of a message never change, whatever the path and however often it is repeated: the relay recognises repetitions
+by their counter.
 
 Policy (for people: firmware/README.md, "Delivery"):
 - MQTT: at once while connected, oldest first, a few in flight; repeated with backoff until the receipt.
 - SMS for Alerts and cancels: at once without a data network, else 15 s after they were raised; repeated with backoff.
-- SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes. Of an alarm that was called
-  back one in ten, and none that is older than what the relay has.
+- SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes. For an alarm that was called
+  back at most one in ten minutes, and none older than the newest that the relay has.
 """
 
 from tocsin.alarm import ALERT, CANCEL, UPDATE
@@ -22,14 +22,14 @@ MQTT_WINDOW = 4
 MQTT_AGAIN_MS = 15000  # first wait for a receipt after a PUBACK
 SMS_AGAIN_MS = 60000  # first wait for a receipt after an accepted SMS
 SMS_ERROR_MS = 5000  # first wait after the modem or the network refused an SMS
-SOON_TRIES = 10  # so many waits are hardly longer: what refused it may take it by then
+SOON_TRIES = 10  # so many waits hardly grow: by then the modem or network may take it
 BACKOFF_MAX_MS = 300000
 LIMIT = 32
 ALERTS_MAX = 8  # so many undelivered Alerts at most; see full_of_alerts()
 
 
 class _Path:
-    """One message's standing on one path."""
+    """The state of one message on one path."""
 
     def __init__(self, at):
         self.at = at  # not before
@@ -68,7 +68,7 @@ class Delivery:
     # -- events ---------------------------------------------------------------------------------------------------
 
     def add(self, message, now):
-        """A new (or, after a reset, remembered) message. Returns the message that had to make room, or None."""
+        """Add a new (or, after a reset, remembered) message. Returns the message that had to make room, or None."""
         message.queued = now
         message.mqtt = _Path(now)
         message.sms = _Path(now)
@@ -77,7 +77,7 @@ class Delivery:
         return dropped
 
     def net(self, up, now):
-        """Is there a data network a message could take? False as well when the relay could not be proved genuine."""
+        """Note whether a data network can carry a message. It can't when the relay could not be proved genuine."""
         self._net = up
 
     def mqtt(self, up, now):
@@ -97,20 +97,20 @@ class Delivery:
         self._sms = up
 
     def published(self, counter, ok, now):
-        """PUBACK (ok) or the hand-over failed."""
+        """Note a PUBACK (ok), or that the hand-over failed."""
         message = self.find(counter)
         if message and message.mqtt.flying:
             message.mqtt.flying = False
             message.mqtt.at = now + self._backoff(MQTT_AGAIN_MS, message.mqtt, message.mqtt.tries)
 
     def texted(self, counter, ok, now):
-        """The network took the SMS (ok) or it failed."""
+        """Note that the network took the SMS (ok), or that it failed."""
         self._sms_busy = False
         message = self.find(counter)
         if message and message.sms.flying:
             path = message.sms
             path.flying = False
-            if ok and path.failed:  # those count for no receipt that was waited for
+            if ok and path.failed:  # failed tries were no waits for a receipt
                 path.tries = 0
             path.failed = not ok
             steps = path.tries if ok else min(path.tries, max(path.tries - SOON_TRIES, 1))
@@ -120,7 +120,7 @@ class Delivery:
                 self._sms_update_at = now + (pause * self.stretch if ok else SMS_ERROR_MS)
 
     def receipt(self, counter):
-        """The relay has it. Returns the message, which is forgotten here, or None if it was not waiting."""
+        """Forget a message that the relay has. Returns the message, or None if it was not waiting."""
         message = self.find(counter)
         if message:
             self.queue.remove(message)
@@ -129,20 +129,20 @@ class Delivery:
         return message
 
     def close(self, alarm, but_newest=False):
-        """The alarm that began with this counter is over: nobody needs its Updates any more (`but_newest`: only the
-        newest, which says where she was then). One that is on its way ends with its receipt; the Alert and a cancel go
-        on until theirs, so that the relay has the whole story."""
+        """Give up the Updates of the alarm that began with this counter: it is over, and nobody needs them any more
+        (`but_newest`: only the newest, which says where she was then). An Update on its way ends with its receipt; the
+        Alert and a cancel go on until theirs, so that the relay has the whole story."""
         updates = self._updates(alarm)
         self._give_up(updates[:-1] if but_newest else updates)
 
     def hurry(self):
-        """The newest Update may be the last message ever: it doesn't wait for its turn by SMS."""
+        """Let the newest Update go by SMS without waiting for its turn: it may be the last message ever."""
         self._sms_update_at = None
 
     # -- actions --------------------------------------------------------------------------------------------------
 
     def poll(self, now):
-        """What to send now: [("mqtt" or "sms", message)]. Each is in flight until published() or texted()."""
+        """Return what to send now: [("mqtt" or "sms", message)]. Each is in flight until published() or texted()."""
         actions = []
         if self._mqtt:
             room = MQTT_WINDOW - sum([m.mqtt.flying for m in self.queue])
@@ -162,7 +162,7 @@ class Delivery:
         return actions
 
     def deadline(self):
-        """When poll() may next have something, or None while only an event can bring that."""
+        """Return when poll() may next have something, or None while only an event can bring that."""
         times = []
         if self._mqtt:
             flying = sum([m.mqtt.flying for m in self.queue])
@@ -181,7 +181,7 @@ class Delivery:
         return None
 
     def full_of_alerts(self):
-        """So many Alerts wait that a further hold is better told as an Update of the newest."""
+        """Tell whether so many Alerts wait that a further hold is better told as an Update of the newest."""
         return sum([m.kind == ALERT for m in self.queue]) >= ALERTS_MAX
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Delivery:
                 self.queue.remove(message)
 
     def _next_sms(self):
-        """The message whose turn it is by SMS, and from when: Alerts and cancels before Updates, as they were
+        """Return the message whose turn it is by SMS, and from when: Alerts and cancels before Updates, as they were
         raised."""
         best, best_at = None, 0
         newest = None
@@ -218,8 +218,8 @@ class Delivery:
         return message.queued if self._net is False else message.queued + SMS_AFTER_MS
 
     def _backoff(self, first, path, steps):
-        """`first`, doubled so many times, at most BACKOFF_MAX_MS, minus up to a quarter so that bracelets don't march
-        in step."""
+        """Return `first`, doubled so many times, at most BACKOFF_MAX_MS, minus up to a quarter so that bracelets don't
+        march in step."""
         wait = min(first << min(steps, 8), BACKOFF_MAX_MS)
         path.tries += 1
         return wait - (wait >> 2) * self._random_byte() // 255

@@ -1,6 +1,6 @@
-"""What comes down from the relay, on whatever path: opened one after the other, a little at a time.
+"""Open what comes down from the relay, on any path: one message after the other, a little at a time.
 
-Whether it is genuine and new is decided in envelope.py and ratchet.py; what it does to the alarm in state.py.
+envelope.py and ratchet.py decide whether a message is genuine and new, and state.py what it does to the alarm.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ KNOWN_MAX = 16  # messages of which a repetition is recognised
 
 
 class Downlink:
-    """on_down(kind, value, path, does it change anything, shall it be felt): see State.open. on_used(): something came
-    under a counter that was used before, and is no repetition of what came lately."""
+    """The messages that come down. on_down(kind, value, path, does it change anything, shall it be felt): see
+    State.open. on_used(): something came under a counter that was used before, and repeats nothing that came lately."""
 
     def __init__(self, state, on_down, on_used):
         self._state = state
@@ -25,7 +25,7 @@ class Downlink:
         self._some = aio.Event()
 
     def take(self, octets, path):
-        """Something came; it is opened later."""
+        """Take a message; it is opened later."""
         if (octets, path) in self._waiting:  # answers to repetitions come together when the relay was away
             return
         if len(self._waiting) < WAITING_MAX:
@@ -56,7 +56,7 @@ class Downlink:
         self._on_down(kind, value, path, news, feel)
 
     def _is_strange(self, octets):
-        """Whether these octets did not come lately; from now on they did."""
+        """Tell whether these octets did not come lately, and note that they have come now."""
         digest = sha256(octets).digest()[:4]
         if digest in self._known:
             return False

@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""The messages of the wire format (firmware/README.md, firmware/wire.cddl): sealed here, and receipts opened.
+"""Seal the messages of the wire format (firmware/README.md, firmware/wire.cddl), and open those of the relay.
 
 Sans-I/O. The caller stores the counter + 1 and the next chain key before it transmits what `seal_*` returned, and
 resends those identical octets on every path. The relay's half is written separately, in relay/verify.
@@ -26,14 +26,14 @@ _HEALTH = (5, 255, 4294967295, 1)  # cause, resets, crash, mode
 
 
 def _size(payload, counter):
-    """The length of the sealed message. Only lengths matter to it, so zeros stand for what isn't known yet."""
+    """Return the length of the sealed message. Only lengths matter for it, so zeros stand for unknown octets."""
     sign1 = cose.sign1(cbor.encode(payload), b"", _Blank)
     ciphertext = sign1 + bytes(_TAG)
     return len(cbor.encode([cose.outer_header(bytes(4), counter), {}, ciphertext]))
 
 
 class _Blank:
-    """Signs with zeros, to measure."""
+    """A signer that signs with zeros, to measure."""
 
     @staticmethod
     def sign(msg):
@@ -46,17 +46,17 @@ def _in(value, low, high):
 
 
 def _at_most(value, high):
-    """A measurement with an honest limit: what is beyond it, or makes no sense, becomes the limit."""
+    """Return a measurement with an honest limit: a value beyond it, or one that makes no sense, becomes the limit."""
     return value if _in(value, 0, high) else high
 
 
 def _time(value):
-    """Seconds since 1970; what can't be a time is sent as unknown."""
+    """Return seconds since 1970; a value that can't be a time is sent as unknown."""
     return value if _in(value, 0, 4294967295) else 0
 
 
 def _limited(items, limits):
-    """What can't be so becomes 0, which stands for "none" or "unknown"; of signal and resets 255 does."""
+    """Return the items; one out of its range becomes 0, "none" or "unknown", but 255 for signal and resets."""
     out = []
     for index, high in enumerate(limits):
         value = items[index]
@@ -65,11 +65,11 @@ def _limited(items, limits):
 
 
 def _position(fix):
-    """[lat, lon, accuracy, age, altitude, speed, heading] up to the last that is known; [] when the fix is unusable."""
+    """Return [lat, lon, accuracy, age, altitude, speed, heading] up to the last known; [] when the fix is unusable."""
     if fix is None or not _in(fix[0], -900000000, 900000000) or not _in(fix[1], -1800000000, 1800000000):
         return []
     items = [fix[0], fix[1], _at_most(fix[2], _UNKNOWN), _at_most(fix[3], _UNKNOWN)]
-    # Of these each needs the one before it.
+    # Each of these requires the one before it.
     for value, low, high in ((fix[4], -32768, 32767), (fix[5], 0, 255), (fix[6], 0, 359)):
         if not _in(value, low, high):
             break
@@ -87,7 +87,7 @@ def _cell(cell):
 
 
 def alarm_payload(flags, cause, seq, time, battery, fix=None, cell=None, counter=MAX_ALARM_COUNTER):
-    """The payload of alarm message `counter`, with as much of the position as one SMS holds.
+    """Return the payload of alarm message `counter`, with as much of the position as one SMS holds.
 
     fix = (lat, lon, accuracy, age, altitude, speed, heading): integers in the units of the wire format; the last three
     may be None. cell = (mcc, mnc, lac, cid). A measurement out of its range is left out or limited, because a broken
@@ -109,7 +109,7 @@ def alarm_payload(flags, cause, seq, time, battery, fix=None, cell=None, counter
 
 
 def seal_alarm(kid, relay_id, counter, chain_key, payload, signer):
-    """(octets, next chain key) of alarm message `counter`: signed for this relay, then encrypted."""
+    """Return (octets, next chain key) of alarm message `counter`: signed for this relay, then encrypted."""
     if not 0 <= counter <= MAX_ALARM_COUNTER:
         raise ValueError("alarm: the chain has ended")
     external_aad = cbor.encode(["TCN1", relay_id, cose.outer_header(kid, counter)])
@@ -118,9 +118,9 @@ def seal_alarm(kid, relay_id, counter, chain_key, payload, signer):
 
 
 def seal_heartbeat(kid, counter, chain_key, fields):
-    """(octets, next chain key). fields = (flags, time, battery %, alarm messages without a receipt), and as many as are
-    wanted of: next counter of the down chain, (registration, signal, operator, link), (cause, resets, crash, mode),
-    version of the program."""
+    """Return (octets, next chain key). fields = (flags, time, battery %, alarm messages without a receipt), and as many
+    as are wanted of: next counter of the down chain, (registration, signal, operator, link), (cause, resets, crash,
+    mode), version of the program."""
     flags, time, battery, pending = fields[:4]
     if not _in(flags, 0, _FLAGS):
         raise ValueError("heartbeat: flags")
@@ -144,14 +144,14 @@ def _seal(kid, counter, chain_key, plaintext):
 
 
 def peek(octets):
-    """(kid, counter) of a message, unauthenticated: what `ReceiveChain.scan` wants to know."""
+    """Return (kid, counter) of a message, unauthenticated: `ReceiveChain.scan` needs them."""
     if len(octets) > LIMIT:
         raise ValueError("message too long")
     return cose.split0(octets)[:2]
 
 
 def open_down(octets, kid, chain):
-    """(kind, value) of what the relay says, or ValueError.
+    """Return (kind, value) of what the relay says, or raise ValueError.
 
     "receipt", counter: the relay has that alarm message on disk. "accept" or "close", counter: a person has accepted
     the alarm that began with that Alert, or it is over. "configure", {setting: value}: see SETTINGS. "revoke", None:

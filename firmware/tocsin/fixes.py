@@ -1,21 +1,21 @@
 # hwsim: no-float
-"""What a receiver says, as fixes and times: which of them is new, which is the clock's, which is in doubt.
+"""Turn a receiver's words into fixes and times: find which of them is new, which is for the clock, which is in doubt.
 
-Pure: octets and our own time in. Keeps the newest fix in memory and, while that is doubtful, the last one that was not;
-never a track. Sentences are read by nmea.py; the receiver's supply is drivers/gnss.py's.
+Pure: octets and our own time go in. The newest fix is kept in memory and, while that is doubtful, the last one that was
+not; never a track. nmea.py reads the sentences; drivers/gnss.py has the receiver's supply.
 """
 
 from tocsin import log, movement, nmea
 from tocsin.clock import EARLIEST, LATEST
 from tocsin.nmea import DAY
 
-REPEATS_MS = 5000  # so long one second may be said: by two talkers, ten times a second, by a clock that is set back
+REPEATS_MS = 5000  # one second may be said for so long: by two talkers, ten times a second, by a clock that is set back
 LATE_S = 3  # sentences may be of so many seconds before the last
 
 
 class Fixes:
-    """`on_time(seconds)` whenever the receiver says the time, `on_fix()` for a new fix. `unsure`: it may repeat a
-    second that it said before it was first heard."""
+    """The receiver's fixes. `on_time(seconds)` is called whenever the receiver says the time, `on_fix()` for a new fix.
+    `unsure`: it may repeat a second that it said before it was first heard."""
 
     def __init__(self, clock, on_time, on_fix, unsure):
         self._parser = nmea.Parser()
@@ -32,12 +32,12 @@ class Fixes:
         self.count = 0  # of fixes so far: tells whether there is a newer one
 
     def listen(self):
-        """From now on it can be heard, so its silence counts."""
+        """Note that the receiver can be heard from now on, so its silence counts."""
         self._frozen = False
         self.heard_at = self._clock.ms()
 
     def remember(self, fix):
-        """Take up what fix() said before the processor slept, its time told by the clock of now."""
+        """Take up the fix that fix() returned before the processor slept, its time told by the clock of now."""
         lat, lon, accuracy, _, altitude, speed, heading, doubt, self._dated, at = fix
         self._second = self._dated % DAY
         fix = self._fix = self._sure = nmea.Fix(lat, lon, speed, heading)
@@ -45,8 +45,8 @@ class Fixes:
         fix.at = at
 
     def fix(self):
-        """(lat, lon, accuracy, age s, altitude, speed, heading, doubt, receiver's time, when it was found, in ms of our
-        clock) of the last fix, or None."""
+        """Return (lat, lon, accuracy, age s, altitude, speed, heading, doubt, receiver's time, when it was found, in ms
+        of our clock) of the last fix, or None."""
         fix = self._fix
         if fix is None:
             return None
@@ -54,7 +54,7 @@ class Fixes:
         return fix.lat, fix.lon, fix.accuracy, age, fix.altitude, fix.speed, fix.heading, fix.doubt, fix.time, fix.at
 
     def feed(self, data, heard_at):
-        """Octets from it, of which the first came at `heard_at`."""
+        """Take octets from the receiver; the first of them came at `heard_at`."""
         for what, value in self._parser.feed(data, heard_at):
             time = value if what == "time" else value.time
             second = time % DAY
@@ -72,7 +72,7 @@ class Fixes:
             self.heard_at = heard_at
 
     def _moves(self, second, now):
-        """Does its clock go on? It must not be heard if it does not."""
+        """Check that the receiver's clock goes on: if it does not, the receiver must not be heard."""
         if self._first == -1:
             self._first = second
         if second == self._first or (self._second - second) % DAY <= LATE_S:
@@ -83,8 +83,8 @@ class Fixes:
             self._second, self._moved_at = second, now
 
     def _take(self, fix):
-        """A new fix, unless it is of the same second as the last, or late: a receiver that repeats itself has found
-        nothing."""
+        """Take a new fix, unless it is of the same second as the last, or late: a receiver that repeats itself has
+        found nothing."""
         last = self._fix
         if last is None:
             log.event("gnss", fix=1)
@@ -100,5 +100,6 @@ class Fixes:
 
 
 def _dated(time):
-    """Does the receiver know the date? Not if the clock would refuse it; at midnight it may be the other day's."""
+    """Tell whether the receiver knows the date: not if the clock would refuse it, or close to midnight, when it may be
+    the other day's."""
     return EARLIEST <= time < LATEST and (time + LATE_S) % DAY >= 2 * LATE_S

@@ -1,10 +1,10 @@
-"""One number by its name, and at need some octets beside it, in non-volatile storage (NVS).
+"""Keep one number by its name, and at need some octets beside it, in non-volatile storage (NVS).
 
-Its first use is as a second place for when the journal can't be written: the number is the counter below which all are
-used up, the octets the newest Alert that waits for its receipt. The others (boots.py, wipe.py) keep a number only.
+Its first use is a second place for when the journal can't be written: the number is the counter below which all are
+used up, the octets are the newest Alert that waits for its receipt. The others (boots.py, wipe.py) keep a number only.
 
 The file system and non-volatile storage (NVS) are different partitions of the flash chip: one may be full or damaged
-while the other works. Here is never a key.
+while the other works. No key is ever here.
 """
 
 import esp32
@@ -14,8 +14,8 @@ _HELD_MAX = 256
 
 class Floor:
     def __init__(self, name):
-        """`name` belongs to one use; for counters to one identity, so that a bracelet that is provisioned anew begins
-        at nought."""
+        """Open the place of a name. `name` belongs to one use; for counters to one identity, so that a bracelet that is
+        provisioned anew begins at nought."""
         self._name = name
         self._held_name = name + "a"
         self._held = None  # as it is stored
@@ -33,7 +33,7 @@ class Floor:
             return 0
 
     def write(self, counter):
-        """True when it is stored."""
+        """Store a number. True when it is stored."""
         if self._nvs is None:
             return False
         try:
@@ -44,7 +44,7 @@ class Floor:
         return self.read() == counter
 
     def held(self):
-        """What hold() stored, or None."""
+        """Return the octets that hold() stored, or None."""
         buffer = bytearray(_HELD_MAX)
         try:
             self._held = bytes(buffer[: self._nvs.get_blob(self._held_name, buffer)]) if self._nvs else None
@@ -67,7 +67,7 @@ class Floor:
             pass  # it is tried again with the journal
 
     def forget(self):
-        """Neither is wanted any more."""
+        """Erase number and octets: neither is wanted any more."""
         for name in (self._name, self._held_name):
             try:
                 self._nvs.erase_key(name)

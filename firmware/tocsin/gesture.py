@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""What the fingers mean: turns debounced edges of the one button into holds, and taps after a half hold.
+"""Find what the fingers mean: turn debounced edges of the one button into holds, and taps after a half hold.
 
 Pure: edges and a time in milliseconds go in, events come out. It knows nothing of alarms; alarm.py decides what a
 hold is worth. Events: ("tick", n) n = 1..4 while a hold ripens, so that a wearer feels an unmeant press and lets go;
@@ -7,9 +7,9 @@ hold is worth. Events: ("tick", n) n = 1..4 while a hold ripens, so that a weare
 exactly three ("duress",), after arming a drill ("drill",); and ("taps", n) for taps that followed a half hold, when
 no press followed them for GAP_MS.
 
-What weakens the protection (a drill, taking it off, stopping the timer) begins with a half hold, let go after the
-second tick: hammering the button in panic gives taps of any number, but not that. It is felt, so it can be done right
-even while the bracelet wakes from its sleep, when taps would be missed.
+Every pattern that weakens the protection (a drill, taking it off, stopping the timer) begins with a half hold, let go
+after the second tick: hammering the button in panic gives taps of any number, but no half hold. A half hold is felt, so
+it can be done right even while the bracelet wakes from its sleep, when taps would be missed.
 """
 
 TICKS = 4
@@ -33,7 +33,7 @@ class Gestures:
         self._drill_until = None
 
     def edge(self, down, now):
-        """A debounced edge. Returns the events it causes (those due before it first)."""
+        """Take a debounced edge. Returns the events it causes (those due before it first)."""
         events = self.time(now)
         if down and self._down_at is None:
             if now - self._up_at > GAP_MS:
@@ -87,15 +87,15 @@ class Gestures:
 
     @property
     def ripe(self):
-        """Is it held, and for so long that it has been answered?"""
+        """Tell whether the button is held, and for so long that it has been answered."""
         return self._down_at is not None and self._ripe
 
     def begins(self, now):
-        """Would a press now begin a new pattern?"""
+        """Tell whether a press now would begin a new pattern."""
         return self._down_at is None and now - self._up_at > GAP_MS
 
     def deadline(self):
-        """When time() must be called next, or None."""
+        """Return when time() must be called next, or None."""
         if self._down_at is None:
             return self._up_at + GAP_MS + 1 if self._taps or self._half else None
         if self._ripe:
@@ -105,7 +105,7 @@ class Gestures:
         return self._down_at + self.hold_ms
 
     def busy(self, now):
-        """Is the button held, a pattern half done, or a drill armed?"""
+        """Tell whether the button is held, a pattern half done, or a drill armed."""
         armed = self._drill_until is not None and now <= self._drill_until
         return armed or self._down_at is not None or self._half or self._taps > 0
 

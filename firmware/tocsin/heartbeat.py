@@ -1,20 +1,20 @@
-"""Heartbeats: that the bracelet lives, and in what state; never where. And the last will, which is one that the broker
-sends in its place when a connection ends without a goodbye.
+"""Send heartbeats: they tell that the bracelet lives, and in what state; never where. The last will is a heartbeat that
+the broker sends in the bracelet's place when a connection ends without a goodbye.
 """
 
 from tocsin import aio, log
 
 SOON_MS = 1000
 LEAST_MS = 60000  # between two, when connections come and go: doubled with each that the broker did not take
-USED_MS = 60000  # between two reports of a used counter: whoever replays messages must not empty the battery
+USED_MS = 60000  # between two reports of a used counter: an attacker's replays must not empty the battery
 PROMPT_MS = 10000  # a broker that takes longer for its PUBACK is slow
 TOKEN = -1  # in place of a counter: only `acknowledged` waits for its PUBACK
-NO_LINK, WIFI, PPP = 0, 1, 2  # what the relay reads as its way: without any, it is a last will
+NO_LINK, WIFI, PPP = 0, 1, 2  # the bracelet's way, as the relay reads it; NO_LINK: a last will
 
 
 class Heartbeats:
-    """`due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the start), `sent_at`
-    when the last was handed over, `tries` how many were since one that it took promptly."""
+    """The heartbeats. `due` is when the next one is, `told_at` when the broker took the last (ms; None: not since the
+    start), `sent_at` when the last was handed over, `tries` how many there were since one that it took promptly."""
 
     def __init__(self, state, clock, parts, topic, boots, every_s, random_byte):
         self._state = state
@@ -25,7 +25,7 @@ class Heartbeats:
         self._every_ms = every_s * 1000
         self.sent_at = None
         self._connected = False  # since the start
-        self.owed = False  # its time came without a connection
+        self.owed = False  # a heartbeat came due without a connection
         self.link = WIFI  # the link that is up
         self._said = None  # what the last one reported of the starts
         self._said_used = False  # and of used counters
@@ -37,7 +37,7 @@ class Heartbeats:
         self.due = clock.ms() + 10000 + 200 * random_byte()
 
     def begin(self, in_ms, tries):
-        """After waking: the next one is due in so many ms, and so many were not taken."""
+        """Go on after waking: the next one is due in so many ms, and so many were not taken."""
         self.due = self._clock.ms() + in_ms
         self.tries = tries
 
@@ -47,13 +47,13 @@ class Heartbeats:
         self._hurry.set()
 
     def soon(self):
-        """Don't wait for the next one's time: it tells the relay that its command has arrived, or what has changed."""
+        """Send the next one before its time: it tells the relay that its command has arrived, or what has changed."""
         self.due = min(self.due, self._clock.ms() + SOON_MS)
         self._hurry.set()
 
     def used(self):
-        """Something came down under a used counter: perhaps the relay was put back to an earlier state, and its answers
-        are worth nothing until it knows."""
+        """Note that something came down under a used counter: perhaps the relay was put back to an earlier state, and
+        its answers are worth nothing until it knows."""
         self._state.used = True
         now = self._clock.ms()
         if self._used_at is None or now - self._used_at >= USED_MS:
@@ -61,7 +61,7 @@ class Heartbeats:
             self.soon()
 
     def connected(self):
-        """There is a connection: the relay may hold the will of the one before for the last word."""
+        """Note a connection: the relay may hold the will of the one before for the last word."""
         if self._connected:
             again = (self.sent_at or 0) + (LEAST_MS << min(self.tries, 8))
             self.due = min(self.due, max(self._clock.ms() + SOON_MS, again))
@@ -82,10 +82,10 @@ class Heartbeats:
             await self._hurry.wait(self.due - now)
 
     def seal(self, link=None):
-        """(counter, octets), or None. `link`: what it reports as its way, unless that is the one that is up."""
+        """Seal a heartbeat: (counter, octets), or None. `link`: the way to report instead of the one that is up."""
         self._said = self._boots.report()
         self._said_used = self._state.used
-        if link is None:  # one that is sent has a link, even if that has just been lost
+        if link is None:  # a heartbeat that is sent has a link, even if just lost
             link = self.link or WIFI
         modem, battery = self._parts.modem, self._parts.battery
         network = (modem.stat, modem.signal, modem.operator, link)
@@ -99,13 +99,13 @@ class Heartbeats:
             log.event("heartbeat", counter=sealed[0])
 
     def will(self):
-        """(topic, octets) to leave with the broker, or None. Its counter is lower than that of every heartbeat of the
-        connection, so the relay opens it with a key that it has passed over, and only once."""
+        """Return (topic, octets) to leave with the broker, or None. The will's counter is lower than that of every
+        heartbeat of the connection, so the relay opens it with a key that it has passed over, and only once."""
         sealed = self.seal(NO_LINK)
         return (self._topic, sealed[1]) if sealed else None
 
     def acknowledged(self):
-        """The broker has the last one."""
+        """Note that the broker has the last heartbeat."""
         now = self.told_at = self._clock.ms()
         if now - self.sent_at <= PROMPT_MS:
             self.tries = 0

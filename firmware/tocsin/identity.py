@@ -1,4 +1,4 @@
-"""Who this bracelet is: its random key id, its relay's id and its signing key, in one file on flash with a checksum.
+"""Keep the bracelet's identity: random key id, relay's id and signing key, in one file on flash with a checksum.
 
 The chain keys are not here: they change with every message and live in the journal.
 """
@@ -29,12 +29,12 @@ class Identity:
 
 
 def load():
-    """The identity, or None when there is none, or both files are damaged."""
+    """Read the identity; None when there is none, or both files are damaged."""
     return read(PATH) or read(PATH + settings.COPY)
 
 
 def read(path):
-    """The identity in one file, or None."""
+    """Read the identity in one file, or None."""
     data = settings.read(path)
     if not data or sha256(data[:-_CHECK]).digest()[:_CHECK] != data[-_CHECK:]:
         return None
@@ -48,7 +48,7 @@ def read(path):
 
 
 def save(identity):
-    """Twice: without it a bracelet is blank. OSError when it is not on flash then."""
+    """Write the identity twice: without it a bracelet is blank. OSError when it is not on flash then."""
     body = cbor.encode([_VERSION, identity.kid, identity.relay_id, identity.seed])
     for path in (PATH + settings.COPY, PATH):
         with open(path, "wb") as file:

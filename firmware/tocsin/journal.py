@@ -1,15 +1,15 @@
 # hwsim: no-float
-"""What must outlive a reset, kept in one of two slots of flash that are written in turn, each of whole sectors.
+"""Keep what must outlive a reset, in one of two slots of flash that are written in turn, each of whole sectors.
 
-The slots are a partition of their own and not files: a file system leaves what it has given up readable until it needs
-the room, here the former slot is erased as soon as the next one is written and read back. Nobody who takes the
-bracelet finds a key that opens what was sent before, and raising needs no file system. Since the slot is erased
-already, a save only programs: some milliseconds instead of the 45 and more of an erase.
+The slots are a partition of their own and not files: a file system leaves old contents readable until it needs the
+room; here the former slot is erased as soon as the next one is written and read back. Nobody who takes the bracelet
+finds a key that opens an earlier message, and raising needs no file system. Since the slot is erased already, a save
+only programs: some milliseconds instead of the 45 and more of an erase.
 
 A slot is magic, sequence number, length, content, checksum. It is made, written and read back in pages, because a heap
-that has been in use for hours has no long stretches free. Whatever moment the power goes, one of the slots is whole:
-the state before, or the state after. The content is one CBOR array (see Record), bounded by the delivery queue. No
-track: no position is stored except inside the encrypted octets of undelivered messages.
+that has been in use for hours has no long stretches free. At whatever moment the power goes, one of the slots is whole:
+the state before, or the state after. The content is one CBOR array (see Record), bounded by the delivery queue. It has
+no track: no position is stored except inside the encrypted octets of undelivered messages.
 """
 
 from hashlib import sha256
@@ -24,13 +24,13 @@ _PAGE = 256  # what the chip programs at once; also a multiple of the 16 octets 
 _BLANK = b"\xff" * _PAGE
 _BLOT = bytes(_PAGE)
 VERSION = 2  # 1 had no `extra`; it is still read
-_EXTRA = (0, 0, {}, 0, 0)  # what is missing in an older record
+_EXTRA = (0, 0, {}, 0, 0)  # for items that an older record lacks
 
 
 class Journal:
     def __init__(self, flash):
-        """`flash` is a block device with sectors of 4096 octets, as esp32.Partition: readblocks and writeblocks with an
-        offset, which don't erase, and ioctl 4 (number of sectors) and 6 (erase one)."""
+        """Use `flash`, a block device with sectors of 4096 octets, as esp32.Partition: readblocks and writeblocks with
+        an offset, which don't erase, and ioctl 4 (number of sectors) and 6 (erase one)."""
         self._flash = flash
         self._sectors = flash.ioctl(4, 0) // 2  # of a slot
         self._sequence = 0
@@ -39,8 +39,8 @@ class Journal:
         self._page = bytearray(_PAGE)
 
     def load(self):
-        """The newest whole content, or None. The other slot is erased: what a lost supply left there is not wanted, and
-        the next save finds it ready."""
+        """Return the newest whole content, or None. The other slot is erased: remains of a lost supply are not wanted,
+        and the next save finds it ready."""
         best = None
         for slot in (0, 1):
             found = self._read(slot)
@@ -57,8 +57,8 @@ class Journal:
         return best[1]
 
     def save(self, content):
-        """Store content, given as a list of pieces, and erase the former. OSError when either fails: what was stored
-        before is then there still, or both are."""
+        """Store content, given as a list of pieces, and erase the former. OSError when either fails: then the former
+        content is still there, or both are."""
         length = 0
         for piece in content:
             length += len(piece)
@@ -109,7 +109,7 @@ class Journal:
             raise OSError(5)  # EIO
 
     def _erase(self, slot):
-        """Make a slot blank, and see that it is. OSError when it is not."""
+        """Make a slot blank, and check that it is. OSError when it is not."""
         for sector in range(slot * self._sectors, (slot + 1) * self._sectors):
             if not self._blank(sector):
                 self._flash.ioctl(6, sector)
@@ -119,8 +119,8 @@ class Journal:
         self._ready = True
 
     def _blot(self, sector):
-        """A sector that is worn out and can't be erased can most often still be programmed: nothing of what was in it
-        stays."""
+        """Overwrite a sector that is worn out and can't be erased: most often it can still be programmed, so that
+        nothing of its content stays."""
         for offset in range(0, _SECTOR, _PAGE):
             self._flash.writeblocks(sector, _BLOT, offset)
 
@@ -132,7 +132,7 @@ class Journal:
         return True
 
     def _read(self, slot):
-        """(sequence number, content) of a whole slot, or None."""
+        """Return (sequence number, content) of a whole slot, or None."""
         first = slot * self._sectors
         head = bytearray(_HEAD)
         self._flash.readblocks(first, head, 0)
@@ -166,7 +166,7 @@ class Record:
         self.extra = list(_EXTRA)
 
     def encode(self):
-        """The content's octets in pieces of at most some 300."""
+        """Return the content's octets in pieces of at most some 300."""
         counter, key, skipped = self.down
         down = [counter, key]
         for number in sorted(skipped):
@@ -182,7 +182,7 @@ class Record:
 
 
 def decode(content):
-    """A Record, or ValueError: a checksum doesn't prove that an older or newer firmware meant the same."""
+    """Return a Record, or raise ValueError: a checksum doesn't prove that an older or newer firmware meant the same."""
     try:
         items = cbor.decode(content)
         version, alarm_tx, heartbeat_tx, down, alarm, messages, time, acked = items[:8]

@@ -1,10 +1,10 @@
 # hwsim: no-float
-"""What two fixes say about who wears the bracelet: has she moved, and can it be true?
+"""Compare two fixes: has the wearer moved, and can it be true?
 
 Pure, in integers. Neither answer keeps a position from being sent: one says how often, the other goes with it.
 """
 
-_APART_M = 50  # of a fix in a town's streets: nearer than that may be noise; also the noise that hides nothing
+_APART_M = 50  # a smaller distance may be noise of fixes in a town's streets; more noise would hide a movement
 _FRESH_S = 60  # an older fix says nothing of now
 _RIDE = 3  # m/s: faster than a walk; a receiver at rest shows less
 # An airliner over ground, with 830 km/h of its own and the strongest jet stream: 1327 km/h or 369 m/s (British Airways
@@ -17,8 +17,8 @@ _DAY = 86400
 
 
 def farther(lat, lon, lat2, lon2, metres):
-    """Whether two positions (degrees * 10^7) are more than so many metres apart. On a plane, with the Earth's radius at
-    the equator (WGS 84) and Bhaskara's cosine: good to 2 % for some 100 km, and beyond that rather too far."""
+    """Tell whether two positions (degrees * 10^7) are more than so many metres apart. On a plane, with the Earth's
+    radius at the equator (WGS 84) and Bhaskara's cosine: good to 2 % for some 100 km, beyond that rather too far."""
     north = (lat - lat2) * 10 // 898
     tenths = (lat + lat2) // 2000000  # of a degree
     square = tenths * tenths
@@ -28,8 +28,8 @@ def farther(lat, lon, lat2, lon2, metres):
 
 
 def moved(told, fix):
-    """Whether she has moved since the place was told, both as Gnss.fix() says them; None: nobody can say. Accuracies
-    are 1 sigma each, so twice their sum is left to chance."""
+    """Tell whether she has moved since the place was told, both as Gnss.fix() returns them; None: nobody can say.
+    Accuracies are 1 sigma each, so twice their sum is left to chance."""
     if told is None or fix is None:
         return None
     noise = told[2] + fix[2]
@@ -41,8 +41,9 @@ def moved(told, fix):
 
 
 def doubt(sure, last, fix):
-    """For how many seconds from `fix` on positions are doubtful; 0: not at all. `last` is the fix before it, `sure` the
-    last without doubt (often the same): nmea.Fix, each with its time by the receiver and by us, and its own doubt.
+    """Return for how many seconds from `fix` on positions are doubtful; 0: not at all. `last` is the fix before it,
+    `sure` the last without doubt (often the same): nmea.Fix, each with its time by the receiver and by us, and its own
+    doubt.
 
     After a jump nobody can tell which side of it is true. So doubt stays for an hour, unless a jump leads back to where
     the last sure place would allow by road."""
@@ -52,11 +53,11 @@ def doubt(sure, last, fix):
 
 
 def _leapt(one, two, speed):
-    """Whether the receiver's clock has jumped from one fix to the other, or the position faster than `speed`, with
-    twice both accuracies taken off."""
+    """Tell whether the receiver's clock has jumped from one fix to the other, or the position has moved faster than
+    `speed`, with twice both accuracies taken off."""
     ours = (two.at - one.at) // 1000
     theirs = two.time - one.time
-    if min(one.time, two.time) < _DAY:  # without a date it is no evidence
+    if min(one.time, two.time) < _DAY:  # without a date the receiver's time is no evidence
         theirs = ours
     if abs(theirs - ours) > _CLOCK_S + ours // 16:
         return True

@@ -1,13 +1,13 @@
 # hwsim: no-float
-"""GNSS sentences to integers: RMC, GGA and GNS of NMEA 0183 (2.0 to 4.11), from any constellation.
+"""Turn GNSS sentences into integers: RMC, GGA and GNS of NMEA 0183 (2.0 to 4.11), from any constellation.
 
 Pure and bounded: octets go in by any split, fixes and times come out, garbage is counted and dropped. Degrees are
 integers times 10^7, exact to the last digit the receiver sent (rounded half up): a 32-bit float would be metres off.
-Not a general NMEA library: satellites in view and the like are of no use here.
+This is no general NMEA library: satellites in view and the like are of no use here.
 
-What the sentences of one instant say is weighed together. Two talkers may say the same kind of sentence, each of its
-own constellation: then one of them that has measured counts, whatever the others lack. One kind (RMC) that has not
-measured outweighs the other (GGA, GNS). A field that is odd or missing costs only itself.
+The sentences of one instant are weighed together. Two talkers may say the same kind of sentence, each of its own
+constellation: then one of them that has measured counts, whatever the others lack. One kind (RMC) that has not measured
+outweighs the other (GGA, GNS). A field that is odd or missing costs only itself.
 """
 
 LINE_MAX = 120  # the standard says 82; some receivers send more
@@ -15,7 +15,7 @@ _ASSUMED_M = 100  # accuracy at best with three satellites: the height is assume
 UERE_M = 5  # metres of 1-sigma ranging error that one unit of HDOP stands for, an open-sky figure of consumer receivers
 UNKNOWN_ACCURACY = 65535
 DAY = 86400
-NOWHERE = 10000  # degrees * 10^7: nearer to 0, 0 than that is what a receiver says that knows no place
+NOWHERE = 10000  # degrees * 10^7: a receiver that knows no place says one nearer to 0, 0 than that
 WANTED = (b"RMC", b"GGA", b"GNS")
 # NMEA 0183 4.11 has GP, GL, GA, GB, GQ (QZSS), GI (NavIC), GN. Before it, makers named theirs themselves: BD for BeiDou
 # (A76XX, GNSS application note), QZ and IN (gpsd's list of talkers), PQ (Quectel's modems: BeiDou and QZSS).
@@ -29,7 +29,7 @@ _YES = 2
 
 
 class Fix:
-    """One position: all integers, None where the receiver did not say."""
+    """A position: all integers, None where the receiver did not say."""
 
     def __init__(self, lat, lon, speed, heading):
         self.lat = lat  # degrees * 10^7
@@ -44,7 +44,7 @@ class Fix:
 
 
 def days(year, month, day):
-    """Days from 1970-01-01 to a Gregorian date (March-based years, so that the leap day comes last)."""
+    """Return the days from 1970-01-01 to a Gregorian date (March-based years, so that the leap day comes last)."""
     if month <= 2:
         year -= 1
         month += 12
@@ -52,7 +52,7 @@ def days(year, month, day):
 
 
 def scaled(text, digits):
-    """A decimal string as an integer times 10^digits, rounded half up: scaled(b"1.25", 1) == 13.
+    """Return a decimal string as an integer times 10^digits, rounded half up: scaled(b"1.25", 1) == 13.
 
     Digit by digit: slices would be most of the garbage that a second leaves, and collecting it costs energy."""
     value = whole = part = up = 0
@@ -84,7 +84,7 @@ def scaled(text, digits):
 
 
 def degrees(text, hemisphere, limit):
-    """dddmm.mmmmm and N/S/E/W as degrees * 10^7."""
+    """Return dddmm.mmmmm and N/S/E/W as degrees * 10^7."""
     dot = text.find(b".")
     if dot < 0:
         dot = len(text)
@@ -105,7 +105,7 @@ def degrees(text, hemisphere, limit):
 
 
 def _optional(text, digits):
-    """None where it is empty, negative or no number."""
+    """Return a decimal string as scaled() does, or None where it is empty, negative or no number."""
     try:
         value = scaled(text, digits)
     except ValueError:
@@ -114,7 +114,7 @@ def _optional(text, digits):
 
 
 def _place(f, at):
-    """(latitude, longitude) of four fields, or None: 0, 0 is no place, but how receivers say that they know none."""
+    """Return (latitude, longitude) of four fields, or None for 0, 0: by that receivers say that they know no place."""
     lat, lon = degrees(f[at], f[at + 1], 90), degrees(f[at + 2], f[at + 3], 180)
     return None if abs(lat) < NOWHERE and abs(lon) < NOWHERE else (lat, lon)
 
@@ -124,9 +124,9 @@ class Parser:
         self._line = b""  # begun, without its "$"
         self._skip = True  # until the first "$"
         self._heard_at = 0
-        self._instant = self._past = None  # hhmmss and ms: that the sentences are of, and the one before
+        self._instant = self._past = None  # hhmmss and ms: the instant of the sentences, and the one before
         self._fix = self._past_fix = None
-        self._rmc = self._gga = 0  # what each kind says of having measured (GNS with GGA)
+        self._rmc = self._gga = 0  # has each kind measured? (GNS with GGA)
         self._talker = None  # of a GGA with satellites
         self._told = False
         self.bad = 0  # lines dropped
@@ -205,7 +205,7 @@ class Parser:
             self.bad += 1
 
     def _of(self, instant, events):
-        """Sentences of one instant belong together; a new instant closes the old one, complete or not."""
+        """Begin an instant, if it is new: it closes the old one, complete or not. Its sentences belong together."""
         if instant != self._instant:
             fix = self._fix
             if fix and fix.lat is not None and not self._told and min(self._rmc, self._gga) >= 0:
@@ -217,7 +217,7 @@ class Parser:
             self._told = False
 
     def _begun(self):
-        """The fix of this instant."""
+        """Return the fix of this instant, begun if need be."""
         if self._fix is None:
             fix = Fix(None, None, None, None)
             fix.at, fix.time = self._heard_at, _of_day(self._instant)
@@ -288,7 +288,7 @@ class Parser:
 
 
 def _judge(fix, f):
-    """Say how good it is, and how high, by GGA or GNS."""
+    """Set the accuracy and height of a fix, by GGA or GNS."""
     hdop = _optional(f[8], 2)
     altitude = None
     if _optional(f[7], 0) in (1, 2, 3):
@@ -306,7 +306,7 @@ def _judge(fix, f):
 
 
 def _of_day(instant):
-    """Seconds of the day."""
+    """Return the seconds of the day."""
     second, minute, hour = instant // 1000 % 100, instant // 100000 % 100, instant // 10000000
     if instant < 0 or hour > 23 or minute > 59 or second > 60:
         raise ValueError
@@ -314,7 +314,7 @@ def _of_day(instant):
 
 
 def _date(text):
-    """Days since 1970, or None: receivers say a place before they know the date."""
+    """Return the days since 1970, or None: receivers say a place before they know the date."""
     if len(text) != 6 or not text.isdigit():
         return None
     date = int(text)

@@ -1,19 +1,19 @@
-"""The parts that a bracelet can do without to raise an alarm: each is imported and built by itself, so that one whose
-module, wiring or hardware is damaged keeps no other from working.
+"""Build the parts that a bracelet can do without to raise an alarm: each is imported and built by itself, so that one
+whose module, wiring or hardware is damaged keeps no other from working.
 
-Not for the button and the journal: without those there is nothing to be armed.
+This is not for the button and the journal: without those there is nothing to be armed.
 """
 
 from tocsin import log
 
 
 class Absent:
-    """Stands in for a part that is missing: it has nothing to say, and whatever it is asked to do is not done."""
+    """A stand-in for a part that is missing: it has nothing to say, and does nothing that it is asked to do."""
 
     up = registered = sms_up = ending = on = False
     resting = True
     count = stat = operator = start_ms = 0
-    felt = None  # what it was to play last
+    felt = None  # the last pattern that it was to play
     percent = 101  # battery.UNKNOWN
     stretch = 1
     signal = 255
@@ -31,7 +31,7 @@ class Absent:
 
 
 class Parts:
-    """Those that there are; until a part is begun, and while it is left out, it is Absent."""
+    """The parts that there are; until a part is begun, and while it is left out, it is Absent."""
 
     def __init__(self):
         self.battery = self.gnss = self.modem = self.wifi = self.ppp = self.mqtt = None
@@ -104,7 +104,7 @@ _CLASSES = {
 
 
 def build(name, *arguments):
-    """The part, or an Absent when it can't be built, whatever the reason."""
+    """Return the part, or an Absent when it can't be built, whatever the reason."""
     try:
         return _CLASSES[name]()(*arguments)
     except Exception as error:

@@ -1,8 +1,8 @@
 # hwsim: no-float
 """SMS in PDU mode, 8-bit data (3GPP TS 23.040): the user data is exactly one envelope, both ways.
 
-Pure. Only what a bracelet needs: SUBMIT out, DELIVER in. Some gateways put a header before the data, of a message that
-has one part: it is skipped. Anything else (7-bit text, parts of a longer message, status reports) is refused with
+Pure. It has only what a bracelet needs: SUBMIT out, DELIVER in. Some gateways put the header of a one-part message
+before the data: it is skipped. Anything else (7-bit text, parts of a longer message, status reports) is refused with
 ValueError, for no message of ours looks like that.
 """
 
@@ -18,7 +18,7 @@ def _swap(digits):
 
 
 def submit(number, data):
-    """(length for AT+CMGS, hexadecimal PDU) of an SMS-SUBMIT to `number` (international with +, or national)."""
+    """Return (length for AT+CMGS, hexadecimal PDU) of an SMS-SUBMIT to `number` (international with +, or national)."""
     kind = "91" if number.startswith("+") else "81"
     digits = number[1:] if kind == "91" else number
     if not digits.isdigit() or len(digits) > 20 or not 0 < len(data) <= DATA_MAX:
@@ -30,7 +30,7 @@ def submit(number, data):
 
 
 def deliver(text):
-    """(number, data) of a hexadecimal SMS-DELIVER as the modem shows it."""
+    """Return (number, data) of a hexadecimal SMS-DELIVER as the modem shows it."""
     if len(text) > 400:
         raise ValueError
     octets = unhexlify(text)
@@ -46,7 +46,7 @@ def deliver(text):
         end = at + (length + 1) // 2
         coding = octets[end + 1]
         count = octets[end + 9]
-        data = octets[end + 10 : end + 10 + count]  # what modems show behind it is none of it
+        data = octets[end + 10 : end + 10 + count]  # octets that modems show behind it don't belong to it
         number = _number(octets[at:end], length, kind)
     except IndexError:
         raise ValueError
@@ -56,7 +56,7 @@ def deliver(text):
 
 
 def _without_header(data):
-    """User data behind its header (3GPP TS 23.040, 9.2.3.24); not of one part among others."""
+    """Return user data behind its header (3GPP TS 23.040, 9.2.3.24). ValueError for one part among others."""
     if not data or data[0] >= len(data):
         raise ValueError
     at, end = 1, 1 + data[0]
@@ -71,7 +71,8 @@ def _without_header(data):
 
 
 def _eight_bit(coding):
-    """General data coding, uncompressed, 8-bit; or the class group with 8-bit data (3GPP TS 23.038, 4)."""
+    """Tell whether this is general data coding, uncompressed, 8-bit; or the class group with 8-bit data (3GPP TS
+    23.038, 4)."""
     return coding & 0xEC == 0x04 or coding & 0xF4 == 0xF4
 
 

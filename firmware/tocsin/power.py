@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""When the bracelet may sleep, and for how long: a table of named transitions.
+"""Decide when the bracelet may sleep, and for how long, by a table of named transitions.
 
-Pure: what is the case and a time in milliseconds go in, the mode comes out; the caller does what sleeping takes (see
-sleep.py). Deep sleep ends like a reset, so a life at peace is a row of short boots: woken by the timer to send a
-heartbeat and to refresh the fix, or by the button or the strap to listen to the wearer.
+Pure: the facts and a time in milliseconds go in, the mode comes out; the caller does what sleep needs (see sleep.py).
+Deep sleep ends like a reset, so a life at peace is a row of short boots: woken by the timer to send a heartbeat and to
+refresh the fix, or by the button or the strap to listen to the wearer.
 """
 
 SETTLING = "settling"  # after a power-on or a reset: find the networks, the time, the place
@@ -43,7 +43,7 @@ SLEEP_MAX_MS = 3600000
 
 
 class Facts:
-    """What is the case now."""
+    """The facts of this moment."""
 
     def __init__(self):
         self.touched = False  # the button is down or was lately, the strap moves, a gesture waits, the motor runs
@@ -59,8 +59,8 @@ class Power:
         self._touched_at = now
 
     def step(self, facts, now):
-        """The mode from now on. ASLEEP: the caller may put the bracelet to sleep; if it can't, it goes on as before and
-        asks again."""
+        """Return the mode from now on. ASLEEP: the caller may put the bracelet to sleep; if it can't, it goes on as
+        before and asks again."""
         if facts.touched:
             self._touched_at = now
         for mode, when, then in TRANSITIONS:
@@ -77,7 +77,7 @@ class Power:
         awake = now - self._since
         if when == "touched":
             return facts.touched
-        if when == "raised":  # in a vigil the alarm is known: only what is new wakes all of it
+        if when == "raised":  # in a vigil the alarm is known: only a new one wakes everything
             return facts.raised_ms is not None and (self.mode != VIGIL or self._dense(facts))
         if when == "settled":
             return awake >= SETTLE_MS and (facts.done or awake >= LATE_MS[SETTLING])
@@ -95,13 +95,13 @@ class Power:
 
 
 def woken(by_timer, alarm_open, waiting):
-    """The mode in which a bracelet wakes from deep sleep."""
+    """Return the mode in which a bracelet wakes from deep sleep."""
     if not by_timer:
         return ATTENTIVE
     return VIGIL if alarm_open or waiting else DUTY
 
 
 def sleep_ms(now, times, waiting):
-    """How long to sleep at `now`, when these things are due (each a time in ms, or None): at least SLEEP_MIN_MS."""
+    """Return how long to sleep at `now`, by the times at which things are due (ms, or None): at least SLEEP_MIN_MS."""
     due = [at for at in times if at is not None] + [now + (AGAIN_MS if waiting else SLEEP_MAX_MS)]
     return max(min(due) - now, SLEEP_MIN_MS)

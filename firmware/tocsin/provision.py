@@ -1,4 +1,4 @@
-"""From a blank bracelet to one that can raise: takes the relay's offer, makes its own keys, leaves an answer.
+"""Turn a blank bracelet into one that can raise: take the relay's offer, make its own keys, leave an answer.
 
 The private keys are made here and never leave. The identity file is written last: until it is there, a reset starts
 provisioning over with new keys, and the answer with them. The ephemeral key exists in memory only.
@@ -23,7 +23,7 @@ def _octets(offer, name, size):
 
 
 def accept():
-    """Do it. Raises ValueError or KeyError when the offer makes no sense, OSError when flash can't be written."""
+    """Take the offer. Raises ValueError or KeyError when it makes no sense, OSError when flash can't be written."""
     offer = settings.load(settings.OFFER)
     if offer.get("tocsin") != 1:
         raise ValueError

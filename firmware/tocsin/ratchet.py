@@ -13,13 +13,13 @@ from tocsin.crypto import hkdf
 _LABEL = "TCN1"
 _MAX_GAP = 5000  # steps ahead of the next expected counter; bounds what a forged counter can cost
 _KEEP = 64  # keys of skipped messages: receipts by SMS may come late and newest first
-# A gap this wide is a step forward that the sender made on purpose. It ends at a multiple of this: nothing of what lies
-# before that comes, and what lies behind it may have been lost.
+# A gap this wide is a step forward that the sender made on purpose. It ends at a multiple of this: no message before
+# that comes any more, and messages behind it may have been lost.
 _LEAP = 128
 
 
 def roots(shared, kid, relay_id):
-    """The first keys of the (alarm, heartbeat, down) chains from the X25519 secret of provisioning."""
+    """Return the first keys of the (alarm, heartbeat, down) chains from the X25519 secret of provisioning."""
     prk = hkdf.extract(_LABEL.encode(), shared)
     return tuple(
         [hkdf.expand(prk, cbor.encode([_LABEL, chain, kid, relay_id]), 32) for chain in ("alarm", "heartbeat", "down")]
@@ -27,13 +27,13 @@ def roots(shared, kid, relay_id):
 
 
 def step(chain_key):
-    """(message key, next chain key). The message key is 16 octets for AES and 13 of base IV."""
+    """Return (message key, next chain key). The message key is 16 octets for AES and 13 of base IV."""
     return hkdf.expand(chain_key, b"m", 29), hkdf.expand(chain_key, b"c", 32)
 
 
 def salted(message_key, salt):
-    """The key of a message of the down chain. The relay makes the salt from the text, so that two texts never share a
-    key, not even when it was put back to an earlier state and uses a counter again."""
+    """Return the key of a message of the down chain. The relay makes the salt from the text, so that two texts never
+    share a key, not even when the relay was put back to an earlier state and uses a counter again."""
     return hkdf.expand(message_key, b"s" + salt, 29)
 
 
@@ -59,11 +59,11 @@ class ReceiveChain:
         self._passed = {}
 
     def state(self):
-        """The constructor's arguments: next expected counter, chain key, {counter: message key} of skipped messages."""
+        """Return the constructor's arguments: next expected counter, chain key, {counter: key} of skipped messages."""
         return self._counter, self._chain_key, dict(self._skipped)
 
     def missing(self):
-        """The lowest counter that has not come and still can be opened; the next one where none was skipped."""
+        """Return the lowest counter that has not come and still can be opened; the next one where none was skipped."""
         return min(self._skipped) if self._skipped else self._counter
 
     def scan(self, counter, budget=32):
@@ -77,7 +77,7 @@ class ReceiveChain:
             return True
         if counter - self._counter > _MAX_GAP:
             raise ValueError("ratchet: gap")
-        # What an earlier scan reached is kept: a gap is paid for once, however often a forged counter asks for it.
+        # The keys of an earlier scan are kept: a gap is paid for once, however often a forged counter asks for it.
         if counter < self._ahead and counter not in self._passed:
             self._restart()
         first = self._first(counter)
@@ -93,11 +93,11 @@ class ReceiveChain:
         return True
 
     def _first(self, counter):
-        """The lowest counter that can still come when `counter` has."""
+        """Return the lowest counter that can still come when `counter` has."""
         return self._counter if counter - self._counter < _LEAP else counter - counter % _LEAP
 
     def _pass(self, key):
-        """Keep the key of the message that the copy is at; when there is no room, of the former ones none."""
+        """Keep the key of the message that the copy is at; when there is no room, drop the former ones."""
         self._passed.pop(self._ahead - _KEEP - 1, None)
         try:
             self._passed[self._ahead] = key
@@ -106,7 +106,7 @@ class ReceiveChain:
             self._passed[self._ahead] = key
 
     def open(self, octets):
-        """The plaintext of a message. ValueError, and nothing has changed, unless its tag is good."""
+        """Return the plaintext of a message. ValueError, and nothing has changed, unless its tag is good."""
         _, counter, salt, header, ciphertext = cose.split0(octets)
         if salt is None:
             raise ValueError("cose: header")
@@ -124,7 +124,7 @@ class ReceiveChain:
         return plaintext
 
     def _advance(self, counter):
-        """Message `counter`, at or beyond the expected one, was good."""
+        """Move on: message `counter`, at or beyond the expected one, was good."""
         if counter + 1 != self._ahead:  # the copy had run further for another message: take it back to this one
             self._restart()
             while not self.scan(counter):

@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""What a sleeping bracelet remembers in the real-time clock's memory, which a lost supply empties: the unused part of
-the counters' reserves, so that waking costs neither flash nor counters; the last fix; what is due.
+"""Pack what a sleeping bracelet remembers in the real-time clock's memory, which a lost supply empties: the unused part
+of the counters' reserves, so that waking costs neither flash nor counters; the last fix; what is due.
 
-Pure: octets in, octets out. It is taken once, and emptied before anything is sealed: were it still there after a
-crash, its counters would be used twice. Nothing here is needed: without it the journal has all that matters.
+Pure: octets in, octets out. The memory is read once, and emptied before anything is sealed: were its content still
+there after a crash, the counters would be used twice. It is not needed: without it the journal has all that matters.
 """
 
 from hashlib import sha256
@@ -16,13 +16,13 @@ _CHECK = 8
 
 
 def pack(items):
-    """Octets of these items (CBOR: integers, octets, lists, None)."""
+    """Return the octets of these items (CBOR: integers, octets, lists, None)."""
     body = cbor.encode([VERSION] + items)
     return body + sha256(body).digest()[:_CHECK]
 
 
 def unpack(octets, count):
-    """The items, or None when these are not `count` items that pack() wrote."""
+    """Return the items, or None when these are not `count` items that pack() wrote."""
     octets = bytes(octets)
     if len(octets) <= _CHECK or sha256(octets[:-_CHECK]).digest()[:_CHECK] != octets[-_CHECK:]:
         return None

@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""Which part has ended the starts before this one, and for how long it is left out for that.
+"""Find the part that has ended the starts before this one, and for how long it is left out for that.
 
 A part is marked before the call that starts it, and the mark is taken away when the part has lived for a while. A start
 that finds a mark knows what ended the one before. Each such end makes the pause longer after which that part is tried
-again, alone, when the others are up. Were several parts marked, none is blamed: they start one after another next time.
+again, alone, when the others are up. If several parts are marked, none is blamed: the next start begins them in turn.
 
 Pure: octets of the clock's memory and a number for NVS in and out (boots.py keeps them). Not here: what starts, and how
 (starting.py).
@@ -23,15 +23,15 @@ _RADIOS = ("modem", "wifi")
 
 
 class Risks:
-    """`kept`: SIZE octets as octets() said them, None when they are lost; `number` what number() was then. `died`: the
-    start before ended neither in sleep nor on purpose. `woken`: it slept."""
+    """The marks of the parts. `kept`: SIZE octets of octets(), None when they are lost; `number`: number() of then.
+    `died`: the start before ended neither in sleep nor on purpose. `woken`: it slept."""
 
     def __init__(self, kept, number, died, woken):
         self._tallies = [0] * len(NAMES)
-        self._current = -1  # whose call is going on
-        self._open = 0  # bits of those that were started and have not lived for a while
-        self._skip = 0  # wakings until one tries again what is left out
-        self.slow = False  # one after another: nobody knows which of several it was
+        self._current = -1  # the part whose call is going on
+        self._open = 0  # bits of the parts that were started and have not lived for a while
+        self._skip = 0  # wakings until one tries the left-out parts again
+        self.slow = False  # parts begin one after another: nobody knows which of several it was
         self.held = 0  # how far a press has come: 0 none, 1 down, then one for each tick
         self.woken = woken
         if kept is not None:
@@ -64,7 +64,7 @@ class Risks:
         return -1
 
     def octets(self):
-        """For the clock's memory."""
+        """Return the octets for the clock's memory."""
         tallies = self._tallies + [0]
         return bytes(
             [self.held | self.slow << 3 | self._current + 1 << 4, self._open & 255, self._open >> 8 | self._skip << 1]
@@ -72,7 +72,7 @@ class Risks:
         )
 
     def number(self):
-        """For NVS: what matters most of it, 0 when nothing is to be remembered."""
+        """Return the number for NVS: what matters most of it, 0 when nothing is to be remembered."""
         number = (self._suspect() + 1) << 18 | self.slow << 22
         for n in range(len(NAMES)):
             number |= min(self._tallies[n], _KEPT_MOST) << 2 * n
@@ -80,11 +80,11 @@ class Risks:
 
     @property
     def open(self):
-        """Was something started that has not lived for a while?"""
+        """Tell whether something was started that has not lived for a while."""
         return self._open or self._current >= 0
 
     def begin(self, name):
-        """The call that starts it comes next."""
+        """Mark a part: the call that starts it comes next."""
         self._current = NAMES.index(name)
         self._open |= 1 << self._current
 
@@ -94,30 +94,30 @@ class Risks:
         return NAMES[self._current] if self._current >= 0 else None
 
     def begun(self):
-        """That call has come back."""
+        """Note that the call has come back."""
         self._current = -1
 
     def done(self, name):
-        """It has lived for a while."""
+        """Note that a part has lived for a while."""
         self._open &= ~(1 << NAMES.index(name))
 
     def lived(self, names):
-        """These have lived for so long that what was is forgotten. True when there was anything."""
+        """Forget the ends that these parts caused: they have lived for long. True when there was anything."""
         found = [name for name in names if self.count(name)]
         for name in found:
             self._tallies[NAMES.index(name)] = 0
         return bool(found)
 
     def ended(self):
-        """The start has lived, or ends on purpose."""
+        """Note that the start has lived, or ends on purpose."""
         self._current, self._open, self.slow = -1, 0, False
 
     def count(self, name):
         return self._tallies[NAMES.index(name)]
 
     def pause(self, name, waiting, others):
-        """Milliseconds from the start until it may be tried, 0 at once, None not in this waking. `waiting`: an alarm is
-        under way; `others`: radios that are up, or may be."""
+        """Return the ms from the start until a part may be tried: 0 at once, None not in this waking. `waiting`: an
+        alarm is under way; `others`: radios that are up, or may be."""
         count = self.count(name)
         if not count:
             return 0

@@ -1,11 +1,11 @@
 # hwsim: no-float
-"""When to search for a fix at peace, and for how long: by how long the receiver will probably need.
+"""Decide when to search for a fix at peace, and for how long, by the time that the receiver will probably need.
 
 Pure. A receiver with a backup supply knows the satellites' orbits for some four hours and finds itself within seconds
-(hot); after that, and without one always, it must listen for half a minute (warm, cold: NEO-6 data sheet, table 2), so
-one that has none searches less often. Indoors it finds nothing
-at all, so searches in vain become rarer, and the first fix that comes makes them frequent again. During an alarm
-only the length counts: the receiver stays on or, asleep, is switched on at each waking, however still she keeps.
+(hot). After that, and always without such a supply, it must listen for half a minute (warm, cold: NEO-6 data sheet,
+table 2), so a receiver without it searches less often. Indoors it finds nothing at all, so searches in vain become
+rarer, and the first fix that comes makes them frequent again. During an alarm only the length counts: the receiver
+stays on or, asleep, is switched on at each waking, however still she keeps.
 """
 
 HOT_S = 4 * 3600  # orbits are good for so long
@@ -19,7 +19,7 @@ SETTLED = 3  # fixes in a search: the first is the worst
 
 class Search:
     def __init__(self, fixed=0, tried=0, failed=0):
-        """Times in s since 1970, 0 unknown: of the last fix and of the last search; searches in vain since."""
+        """Take times in s since 1970, 0 unknown: of the last fix and of the last search; and searches in vain since."""
         self.fixed = fixed
         self.tried = tried
         self.failed = failed
@@ -28,14 +28,14 @@ class Search:
         return [self.fixed, self.tried, self.failed]
 
     def due(self, time, hot=True):
-        """Is it worth searching now? `hot`: does the receiver remember?"""
+        """Tell whether it is worth searching now. `hot`: does the receiver remember?"""
         if not time or not self.tried or time < self.tried:
             return True
         every = EVERY_S if hot else COLD_EVERY_S
         return time - self.tried >= min(every << min(self.failed, 8), RARE_S) - 60  # timers are not exact
 
     def limit_ms(self, time, hot=True):
-        """How long a search that begins now may last."""
+        """Return how long a search that begins now may last."""
         return HOT_MS if hot and self.fixed and 0 <= time - self.fixed < HOT_S else COLD_MS
 
     def began(self, time):

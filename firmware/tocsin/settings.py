@@ -1,6 +1,6 @@
-"""What differs from bracelet to bracelet: where the relay is and how to reach it (/settings.json, written by
-provisioning, twice). Every value is checked, and what is missing or absurd gets its default: a mistake in a file must
-not keep a bracelet from arming. The wiring is in board.py.
+"""Read the settings that differ from bracelet to bracelet: where the relay is and how to reach it (/settings.json;
+provisioning writes it twice). Every value is checked, and a missing or absurd one gets its default: a mistake in a file
+must not keep a bracelet from arming. The wiring is in board.py.
 """
 
 import json
@@ -12,13 +12,13 @@ SETTINGS = "/settings.json"
 CA = "/ca.der"
 OFFER = "/offer.json"  # of the relay to a blank bracelet, and what it answers: provision.py
 ANSWER = "/answer.json"
-COPY = ".2"  # behind the path of what is written twice
+COPY = ".2"  # behind the path of a file that is written twice
 VERSION = 1  # of /settings.json; without one it is from before there were versions, and means the same
 _SIZE_MAX = 8192
 
 
 def offered():
-    """Does an offer wait to be taken?"""
+    """Tell whether an offer waits to be taken."""
     return read(OFFER, 1) is not None
 
 
@@ -31,12 +31,12 @@ def forget_offer():
 
 
 def load(path):
-    """The JSON object in a file, or {}."""
+    """Read the JSON object in a file, or {}."""
     return parse(read(path) or b"")
 
 
 def load_settings():
-    """Settings from the file, or from its copy where the file names no way to the relay."""
+    """Read the settings from the file, or from its copy where the file names no way to the relay."""
     for path in (SETTINGS, SETTINGS + COPY):
         found = Settings(load(path))
         if found.host or found.sms:
@@ -46,7 +46,7 @@ def load_settings():
 
 
 def parse(octets):
-    """The JSON object in these octets, or {}."""
+    """Return the JSON object in these octets, or {}."""
     try:
         value = json.loads(octets)
     except (ValueError, MemoryError, RuntimeError):  # not JSON, or nested deeper than there is room
@@ -55,7 +55,7 @@ def parse(octets):
 
 
 def read(path, size_max=_SIZE_MAX):
-    """A file's octets, or None."""
+    """Read a file's octets, or None."""
     try:
         size = os.stat(path)[6]  # read(size_max) would want so much heap in one piece, which a used heap may not have
         with open(path, "rb") as file:

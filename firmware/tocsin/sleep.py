@@ -1,7 +1,7 @@
-"""Puts the bracelet to sleep when power.py says so, and takes up after it where it left off.
+"""Put the bracelet to sleep when power.py says so, and go on afterwards where it left off.
 
-Deep sleep ends like a reset, so whatever is to be known afterwards goes through the clock's memory (rest.py) or is in
-the journal. What may be switched off is switched off here as well: receiver, modem, radio.
+Deep sleep ends like a reset, so all that is to be known afterwards goes through the clock's memory (rest.py) or is in
+the journal. Receiver, modem and radio are switched off here as well, when they may be.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ from tocsin.search import SETTLED, Search
 LOOK_MS = 500
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
 TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
-LOOK_AGAIN_MS = 60000  # in a vigil: an alarm that wants to be looked after at once was, just now
-PATIENT_EVERY = 4  # of a slow broker only every fourth PUBACK is waited for
+LOOK_AGAIN_MS = 60000  # in a vigil: the alarm has just been handled, and need not be at once again
+PATIENT_EVERY = 4  # with a slow broker only every fourth PUBACK is waited for
 OFFLINE_EVERY = 4  # without Wi-Fi the modem fetches what waits for us in every fourth duty only
 MODEM_MS = 30000  # for that, from switching it on
-BEGIN_MS = 2000  # a search for a fix begins with the receiver or not at all in a duty
+BEGIN_MS = 2000  # in a duty a search for a fix begins so soon after the receiver, or not at all
 AWAKE_MS = 15000  # before a reminder: the modem's switching off and the shortest sleep would miss it
 _AWAKE = (power.SETTLING, power.ATTENTIVE, power.ALARM)
 _ITEMS = 11
 
 
 class Sleep:
-    """`parts`: what is there (parts.Parts). touched(): does the wearer do something, or feel something; linked(): is
-    there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or None;
-    mark(name, call): starting.Starter.under; rested(): it is about to sleep."""
+    """The task of sleep. `parts`: what is there (parts.Parts). touched(): does the wearer do or feel something;
+    linked(): is there a data link, None while that isn't known; update_at(): when the alarm's next Update is due, or
+    None; mark(name, call): starting.Starter.under; rested(): the bracelet is about to sleep."""
 
     def __init__(self, clock, state, wearer, parts, heartbeats, touched, linked, update_at, mark, rested):
         self._clock = clock
@@ -49,7 +49,7 @@ class Sleep:
         self._search = Search()
         self._searching = False
         self.held = False  # something is being finished
-        self._search_by = 0  # nor does a search begin later
+        self._search_by = 0  # no search begins later
         self._search_until = 0
         self._heartbeat = (0, 0)  # after waking: due in so many ms, so many not taken
         mode = power.SETTLING
@@ -67,7 +67,7 @@ class Sleep:
     # -- the clock's memory ---------------------------------------------------------------------------------------
 
     def _taken(self):
-        """What is in it. It is emptied at once: see rest.py."""
+        """Take the content of the clock's memory, which is emptied at once: see rest.py."""
         memory = machine.RTC()
         items = rest.unpack(boots.others(memory), _ITEMS)
         boots.keep_others(memory, b"")
@@ -92,13 +92,13 @@ class Sleep:
         self._offline = offline
 
     def _fix(self):
-        """What the receiver knew before the sleep, its age told anew."""
+        """Return the receiver's fix from before the sleep, with its age of now."""
         lat, lon, accuracy, _, altitude, speed, heading, doubt, dated, at = self._kept[0]
         age = min((self._clock.ms() - at) // 1000, 65535)
         return lat, lon, accuracy, age, altitude, speed, heading, doubt, dated, at
 
     def begun(self, name):
-        """A part is there: what it knew before the sleep, and is it on?"""
+        """Give a part that is there what it knew before the sleep, and switch it as needed."""
         parts = self._parts
         fix, cell, wifi, broker = self._kept
         if name == "gnss":
@@ -111,7 +111,7 @@ class Sleep:
             parts.wifi.resume(wifi)
         elif name == "mqtt":
             parts.mqtt.found = broker
-        # Whether a duty needs the modem shows when the receiver is there, which comes after it.
+        # A duty shows its need for the modem when the receiver is there, which comes after the modem.
         if name == "gnss" or (name == "modem" and self._power.mode in _AWAKE):
             self._switch(self._clock.ms())
 
@@ -159,19 +159,19 @@ class Sleep:
         return facts
 
     def _quiet(self, now):
-        """In a vigil: is nothing to be told on this waking, or all of it told?"""
+        """Tell, in a vigil, whether nothing is to be told on this waking, or all of it is told."""
         heartbeats, ago = self._heartbeats, self._state.alarm.told_ago(now)
         if self._due(now) or heartbeats.due <= now or (ago is not None and ago < TOLD_MS):
             return False
         return not heartbeats.owed or self._told(now)
 
     def _due(self, now):
-        """Is an Update due on this waking?"""
+        """Tell whether an Update is due on this waking."""
         at = self._update_at()
         return at is not None and at <= now + alarm.SEARCH_MS
 
     def _told(self, now):
-        """Is the heartbeat out, and all taken that waited for us; or is there no way for that now?"""
+        """Tell whether the heartbeat is out and all taken that waited for us, or there is no way for that now."""
         beats, linked = self._heartbeats, self._linked()
         if beats.told_at is not None:
             return now - beats.told_at >= LINGER_MS
@@ -186,7 +186,7 @@ class Sleep:
         return self._offline % OFFLINE_EVERY == 0
 
     def _switch(self, now):
-        """Receiver and modem: all on while it matters, else as little as will do."""
+        """Switch receiver and modem: all on while it matters, else as little as will do."""
         parts, mode = self._parts, self._power.mode
         if mode in _AWAKE:
             self._turn_on("gnss")
@@ -213,7 +213,7 @@ class Sleep:
             self._turn_on("gnss")
         offline = self._linked() is False
         wanted = offline and self._modem_due()
-        if mode == power.VIGIL:  # when something is to be told that Wi-Fi doesn't, or may be: without a fix, the cell
+        if mode == power.VIGIL:  # for messages that Wi-Fi doesn't carry, or an Update that has only the cell to tell
             wanted = offline or now - self._began >= TOLD_MS
             wanted &= bool(self._state.delivery.queue) or (self._due(now) and not self._searching)
         if wanted or parts.ppp.up:
@@ -226,7 +226,7 @@ class Sleep:
         self._parts.modem.switch(False)
 
     def _turn_on(self, name):
-        """Under its mark: the supply may give way as it comes on."""
+        """Turn a part on under its mark: the supply may give way as it comes on."""
         part = self._parts.gnss if name == "gnss" else self._parts.modem
         if present(part) and not (part.on if name == "gnss" else self._modem_on):
             self._modem_on |= name == "modem"
@@ -258,7 +258,7 @@ class Sleep:
         look = state.alarm.next_at(now)
         if self._update_at() is None:
             look = None
-        elif look <= now:  # what it would tell now it has told, or it would not go to sleep
+        elif look <= now:  # it has told what is due now, or it would not go to sleep
             look = now + LOOK_AGAIN_MS
         due = [self._heartbeats.due, look, self._wearer.due(), state.alarm.ends_at()]
         ms = power.sleep_ms(now, due, bool(state.delivery.queue))
@@ -272,5 +272,5 @@ class Sleep:
 
 
 def _rtc_ms():
-    """The real-time clock, which runs on in a sleep, in ms."""
+    """Return the real-time clock, which runs on in a sleep, in ms."""
     return time.time_ns() // 1000000

@@ -1,6 +1,6 @@
-"""The order of a start: first the button, then part by part, each with its mark (risks.py), and last what is left out.
+"""Start in order: first the button, then part by part, each with its mark (risks.py), and last the left-out parts.
 
-Nothing is begun while the button is down and what it means is not sealed: a driver's call may never come back, or the
+Nothing is begun while the button is down and its meaning is not sealed: a driver's call may never come back, or the
 supply may give way at it. Then the watchdog or the supply begins a next start, which knows the culprit by its mark.
 Not here: how a part is built and who needs it (bracelet.py).
 """
@@ -13,13 +13,13 @@ from tocsin import aio, log
 from tocsin.risks import NAMES
 
 WATCHDOG_MS = 40000
-START_MS = 12000  # while a part has just been started: what hangs then must leave time for a call by what is left
+START_MS = 12000  # while a part has just been started: a hang must leave time for a call by the other parts
 FEED_MS = 5000
 LOOK_MS = 30  # until it is known whether the button was down: three samples
 PRESS_MS = 6000  # a button that is stuck, or flash that fails, must not keep the radio off for longer
 STEP_MS = 20
 SETTLE_MS = 3000  # a part that has lived so long does not end a start
-MODEM_MS = 15000  # or is registered: what draws most is its search for a network
+MODEM_MS = 15000  # or until the modem is registered: it draws most in its search for a network
 SPACE_MS = 1000  # between two parts, when nobody knows which of several it was
 TURN_MS = 500
 SAFE_MS = 20000  # in safe mode, until Wi-Fi is tried
@@ -28,7 +28,7 @@ _TRANSIENT = ("ppp", "mqtt")  # their calls come again and again, and only the c
 
 
 class Watchdog:
-    """Armed when it is made; patient only once what was started has lived."""
+    """The watchdog: armed when it is made, and patient only once all that was started has lived."""
 
     def __init__(self, risks):
         self._risks = risks
@@ -46,8 +46,8 @@ class Watchdog:
 
 
 class Starter:
-    """`bracelet`: its build(name), failed(name) and begun() are called. `names`: of the parts that it may have;
-    `radios`: of those of "modem", "wifi" that may carry an alarm; `wanted`: what is to be sealed."""
+    """The order of a start. `bracelet`: its build(name), failed(name) and begun() are called. `names`: of the parts
+    that it may have; `radios`: those of "modem", "wifi" that may carry an alarm; `wanted`: what is to be sealed."""
 
     def __init__(self, bracelet, clock, starts, watchdog, names, radios, wearer, delivery, parts, wanted):
         self._bracelet = bracelet
@@ -68,11 +68,11 @@ class Starter:
         self._left = []  # names of those that are left out for now
 
     async def run(self):
-        """The task. Should it be started anew, it goes on where it was."""
+        """Run the task. Should it be started anew, it goes on where it was."""
         await asyncio.sleep_ms(LOOK_MS)
         self._wearer.looked()
         if self._risks.woken and not self._risks.count("haptic"):
-            # It lived until the sleep. From her press on the ticks are felt, by which she does what she means.
+            # The motor lived until the sleep. She needs its ticks from the press on, to do what she means.
             await self.begin("haptic", True)
         for name in NAMES:
             if name in self._names and name not in self._at and name not in self._left:
@@ -101,7 +101,7 @@ class Starter:
         return ms
 
     def due(self, name):
-        """Is it left out, and yet to be tried in this waking?"""
+        """Tell whether a part is left out, and yet to be tried in this waking."""
         return name in self._left and self._pause(name) is not None
 
     def _leave(self, name):
@@ -137,13 +137,13 @@ class Starter:
             self._settle(SPACE_MS // 2)
 
     async def _clear(self):
-        """Until the button is up, or what it means is sealed."""
+        """Wait until the button is up, or its meaning is sealed."""
         while (self._wearer.holding() or self._wanted) and self._patience > 0:
             await asyncio.sleep_ms(STEP_MS)
             self._patience -= STEP_MS
 
     def mark(self, name):
-        """The call that starts this comes next."""
+        """Mark a part: the call that starts it comes next."""
         self._risks.begin(name)
         self._at[name] = self._clock.ms()
         self._settled.discard(name)
@@ -151,7 +151,7 @@ class Starter:
         self._watchdog.feed()
 
     def under(self, name, call):
-        """A call that starts something of a part that is there, under its mark."""
+        """Make a call that starts something of a part that is there, under the part's mark."""
         if self._risks.beginning == name:
             return call()
         self.mark(name)
@@ -178,13 +178,13 @@ class Starter:
             self._starts.marked()
 
     def _live(self):
-        """Forget what those that have lived for so long once did."""
+        """Forget the past of the parts that have lived for long."""
         now = self._clock.ms()
         if self._risks.lived([name for name in self._at if now - self._at[name] >= LIVED_MS]):
             self._starts.marked()
 
     def rested(self):
-        """It is about to sleep: what has lived until then, has lived."""
+        """Note that the bracelet is about to sleep: parts that have lived until now have lived."""
         self._settle()
         if self._risks.lived(self._settled):
             self._starts.marked()

@@ -1,4 +1,4 @@
-"""What a bracelet knows and must not forget: chains, the newest alarm, undelivered messages, all in the journal.
+"""Keep what a bracelet knows and must not forget: chains, the newest alarm, undelivered messages, all in the journal.
 
 Sealing and receipts happen here, each ending in one record on flash. A write that fails is reported and tried again
 later; it doesn't keep an alarm from being sent (see chains.py). Nothing here waits or talks to hardware other than
@@ -20,7 +20,7 @@ FLAG_USED = 1  # of a heartbeat
 
 class State:
     def __init__(self, identity, clock, random_byte, slept=False):
-        """Takes up where the journal says the last boot ended. ValueError when neither slot is whole: without its chain
+        """Go on where the journal says the last boot ended. ValueError when neither slot is whole: without its chain
         keys a bracelet can't say anything the relay would believe. OSError without the journal's partition."""
         self._id = identity
         self._clock = clock
@@ -39,8 +39,8 @@ class State:
         self._heartbeat_tx = chains.Sender(record.heartbeat_tx[0], record.heartbeat_tx[1], ratchet.step, HEARTBEATS_END)
         self._down = ratchet.ReceiveChain(record.down[0], record.down[1], record.down[2])
         self.acked = record.acked  # one more than the highest counter that has its receipt
-        self.first = self._alarm_tx.counter  # what is sealed from now on has this counter or a higher one
-        self.saved = record.time  # what flash says for after a lost supply
+        self.first = self._alarm_tx.counter  # messages sealed from now on have this counter or a higher one
+        self.saved = record.time  # the time on flash, for after a lost supply
         self._take_held(record)
         self.settings = record.extra[2]  # from the relay, as envelope.SETTINGS names them
         self._extra = record.extra
@@ -62,8 +62,8 @@ class State:
         self.dirty = now  # when to write, None: flash has everything. At boot at once: it reserves counters.
 
     def _take_held(self, record):
-        """An Alert that was raised while the journal could not be written. One below `acked` is older than the record,
-        which would have it if it still waited."""
+        """Add an Alert that was raised while the journal could not be written. An Alert below `acked` is older than the
+        record, which would have it if it still waited."""
         try:
             state, message = cbor.decode(self._floor.held() or b"\xf6")
             newest = max(record.alarm[0] if record.alarm else -1, record.acked - 1)
@@ -71,19 +71,19 @@ class State:
                 record.alarm = state
                 record.messages.append(message)
                 record.extra[5:] = []
-        except (ValueError, TypeError):  # nothing, in most cases
+        except (ValueError, TypeError):  # mostly nothing is held
             pass
 
     def _quiet(self):
-        """What the delivery is to know of the newest alarm."""
+        """Tell the delivery what it is to know of the newest alarm."""
         self.delivery.quiet = self.alarm.counter if self.alarm.called_back else None
 
     def _hold(self):
-        """The newest Alert, while it waits for its receipt, in the other place."""
+        """Store the newest Alert, while it waits for its receipt, in the other place."""
         message = self.delivery.find(self.alarm.counter)
         state = self.alarm.state(self._clock.ms())
         if state:
-            state[1] = 0  # NVS keeps readable what it has given up, and when it was the journal will say
+            state[1] = 0  # NVS leaves old values readable; the journal will tell when it was
         self._floor.hold(cbor.encode([state, message.state()]) if message else None)
 
     def _block(self):
@@ -91,7 +91,7 @@ class State:
 
     @property
     def sparing(self):
-        """So many counters ahead of what the relay has answered that those left are for gestures alone."""
+        """Tell whether it is so many counters ahead of the relay's answers that those left are for gestures alone."""
         return not self._block()
 
     def settle(self):
@@ -123,7 +123,7 @@ class State:
         record.messages = [message.state() for message in self.delivery.queue]
         record.time = self._clock.time()
         record.acked = self.acked
-        # Who finds it empty takes it off and charges it: at the next start an open strap is no cut one then.
+        # A wearer who finds it empty takes it off and charges it: then an open strap at the next start is no cut one.
         worn = int(self.strap is not None and self.strap.worn and not self.last)
         record.extra = self.check_in.state(now, record.time) + self._extra[2:4] + [worn]
         behind = self.alarm.state_behind(now)
@@ -147,25 +147,25 @@ class State:
         return True
 
     def rest(self):
-        """For the clock's memory: how far the reserves are used."""
+        """Return, for the clock's memory, how far the reserves are used."""
         return [self._alarm_tx.rest(), self._heartbeat_tx.rest()]
 
     def resume(self, chains):
-        """What rest() said before the processor slept: what was unused of the reserves is good still, and flash needs
-        no write for a start."""
+        """Take up what rest() returned before the processor slept: the unused part of the reserves is still good, and
+        flash needs no write for a start."""
         resumed = [self._alarm_tx.resume(*chains[0]), self._heartbeat_tx.resume(*chains[1])]
         if all(resumed):
             self.dirty = None
 
     def _flags(self):
-        """What every message says: time quality and strap."""
+        """Return the flags of every message: time quality, strap, and whether it may be the last."""
         strap = self.strap.state << 5 if self.strap else 0
         return self._clock.quality << 3 | strap | (FLAG_LAST if self.last else 0)
 
     def seal(self, kind, what, battery, fix, cell, news):
         """Seal an Alert, Update or cancel that one of alarm.CAUSES asked for (None: its time has come), queue it and
-        store it. Its Message, or None when no counter is left that is surely unused: then flash has failed for long,
-        and nothing can be sealed until a write succeeds; or the chain has ended."""
+        store it. Returns its Message, or None when no counter is left that is surely unused: then flash has failed for
+        long, and nothing can be sealed until a write succeeds; or the chain has ended."""
         if self.wiped:
             return None
         taken = self._alarm_tx.take()
@@ -197,7 +197,7 @@ class State:
         return message
 
     def heartbeat(self, battery, network, health):
-        """(counter, octets) of a heartbeat, or None when its counter can't be put beyond use first. `network` and
+        """Seal a heartbeat: (counter, octets), or None when its counter can't be put beyond use first. `network` and
         `health` as envelope.seal_heartbeat takes them."""
         if self.wiped:
             return None
@@ -208,8 +208,8 @@ class State:
             return None
         counter, key = taken
         pending = len(self.delivery.queue)
-        # After a revocation nothing is wanted any more, so nothing is missing. And a relay that uses counters again
-        # must learn the next one that is good.
+        # After a revocation no message is wanted any more, so none is missing. And a relay that uses counters again
+        # must learn the next good one.
         down = self._down.state()[0] if self.revoked or self.used else self._down.missing()
         flags = self._flags() | (FLAG_USED if self.used else 0)
         fields = (flags, self._clock.time(), battery, pending, down, network, health, VERSION)
@@ -223,11 +223,11 @@ class State:
         return self._down.scan(counter)
 
     def open(self, octets):
-        """(kind, value, does it change anything, shall it be felt) of what came down; ValueError, and nothing changed,
-        unless it is genuine and new. The chain's move and what follows from it are one record on flash; only of a
-        "revoke" nothing is written: it is wipe.py's to carry out, and comes again until that has begun. An "update" has
-        its counter at the end. What is said of an alarm that is not open to the wearer (alarm.secret) is no news,
-        whatever it says."""
+        """Open what came down: (kind, value, does it change anything, shall it be felt); ValueError, and nothing
+        changed, unless it is genuine and new. The chain's move and what follows from it are one record on flash. Only a
+        "revoke" is not written: wipe.py carries it out, and it comes again until that has begun. An "update" has its
+        counter at the end. Words about an alarm that is not open to the wearer (alarm.secret) are no news, whatever
+        they say."""
         number = envelope.peek(octets)[1]
         kind, value = envelope.open_down(octets, self._id.kid, self._down)
         if kind == "revoke":

@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""What the strap's contact means: closed on a wrist, opened the authorised way, cut or torn off.
+"""Find what the strap's contact means: closed on a wrist, opened the authorised way, cut or torn off.
 
 Pure: samples of the contact and a time in milliseconds go in, events come out. Events: "worn" when it has been closed
 long enough to count; "removed" when it was opened after `allow`; "cut" when it was opened otherwise. A contact that
@@ -7,7 +7,7 @@ only chatters is closed. The times are the author's choice, not measured on a st
 """
 
 OPEN_MS = 400  # open so long without a break is open: a knock on a handlebar is shorter, nobody closes a strap so fast
-WORN_MS = 5000  # closed so long without a break is worn: who fumbles with the clasp raises nothing
+WORN_MS = 5000  # closed so long without a break is worn: fumbling with the clasp raises nothing
 ALLOWED_MS = 60000  # after `allow` it may be opened so long; then it stays removed until it is worn again
 
 NONE, CLOSED, OPEN = 0, 1, 2  # on the wire; a board without a strap says NONE
@@ -15,14 +15,14 @@ NONE, CLOSED, OPEN = 0, 1, 2  # on the wire; a board without a strap says NONE
 
 class Strap:
     def __init__(self, worn=False):
-        """`worn`: it was before a reset, so that a strap found open was cut meanwhile."""
+        """Begin. `worn`: it was worn before a reset, so that a strap found open was cut meanwhile."""
         self.worn = worn
         self._closed = None  # None: not looked at yet
         self._since = 0  # the contact is as it is since
         self._allowed_until = None
 
     def sample(self, closed, now):
-        """The contact, whenever it may have changed and when `deadline` says. Returns an event or None."""
+        """Take a sample of the contact, when it may have changed and when `deadline` says. Returns an event or None."""
         if closed != self._closed:
             self._closed, self._since = closed, now
         at = self.deadline()
@@ -36,21 +36,21 @@ class Strap:
         return "removed" if allowed else "cut"
 
     def allow(self, now):
-        """The wearer wants to take it off."""
+        """Note that the wearer wants to take it off."""
         if self.worn:
             self._allowed_until = now + ALLOWED_MS
 
     def allowed(self, now):
-        """Whether it may be opened now without raising."""
+        """Tell whether it may be opened now without raising."""
         return not self.worn or (self._allowed_until is not None and now <= self._allowed_until)
 
     @property
     def state(self):
-        """As on the wire. A contact that chatters is what it was."""
+        """The strap as on the wire. A contact that chatters counts as it was before."""
         return CLOSED if self.worn or self._closed else OPEN
 
     def deadline(self):
-        """When sample() must be called even if the contact rests, or None."""
+        """Return when sample() must be called even if the contact rests, or None."""
         if self._closed is None or self._closed == self.worn:
             return None
         return self._since + (WORN_MS if self._closed else OPEN_MS)

@@ -1,10 +1,10 @@
 # hwsim: no-float
-"""Another version of the program: installed from a bundle in a file, then tried. See "Updates" in firmware/README.md.
+"""Install another version of the program from a bundle in a file, then try it. See "Updates" in firmware/README.md.
 
 Loaded only when there is something to do. A bundle goes into the slot that is not in use; only when all of it is there,
 and its maker's signature is good, a mark in NVS says that the next start shall try it (slots.py). On trial this
 module raises a drill of its own. Its receipt shows that the new program seals, stores, sends and hears, and only that
-makes it the one in use. Whatever concerns an alarm goes first.
+makes it the one in use. All that concerns an alarm goes first.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ OFFERED, PART = "/update.get", "/update.part"  # see app.py
 SLOT_FILE = "/slot%d.bin"  # a slot, where programs don't run from a partition: slots.py
 PIECE = 448  # of a bundle, in one MQTT message: with its topic within mqtt_codec.PACKET_MAX
 ANSWER_MS = 10000
-SILENT = 3  # times in a row that a piece does not come: then not before the next start, or after so long awake
+SILENT = 3  # times in a row that a piece does not come: the next try is at the next start, or after so long awake
 AGAIN_MS = 900000
-VAIN, VAIN_MAX = "vain", 24  # in NVS: how often in a row not even one came; then they are nowhere
+VAIN, VAIN_MAX = "vain", 24  # in NVS: tries in a row without a single piece; after so many the bundle counts as gone
 SPARE = 16384  # octets that a bundle must leave free in the file system
 ROOM = 0x28000  # of an image in the partition `romfs`
 HEADER = 1024  # of a bundle: "TCNB", length of the COSE_Sign1, that, and room for more
@@ -37,7 +37,7 @@ LABEL = b"TCN1 bundle"
 SLOT, LOWEST = "slot", "version"  # in NVS: see slots.py; the version in use, below which nothing is installed any more
 STARTS = 3  # that a trial has
 TRIAL_MS = 1200000  # and so long awake; it does not sleep
-SETTLE_MS = 15000  # networks first: what is tried is what the wearer has
+SETTLE_MS = 15000  # the networks come first, so that the trial is like the wearer's life
 LOOK_MS = 1000
 PROVE_MS = 100  # a press is noticed so soon
 _SECTOR, _PIECE = 4096, 1024
@@ -45,8 +45,8 @@ _SIGN_HEADER = b"\xa1\x01\x32"  # {1: -19}
 
 
 def manifest(header, key):
-    """(version, size, SHA-256) of the image that a bundle's header vouches for. ValueError says what is wrong with it
-    or with installing it here. Takes a second or two for the signature, in one piece."""
+    """Return (version, size, SHA-256) of the image that a bundle's header vouches for. ValueError says what is wrong
+    with it or with installing it here. Takes a second or two for the signature, in one piece."""
     size = int.from_bytes(header[4:6], "big")
     if len(header) != HEADER or header[:4] != b"TCNB" or header[6 + size :].strip(b"\xff"):
         raise ValueError("header")
@@ -73,7 +73,7 @@ def manifest(header, key):
 
 
 def acceptable(version):
-    """ValueError when this is no higher version."""
+    """Raise ValueError when this is no higher version."""
     if version <= VERSION or version < floor.Floor(LOWEST).read():
         raise ValueError("version")
 
@@ -86,7 +86,7 @@ def _size(path):
 
 
 def _rom():
-    """The partition that this interpreter runs programs from, in its memory; None: there is no such thing here."""
+    """Return the partition that this interpreter runs programs from, in its memory; None when there is no such one."""
     try:
         return memoryview(vfs.rom_ioctl(2, 0))
     except (AttributeError, TypeError):
@@ -94,14 +94,14 @@ def _rom():
 
 
 def _room():
-    """Octets that are free in the file system. When littlefs counts more blocks in use than there are (lfs2_fs_size,
-    "may be larger than the filesystem actually is"), a huge number is what would be below 0."""
+    """Return the octets that are free in the file system. When littlefs counts more blocks in use than there are
+    (lfs2_fs_size, "may be larger than the filesystem actually is"), a huge number stands for one below 0."""
     size, _, blocks, free = os.statvfs("/")[:4]
     return size * free if free <= blocks else 0
 
 
 class Updater:
-    """The task, from the start on."""
+    """The task of updates, from the start on."""
 
     def __init__(self, app, bracelet, state):
         self._app = app
@@ -128,7 +128,7 @@ class Updater:
             await asyncio.sleep_ms(LOOK_MS)
 
     async def _calm(self):
-        """Until nothing is going on that matters more: an alarm sleeps as without us. Then it sleeps no more."""
+        """Wait, with the usual sleep, until nothing is going on that matters more; then keep the bracelet awake."""
         while self._bracelet.busy() or not self._state.alarm.idle(self._clock.ms()):
             self._bracelet.hold(False)
             await asyncio.sleep_ms(LOOK_MS)
@@ -145,7 +145,7 @@ class Updater:
     # -- fetching ---------------------------------------------------------------------------------------------------
 
     async def _fetch(self):
-        """Piece by piece from the broker, where the relay has left them; what is there outlives sleep and resets."""
+        """Fetch the pieces that the relay has left with the broker; fetched pieces outlive sleep and resets."""
         offer = settings.read(OFFERED)
         version, size, digest, _ = cbor.decode(offer)
         acceptable(version)
@@ -179,7 +179,7 @@ class Updater:
         await self._fetched(offer, digest)
 
     def _later(self, some):
-        """But not for ever: each waking would last half a minute for nothing."""
+        """Try again later, but not for ever: each waking would last half a minute for nothing."""
         vain = 0 if some else floor.Floor(VAIN).read() + 1
         self._ask_at = self._clock.ms() + AGAIN_MS
         floor.Floor(VAIN).write(vain % VAIN_MAX)
@@ -242,7 +242,7 @@ class Updater:
             await asyncio.sleep_ms(0)
 
     async def _check(self, read, size, digest):
-        """What is on flash is what was signed: so many octets, read(at) a piece of them."""
+        """Raise ValueError unless flash holds what was signed: so many octets, read(at) a piece of them."""
         found = hashlib.sha256()
         for at in range(0, size, _PIECE):
             found.update(read(at))
@@ -261,7 +261,7 @@ class Updater:
             if at and now >= at and alarm.idle(now):
                 at = None
                 self._bracelet.want("trial")
-            # What the wearer wants now is for a program that is known to work: it finds the button still held.
+            # The wearer's wish now is for a program that is known to work: that one finds the button still held.
             if now > until or self._bracelet.pressed():
                 self._end_drill(first)
                 self._app.abandon()
@@ -271,13 +271,13 @@ class Updater:
         floor.Floor(LOWEST).write(VERSION)
         if floor.Floor(SLOT).write(slot):
             log.event("firmware", state="kept", version=VERSION)
-        # When an alarm is not in the minutes that matter most. Without a restart the program would never sleep.
+        # Not in the minutes of an alarm that matter most. Without a restart the program would never sleep.
         while self._bracelet.busy() or self._hot():
             await asyncio.sleep_ms(LOOK_MS)
         self._restart()
 
     def _end_drill(self, first):
-        """No more of it. If nobody took it, nobody may be able to."""
+        """End the trial's drill, and drop its messages: if nobody took them, perhaps nobody can."""
         alarm, delivery = self._state.alarm, self._state.delivery
         if alarm.drill and alarm.counter is not None and alarm.counter >= first:
             alarm.close(alarm.counter)
@@ -286,7 +286,7 @@ class Updater:
 
 
 def refuse(error, path):
-    """Nothing is installed, and this bundle, or the order of it, is gone."""
+    """Report that nothing is installed, and remove this bundle, or the order of it."""
     why = isinstance(error, ValueError) and error.args
     log.event("refused", what="update", reason=str(error.args[0]).replace(" ", "_") if why else log.reason(error))
     for gone in (path, PART):

@@ -1,7 +1,7 @@
 """The ways for data: which link is up, whether it leads to the relay's broker, and when one is dialled or left.
 
-What the links report comes here, and what follows is told to delivery, heartbeats and MQTT. What is decided is in
-links/route.py. Not here: SMS.
+The links report here, and what follows is told to delivery, heartbeats and MQTT. links/route.py decides. Not here:
+SMS.
 """
 
 from tocsin import log
@@ -12,7 +12,7 @@ NO_NETWORK_MS = 15000  # after boot, until the network is taken for absent
 
 
 class Ways:
-    """`wake()`: there may be something to do for the core. `up`: is Wi-Fi? None: that isn't known yet."""
+    """The ways for data. `wake()`: there may be work for the core. `up`: is Wi-Fi up? None: that isn't known yet."""
 
     def __init__(self, clock, delivery, parts, route, heartbeats, wake):
         self._clock = clock
@@ -26,7 +26,7 @@ class Ways:
         self._genuine = True  # False: another answered in the relay's place, that Wi-Fi led nowhere, or no memory
 
     def wifi(self, up):
-        """Wi-Fi has an address, or none any more, or none for now."""
+        """Note that Wi-Fi has an address, or none any more, or none for now."""
         if up != self.up:
             self.up = up
             self._route.joined(up, self._clock.ms())
@@ -36,7 +36,7 @@ class Ways:
             self.link()
 
     def ppp(self, up, yielded=False):
-        """See Ppp."""
+        """Note the state of a data session: see Ppp."""
         if up:
             log.event("link", path="ppp", up=1)
             self._genuine = True
@@ -49,7 +49,7 @@ class Ways:
         self.link()
 
     def mqtt(self, up):
-        """Connected with the broker, or not any more."""
+        """Note that there is a connection with the broker, or none any more."""
         log.event("link", path="mqtt", up=int(up))
         if up:
             self._genuine = True
@@ -60,20 +60,20 @@ class Ways:
         self.network()
 
     def refused(self, what, reason):
-        """Who answered is not the broker, or doesn't want us."""
+        """Note that the other side is not the broker, or doesn't want us."""
         log.event("refused", what=what, reason=reason)
         self._genuine = False
         self._route.refused(what, self._clock.ms())
         self.network()
 
     def clock(self):
-        """The time is better known: a certificate that seemed not valid yet may be now."""
+        """Note that the time is better known: a certificate that seemed not valid yet may be now."""
         self._genuine = True
         self._parts.mqtt.kick()
         self.network()
 
     def link(self):
-        """Wi-Fi goes first. MQTT turns to another link at once."""
+        """Choose the link: Wi-Fi goes first. MQTT turns to another link at once."""
         if self.up:
             link = WIFI
         else:
@@ -83,7 +83,7 @@ class Ways:
         self.network()
 
     def name_server(self):
-        """The address of the name server of the link that is up."""
+        """Return the address of the name server of the link that is up."""
         return (self._parts.wifi if self.up else self._parts.ppp).name_server()
 
     def network(self):
@@ -110,7 +110,7 @@ class Ways:
         self.choose()
 
     def choose(self):
-        """May Wi-Fi keep away from what it has left? From its first round on."""
+        """Decide whether Wi-Fi may keep away from networks that it has left; from its first round on."""
         parts, queue = self._parts, self._delivery.queue
         hopeful = parts.ppp.wanted or not self._route.tries
         parts.wifi.choosy = present(parts.ppp) and hopeful and (parts.ppp.possible or not queue)

@@ -1,7 +1,7 @@
 """The wearer's side of the bracelet: button, strap and check-in timer, and what their patterns ask for.
 
-What they mean is decided in gesture.py, strap.py and checkin.py; this module runs them, plays what is felt at once, and
-hands on what concerns an alarm: on_want(what), with one of alarm.CAUSES.
+gesture.py, strap.py and checkin.py decide what they mean; this module runs them, plays what is felt at once, and hands
+on what concerns an alarm: on_want(what), with one of alarm.CAUSES.
 """
 
 import machine
@@ -10,12 +10,12 @@ from tocsin import aio, alarm, checkin, envelope, gesture, log, parts, strap
 from tocsin.drivers.button import Button
 
 BOOT_MS = 300  # at least, from a press that ends deep sleep to this firmware's start
-FIRST_MS = 500  # a button that was down at the start, and is by then, was down before
+FIRST_MS = 500  # a button that was down at the start, and still is in this time, was down before
 CHECK_IN, CHECK_OUT, DRILL, REMOVE = 2, 3, gesture.DRILL_TAPS, 5  # taps after a half hold
 
 
 class Wearer:
-    """`starts`: the boots.Boots of this start, which remember a press that a start did not outlive."""
+    """The wearer's side. `starts`: the boots.Boots of this start, which remember a press during which a start ended."""
 
     def __init__(self, board, state, clock, haptic, starts, on_want, on_alive):
         self._board = board
@@ -25,8 +25,8 @@ class Wearer:
         self._starts = starts
         self._on_want = on_want
         held, starts.risks.held = starts.risks.held, 0
-        # The chip hung or lost its supply while it was down, at a part's start: from here nobody can tell for how long
-        # she held it. In doubt it calls for help.
+        # The chip hung or lost its supply while the button was down, at a part's start: from here nobody can tell for
+        # how long she held it. In doubt it calls for help.
         self._doubt = held > 0 and (starts.risks.blamed is not None or starts.cause == machine.WDT_RESET)
         self._held = max(held - 1, 0)  # ticks
         self.gestures = gesture.Gestures()
@@ -40,7 +40,7 @@ class Wearer:
         self._timer = aio.Event()
 
     def start(self, start):
-        """Begin with Supervisor.start."""
+        """Begin the tasks with Supervisor.start."""
         start("button", self.button.run, vital=True)
         start("check_in", self._watch)
 
@@ -52,33 +52,33 @@ class Wearer:
             self._state.strap = None
 
     def looked(self):
-        """The button has been looked at for long enough to know whether it was down at the start."""
+        """Note that the button was watched for long enough to know whether it was down at the start."""
         if self._doubt and not self.gestures.busy(self._clock.ms()):
             self._on_want("hold")
         self._doubt = False
 
     def holding(self):
-        """Is the button down, or was it until just now, and not yet for so long that it has been answered?"""
+        """Tell whether the button is down, or was until just now, and not yet for so long that it has been answered."""
         return (self.button.down() or self._starts.risks.held > 0) and not self.gestures.ripe
 
     def clock_changed(self):
-        """The time is better known than before."""
+        """Note that the time is better known than before."""
         self._state.check_in.clock(self._clock.ms(), self._clock.time())
         self._timer.set()
 
     def busy(self, now):
-        """Is a pattern half done, a drill or a removal announced, a contact not at rest? Then it should stay awake."""
+        """Tell whether to stay awake: a pattern is half done, a drill or a removal announced, a contact not at rest."""
         moving = self._state.strap
         allowed = moving is not None and (moving.deadline() is not None or (moving.worn and moving.allowed(now)))
         return self.gestures.busy(now) or allowed
 
     def due(self):
-        """When the check-in timer has something to say, in ms, or None."""
+        """Return when the check-in timer has something to say, in ms, or None."""
         return self._state.check_in.deadline()
 
     def arm_wake(self):
-        """Button and strap end the next deep sleep: two sources, since each has one level (ext0, ext1). ValueError when
-        one of them can't."""
+        """Let button and strap end the next deep sleep: two sources, since each has one level (ext0, ext1). ValueError
+        when one of them can't."""
         self.button.arm_wake()
         if parts.present(self.contact):
             self.contact.arm_wake()
@@ -89,7 +89,7 @@ class Wearer:
         now = self._clock.ms()
         first = down and self._was_down and now <= FIRST_MS
         if down:
-            if self.gestures.begins(now):  # of a pattern once: the number of taps is hers to know
+            if self.gestures.begins(now):  # once a pattern: only she is to know the number of taps
                 log.event("pressed")
             if not first:
                 self._early = 0
@@ -109,7 +109,7 @@ class Wearer:
             self._starts.marked()
 
     def _on_button_time(self):
-        """Milliseconds until it wants to be asked again, or None."""
+        """Return the milliseconds until this is to be called again, or None."""
         now = self._clock.ms()
         self._on_gestures(self.gestures.time(now))
         at = self.gestures.deadline()
@@ -150,7 +150,7 @@ class Wearer:
     # -- the strap --------------------------------------------------------------------------------------------------
 
     def _on_strap(self, closed):
-        """A sample of the contact. Milliseconds until it wants the next one, or None."""
+        """Take a sample of the contact. Returns the milliseconds until the next one is wanted, or None."""
         now = self._clock.ms()
         event = self._state.strap.sample(closed, now)
         if event:

@@ -1,10 +1,10 @@
 # hwsim: no-float
-"""Revoked: every key and setting is erased, and the bracelet is blank.
+"""Wipe a revoked bracelet: every key and setting is erased, and the bracelet is blank.
 
-What decrypts and signs goes first. A mark that is set before anything else makes a wipe that lost its supply go on at
-the next boot, however often; until the mark is set nothing has happened, and the relay says it again. Files are
-overwritten, but a file system writes elsewhere what it overwrites; so at the end the room that it has given up is
-filled once, and what was there is erased.
+The keys that decrypt and sign go first. A mark that is set before anything else makes a wipe that lost its supply go on
+at the next boot, however often; until the mark is set nothing has happened, and the relay says it again. Files are
+overwritten, but a file system puts the new octets elsewhere; so at the end the room that it has given up is filled
+once, and the old octets are erased.
 """
 
 import os
@@ -27,12 +27,12 @@ _ROUND = 64
 
 
 def begun():
-    """A wipe has begun and is not finished."""
+    """Tell whether a wipe has begun and is not finished."""
     return floor.Floor(MARK).read() == 1 or settings.read(_FILE, 1) is not None
 
 
 def begin():
-    """From now on it will be carried out, whatever happens. False when not even that can be stored."""
+    """Set the mark: from now on the wipe will be carried out, whatever happens. False when it can't be stored."""
     if floor.Floor(MARK).write(1):
         return True
     try:
@@ -44,8 +44,8 @@ def begin():
 
 
 def keys(name=None):
-    """Erase what decrypts, then what signs, then settings and what NVS holds for this identity (`name`). Takes well
-    under a second; may be repeated."""
+    """Erase the keys that decrypt, then those that sign, then settings and NVS's values for this identity (`name`).
+    Takes well under a second; may be repeated."""
     machine.RTC().memory(b"")
     _erase_journal()
     known = identity.load()
@@ -57,8 +57,8 @@ def keys(name=None):
 
 
 def rest():
-    """The second half: what the file system keeps of former contents. Yields now and then; takes some half a minute.
-    The mark goes with the last step."""
+    """Do the second half: erase what the file system keeps of former contents. Yields now and then; takes some half a
+    minute. The mark goes with the last step."""
     for number in range(_ROUNDS):
         try:
             with open(_FILLING, "wb") as file:

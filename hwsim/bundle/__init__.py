@@ -1,16 +1,16 @@
-"""Signed bundles: one file with a version of the firmware, made by whoever releases it, checked by every bracelet.
+"""Make and check signed bundles. A bundle is one file with a version of the firmware, signed by the firmware's maker.
 
 A bundle is 1024 octets of header and the ROMFS image (hwsim/mpy.py) of one kind of processor, as both lie in a slot of
-the bracelet's flash. On a stock image the first program is one, too, but signed by nobody. The header is "TCNB", the
-length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2) with Ed25519 (RFC 9864) over the manifest, in
-deterministic CBOR (RFC 8949, 4.2.1):
+the bracelet's flash. On a stock image the first program is a bundle too, but nobody has signed it. The header is
+"TCNB", the length of what follows in two octets, and a COSE_Sign1 (RFC 9052, 4.2) with Ed25519 (RFC 9864) over the
+manifest, in deterministic CBOR (RFC 8949, 4.2.1):
 
     [format: 1, version, processor, size of the image in octets, its SHA-256]
 
 `processor` is MicroPython's `sys.implementation._mpy` (docs/reference/mpyfiles.rst): version of the compiled modules
 and the architecture of their native code. `version` is that of `tocsin.VERSION`; a bracelet installs only a higher
-one. The external_aad of the signature is "TCN1 bundle", so that no other signature of the same key is one for a bundle.
-The bracelet's half of this is firmware/tocsin/update.py.
+one. The external_aad of the signature is "TCN1 bundle", so that no other signature of the same key fits a bundle.
+Every bracelet checks the bundle by firmware/tocsin/update.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ IMAGE_MAX = 0x28000 - HEADER  # a third of the partition `romfs`
 SIGN_HEADER = b"\xa1\x01\x32"  # << {1: -19} >>, alg: Ed25519
 LABEL = b"TCN1 bundle"
 FORMAT = 1
-FIRST = "/firmware.bin"  # the program of a stock image; MicroPython and slots.py find it by way of what is beside it
+FIRST = "/firmware.bin"  # the program of a stock image; MicroPython and slots.py find it through the files BESIDE it
 BESIDE = ("/boot.py", "/main.py", "/slots.mpy")
 _SIGNATURE = 64  # octets
 _P = 2**255 - 19
@@ -50,7 +50,7 @@ class BundleError(Exception):
 
 
 class Bundle(NamedTuple):
-    """What a bundle says of itself."""
+    """The content of a bundle."""
 
     version: int
     march: str | None  # as mpy-cross calls the processor; None: there is no native code in it
@@ -58,14 +58,14 @@ class Bundle(NamedTuple):
 
 
 def processor(march: str | None) -> int:
-    """`sys.implementation._mpy` of an interpreter for this processor. BundleError when there is none."""
+    """Return `sys.implementation._mpy` of an interpreter for this processor. Raises BundleError when there is none."""
     if march not in PROCESSORS:
         raise BundleError(f"no processor is called {march}; there are {', '.join(name for name in PROCESSORS if name)}")
     return MPY_VERSION[0] | MPY_VERSION[1] << 8 | PROCESSORS[march] << 10
 
 
 def version_of(firmware: Path) -> int:
-    """`VERSION` in a firmware's tocsin/__init__.py. BundleError when it has none."""
+    """Read `VERSION` in a firmware's tocsin/__init__.py. Raises BundleError when it has none."""
     file = firmware / "tocsin" / "__init__.py"
     try:
         tree = ast.parse(file.read_text())
@@ -80,17 +80,17 @@ def version_of(firmware: Path) -> int:
 
 
 def make(firmware: Path, march: str | None, key: SigningKey) -> bytes:
-    """The bundle of a firmware's folder. BundleError; mpy.CompileError when it doesn't compile."""
+    """Make the bundle of a firmware's folder. Raises BundleError, and mpy.CompileError when it doesn't compile."""
     return sign(version_of(firmware), processor(march), mpy.rom(firmware, march).read_bytes(), key)
 
 
 def sign(version: int, number: int, image: bytes, key: SigningKey) -> bytes:
-    """A bundle around this image; `number` is its `processor`. BundleError when it has no room in a slot."""
+    """Sign a bundle around this image; `number` is its `processor`. BundleError when a slot has no room for it."""
     return _around(version, number, image, lambda manifest: key.sign(_to_sign(manifest)).signature)
 
 
 def unsigned(version: int, number: int, image: bytes) -> bytes:
-    """The same for the first image of a bracelet, which comes by cable and of which only matters whether it is whole:
+    """Make the same without a signature, for the first image of a bracelet. It comes by cable and only has to be whole:
     no key vouches for it, and no bracelet installs it as an update."""
     return _around(version, number, image, lambda _: bytes(_SIGNATURE))
 
@@ -104,8 +104,8 @@ def _around(version: int, number: int, image: bytes, signature: Callable[[bytes]
 
 
 def check(octets: bytes, public: VerifyKey | None) -> Bundle:
-    """What a bundle holds, once its signature and its image's hash were found good. BundleError says what is not.
-    Without a key nobody vouches for it: then it is only known to be whole."""
+    """Check the signature of a bundle and the hash of its image, and return its content. BundleError says what is
+    wrong. Without a key nobody vouches for the bundle: then it is only known to be whole."""
     length = int.from_bytes(octets[4:6], "big")
     signed, rest = octets[6 : 6 + length], octets[6 + length : HEADER]
     if octets[:4] != MAGIC or len(octets) < HEADER or length > HEADER - 6 or rest.strip(b"\xff"):
@@ -141,8 +141,8 @@ def _to_sign(manifest: bytes) -> bytes:
 
 
 def new_key(file: Path) -> SigningKey:
-    """Make the maker's key: the private half into `file`, for its owner only; the public half, as bracelets get it in
-    /update.key, beside it with the ending .pub. BundleError when there is such a file already."""
+    """Make the maker's key. The private half goes into `file`, for its owner only. The public half, which bracelets get
+    as /update.key, goes beside it with the ending .pub. Raises BundleError when there is such a file already."""
     key = SigningKey.generate()
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -155,12 +155,12 @@ def new_key(file: Path) -> SigningKey:
 
 
 def public_file(file: Path) -> Path:
-    """Where `new_key` puts the public half."""
+    """Return the file in which `new_key` puts the public half."""
     return file.with_name(file.name + ".pub")
 
 
 def read_key(file: Path) -> SigningKey:
-    """The maker's key as `new_key` has written it. BundleError, which doesn't quote the file."""
+    """Read the maker's key as `new_key` has written it. Raises BundleError, which doesn't quote the file."""
     try:
         return SigningKey(bytes.fromhex(file.read_text().strip()))
     except (OSError, ValueError, TypeError):
@@ -168,8 +168,8 @@ def read_key(file: Path) -> SigningKey:
 
 
 def read_public(file: Path) -> VerifyKey:
-    """The public half. BundleError: there is none, or a signature could never be genuine for it, or be so for many
-    messages."""
+    """Read the public half. Raises BundleError when there is none, when no signature can be genuine for it, or when one
+    signature can be genuine for many messages."""
     try:
         octets = file.read_bytes()
     except OSError:
@@ -180,7 +180,8 @@ def read_public(file: Path) -> VerifyKey:
 
 
 def is_public_key(octets: bytes) -> bool:
-    """Whether it is the one encoding of a point of Ed25519's curve (RFC 8032, 5.1.3), whose order is more than 8."""
+    """Tell whether these octets are the one encoding of a point of Ed25519's curve (RFC 8032, 5.1.3), and the point's
+    order is more than 8."""
     if len(octets) != 32 or int.from_bytes(octets, "little") & (1 << 255) - 1 >= _P:
         return False
     point = octets

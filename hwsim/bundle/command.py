@@ -1,4 +1,4 @@
-"""`hwsim bundle`: the maker's key, a bundle, a look into one."""
+"""`hwsim bundle`: make the maker's key, make a bundle, look into one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON ob
 
 
 class _Group(click.Group):
-    """What is wrong with a file or key is one sentence, not a traceback."""
+    """A group of commands that reports a bad file or key in one sentence, not in a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -37,7 +37,8 @@ def main() -> None:
 def make_key(file: Path, as_json: bool) -> None:
     """Make the maker's key in FILE, and its public half in FILE.pub, which bracelets get as /update.key.
 
-    Who has FILE can make firmware for every bracelet with that public half: keep it off the network, and a copy of it.
+    A person who has FILE can make firmware for every bracelet with that public half. Keep FILE off the network, and
+    keep a copy of it.
     """
     key = bundle.new_key(file)
     public = bundle.public_file(file)

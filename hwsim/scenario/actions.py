@@ -1,10 +1,10 @@
-"""The one vocabulary of what can happen to a bracelet, its wearer and everything around them.
+"""The one vocabulary of the actions that can happen to a bracelet, its wearer and everything around them.
 
-Plain data: a scenario file, a generator of random lives and a shrinker read `ACTIONS` alike, and `do` lets one happen
-at the rig's present time. No action lets time go on; what takes time (a press of three seconds) is scheduled, so
-actions may be called from an event of the world. What the wearer does is in `wearer`, what happens to the bracelet
-itself in `supply` and `chip`, which of its parts end a start in `starts`, how its receiver talks in `receiver`, how its
-modem differs from a manual in `modem_actions`, how little memory it has in `memory`; the rest is here.
+The actions are plain data: a scenario file, a generator of random lives and a shrinker read `ACTIONS` alike, and `do`
+lets one happen at the rig's present time. No action lets time go on. A longer one (a press of three seconds) is only
+scheduled, so an event of the world may call actions. The wearer's actions are in `wearer`, those on the bracelet itself
+in `supply` and `chip`, the parts that end a start in `starts`, the receiver's way to talk in `receiver`, the modem's
+differences from a manual in `modem_actions`, the lack of memory in `memory`; the rest is here.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def net_cut(rig: Rig) -> None:
 
 @_action("data", "net_delay", ms=Parameter(int, "one way", 40, 1, 10_000, "ms"))
 def net_delay(rig: Rig, ms: int) -> None:
-    """how long a packet takes"""
+    """a packet takes so long"""
     rig.world.net.delay_us = ms * 1000
 
 
 @_action("data", "net_loss", percent=Parameter(int, "of the packets, each a retransmission late", 0, 0, 90, "%"))
 def net_loss(rig: Rig, percent: int) -> None:
-    """how many packets are lost"""
+    """so many packets are lost"""
     rig.world.net.loss = percent / 100
 
 
@@ -106,7 +106,7 @@ def broker_forgets(rig: Rig) -> None:
 
 @_action("broker", "puback_delay", s=_seconds("from a PUBLISH to its PUBACK", 0.0, 3600))
 def puback_delay(rig: Rig, s: float) -> None:
-    """how long the broker takes to acknowledge"""
+    """the broker takes so long to acknowledge"""
     rig.broker.puback_delay_us = round(s * 1e6)
 
 
@@ -151,13 +151,13 @@ def relay_unmute(rig: Rig) -> None:
 
 @_action("relay")
 def accept(rig: Rig) -> None:
-    """a person at the relay accepts the newest alarm that is there (nothing when there is none, or it was before)"""
+    """a person at the relay accepts the newest alarm that is there (nothing when there is none, or it is accepted)"""
     _newest(rig, rig.accept)
 
 
 @_action("relay")
 def close_alarm(rig: Rig) -> None:
-    """a person at the relay closes the newest alarm that is there (nothing when there is none, or it was before)"""
+    """a person at the relay closes the newest alarm that is there (nothing when there is none, or it is closed)"""
     _newest(rig, rig.close_alarm)
 
 
@@ -177,14 +177,14 @@ def configure(rig: Rig, hold_ms: int) -> None:
 
 @_action("relay")
 def revoke(rig: Rig) -> None:
-    """a person at the relay has the bracelet wiped (nothing when that was said before)"""
+    """a person at the relay has the bracelet wiped (nothing when it was revoked before)"""
     with suppress(RegistryError):
         rig.revoke()
 
 
 @_action("broker")
 def replay_commands(rig: Rig) -> None:
-    """whoever has the broker sends every command to the bracelet once more, and each cut short and garbled"""
+    """somebody at the broker sends every command to the bracelet once more, and each cut short and garbled"""
     for command in rig.told[:]:
         for octets in (command.octets, command.octets[:-1], command.octets[:-1] + bytes([command.octets[-1] ^ 1])):
             rig.broker.publish(command.topic, octets)
@@ -195,7 +195,7 @@ def replay_commands(rig: Rig) -> None:
 
 @_action("sms", "sms_delay", s=_seconds("from the centre to the recipient", 2.5, 3 * DAY_S))
 def sms_delay(rig: Rig, s: float) -> None:
-    """how long an SMS sent from now on takes, in both directions"""
+    """an SMS sent from now on takes so long, in both directions"""
     rig.sms.delay_us = round(s * 1e6)
 
 
@@ -315,13 +315,13 @@ def modem_off(rig: Rig) -> None:
 
 @_action("clock", "network_time", offset_s=Parameter(int, "added to it", 0, -3660 * DAY_S, 3660 * DAY_S, "s"))
 def network_time(rig: Rig, offset_s: int) -> None:
-    """how wrong the time is that the mobile network tells"""
+    """the mobile network tells a time that is wrong by so much"""
     rig.bracelet.modem.nitz_offset_s = offset_s
 
 
 @_action("clock", "network_tells_time", on=_ON)
 def network_tells_time(rig: Rig, on: bool) -> None:
-    """whether the mobile network tells the time at all, from the next registration on"""
+    """the mobile network tells the time, or doesn't, from the next registration on"""
     rig.bracelet.modem.nitz = on
 
 
@@ -360,7 +360,7 @@ def gnss_poor(rig: Rig, on: bool) -> None:
 
 @_action("gnss", on=_ON)
 def gnss_estimates(rig: Rig, on: bool) -> None:
-    """a receiver that says the last position again and again once it sees no satellites"""
+    """the receiver says the last position again and again once it sees no satellites"""
     rig.bracelet.gnss.estimates = on
 
 

@@ -1,4 +1,4 @@
-"""What the chip's own parts do to the bracelet: its converter, its Wi-Fi driver."""
+"""Actions of the chip's own parts on the bracelet: its converter, its Wi-Fi driver."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def divider_broken(rig: Rig, percent: int) -> None:
 
 @action("data", for_s=seconds("until it takes orders again", 5.0, HOUR_S, 0.1))
 def wifi_busy(rig: Rig, for_s: float) -> None:
-    """the Wi-Fi driver is at something else: connect() fails"""
+    """the Wi-Fi driver is busy with something else: connect() fails"""
     rig.bracelet.wifi.busy_until_us = rig.world.now_us + round(for_s * 1e6)
 
 
 @action("flash", "wifi_absent_first", on=_ON)
 def wifi_absent_first(rig: Rig, on: bool) -> None:
-    """the bracelet knows a Wi-Fi network, before all others, that is nowhere; the supply is lost for a moment"""
+    """the first Wi-Fi network that the bracelet knows is nowhere; the supply is lost for a moment"""
     while_off(rig)
     for path in ("/settings.json", "/settings.json.2"):
         try:

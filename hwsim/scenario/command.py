@@ -1,4 +1,4 @@
-"""`hwsim run`: plays scenarios, tells what happened, and says of each expectation whether it held."""
+"""`hwsim run`: play scenarios, tell what happened, and say of each expectation whether it held."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HELD, FAILED, USAGE = 0, 1, 2
 def main(
     named: Sequence[str], *, seed: int, as_json: bool, plot_file: Path | None, trace: bool, quiet: bool, listing: bool
 ) -> int:
-    """The command's exit status: 0 all expectations held, 1 one did not, 2 a file or an option can't be used,
-    130 interrupted."""
+    """Run the command. Return its exit status: 0 all expectations held, 1 one did not, 2 a file or an option can't be
+    used, 130 interrupted."""
     try:
         if listing:
             return _list(as_json)

@@ -1,4 +1,4 @@
-"""What the wearer felt: the motor's pulses, read as the patterns on the defender's card (firmware/README.md)."""
+"""Read the motor's pulses as the wearer felt them: as patterns on the defender's card (firmware/README.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hwsim.world.pins import Pulse
 
-APART_US = 200_000  # a longer silence is between two patterns (within one there are at most 150 ms)
+APART_US = 200_000  # a longer silence separates two patterns (within one there are at most 150 ms)
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Felt:
     name: str  # "ticks", or one of `PATTERNS`; "broken off" for anything else
 
 
-# Of a pulse: short at most 70 ms, brief 150, middle under 500, long under 1 s, else a swell. firmware/tocsin/drivers/
-# haptic.py has the patterns; of each these lengths follow each other.
+# A pulse is short (at most 70 ms), brief (150), middle (under 500), long (under 1 s), else a swell. The patterns are
+# those of firmware/tocsin/drivers/haptic.py, each as a row of such lengths.
 PATTERNS = {
     "raised": "long",
     "updated": "middle",
@@ -38,7 +38,7 @@ _NAMES = {lengths: name for name, lengths in PATTERNS.items()} | {"short": "tick
 
 
 def read(pulses: Sequence[Pulse]) -> list[Felt]:
-    """The patterns in their order. A row of ticks, as while a hold ripens, is one "ticks"."""
+    """List the patterns in their order. A row of ticks, as while a hold ripens, is one "ticks"."""
     groups: list[list[Pulse]] = []
     for pulse in pulses:
         before = groups[-1][-1] if groups else None

@@ -1,7 +1,7 @@
-"""A scenario file: one TOML file about what happens to one person, checked before anything is played.
+"""Read and check a scenario file: one TOML file about what happens to one person, checked before anything is played.
 
-Times are seconds since the bracelet was switched on; what is at 0 happens before that. Errors name the file, the line
-and the key. README.md says how to write one.
+Times are seconds since the bracelet was switched on; an event at 0 happens before that. Errors name the file, the line
+and the key. README.md says how to write a scenario.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class ScenarioError(ValueError):
-    """The file can't be used; the text says where and why."""
+    """A file that can't be used; the text says where and why."""
 
 
 class _Strict(BaseModel):
@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class BraceletSetup(_Strict):
-    """What the workshop gave it, where that differs from usual."""
+    """The settings that the workshop gave the bracelet, where they differ from usual."""
 
     wifi: bool = True  # does it know the access point?
     apn: bool = False  # does it know the mobile network's access point for data?
@@ -49,14 +49,14 @@ class BraceletSetup(_Strict):
 
 
 class _Window(_Strict):
-    """Only what happens from `from` until `until` counts."""
+    """An expectation for which only the time from `from` until `until` counts."""
 
     since: Annotated[Seconds, Field(alias="from")] = 0.0
     until: Seconds = MAX_SECONDS
 
 
 class Delivered(_Strict):
-    """The n-th alarm is new at the relay and its receipt at the wrist, so many seconds after the finger came down."""
+    """Delivery: the n-th alarm is new at the relay and its receipt at the wrist, so many seconds after the press."""
 
     delivered: Number
     within: Seconds
@@ -65,7 +65,7 @@ class Delivered(_Strict):
 
 
 class Place(_Strict):
-    """Where a message says that the person is, against where the person was at the time it names."""
+    """The place that a message tells, against the person's true place at the time that it tells."""
 
     place: Annotated[str, Field(pattern=r"^(alarm [1-9][0-9]*|last)$")]
     known: Literal["position", "cell", "nothing"] = "position"
@@ -82,25 +82,25 @@ def _pattern(name: str) -> str:
 
 
 class Felt(_Window):
-    """What the wrist felt, in order. A row of ticks is one "ticks"."""
+    """The patterns that the wrist felt, in order. A row of ticks is one "ticks"."""
 
     felt: list[Annotated[str, AfterValidator(_pattern)]]
 
 
 class Nothing(_Window):
-    """None of these left the bracelet: an alarm sealed, an SMS, a connection to anybody."""
+    """Silence: none of these left the bracelet, be it a sealed alarm, an SMS, or a connection to anybody."""
 
     nothing: Literal["alarm", "sms", "connection"]
 
 
 class Messages(_Window):
-    """What the subscriber got, in the order in which it came."""
+    """The messages that the subscriber got, in the order in which they came."""
 
     messages: list[Literal["alert", "update", "cancel"]]
 
 
 class Updates(_Strict):
-    """How many Updates of the n-th alarm the subscriber got."""
+    """The number of Updates of the n-th alarm that the subscriber got."""
 
     updates: Number
     at_least: Count = 0
@@ -108,7 +108,7 @@ class Updates(_Strict):
 
 
 class Told(_Strict):
-    """The time that the n-th alarm says it was raised, against the truth."""
+    """The time at which the n-th alarm says it was raised, against the truth."""
 
     time: Number
     within_s: Count = 2
@@ -117,7 +117,7 @@ class Told(_Strict):
 
 
 class Says(_Strict):
-    """What a message says: why it was raised, whether it is a drill, the strap, and every flag that is set."""
+    """The content of a message: why it was raised, whether it is a drill, the strap, and every flag that is set."""
 
     says: Annotated[str, Field(pattern=r"^(alarm [1-9][0-9]*|cancel|last)$")]
     cause: Literal["button", "strap", "check-in"] | None = None
@@ -127,31 +127,31 @@ class Says(_Strict):
 
 
 class Alarms(_Strict):
-    """How many alarms were raised."""
+    """The number of alarms that were raised."""
 
     alarms: Count
 
 
 class RefusedByRelay(_Strict):
-    """How many messages the relay refused. Without this expectation it must be none."""
+    """The number of messages that the relay refused. Without this expectation it must be none."""
 
     refused: Count
 
 
 class Boots(_Strict):
-    """How often the bracelet started, the first time included."""
+    """The number of the bracelet's starts, the first one included."""
 
     boots: Number
 
 
 class Blank(_Strict):
-    """It was revoked: at the end it is wiped and blank, instead of armed."""
+    """A revoked bracelet: at the end it is wiped and blank, instead of armed."""
 
     blank: Literal[True]
 
 
 class InTrace(_Window):
-    """An event of the trace, by `who`, `event` and its details, happens so many times (at least once)."""
+    """An event of the trace, by `who`, `event` and its details, that happens so many times (at least once)."""
 
     trace: dict[str, str | int]
     at_least: Count = 1
@@ -208,12 +208,12 @@ class Scenario:
 
 
 def names() -> list[str]:
-    """The scenarios that come with the simulator."""
+    """List the scenarios that come with the simulator."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def find(name_or_path: str) -> Path:
-    """The file of a scenario of ours, or any file. Raises ScenarioError."""
+    """Find the file of a scenario of ours, or any file. Raises ScenarioError."""
     ours = FOLDER / f"{name_or_path}.toml"
     if re.fullmatch(r"\w+", name_or_path) and ours.exists():
         return ours
@@ -313,7 +313,7 @@ class _Reader:
         raise ScenarioError(f"{self.shown}:{line}: {where}{key + ' ' if key else ''}{why}")
 
     def _line(self, name: str, number: int, key: str | None) -> int:
-        """The line of a key in the n-th table of a name; of the table's head if the key isn't there."""
+        """Return the line of a key in the n-th table of a name, or that of the table's head if the key isn't there."""
         head, seen = 1, -1
         inside = name == ""
         for place, line in self._lines():

@@ -1,4 +1,4 @@
-"""What must hold, held against what happened. Every verdict says in words what was found.
+"""Judge a played scenario: compare what must hold with what happened. Every verdict says in words what was found.
 
 Some things must hold in every scenario and need no line in its file: see `ALWAYS`.
 """
@@ -20,7 +20,7 @@ from relay.pipeline import Status
 
 @dataclass(frozen=True)
 class Verdict:
-    """`wanted` in a few words, whether it held, and what was found."""
+    """A judgement: what was wanted, in a few words, whether it held, and what was found."""
 
     wanted: str
     held: bool
@@ -28,7 +28,7 @@ class Verdict:
 
 
 def judge(played: Played) -> list[Verdict]:
-    """The scenario's own expectations in their order, then what must always hold."""
+    """Judge the scenario's own expectations in their order, then what must always hold."""
     verdicts = [_check(expectation, played) for expectation in played.scenario.expectations]
     refusals_counted = any(isinstance(e, file.RefusedByRelay) for e in played.scenario.expectations)
     blank = any(isinstance(e, file.Blank) for e in played.scenario.expectations)
@@ -63,7 +63,7 @@ def _refused(played: Played) -> str | None:
 
 
 def _failed(played: Played) -> str | None:
-    """A task that died, a traceback, a reset by the watchdog that nothing here had asked for."""
+    """Find a task that died, a traceback, or a reset by the watchdog that nothing here had asked for."""
     hung = False
     for event in played.trace:
         at = f"at {played.seconds(event.t_us):.1f} s"
@@ -78,7 +78,7 @@ def _failed(played: Played) -> str | None:
 
 
 def _comfort(played: Played) -> str | None:
-    """"The relay has it" may be felt only when the relay has something that it had not before."""
+    """Find a false "the relay has it": it may be felt only when the relay has something that it had not before."""
     new = sorted(arrival.t_us for arrival in played.arrivals if arrival.item.status == Status.NEW)
     for count, felt in enumerate((f for f in played.felt if f.name == "heard"), 1):
         if len(new) < count or new[count - 1] > felt.at_us:
@@ -142,7 +142,7 @@ def _delivered(expectation: file.Delivered, played: Played) -> Verdict:
 
 
 def _document(played: Played, which: str) -> Document | None:
-    """The document of the n-th Alert, or the one whose message was made last, of all or of those that call back."""
+    """Return the document of the n-th Alert; or that of the message made last, of all or of those that call back."""
     if which in ("cancel", "last"):
         found = [d for d in played.documents if which == "last" or d.content["flags"]["cancel"]]
         return max(found, key=lambda document: document.content["counter"], default=None)

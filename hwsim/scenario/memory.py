@@ -1,4 +1,4 @@
-"""What happens to the memory of the chip's libraries."""
+"""Actions on the memory of the chip's libraries."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def memory_tight(rig: Rig, free_kb: int) -> None:
 
 @action("memory")
 def memory_ample(rig: Rig) -> None:
-    """and it is free again"""
+    """the memory beside MicroPython's heap is free again"""
     rig.bracelet.memory.tighten(None)

@@ -1,7 +1,7 @@
-"""What parts do that manuals leave open: how the bracelet's modem starts, stops, answers, stores and refuses.
+"""Actions on points that manuals leave open: how the bracelet's modem starts, stops, answers, stores and refuses.
 
-Forms are numbered, in the order of the tables that name them. What only holds after a start restarts the modem, too, so
-that it happens. `modem_as_made` ends all of it but what has an end of its own.
+Forms are numbered, in the order of the tables that name them. An action that only holds after a start restarts the
+modem, too, so that it happens. `modem_as_made` ends all of them except those with an end of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROMPTS = ("\r\n> ", "\r\n>\r\n", ">")
 COMMANDS = ("CREG", "CGREG", "CEREG", "CGATT")
-# What it says when it answers AT, and when it can send: SIM7000, SIM7600, A76XX, SIM800, GM02SP, a Quectel, nothing.
+# Words said when it answers AT, and when it can send: SIM7000, SIM7600, A76XX, SIM800, GM02SP, a Quectel, nothing.
 START_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "RDY, SMS Ready": (("RDY", "+CFUN: 1", "+CPIN"), ("SMS Ready",)),
     "RDY, SMS DONE, PB DONE": (("RDY", "+CPIN"), ("SMS DONE", "PB DONE")),
@@ -181,13 +181,13 @@ def sms_memory_full(rig: Rig) -> None:
 
 @action("sms", "modem_as_made", form=_form(CMTI_FORMS))
 def cmti_form(rig: Rig, form: int) -> None:
-    """how the modem tells of a message"""
+    """the modem tells of a message in this form"""
     _modem(rig).habits.cmti = list(CMTI_FORMS)[form]
 
 
 @action("sms", "modem_as_made", form=_form(PROMPTS, 1))
 def prompt_form(rig: Rig, form: int) -> None:
-    """how the modem asks for the octets of a message"""
+    """the modem asks for the octets of a message in this form"""
     _modem(rig).habits.prompt = PROMPTS[form]
 
 
@@ -197,7 +197,7 @@ def prompt_form(rig: Rig, form: int) -> None:
     centre=Parameter(bool, "does what comes name its service centre?", True),
 )  # fmt: skip
 def sms_form(rig: Rig, header: bool, behind: int, report: int, centre: bool) -> None:
-    """how the network passes messages on, and whether it reports deliveries unasked"""
+    """the network passes messages on in this form, and reports deliveries unasked, or doesn't"""
     messages = _modem(rig).messages
     messages.adds_header, messages.behind, messages.reports = header, b"\xff" * behind, REPORTS[report]
     messages.hides_centre = not centre
@@ -208,13 +208,13 @@ def sms_form(rig: Rig, header: bool, behind: int, report: int, centre: bool) -> 
 
 @action("modem", "modem_as_made", form=_form(REGISTRATION_FORMS, 1))
 def registration_form(rig: Rig, form: int) -> None:
-    """how the modem's lines of registration look"""
+    """the modem's lines of registration have this form"""
     _modem(rig).registration_form = REGISTRATION_FORMS[form]
 
 
 @action("modem", "modem_as_made", command=_form(COMMANDS), denies=Parameter(bool, "says no instead of ERROR?", False))
 def registration_missing(rig: Rig, command: int, denies: bool) -> None:
-    """one command of four has no registration to tell of; where there is no other for messages, it does"""
+    """a command of the four has no registration to tell of (nothing where no other one tells of that for messages)"""
     modem = _modem(rig)
     name = COMMANDS[command]
     if name in ("CREG", "CEREG") and not {"CREG", "CEREG"} <= set(modem.habits.registration):
@@ -235,7 +235,7 @@ def placeholder_cell(rig: Rig, cell: int) -> None:
 
 @action("clock", "modem_as_made", form=_form(CLOCK_FORMS, 1))
 def time_form(rig: Rig, form: int) -> None:
-    """how the modem shows the time"""
+    """the modem shows the time in this form"""
     _modem(rig).clock_form = CLOCK_FORMS[form]
 
 

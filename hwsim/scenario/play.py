@@ -1,4 +1,4 @@
-"""Plays a scenario on a rig: the unmodified firmware, a real relay pipeline, one seed."""
+"""Play a scenario on a rig: the unmodified firmware, a real relay pipeline, one seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEGIN_S = 10  # after the workshop the bracelet lies switched off; a scenario's 
 
 @dataclass(frozen=True)
 class Document:
-    """One document that the subscriber got."""
+    """A document that the subscriber got."""
 
     at_us: int
     content: dict[str, Any]
@@ -29,7 +29,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Played:
-    """All there is to know afterwards. Times in microseconds count from the world's beginning, `BEGIN_S` before the
+    """The record of a played scenario. Times in microseconds count from the world's beginning, `BEGIN_S` before the
     scenario's."""
 
     scenario: Scenario
@@ -49,16 +49,16 @@ class Played:
     boots: int
 
     def seconds(self, us: int) -> float:
-        """Of the scenario."""
+        """Return the seconds of the scenario at a time of the world."""
         return us / 1e6 - BEGIN_S
 
     def where(self, unix_time: int) -> Point | None:
-        """Where the person truly is then."""
+        """Return the true place of the person at that time."""
         return self.track.at((unix_time - self.unix_time + BEGIN_S) * 1_000_000) if self.track else None
 
 
 def play(scenario: Scenario, seed: int = 1, firmware: Path | None = None) -> Played:
-    """Let it happen. `firmware`: another folder than ours, to see it fail."""
+    """Play the scenario. `firmware`: another folder than ours, to see it fail."""
     track = Track([(t + BEGIN_S, lat, lon, alt) for t, lat, lon, alt in scenario.way]) if scenario.way else None
     with tempfile.TemporaryDirectory(prefix="hwsim-") as folder, World(seed=seed) as world:
         setup = scenario.bracelet
@@ -107,12 +107,12 @@ def _played(scenario: Scenario, rig: Rig, track: Track | None, boots: int) -> Pl
 
 
 def _starts(rig: Rig) -> int:
-    """How often it started; waking is none."""
+    """Count the bracelet's starts; waking is none."""
     boots = [event for event in rig.world.trace if event.who == rig.bracelet.name and event.what == "boot"]
     return sum(event.detail["cause"] != "deep sleep" for event in boots)
 
 
 def _armed(rig: Rig) -> bool:
-    """Whether the firmware of the last start has said that it is at work, and is."""
+    """Tell whether the firmware of the last start has said that it is at work, and still is."""
     last = [event.what for event in rig.world.trace if event.what in ("boot", "armed")]
     return rig.bracelet.state in ("running", "waiting", "asleep") and last[-1] == "armed"

@@ -1,7 +1,7 @@
-"""Draws a played scenario as SVG: the way with the reported places, and a time axis with everything that happened.
+"""Draw a played scenario as SVG: the way with the reported places, and a time axis with everything that happened.
 
-The map is a plain local projection without any background: nobody's server is asked for tiles. Colours are Okabe and
-Ito's, which colour-blind people tell apart.
+The map is a plain local projection without any background: no server is asked for tiles. Colours are Okabe and Ito's,
+which colour-blind people can tell apart.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Span:
 
 
 def draw(played: Played, verdicts: list[Verdict]) -> str:
-    """The whole picture, as the text of an SVG file."""
+    """Return the whole picture, as the text of an SVG file."""
     return _Picture(played, verdicts).draw()
 
 
@@ -173,7 +173,7 @@ class _Picture:
         return left + (right - left) * min(max(seconds, 0.0), self.end) / self.end
 
     def _axis(self, top: float) -> float:
-        """Draw it, and return where it ends."""
+        """Draw the time axis, and return where it ends."""
         y = self._happenings(top)
         start = y
         y = self._lane(y, "button", self._held(), BLACK)
@@ -187,7 +187,7 @@ class _Picture:
         return y + 44
 
     def _happenings(self, top: float) -> float:
-        """What the scenario did, in as many rows as the words need."""
+        """Draw the scenario's own events, in as many rows as the words need."""
         ends: list[float] = []
         marks = []
         for event in self.played.scenario.events:
@@ -224,7 +224,7 @@ class _Picture:
         return y + LANE
 
     def _messages(self, y: float) -> float:
-        """A row for each: sealed, at the relay, receipt."""
+        """Draw a row for each message: sealed, at the relay, receipt."""
         sealed: dict[int, tuple[float, str]] = {}
         receipts: dict[int, float] = {}
         for event in self.played.trace:
@@ -293,7 +293,7 @@ class _Picture:
         return self._spans("bracelet", "power on", "power cut")
 
     def _linked(self, path: str) -> list[Span]:
-        """As the firmware says; a start of the bracelet ends all."""
+        """Return the spans in which the firmware says that the link is up; a start of the bracelet ends each."""
         changes = []
         for event in self.played.trace:
             if event.who == "firmware" and event.what == "link" and event.detail["path"] == path:
@@ -315,7 +315,8 @@ class _Picture:
 
 
 def _projection(points: list[tuple[float, float]]) -> tuple[Projection, float]:
-    """From (longitude, latitude) to the map's pixels, north up, the same scale both ways; and metres a pixel."""
+    """Return the projection of (longitude, latitude) to the map's pixels, north up, the same scale both ways; and
+    metres a pixel."""
     west, east = min(lon for lon, _ in points), max(lon for lon, _ in points)
     south, north = min(lat for _, lat in points), max(lat for _, lat in points)
     shrink = math.cos(math.radians((south + north) / 2))

@@ -1,7 +1,7 @@
 """Parts that end a start: a driver's call that never returns, or at which the supply gives way (world/driver_calls.py).
 
-One action a part and a way to end, made from a table, since an argument of an action is a number: `step` says which of
-the part's calls it is.
+There is one action for each part and each way to end, made from a table, because an argument of an action is a number:
+`step` is the number of the call among the part's calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hwsim.scenario.vocabulary import ACTIONS, Action, Parameter, seconds
 if TYPE_CHECKING:
     from hwsim.rig import Rig
 
-# Of each part its calls, in the order of a start.
+# The calls of each part, in the order of a start.
 PARTS = {
     "wifi": ("wifi", "wifi_on", "wifi_join"),
     "modem": ("modem", "modem_key"),
@@ -32,7 +32,7 @@ def _step(part: str) -> Parameter:
 
 
 def _call(rig: Rig, part: str, step: int) -> str | None:
-    """None: this board has no such thing, or the part no such call."""
+    """Return the name of the part's call at this step; None when this board has none of them."""
     calls = [name for name in PARTS[part] if name in rig.bracelet.driver_calls.names]
     return calls[min(step, len(calls) - 1)] if calls else None
 

@@ -1,4 +1,4 @@
-"""What happens to the bracelet itself: its supply, its processor, what is on its flash."""
+"""Actions on the bracelet itself: its supply, its processor, the files on its flash."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def hang(rig: Rig) -> None:
 
 
 def while_off(rig: Rig) -> None:
-    """Files change only while nobody uses them: the supply is lost for a moment."""
+    """Cut the supply for a moment, if it is on: files change only while nobody uses them."""
     if rig.bracelet.state != "off":
         rig.bracelet.power_cut(1.0)
 
@@ -89,12 +89,12 @@ def receiver_wrong(rig: Rig) -> None:
 
 @action("flash")
 def receiver_right(rig: Rig) -> None:
-    """and here the right one again"""
+    """somebody flashes the right board file again"""
     _wire_receiver(rig, None)
 
 
 def _wire_receiver(rig: Rig, uart: int | None) -> None:
-    """With this port, or the right one."""
+    """Put a board file with this port for the receiver, or with the right one, onto the flash."""
     sections = dict(rig.bracelet.board.sections)
     if "uart" not in sections["gnss"]:
         raise ActionError("this board has its receiver in the modem")

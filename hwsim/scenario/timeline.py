@@ -1,6 +1,6 @@
-"""A played scenario in words: what happened to the person, what the bracelet did, what relay and subscriber saw.
+"""Tell a played scenario in words: what happened to the person, what the bracelet did, what relay and subscriber saw.
 
-One line an event, with its time in the scenario. No position is ever printed; the full trace is there for the rest.
+There is one line for an event, with its time in the scenario. No position is ever printed. The full trace has the rest.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _to(detail: dict[str, Any]) -> str:
 
 
 def lines(played: Played) -> list[Line]:
-    """The story of what happened, in the order of time."""
+    """Return the story of what happened, in the order of time."""
     told = [*_from_trace(played), *_from_wrist(played), *_from_subscriber(played)]
     return sorted(told, key=lambda line: line.seconds)
 
@@ -155,7 +155,7 @@ def _from_subscriber(played: Played) -> Iterator[Line]:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, or with hours from an hour on."""
+    """Write a time as minutes and seconds, or with hours from an hour on."""
     tenths = round(seconds * 10)
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)

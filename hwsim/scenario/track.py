@@ -1,4 +1,4 @@
-"""Where the person goes: from waypoints written by hand, or from a GPX file (GPX 1.1, track points or route points).
+"""Read the person's way: from waypoints written by hand, or from a GPX file (GPX 1.1, track points or route points).
 
 Made-up ways only: nobody's real way belongs into a scenario.
 """
@@ -22,7 +22,7 @@ Way = list[tuple[float, float, float, int]]  # seconds, latitude, longitude, alt
 
 
 class TrackError(ValueError):
-    """The way can't be used; `waypoint` is the place of the one at fault."""
+    """A way that can't be used; `waypoint` is the number of the waypoint at fault."""
 
     def __init__(self, text: str, waypoint: int = 0) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ class TrackError(ValueError):
 
 
 class Waypoint(BaseModel):
-    """One point, reached at `t` seconds or by going there with `kmh` from the point before."""
+    """A point, reached at `t` seconds or by going there with `kmh` from the point before."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -42,7 +42,7 @@ class Waypoint(BaseModel):
 
 
 def from_waypoints(waypoints: Sequence[Waypoint]) -> Way:
-    """When it is where; straight lines in between. Raises TrackError."""
+    """Return the way through these points, in straight lines. Raises TrackError."""
     points: Way = []
     for number, waypoint in enumerate(waypoints):
         if (waypoint.t is None) == (waypoint.kmh is None) and (number or waypoint.kmh is not None):
@@ -60,7 +60,7 @@ def from_waypoints(waypoints: Sequence[Waypoint]) -> Way:
 
 
 def from_gpx(path: Path) -> Way:
-    """The points of a GPX file, the first at 0 s; one without times is walked. Raises TrackError."""
+    """Read the points of a GPX file, the first at 0 s; a file without times is walked. Raises TrackError."""
     try:
         root = ElementTree.parse(path).getroot()
     except OSError as error:
@@ -94,7 +94,7 @@ def from_gpx(path: Path) -> Way:
 
 
 def metres(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
-    """How far two points are from each other; good to 1 % for some 100 km."""
+    """Return the distance of two points; good to 1 % for some 100 km."""
     north = (other_lat - lat) * METRES_PER_DEGREE
     east = (other_lon - lon) * METRES_PER_DEGREE * math.cos(math.radians((lat + other_lat) / 2))
     return math.hypot(north, east)

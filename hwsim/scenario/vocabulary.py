@@ -1,6 +1,6 @@
-"""How an action is described, checked and done; the actions themselves are in `actions` and `wearer`.
+"""Describe, check and do actions; the actions themselves are in `actions` and the modules that it imports.
 
-Plain data, so that a scenario file, a generator of random lives and a shrinker read the table alike.
+Actions are plain data, so that a scenario file, a generator of random lives and a shrinker read the table alike.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ Value = float | int | bool
 
 
 class ActionError(ValueError):
-    """No such action, or arguments it can't take; the text says which and what would do."""
+    """An unknown action, or an argument that an action can't take; the text says which and what would do."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument: its kind, unit and range (both ends included)."""
+    """An argument of an action: its kind, unit and range (both ends included)."""
 
     kind: type[float] | type[int] | type[bool]
     help: str
@@ -33,7 +33,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Action:
-    """`family` says what it is about, `undo` which action ends it (a fault without one ends by itself or never)."""
+    """An action. `family`: its subject. `undo`: the action that ends it (else it ends by itself or never)."""
 
     help: str
     apply: Callable[..., None] = field(repr=False)
@@ -46,14 +46,14 @@ ACTIONS: dict[str, Action] = {}
 
 
 def do(rig: Rig, name: str, **arguments: Any) -> None:
-    """Let it happen now. Raises ActionError when there is no such action or an argument does not fit it."""
+    """Let an action happen now. Raises ActionError when there is no such action or an argument does not fit it."""
     values = check(name, arguments)
     rig.world.note("scene", name, **values)
     ACTIONS[name].apply(rig, **values)
 
 
 def check(name: str, arguments: Mapping[str, Any]) -> dict[str, Value]:
-    """All arguments with their defaults, each of the right kind; raises ActionError."""
+    """Return all arguments with their defaults, each of the right kind. Raises ActionError."""
     if name not in ACTIONS:
         raise ActionError(f'no action "{name}"; there are {", ".join(ACTIONS)}')
     parameters = ACTIONS[name].parameters

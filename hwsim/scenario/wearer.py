@@ -1,4 +1,4 @@
-"""What the wearer does, and what is done to them: the patterns of the card (firmware/README.md), the strap."""
+"""Actions of the wearer, and on the wearer: the patterns of the card (firmware/README.md), the strap."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tap(rig: Rig, count: int) -> None:
 
 
 def _half_hold_and(rig: Rig, taps: int) -> float:
-    """A half hold and so many taps; how many seconds that takes, with the answer."""
+    """Do a half hold and so many taps; return the seconds that they take, with the answer."""
     rig.bracelet.button.press(HALF_S)
     begin_s = HALF_S + TAP_EVERY_S
     rig.world.after(round(begin_s * 1e6), lambda: tap(rig, taps))
@@ -56,7 +56,7 @@ def duress_call_back(rig: Rig) -> None:
 
 
 def announce_drill(rig: Rig) -> float:
-    """A half hold and four taps; how many seconds that takes, with the answer."""
+    """Do a half hold and four taps; return the seconds that they take, with the answer."""
     return _half_hold_and(rig, 4)
 
 

@@ -1,1 +1,2 @@
-"""What flash.sh does: of a board in a box it makes a bracelet that has raised a drill, and updates those in use."""
+"""The program behind flash.sh: it turns a board in a box into a bracelet that has raised a drill, and updates bracelets
+in use."""

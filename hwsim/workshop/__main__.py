@@ -1,4 +1,4 @@
-"""`flash.sh`: from a board in a box to a bracelet that has raised a drill; updates for those in use."""
+"""`flash.sh`: turn a board in a box into a bracelet that has raised a drill; update a bracelet in use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from relay.program import SETTINGS, Single, version_option
 
 
 def state_folder() -> Path:
-    """$XDG_STATE_HOME/tocsin, by default ~/.local/state/tocsin."""
+    """Return the folder $XDG_STATE_HOME/tocsin, by default ~/.local/state/tocsin."""
     configured = os.environ.get("XDG_STATE_HOME", "")
     # The XDG specification says to ignore a relative path.
     return (Path(configured) if configured.startswith("/") else Path.home() / ".local" / "state") / "tocsin"
@@ -114,8 +114,8 @@ def main(
         return
     if relay is None and update is None:
         raise click.UsageError("--relay is missing: a bracelet is finished when a relay has answered its drill")
-    # Read once, so that the same goes into each offer of a batch, although it came from standard input; and looked at
-    # before the first step.
+    # These are read once, so that the same goes into each offer of a batch, although it came from standard input; and
+    # checked before the first step.
     code_name = said_once(code_name, "code name")
     apn_user = None if apn_user is None else said_once(apn_user, "USER:PASSWORD")
     access_point(apn, None if apn_user is None else literally(apn_user), apn_roaming)
@@ -154,7 +154,7 @@ def main(
 
 
 def _making(board: Board, desk: Desk, options: Options, person: Person) -> Callable[[str], Row]:
-    """What is done at a port to make a bracelet; what is to be known first is told."""
+    """Tell the engineer what to know first; return the function that makes a bracelet of the board at a port."""
     for fact, text in board.unverified.items():
         person.tell(f"unverified in the board file: {fact}: {text}")
     key = options.update_key
@@ -166,8 +166,8 @@ def _making(board: Board, desk: Desk, options: Options, person: Person) -> Calla
 
 
 def _tell_ways(board: Board, ways: Ways, person: Person) -> None:
-    """Before the first step, because a bracelet that finds no way to the relay is not found out before the last but
-    one. Trouble when there will be none."""
+    """Tell the bracelet's ways to the relay before the first step: otherwise only the last step but one would find out
+    that there is none. Raises Trouble when there will be none."""
     able = {ability.name: ability.able for ability in abilities.of(board)}
     data, texts = ways.data and able["data"], ways.texts and able["SMS"]
     if ways.wifi:
@@ -182,7 +182,7 @@ def _tell_ways(board: Board, ways: Ways, person: Person) -> None:
 
 
 def _updating(file: Path, board: Board, options: Options, person: Person) -> Callable[[str], Row]:
-    """The same for an update; Trouble when the bundle is not good."""
+    """Do the same for an update. Raises Trouble when the bundle is not good."""
     octets, found = renew.read(file, options.update_key, board)
     by = "signature not checked here (no --update-key), only by the bracelet"
     if options.update_key is not None:

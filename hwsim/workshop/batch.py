@@ -1,4 +1,4 @@
-"""One bracelet, or one after another as they are plugged in, and the table of what became of each."""
+"""Make one bracelet, or one after another as they are plugged in, and show a table with the outcome of each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Row:
 
 
 def the_one_port(wanted: str | None) -> str:
-    """Trouble unless there is exactly one candidate."""
+    """Return the port, if there is exactly one candidate. Raises Trouble otherwise."""
     found = tools.ports(wanted)
     if len(found) == 1:
         return found[0]
@@ -54,7 +54,7 @@ def the_one_port(wanted: str | None) -> str:
 
 
 def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -> Row:
-    """One board, from where it stands to its record."""
+    """Do one board, from the step at which it stands to its record."""
 
     def work(chip: Chip, cable: tools.Cable) -> dict[str, Any] | None:
         return Bench(board, chip, cable, desk, person, options).run()
@@ -63,7 +63,7 @@ def one(port: str, board: Board, desk: Desk, person: Person, options: Options) -
 
 
 def update(port: str, board: Board, octets: bytes, found: Bundle, person: Person, options: Options) -> Row:
-    """A bundle on a bracelet that is in use."""
+    """Put a bundle on a bracelet that is in use."""
     return at(port, board, person, options, lambda chip, cable: renew.run(cable, octets, found, person))
 
 
@@ -71,12 +71,12 @@ def at(
     port: str, board: Board, person: Person, options: Options,
     work: Callable[[Chip, tools.Cable], dict[str, Any] | None],
 ) -> Row:  # fmt: skip
-    """What is to be done with one board, once it is known to be the right one."""
+    """Do the work with one board, once it is known to be the right one."""
     begin, state = time.monotonic(), options.state
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with alone(cache_folder(), lock_of(port), f"another run of flash.sh is at {port}"):
-            log = state / f"{Path(port).name}.log"  # what esptool and mpremote said, of the newest board there
+            log = state / f"{Path(port).name}.log"  # the words of esptool and mpremote, for the newest board there
             log.write_text("")
             cable = tools.Cable(port, log, options.baud)
             chip = look(cable)
@@ -94,13 +94,13 @@ def at(
 
 
 class Taken(Trouble):
-    """Another run has it."""
+    """A port or board that another run has."""
 
 
 @contextlib.contextmanager
 def alone(where: Path, what: str, taken: str) -> Iterator[None]:
-    """Two runs at one port, or at one board, would write into each other's work. Ends with this program, however that
-    ends; the file stays, or the next two might lock different ones."""
+    """Lock a port or a board for this run: two runs would write into each other's work. The lock ends with this
+    program, however that ends. Its file stays, or the next two runs might lock different files."""
     folder = where / "locks"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / what).open("w") as file:
@@ -112,12 +112,12 @@ def alone(where: Path, what: str, taken: str) -> Iterator[None]:
 
 
 def lock_of(port: str) -> str:
-    """The name of its lock, whatever name it was called by."""
+    """Return the name of a port's lock, the same for every name that the port has."""
     return "port" + os.path.realpath(port).replace("/", "-")
 
 
 def plugged_in(wanted: str | None, say: Callable[[str], None]) -> Iterator[str]:
-    """Each port that comes, once; again when it has gone in between."""
+    """Yield each port that comes, once; again when it has gone in between."""
     known: set[str] = set()
     waiting = False
     while True:
@@ -136,7 +136,7 @@ def plugged_in(wanted: str | None, say: Callable[[str], None]) -> Iterator[str]:
 
 
 def many(wanted: str | None, count: int | None, person: Person, work: Callable[[str], Row]) -> list[Row]:
-    """Until `count` were here, or Ctrl-C."""
+    """Do boards until `count` were here, or Ctrl-C."""
     rows: list[Row] = []
     busy = ""
     begin = time.monotonic()
@@ -147,7 +147,7 @@ def many(wanted: str | None, count: int | None, person: Person, work: Callable[[
                 rows.append(work(port))
             except Taken as taken:
                 person.tell(f"\nflash.sh: {taken}", port=port)
-                if port == wanted:  # else it is the other run's, which has seen it as well
+                if port == wanted:  # else the board is the other run's, which has seen it as well
                     rows.append(Row(port, time.monotonic() - begin, None, str(taken)))
             busy = ""
             if count is not None and len(rows) >= count:
@@ -159,7 +159,7 @@ def many(wanted: str | None, count: int | None, person: Person, work: Callable[[
 
 
 def show(rows: list[Row], as_json: bool, person: Person) -> int:
-    """The table; the exit status."""
+    """Print the table and return the exit status."""
     if as_json:
         person.tell("", table=[row.plain() for row in rows])
     else:

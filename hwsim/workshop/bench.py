@@ -1,4 +1,4 @@
-"""One board over the bench, step by step. Each step can be done twice, and says in a sentence why it can't."""
+"""Take one board over the bench, step by step. Each step can be done twice; one that fails says why in a sentence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Chip:
 
 
 def look(cable: Cable) -> Chip:
-    """Which chip is at the port."""
+    """Return the chip that is at the port."""
     said = cable.esptool("flash-id", within=_LOOK_S)
     chip, mac, flash = _CHIP.search(said), MAC.search(said), _FLASH.search(said)
     if not chip or not mac or not flash:
@@ -59,7 +59,7 @@ def look(cable: Cable) -> Chip:
 
 
 def refuse_wrong(chip: Chip, board: Board, port: str) -> None:
-    """Trouble when this can't be the board that was named."""
+    """Raise Trouble when this can't be the board that was named."""
     wanted = board["chip"]
     if chip.family != wanted["family"]:
         raise Trouble(
@@ -74,12 +74,12 @@ def refuse_wrong(chip: Chip, board: Board, port: str) -> None:
 
 
 def key_id(key: bytes | None) -> str | None:
-    """What the record says of the maker's key: the begin of its SHA-256."""
+    """Return the name of the maker's key in the record: the begin of its SHA-256."""
     return None if key is None else hashlib.sha256(key).hexdigest()[:8]
 
 
 class Bench:
-    """`progress` says where it stands; `private` is a folder for what is between bracelet and relay."""
+    """The course of one board over the bench. `progress` says where the board stands."""
 
     def __init__(
         self, board: Board, chip: Chip, cable: Cable, desk: Desk, person: Person, options: Options,
@@ -97,7 +97,8 @@ class Bench:
             self.progress = plan.Progress(board.name)
 
     def run(self) -> dict[str, Any] | None:
-        """All that is left to do; the record, or None when it was finished before. Trouble at the step that fails."""
+        """Do all that is left to do. Return the record, or None when the board was finished before. Raises Trouble at
+        the step that fails."""
         progress, person = self.progress, self._person
         if progress.finished:
             person.tell(f"this board was finished on {progress.finished}: --from-start erases it and begins anew")
@@ -142,7 +143,7 @@ class Bench:
         return made
 
     def _heed_changes(self) -> None:
-        """What is asked for now holds, or it is refused: never does the board get what an earlier run was told."""
+        """Go back to do what is asked for now, or refuse it: the board never gets what an earlier run was told."""
         progress, image = self.progress, self._options.image
         given = "provision" in progress.done
         differs = []
@@ -177,7 +178,7 @@ class Bench:
             self.progress.again_from("offer")
 
     def _changed(self) -> bool:
-        """Is the firmware on the board another than ours is now?"""
+        """Tell whether the firmware on the board is another than ours is now."""
         facts = self.progress.facts
         return bool(facts["firmware"]["sha256"] != build.digest(build.compiled(facts["march"])))
 
@@ -199,7 +200,7 @@ class Bench:
     # -- MicroPython
 
     def _image(self) -> tuple[bytes, str, str]:
-        """As the maker made it, its SHA-256, and who knows that one."""
+        """Return the image as its maker made it, its SHA-256, and who vouches for that."""
         if self._content is None:
             section = self._board.sections.get("image")
             if section is None:
@@ -218,7 +219,7 @@ class Bench:
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[tuple[str, str]]:
-        """Address and name of a file with what is to be in the flash."""
+        """Yield the address and name of a file with the content for the flash."""
         offset = self._board["image"]["offset"]
         file = self._options.state / f"{self._chip.mac}.bin"
         file.write_bytes(partitions.replaced(self._image()[0], offset, self._table()))
@@ -324,7 +325,7 @@ class Bench:
     # -- the drill
 
     def _note(self, **facts: Any) -> None:
-        """At once, so that a run that is interrupted now is gone on with and not repeated."""
+        """Note these facts at once, so that the run after an interruption goes on and doesn't repeat."""
         self.progress.facts |= facts
         plan.save(self._state, self.progress)
 
@@ -344,7 +345,8 @@ class Bench:
         return {"drill": facts["drill"]}
 
     def _drilled(self, console: Console) -> dict[str, Any]:
-        """From the engineer's gesture, or where the last run was interrupted, until the bracelet has the acceptance."""
+        """Go on from the engineer's gesture, or from where the last run was interrupted, until the bracelet has the
+        acceptance."""
         facts, person, patience = self.progress.facts, self._person, self._options.patience
         life = Life(facts.get("raised"))
         console.reset()
@@ -384,7 +386,7 @@ class Bench:
                 "accepted_by": facts.get("answered", BY_ENGINEER)}  # fmt: skip
 
     def _drill(self, console: Console, life: Life) -> float:
-        """The engineer's gesture, until its receipt is there; how many seconds that took."""
+        """Wait for the engineer's gesture and for its receipt; return the seconds that the receipt took."""
         person, patience = self._person, self._options.patience
         person.do(
             "drill",

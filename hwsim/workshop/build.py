@@ -1,4 +1,4 @@
-"""The firmware for the chip that is there: compiled, with the self-test, which needs its short names, and installed."""
+"""Compile and install the firmware for the chip that is there, with the self-test, which needs the same short names."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from hwsim.world.link import HEAP, LOADED
 
 SLOTS = "slots.mpy"
 SELFTEST, SMSDRILL = "selftest", "smsdrill"  # modules that run on the bracelet and don't stay there
-# What mpy-cross calls the architectures, by their number (docs/reference/mpyfiles.rst).
+# The architectures as mpy-cross calls them, by their number (docs/reference/mpyfiles.rst).
 _ARCHITECTURES = (
     None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
     "rv32imc",
 )  # fmt: skip
-# Its version, what compiled modules it loads, whether the journal's partition is there, and octets of heap: on the
-# board. mem_free counts what the heap can still grow by (py/modgc.c).
+# Asks MicroPython on the board for its version, the compiled modules that it loads, whether the journal's partition is
+# there, and octets of heap. mem_free counts what the heap can still grow by (py/modgc.c).
 WHO = (
     "import sys, esp32, gc; gc.collect(); v = sys.implementation; "
     "print('%d.%d.%d' % v.version[:3], getattr(v, '_mpy', 0), "
     "bool(esp32.Partition.find(esp32.Partition.TYPE_DATA, label='journal')), gc.mem_free() + gc.mem_alloc())"
 )
 _OLDEST = (1, 25)
-_FILES_HEAP = HEAP + LOADED  # what a simulated bracelet that loads its modules has (firmware/README.md, The image)
+_FILES_HEAP = HEAP + LOADED  # of a simulated bracelet that loads its modules (firmware/README.md, The image)
 # Before a module of ours is imported at the prompt: the program is found as main.py finds it, the module in "/".
 FIND = "import sys, slots; slots.Choice(); sys.path.append('')"
 KEY = "update.key"
@@ -70,7 +70,7 @@ class Found(NamedTuple):
 
 
 def found(said: str, port: str) -> Found:
-    """What it has answered to WHO. Trouble when our firmware can't run there."""
+    """Read the answer to WHO. Raises Trouble when our firmware can't run there."""
     try:
         version, mpy, journal, heap = said.split()[-4:]
         known = Found(version, march(int(mpy)), int(heap))
@@ -85,7 +85,7 @@ def found(said: str, port: str) -> Found:
 
 
 def refuse_small(heap: int, port: str) -> None:
-    """Trouble when the firmware, loaded into the heap, has no room in so many octets of it."""
+    """Raise Trouble when the firmware, loaded into the heap, has no room in so many octets of it."""
     if heap < _FILES_HEAP:
         raise Trouble(
             f"MicroPython at {port} has {heap >> 10} KB of heap, and the firmware in its heap needs "
@@ -96,7 +96,7 @@ def refuse_small(heap: int, port: str) -> None:
 
 
 def march(mpy_word: int) -> str | None:
-    """The processor, from sys.implementation._mpy. Trouble when it doesn't load what we compile."""
+    """Return the processor, from sys.implementation._mpy. Raises Trouble when it doesn't load what we compile."""
     version = mpy_word & 0xFF, mpy_word >> 8 & 3
     if version != MPY_VERSION:
         raise Trouble(
@@ -108,7 +108,7 @@ def march(mpy_word: int) -> str | None:
 
 
 def compiled(processor: str | None) -> Path:
-    """Folder with main.py, tocsin/, the self-test and the drill by SMS, compiled; kept in the user's cache."""
+    """Return a folder with main.py, tocsin/, the self-test and the drill by SMS, compiled; kept in the user's cache."""
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         stage = Path(scratch)
         for name in ("main.py", "slots.py"):
@@ -120,14 +120,14 @@ def compiled(processor: str | None) -> Path:
 
 
 def _parts(made: Path) -> dict[str, Path]:
-    """What stays on the bracelet, by its path there."""
+    """Return the files that stay on the bracelet, by their paths there."""
     found = {file.relative_to(made).as_posix(): file for file in made.rglob("*") if file.is_file()}
     left_out = (f"{SELFTEST}.mpy", f"{SMSDRILL}.mpy", "main.py")
     return {name: file for name, file in sorted(found.items()) if name not in left_out}
 
 
 def digest(made: Path) -> str:
-    """Of all that is compiled: which firmware this is."""
+    """Return a hash of all that is compiled: it tells which firmware this is."""
     total = hashlib.sha256()
     for name, file in _parts(made).items():
         total.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
@@ -135,14 +135,14 @@ def digest(made: Path) -> str:
 
 
 def rom(made: Path, image: Path, room: int) -> Path:
-    """The ROMFS image of the same. Trouble when its partition is too small."""
+    """Make the ROMFS image of the same. Raises Trouble when its partition is too small."""
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         for name, file in _parts(made).items():
             place = Path(scratch) / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
         mpy.make_rom(Path(scratch), image)
-    # What follows in such a partition is for updates (firmware/slots.py).
+    # The rest of such a partition is for updates (firmware/slots.py).
     room = min(room, bundle.HEADER + bundle.IMAGE_MAX)
     if image.stat().st_size > room:
         raise Trouble(f"the firmware takes {image.stat().st_size} octets, and has room for {room}")
@@ -150,7 +150,8 @@ def rom(made: Path, image: Path, room: int) -> Path:
 
 
 def bundled(made: Path, processor: str | None) -> dict[str, bytes]:
-    """The same for an image that runs nothing from a partition: all of it in one bundle, and what finds it there."""
+    """Return the same for an image that runs nothing from a partition: all of it in one bundle, and the module that
+    finds it there."""
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         image = rom(made, Path(scratch) / "romfs", bundle.IMAGE_MAX).read_bytes()
     whole = bundle.unsigned(bundle.version_of(FIRMWARE), bundle.processor(processor), image)
@@ -158,13 +159,13 @@ def bundled(made: Path, processor: str | None) -> dict[str, bytes]:
 
 
 def files(board: Board, key: bytes | None, program: dict[str, bytes]) -> dict[str, bytes]:
-    """What goes into the file system; main.py follows last of all, so that half an installation never starts. `key`:
-    the maker's public one. `program`: `bundled`, or nothing where it is run from a partition."""
+    """Return the files for the file system; main.py follows last of all, so that half an installation never starts.
+    `key`: the maker's public one. `program`: `bundled`, or nothing where the program runs from a partition."""
     return {"board.json": board.to_json().encode(), **program} | ({} if key is None else {KEY: key})
 
 
 def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float, *, on_rom: bool) -> None:
-    """Copy, then compare every file with its SHA-256 as the board reads it back."""
+    """Copy the files, then compare each with its SHA-256 as the board reads it back."""
     shutil.rmtree(stage, ignore_errors=True)
     try:
         for name, content in wanted.items():
@@ -180,7 +181,8 @@ def install(cable: Cable, wanted: dict[str, bytes], stage: Path, within: float, 
 
 
 def compare(said: str, wanted: dict[str, bytes], port: str, *, on_rom: bool) -> None:
-    """What the board has read back. Trouble when it is not what was copied, or its ROMFS is not where modules are."""
+    """Compare the board's list of files with those that were copied. Raises Trouble when a file differs, or when no
+    ROMFS is mounted for the modules."""
     lines = said.splitlines()
     there = {line.split()[1].lstrip("/"): line.split()[2] for line in lines if line.startswith("%file ")}
     for name, content in wanted.items():

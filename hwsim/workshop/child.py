@@ -1,6 +1,6 @@
-"""Runs a stock program so that it ends with flash.sh, however that ends.
+"""Run a stock program so that it ends with flash.sh, however that ends.
 
-An esptool that is left alone goes on writing, and whoever runs flash.sh again finds the port taken.
+An esptool that is left alone goes on writing, and the next run of flash.sh finds the port taken.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def command(module: str, arguments: list[str]) -> list[str]:
-    """What to start, by this process, instead of `python -m module arguments`."""
+    """Return the command that this process starts instead of `python -m module arguments`."""
     return [sys.executable, "-m", __spec__.name, str(os.getpid()), module, *arguments]
 
 

@@ -24,7 +24,7 @@ from relay.registry import BATCH
 
 
 class Ways(NamedTuple):
-    """By what the bracelets that get an offer here will reach the relay."""
+    """The ways by which bracelets with an offer from here will reach the relay."""
 
     wifi: bool
     data: bool
@@ -33,16 +33,16 @@ class Ways(NamedTuple):
 
 class Desk(Protocol):
     def check(self) -> None:
-        """Trouble when it can't be used: before anything is done to a board."""
+        """Raise Trouble when the way to the relay can't be used: before anything is done to a board."""
 
     def ways(self) -> Ways:
-        """What the next offer will have."""
+        """Return the ways in the next offer."""
 
     def asked(self) -> dict[str, str]:
-        """The options that decide what an offer is, and their values."""
+        """Return the options that decide what an offer is, and their values."""
 
     def withdraw(self, kid: str) -> None:
-        """An offer that no bracelet will answer."""
+        """Withdraw an offer that no bracelet will answer."""
 
     def offer(self, file: Path) -> None:
         """Put an offer for one bracelet there, readable for its owner only."""
@@ -51,13 +51,13 @@ class Desk(Protocol):
         """Take the bracelet's answer to the relay. A second time it does nothing."""
 
     def await_relay(self, person: Person) -> None:
-        """Until the relay can know the bracelet. Trouble when it can't yet."""
+        """Wait until the relay can know the bracelet. Raises Trouble when it can't yet."""
 
     def accept(self, alarm: str) -> None:
-        """A person has accepted this drill."""
+        """Tell the relay that a person has accepted this drill."""
 
     def close(self, alarm: str) -> None:
-        """It is over."""
+        """Tell the relay that this drill is over."""
 
 
 class Here:
@@ -69,7 +69,7 @@ class Here:
         self._network = network
 
     def _relay(self, *arguments: str) -> Any:
-        """One of the relay's commands, in this process: a Wi-Fi key is then in no list of processes."""
+        """Run one of the relay's commands in this process: a Wi-Fi key is then in no list of processes."""
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said):
@@ -135,7 +135,7 @@ class Carried:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """No two benches on one machine take the same offer."""
+        """Lock the file, so that no two benches on one machine take the same offer."""
         with self._file.open("rb") as locked:
             fcntl.flock(locked, fcntl.LOCK_EX)
             yield
@@ -148,7 +148,7 @@ class Carried:
 
     def ways(self) -> Ways:
         offers = self._offers()
-        if not offers:  # of the one that this board has already nothing is known to be missing
+        if not offers:  # this board has its offer already, and nothing says that it lacks a way
             return Ways(True, True, True)
         return Ways(bool(offers[0].get("wifi")), bool(offers[0].get("apn")), bool(offers[0].get("sms")))
 
@@ -156,7 +156,7 @@ class Carried:
         return {"--relay": str(self._file.resolve())}
 
     def withdraw(self, kid: str) -> None:
-        """Nobody but the relay can."""
+        """Do nothing: only the relay can withdraw it."""
 
     def offer(self, file: Path) -> None:
         with self._alone():
@@ -166,8 +166,8 @@ class Carried:
                     f"{self._file}: no offer is left; make more at the relay (relay bracelet export), one a bracelet"
                 )
             write_private(file, json.dumps(offers[0], indent=1).encode() + b"\n")
-            # Power lost between the two: another bracelet gets the same offer. The relay takes the first answer only,
-            # so the other's drill is never answered, and it is not finished.
+            # If power is lost between the two, another bracelet gets the same offer. The relay takes the first answer
+            # only, so the other bracelet's drill is never answered, and it is not finished.
             self._write(self._file, "offers", offers[1:])
 
     def answer(self, file: Path) -> None:
@@ -194,10 +194,10 @@ class Carried:
             )
 
     def accept(self, alarm: str) -> None:
-        """Somebody does it there."""
+        """Do nothing: somebody accepts it at the relay."""
 
     def close(self, alarm: str) -> None:
-        """The same."""
+        """Do nothing: somebody closes it at the relay."""
 
 
 def _entries(file: Path, what: str) -> list[dict[str, Any]]:
@@ -214,7 +214,7 @@ def _entries(file: Path, what: str) -> list[dict[str, Any]]:
 
 
 def choose(place: Path, name: str, network: Sequence[str]) -> Desk:
-    """A folder is a relay on this machine, a file is carried."""
+    """Choose the way to the relay: a folder is a relay on this machine, a file is carried."""
     if place.is_dir():
         return Here(place, name, network)
     if network:

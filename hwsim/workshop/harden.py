@@ -1,9 +1,10 @@
-"""`flash.sh harden`: flash encryption, secure boot, closed ports, by the stock espsecure and espefuse.
+"""`flash.sh harden`: set up flash encryption, secure boot, closed ports, by the stock espsecure and espefuse.
 
-Never a part of flashing: eFuses are burnt for ever, and a mistake ends the board. Without `--burn` it only says what it
-would do and why. With it, it is asked for twice, keys are made where there are none yet, and what the chip is to start
-then is checked (signed, encrypted with its key, in its flash) before the first eFuse is touched. Interrupted, it goes
-on with what the chip says is not burnt yet. `--virtual FILE` does all of it on espefuse's model of a chip.
+This is never a part of flashing: eFuses are burnt for ever, and a mistake ends the board. Without `--burn` the command
+only says what it would do and why. With `--burn` it asks twice, makes keys where there are none yet, and checks the
+images that the chip is to start then (signed, encrypted with its key, in its flash) before it touches the first eFuse.
+After an interruption it goes on with the eFuses that the chip says are not burnt yet. `--virtual FILE` does all of it
+on espefuse's model of a chip.
 
 Steps and eFuses: ESP-IDF Programming Guide, "Security Features Enablement Workflows" (esp32, esp32s3); espefuse's own
 documentation. The images must be built with CONFIG_SECURE_FLASH_ENC_ENABLED or CONFIG_SECURE_BOOT_V2_ENABLED: nothing
@@ -94,7 +95,7 @@ CHIPS = {
 
 
 def burning(chip: Chip, options: Sequence[str], keys: Path) -> list[list[str]]:
-    """What espefuse is told, in this order: the keys first, then what makes the chip use them."""
+    """Return the commands for espefuse, in this order: the keys first, then the eFuses that make the chip use them."""
     burn_keys = ["burn-key"]
     for option in options:
         if option in chip.keys:
@@ -105,8 +106,8 @@ def burning(chip: Chip, options: Sequence[str], keys: Path) -> list[list[str]]:
 
 
 def left(chip: Chip, options: Sequence[str], keys: Path, summary: Mapping[str, Any]) -> list[list[str]]:
-    """What of it is still to be done with a chip of this summary. Trouble where a block holds another key: that one is
-    there for ever. What espefuse finds burnt with the same value it leaves, and only protects it."""
+    """Return the commands that are left for a chip with this summary. Raises Trouble where a block holds another key:
+    that key is there for ever. espefuse leaves a block that is burnt with the same value, and only protects it."""
     missing = [option for option in options if option in chip.keys]
     for option in tuple(missing):
         block, file = chip.blocks[option], keys / chip.keys[option][1]
@@ -127,7 +128,7 @@ def left(chip: Chip, options: Sequence[str], keys: Path, summary: Mapping[str, A
 
 
 def _mark(summary: Mapping[str, Any], file: Path) -> str:
-    """Says that this chip has this key, to whoever has both."""
+    """Return a mark that says that this chip has this key, to somebody who has both."""
     return hashlib.sha256(str(summary["MAC"]["raw_value"]).encode() + file.read_bytes()).hexdigest()
 
 
@@ -142,12 +143,12 @@ def _noted(keys: Path) -> list[str]:
 
 
 def note(keys: Path, summary: Mapping[str, Any]) -> None:
-    """Before it is burnt: afterwards nobody can read it."""
+    """Note that this chip gets the key, before it is burnt: afterwards nobody can read it."""
     write_private(keys / _NOTED, json.dumps(sorted({*_noted(keys), _mark(summary, keys / _KEY)})).encode())
 
 
 def summary_of(chip: Chip, where: Sequence[str]) -> dict[str, Any]:
-    """What is burnt, by the names that espefuse has for it."""
+    """Return the eFuses of a chip, by the names that espefuse has for them."""
     said = run("espefuse", "--chip", chip.name, *where, "summary", "--format", "json")
     try:
         found: dict[str, Any] = json.loads(said[said.index("{") :])
@@ -157,7 +158,7 @@ def summary_of(chip: Chip, where: Sequence[str]) -> dict[str, Any]:
 
 
 def run(tool: str, *words: str) -> str:
-    """A command of the stock tools. Trouble when it fails, with its last line."""
+    """Run a command of the stock tools. Raises Trouble with its last line when it fails."""
     done = subprocess.run([sys.executable, "-m", tool, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr + done.stdout).strip().splitlines() or ["it gave no reason"]
@@ -166,7 +167,7 @@ def run(tool: str, *words: str) -> str:
 
 
 def make_keys(options: Sequence[str], keys: Path) -> None:
-    """Make what is not there yet, for its owner only."""
+    """Make the keys that are not there yet, for their owner only."""
     keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = os.umask(0o077)
     try:
@@ -182,7 +183,7 @@ def make_keys(options: Sequence[str], keys: Path) -> None:
 
 
 def check_signed(images: Sequence[Path], keys: Path) -> None:
-    """Trouble unless each was signed with this key: a chip that demands it would not start it."""
+    """Raise Trouble unless each image was signed with this key: a chip with secure boot would not start another."""
     if not images:
         raise Trouble("secure boot needs --image FILE for the boot loader and for the application, both signed")
     for image in images:
@@ -194,7 +195,7 @@ def check_signed(images: Sequence[Path], keys: Path) -> None:
 
 
 def encrypting(chip: Chip, keys: Path, address: int, name: str) -> str:
-    """The command that encrypts what is to lie there."""
+    """Return the command that encrypts the file for this address."""
     words = "espsecure encrypt-flash-data", *chip.cipher, f"--keyfile {keys / _KEY} --address {address:#x}"
     return f"{' '.join(words)} --output {name}.encrypted {name}.bin"
 
@@ -202,8 +203,8 @@ def encrypting(chip: Chip, keys: Path, address: int, name: str) -> str:
 def check_encrypted(
     chip: Chip, family: Family, files: Mapping[int, Path], images: Sequence[Path], keys: Path
 ) -> None:
-    """Trouble unless all that the chip will decrypt is there, encrypted with this key, each for its address. `images`:
-    the signed ones, which must be what is started."""
+    """Raise Trouble unless all that the chip will decrypt is there, encrypted with this key, each file for its address.
+    `images`: the signed ones; the chip must start no others."""
 
     def plain(address: int, name: str) -> bytes:
         if address not in files:
@@ -244,7 +245,7 @@ def check_encrypted(
 
 
 def check_written(port: str, address: int, file: Path) -> None:
-    """Trouble unless it lies in the flash as it is: a chip that decrypts could not start otherwise."""
+    """Raise Trouble unless the flash holds this file as it is: a chip that decrypts could not start otherwise."""
     try:
         run("esptool", "--port", port, "verify-flash", hex(address), str(file))
     except Trouble as trouble:

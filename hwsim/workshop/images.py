@@ -1,7 +1,7 @@
-"""MicroPython's image for a board: fetched once, checked by its SHA-256, kept in the user's cache.
+"""Get MicroPython's image for a board: fetch it once, check it by its SHA-256, keep it in the user's cache.
 
 A hash that the board file doesn't have yet is shown, confirmed by the engineer, and noted beside the state of the
-boards; it is not asked for again, and never written into the repository by itself.
+boards. The engineer is not asked again, and the hash is never written into the repository by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def folder() -> Path:
 
 
 def get(section: dict[str, Any], own: Path | None, confirm: Confirm, notes: Path) -> tuple[bytes, str, str]:
-    """The content of a board's [image], its SHA-256, and who knows that one.
+    """Return the content of a board's [image], its SHA-256, and who vouches for that.
 
     `own`: a file to use instead of a download. `notes`: a file with the hashes that were confirmed here.
     """
@@ -96,7 +96,7 @@ def _checked(content: bytes, name: str, wanted: str, confirm: Confirm, notes: Pa
 
 
 def _confirmed(notes: Path) -> dict[str, str]:
-    """Names of images, by the hashes that were confirmed."""
+    """Return the names of images, by the hashes that were confirmed."""
     try:
         known = json.loads(notes.read_bytes())
     except (OSError, ValueError):

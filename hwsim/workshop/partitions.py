@@ -1,7 +1,7 @@
-"""Partition tables of ESP-IDF: read from a MicroPython image, given the journal's partition, and put back.
+"""Read ESP-IDF's partition table from a MicroPython image, add the journal's partition, and put the table back.
 
-Format: "Partition Tables" (ESP-IDF Programming Guide): entries of 32 octets at 0x8000, ended by the MD5 of those before
-it. The stock images have no partition for the journal, and without one the firmware refuses to work
+The format is that of "Partition Tables" (ESP-IDF Programming Guide): entries of 32 octets at 0x8000, ended by the MD5
+of those before it. The stock images have no partition for the journal, and without one the firmware refuses to work
 (firmware/README.md, What is on flash).
 """
 
@@ -38,7 +38,7 @@ class Partition(NamedTuple):
 
 
 def decode(table: bytes) -> list[Partition]:
-    """The entries of a table as it lies in flash. Trouble when it is none, or damaged."""
+    """Read the entries of a table as it lies in flash. Raises Trouble when it is none, or damaged."""
     found: list[Partition] = []
     for at in range(0, min(len(table), TABLE_SIZE) - _ENTRY.size + 1, _ENTRY.size):
         entry = table[at : at + _ENTRY.size]
@@ -57,7 +57,7 @@ def decode(table: bytes) -> list[Partition]:
 
 
 def encode(partitions: Iterable[Partition]) -> bytes:
-    """The table as it lies in flash, filled up to its size."""
+    """Return the table as it lies in flash, filled up to its size."""
     entries = b"".join(
         _ENTRY.pack(_MAGIC, each.kind, each.subtype, each.offset, each.size, each.name.encode("ascii"), each.flags)
         for each in partitions
@@ -69,9 +69,9 @@ def encode(partitions: Iterable[Partition]) -> bytes:
 
 
 def with_journal(table: Sequence[Partition], vfs_offset: int, journal_offset: int, flash_size: int) -> list[Partition]:
-    """The same table, its file system from `vfs_offset`, the journal's 24 KB at `journal_offset`.
+    """Return the same table with its file system from `vfs_offset`, and the journal's 24 KB at `journal_offset`.
 
-    Everything else keeps its place: the boot loader starts what the image was built for. Trouble when it doesn't fit.
+    All else keeps its place: the boot loader starts what the image was built for. Raises Trouble when it doesn't fit.
     """
     kept = [each for each in table if each.name not in ("vfs", "journal")]
     # An image that runs from a ROMFS has it between the two.
@@ -95,16 +95,16 @@ def with_journal(table: Sequence[Partition], vfs_offset: int, journal_offset: in
 
 
 def romfs(table: Iterable[Partition]) -> Partition | None:
-    """Where the firmware is run from without being loaded into the heap, if the image has such a partition."""
+    """Return the partition from which the firmware runs without being loaded into the heap, if the image has one."""
     return next((each for each in table if (each.kind, each.subtype) == (DATA, _ROMFS)), None)
 
 
 def table_of(image: bytes, offset: int) -> list[Partition]:
-    """The table in a whole image that begins at `offset` in flash."""
+    """Read the table in a whole image that begins at `offset` in flash."""
     return decode(image[TABLE - offset : TABLE - offset + TABLE_SIZE])
 
 
 def replaced(image: bytes, offset: int, partitions: Iterable[Partition]) -> bytes:
-    """The whole image with another table in it."""
+    """Return the whole image with another table in it."""
     at = TABLE - offset
     return image[:at] + encode(partitions) + image[at + TABLE_SIZE :]

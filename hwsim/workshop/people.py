@@ -1,4 +1,4 @@
-"""The engineer: what is asked, told and wanted of one, as text for a person or as JSON lines for a program."""
+"""Speak with the engineer: ask, tell, and say what to do, as text for a person or as JSON lines for a program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hwsim.workshop.record import text
 from hwsim.workshop.trouble import Trouble
 
 BY_ENGINEER, NOT_ASKED = "engineer", "not asked"
-# What can be asked, and so be assumed by --assume.
+# The questions that can be asked, and so be assumed by --assume.
 QUESTIONS = {
     "hash": "the image's SHA-256 is the maker's",
     "felt": "three short pulses were felt",
@@ -31,7 +31,8 @@ class Answer(NamedTuple):
 
 
 class Person:
-    """`assumed`: questions that are not asked but taken for answered with yes; the record says that of each."""
+    """The engineer. `assumed`: questions that are not asked but taken for answered with yes; the record says that of
+    each."""
 
     def __init__(self, as_json: bool, assumed: Collection[str] = ()) -> None:
         self._json = as_json
@@ -40,7 +41,7 @@ class Person:
         self._percent = -1
 
     def ask(self, question: str, wording: str) -> Answer:
-        """Yes or no. Trouble when nobody is there to answer."""
+        """Ask for yes or no. Raises Trouble when nobody is there to answer."""
         if question in self._assumed:
             return Answer(True, NOT_ASKED)
         if self._json:
@@ -59,7 +60,7 @@ class Person:
                 click.echo("y or n: ", nl=False)
 
     def do(self, what: str, wording: str) -> None:
-        """Something for the hand; that it was done is seen elsewhere."""
+        """Ask for something to be done by hand; other code sees whether it was done."""
         if self._json:
             self._say({"do": what, "text": wording})
         else:
@@ -67,7 +68,7 @@ class Person:
             click.echo(f"\n>> {wording}")
 
     def tell(self, wording: str, **detail: object) -> None:
-        """News; `detail` for programs."""
+        """Tell news; `detail` is for programs."""
         if self._json:
             self._say({"tell": wording, **detail})
         else:
@@ -75,7 +76,7 @@ class Person:
             self._begun = False
 
     def step(self, name: str, number: int, of: int, wording: str) -> None:
-        """It begins."""
+        """Tell that a step begins."""
         if self._json:
             self._say({"step": name, "number": number, "of": of})
         else:
@@ -83,7 +84,7 @@ class Person:
         self._begun, self._percent = True, -1
 
     def progress(self, percent: int) -> None:
-        """Of what takes long; on a terminal it stays in its place."""
+        """Show the progress of a long step; on a terminal the figure stays in its place."""
         if percent == self._percent:
             return
         self._percent = percent
@@ -101,7 +102,7 @@ class Person:
         self._begun = False
 
     def record(self, made: dict[str, Any], file: Path, label: Path, code: segno.QRCode) -> None:
-        """It is finished: what it is, and its label."""
+        """Show the record of a finished board, and its label."""
         if self._json:
             self._say({"record": made, "file": str(file), "label": str(label)})
             return

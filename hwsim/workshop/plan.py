@@ -1,7 +1,7 @@
-"""The steps of a bracelet at the bench, and where it stands: pure, so that interruptions can be tried without a board.
+"""The steps of a bracelet at the bench, and its progress: pure, so that interruptions can be tried without a board.
 
-What was done is in one file a board, written after each step. So the next run goes on at the step that failed. A step
-may have been done and not yet noted when the power goes: every step can be done a second time.
+Each board has one file with the steps that are done, written after each step. So the next run goes on at the step that
+failed. When the power goes, a step may be done and not yet noted: every step can be done a second time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Name, and what is said while it runs. Finding the port and the chip comes before: it tells which board this is.
+# Name, and the words while it runs. Finding the port and the chip comes before: that tells which board this is.
 STEPS = {
     "image": "MicroPython's image, and its SHA-256",
     "erase": "erase the flash",
@@ -33,7 +33,7 @@ _FORMAT = 1
 
 @dataclass
 class Progress:
-    """How far one board has come. `facts` is what later steps and the record need; no secret is among it."""
+    """The progress of one board. `facts` are those that later steps and the record need; no secret is among them."""
 
     board: str
     done: list[str] = field(default_factory=list)
@@ -42,13 +42,13 @@ class Progress:
     finished: str = ""  # the day on which all was done
 
     def next(self) -> str | None:
-        """The step to do now; None when nothing is left."""
+        """Return the step to do now; None when nothing is left."""
         if self.finished:
             return None
         return next((step for step in STEPS if step not in self.done), None)
 
     def did(self, step: str, facts: dict[str, Any]) -> None:
-        """It ended well. ValueError: it was not its turn."""
+        """Note that a step ended well. Raises ValueError when it was not its turn."""
         if step != self.next():
             raise ValueError(f"{step} is not the next step")
         self.done.append(step)
@@ -56,20 +56,20 @@ class Progress:
         self.failed = ""
 
     def again_from(self, step: str) -> None:
-        """What was done from there on no longer holds."""
+        """Forget that this step and those after it are done."""
         self.done = [each for each in list(STEPS)[: list(STEPS).index(step)] if each in self.done]
 
     def stopped(self, step: str) -> None:
         self.failed = step
 
     def finish(self, day: str) -> None:
-        """Nothing is left to do. What links the chip to a key id is forgotten."""
+        """Note that nothing is left to do, and forget what links the chip to a key id."""
         self.finished = day
         self.facts = {}
 
 
 def load(file: Path, board: str) -> Progress:
-    """What is known of a board; nothing when it is new, was another kind of board, or the file is damaged."""
+    """Read a board's progress: none when the board is new, was another kind of board, or the file is damaged."""
     try:
         content = json.loads(file.read_bytes())
         if content.pop("format") != _FORMAT or content["board"] != board:
@@ -83,13 +83,13 @@ def load(file: Path, board: str) -> Progress:
 
 
 def save(file: Path, progress: Progress) -> None:
-    """Whole or not at all. Readable for its owner only."""
+    """Write a board's progress, whole or not at all, readable for its owner only."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(file, json.dumps({"format": _FORMAT, **vars(progress)}, indent=1).encode() + b"\n")
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Replace a file, in one step, readable for its owner only."""
+    """Replace a file in one step; the new one is readable for its owner only."""
     new = file.with_name(f".{file.name}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as out:

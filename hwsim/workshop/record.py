@@ -1,4 +1,4 @@
-"""What stays of a bracelet's way over the bench: a record for machines, a label for its box.
+"""Write what stays of a bracelet's way over the bench: a record for machines, a label for its box.
 
 The record names the key id, never the wearer (the relay links it to a code name) nor the chip's address, which anyone
 in reach of its radio can hear.
@@ -19,7 +19,7 @@ _LARGE, _SMALL = 56, 28  # pixels; a key id is what people compare
 
 
 def write(folder: Path, record: dict[str, Any]) -> tuple[Path, Path, segno.QRCode]:
-    """Record and label, named by the key id."""
+    """Write record and label, named by the key id."""
     folder.mkdir(parents=True, exist_ok=True)
     file, label = folder / f"{record['kid']}.json", folder / f"{record['kid']}.png"
     file.write_text(json.dumps(record, indent=1) + "\n")
@@ -29,7 +29,7 @@ def write(folder: Path, record: dict[str, Any]) -> tuple[Path, Path, segno.QRCod
 
 
 def _drawn(code: segno.QRCode, record: dict[str, Any]) -> Image.Image:
-    """The code, and beneath it what it says for people."""
+    """Draw the code, and below it the same words for people."""
     octets = io.BytesIO()
     code.save(octets, kind="png", scale=_SCALE, border=4)
     picture = Image.open(octets).convert("L")
@@ -49,5 +49,5 @@ def _drawn(code: segno.QRCode, record: dict[str, Any]) -> Image.Image:
 
 
 def text(record: dict[str, Any]) -> str:
-    """What the label's QR code says."""
+    """Return the text of the label's QR code."""
     return f"TOCSIN {record['kid']} {record['board']} {record['firmware']['version']} {record['date']}"

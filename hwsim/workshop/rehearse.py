@@ -1,8 +1,8 @@
-"""`python -m hwsim.workshop.rehearse`: flash.sh over a box of simulated boards, with a real relay, to its table.
+"""`python -m hwsim.workshop.rehearse`: run flash.sh over a box of simulated boards, with a real relay, to its table.
 
 The boards are those of `hwsim usb`, erased, each with a world of its own; esptool, mpremote, relay and broker are the
-real ones. A hand does what the workshop asks for, sees and feels what the simulated light and motor do, and answers by
-that.
+real ones. A hand does what the workshop asks for, sees and feels what the simulated light and motor do, and answers
+accordingly.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _TRIES, _HOLD_S = 5, 5.0  # of the drill: this computer may have much else to do
 
 
 def stand_in(file: Path, board: str, *, stock: bool | None = None) -> Path:
-    """An image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS, as boards
-    without PSRAM need it."""
+    """Write an image for a board as its maker would publish it: from the boot loader on. Not `stock`: with a ROMFS, as
+    boards without PSRAM need it."""
     wiring = load(board)
     family = wiring.family
     stock = bool(wiring["chip"].get("psram_mb", 0)) if stock is None else stock
@@ -56,8 +56,8 @@ def stand_in(file: Path, board: str, *, stock: bool | None = None) -> Path:
 
 
 class Relay:
-    """A data folder and a relay that runs on it, with its broker. `modem`: where it finds one, in a SimBoard's world;
-    its number is in no offer but of who gives it with --sms."""
+    """A data folder and a relay that runs on it, with its broker. `modem`: the port of its modem, in a SimBoard's
+    world; the modem's number is in no offer unless --sms gives it."""
 
     def __init__(self, folder: Path, modem: Path | None = None) -> None:
         self.folder = folder
@@ -94,8 +94,8 @@ class Relay:
 
 
 class SimBoard:
-    """One board on a cable: `name` is its port, which is there while it is plugged in. `modem`: where the relay's is to
-    be, in the same world; it must be there when the relay starts."""
+    """A board on a cable: `name` is its port, which is there while it is plugged in. `modem`: the port for the relay's
+    modem in the same world; it must be there when the relay starts."""
 
     def __init__(
         self, folder: Path, name: str, board: str, seed: int, relay_port: int, modem: Path | None = None
@@ -139,7 +139,7 @@ class SimBoard:
             self._drill()
 
     def _drill(self) -> None:
-        """As a person does it: the hold comes when the answer to the taps was felt; else all begins anew."""
+        """Do a drill as a person does it: hold when the answer to the taps was felt; else begin anew."""
         rig, world = cast(Rig, self), self.world  # of which the hand uses world and bracelet
         for _ in range(_TRIES):
             known = world.call(lambda: len(world.trace))
@@ -147,11 +147,11 @@ class SimBoard:
             events = world.call(lambda: list(world.trace))[known:]
             if any((event.who, event.what) == (self.bracelet.firmware_name, "drill") for event in events):
                 world.call(lambda: self.bracelet.button.press(_HOLD_S))
-                time.sleep(_HOLD_S)  # it lets go before it answers anything: a pressed button goes before all else
+                time.sleep(_HOLD_S)  # let go before answering anything: a pressed button goes before all else
                 return
 
     def answer(self, question: str) -> bool:
-        """By what has happened since the last question."""
+        """Answer a question by what has happened since the last one."""
         events = self.world.call(lambda: list(self.world.trace))
         fresh, self._seen = events[self._seen :], len(events)
         if question == "seen":
@@ -168,7 +168,8 @@ def flash(
     board: SimBoard | Callable[[], SimBoard], *arguments: str, script: Path = SCRIPT, hear: Hear | None = None,
     environment: dict[str, str] | None = None,
 ) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
-    """Run flash.sh with a hand; its exit status and all that it said. `hear` gets each line; True: press Ctrl-C."""
+    """Run flash.sh with a hand. Return its exit status and all that it said. `hear` gets each line; True: press
+    Ctrl-C."""
     command = [str(script), *arguments, "--json"]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -213,7 +214,7 @@ def options(folder: Path, relay: Path, picture: Path) -> list[str]:
 
 @contextlib.contextmanager
 def box(folder: Path) -> Iterator[Relay]:
-    """A running relay."""
+    """Yield a running relay."""
     relay = Relay(folder / "relay")
     try:
         relay.start()
@@ -225,9 +226,9 @@ def box(folder: Path) -> Iterator[Relay]:
 def many(
     folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *more: str, seed: int = 1,
 ) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
-    """`flash.sh --batch` over `count` boards, one plugged in when the one before is done; status and what it said.
+    """Run `flash.sh --batch` over `count` boards, one plugged in when the one before is done; return status and output.
 
-    Each has a seed of its own, or they would draw the same keys. `more`: arguments.
+    Each board has a seed of its own, or they would draw the same keys. `more`: arguments.
     """
     ports = folder / "ports"
     ports.mkdir()

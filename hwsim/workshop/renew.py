@@ -1,8 +1,8 @@
-"""`flash.sh --update`: a signed bundle by cable for a bracelet that is in use. It keeps its identity and its journal.
+"""`flash.sh --update`: copy a signed bundle by cable to a bracelet in use, which keeps its identity and its journal.
 
-The workshop copies a file and listens; what installs, tries and keeps the new program, or goes back to the former one,
-is the bracelet itself (firmware/README.md, Updates). The proof is a drill of its own, to the relay that it belongs to:
-so none is needed here.
+The workshop copies a file and listens. The bracelet itself installs, tries and keeps the new program, or goes back to
+the former one (firmware/README.md, Updates). The proof is a drill of its own, to the relay that it belongs to, so no
+relay is needed here.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ STEPS = {
     "install": "the bracelet checks and installs it",
     "trial": "it tries it: a drill of its own must be answered by its relay (up to 20 minutes)",
 }
-# The chips of ours that have a processor. What is for a desktop is for the simulator: the interpreter will say so.
+# The chips of ours that have a processor. A bundle for a desktop is for the simulator: the interpreter will say so.
 _CHIPS = {"xtensawin": ("esp32", "esp32s3"), "rv32imc": ()}
 _NEW, _BUNDLE = "update.new", "update.bin"
 _ASK_S, _COPY_S, _INSTALL_S, _TRIAL_S, _LOOK_S = 60, 400, 300, 1500, 10
-# The firmware's watchdog goes on without it: it gets longer, so that it doesn't end the copying, and still brings the
-# bracelet back to life when the cable is pulled. And it is forgotten how often it was started (boots.py): each look at
-# the cable is a start, after four that were short it would be in safe mode, which takes no updates.
+# The watchdog goes on when the firmware stops. It gets longer, so that it doesn't end the copying, and still brings the
+# bracelet back to life when the cable is pulled. And the count of starts is cleared (boots.py): each look at the cable
+# is a start, and after four short ones the bracelet would be in safe mode, which takes no updates.
 _WATCHDOG = (
     f"import machine, esp32; machine.WDT(timeout={(_COPY_S + 60) * 1000}); machine.RTC().memory(b''); "
     "nvs = esp32.NVS('tocsin'); nvs.set_i32('starts', 0); nvs.commit()"
@@ -61,7 +61,7 @@ _REFUSED = {
 
 
 class Course:
-    """What the console tells of an update to `version`: pure, so that every course can be tried without a board."""
+    """The course of an update to `version`, by the console: pure, so that every course can be tried without a board."""
 
     def __init__(self, version: int) -> None:
         self.installed = self.kept = False
@@ -71,7 +71,7 @@ class Course:
         self._error = ""
 
     def hear(self, line: str) -> None:
-        """Trouble when it will not come to that."""
+        """Follow a line of the console. Raises Trouble when the update will not succeed."""
         found = event(line)
         if found is None:
             return
@@ -100,7 +100,7 @@ class Course:
 
     def _firmware(self, values: dict[str, str]) -> None:
         state, ours = values.get("state"), values.get("version") == self._version
-        if state == "given_up" and self.installed:  # before, it is about an update that it was on already
+        if state == "given_up" and self.installed:  # before that, the line is about an update that was on trial already
             raise Trouble(
                 "the new program did not prove itself, and the former one is back: no receipt for its drill came "
                 f"from the relay, the button was pressed, or it failed ({self.hints()}). Nothing is lost; run this "
@@ -114,7 +114,8 @@ class Course:
 
 
 def read(file: Path, key: bytes | None, board: Board) -> tuple[bytes, bundle.Bundle]:
-    """A bundle and what it says of itself. Trouble when it is none, not of this maker, or not for this board."""
+    """Read a bundle; return it and its content. Raises Trouble when it is none, not of this maker, or not for this
+    board."""
     try:
         octets = file.read_bytes()
         found = bundle.check(octets, None if key is None else VerifyKey(key))
@@ -132,13 +133,13 @@ def read(file: Path, key: bytes | None, board: Board) -> tuple[bytes, bundle.Bun
 
 
 def run(cable: Cable, octets: bytes, found: bundle.Bundle, person: Person) -> dict[str, Any]:
-    """Copy it, and follow the bracelet until it keeps it. Trouble when it doesn't."""
+    """Copy the bundle, and follow the bracelet until it keeps the new program. Raises Trouble when it doesn't."""
     course = Course(found.version)
     with _step(person, "copy"):
         try:
             _copy(cable, octets, found)
         except BaseException:
-            # Somebody wears it: its program is to run again now, and not only when the watchdog ends.
+            # Somebody wears the bracelet: its program is to run again now, and not only when the watchdog ends.
             with contextlib.suppress(Trouble, OSError), cable.console() as console:
                 console.reset()
             raise
@@ -170,7 +171,7 @@ def _copy(cable: Cable, octets: bytes, found: bundle.Bundle) -> None:
     with tempfile.NamedTemporaryFile(prefix="tocsin-") as file:
         file.write(octets)
         file.flush()
-        # Whole under another name before it gets its own: half a file is never taken for one.
+        # The file gets its own name only when it is whole: half a file is never taken for a bundle.
         rename = f"import os; os.rename('/{_NEW}', '/{_BUNDLE}')"
         words = "exec", _WATCHDOG, "+", "fs", "cp", "-f", file.name, f":{_NEW}", "+", "exec", rename
         try:

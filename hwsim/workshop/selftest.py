@@ -1,8 +1,8 @@
-"""On the bracelet, before it has an identity: is every part there? Run by mpremote, with the firmware's own drivers.
+"""Test whether every part is there, on a bracelet without an identity. mpremote runs it, with the firmware's drivers.
 
-`@test part= result=` on the console for each part; what is felt and seen the workshop asks the engineer. Compiled
-together with the firmware, because that has short names; it does not stay on the bracelet. Says nothing private: no
-position, no number, no name.
+It writes `@test part= result=` to the console for each part; the workshop asks the engineer what was felt and seen. It
+is compiled together with the firmware, because of the short names, and doesn't stay on the bracelet. It says nothing
+private: no position, no number, no name.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from tocsin.drivers.strap import Contact
 HAND_MS = 60000  # for the engineer to press
 SETTLE_MS = 500  # a contact that is good moves no more
 RADIO_MS = 180000  # to find a network in a new place
-SIM_MS = 45000  # a SIM that only starts slowly is known by then: it is asked every 30 s
+SIM_MS = 45000  # a SIM that only starts slowly is known by then: the firmware asks every 30 s
 PROGRESS_MS = 20000
 LOOK_MS = 50
-KEPT = 2048  # octets of the receiver's: two seconds and more
+KEPT = 2048  # octets of the receiver: two seconds and more
 SHOWN_MS = 2400
 BELOW_MV, ABOVE_MV = 200, 200  # beyond the board's table: a cell that reads so is none
 DENIED = 3  # registration: 3GPP TS 27.007, 7.2
@@ -41,7 +41,8 @@ async def _until(happened, ms):
 
 
 def _watch(wiring):
-    """(edges of the button, changes of the strap): both, because whoever soldered may have swapped them."""
+    """Return (edges of the button, changes of the strap): both, because they may have been soldered to each other's
+    pins."""
     edges, seen = [], []
 
     def sample(closed):
@@ -70,7 +71,7 @@ async def _button(wiring):
 async def _strap(wiring):
     edges, seen = _watch(wiring)
     await asyncio.sleep_ms(SETTLE_MS)
-    if seen[-1]:  # so it is in an open strap whose level is the wrong way round: hence the order of what is wanted
+    if seen[-1]:  # an open strap reads so when its level is the wrong way round: hence the order of what is wanted
         log.event("test", part="strap", wanted="open")
         if not await _until(lambda: not seen[-1], HAND_MS):
             return "closed"
@@ -115,7 +116,7 @@ async def _battery(wiring):
 
 
 def _sentences(data):
-    """How many whole NMEA sentences, by their checksums (NMEA 0183: exclusive or of what is between $ and *)."""
+    """Count whole NMEA sentences, by their checksums (NMEA 0183: exclusive or of the octets between $ and *)."""
     good = 0
     for line in data.split(b"\n"):
         line = line.strip()
@@ -129,7 +130,8 @@ def _sentences(data):
 
 
 def _sky(data):
-    """Is anything heard of the sky? A satellite with a signal (GSV: four values each, the last one is it), or a fix."""
+    """Tell whether the receiver hears the sky: a satellite with a signal (GSV: the last of its four values), or a
+    fix."""
     for line in data.split(b"\n"):
         items = line.split(b"*")[0].split(b",")
         if items[0][3:] == b"GSV" and any(items[at] for at in range(7, len(items), 4)):
@@ -140,7 +142,7 @@ def _sky(data):
 
 
 async def _radio(wiring):
-    """Modem and receiver together: the one may be in the other, and both take their time."""
+    """Test modem and receiver together: the one may be in the other, and both take their time."""
     clock = Clock(time.ticks_ms, time.ticks_diff, machine.RTC())
     heard = [b""]
     gnss = Gnss(wiring["gnss"], clock, _nothing, _nothing)

@@ -1,4 +1,4 @@
-"""The self-test as the workshop runs it: starts selftest.py on the board, part by part, asks, and judges."""
+"""Run the self-test from the workshop: start selftest.py on the board, part by part, ask the engineer, and judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hwsim.workshop.trouble import Trouble
 
 _COPY_S, _PART_S, _RADIO_S = 60, 200, 300
 _FULL = 99  # %: so much a charger shows without any cell, too
-# What is told when a part's result is not good: what it is, and what to do.
+# The words for a result that is not good: what is wrong, and what to do.
 WRONG = {
     ("button", "stuck"): "the button is pressed all the time: is it wired as button.pin and button.active_low say?",
     ("button", "silent"): "no press of the button was seen: is it wired as button.pin and button.active_low say?",
@@ -64,7 +64,8 @@ _SEARCH = {
 
 
 class Heard:
-    """What the board says of a part while it is tested: pure. `do(what, text)` and `tell(text)` reach the engineer."""
+    """The results that the board tells of a part under test: pure. `do(what, text)` and `tell(text)` reach the
+    engineer."""
 
     def __init__(self, do: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
         self.results: dict[str, str] = {}
@@ -98,7 +99,7 @@ class Heard:
             self._lost += 1
 
     def radio(self) -> list[tuple[str, str]]:
-        """Parts and results as they are to be judged: what comes first may be why the next is not good."""
+        """List parts and results in the order of judgement: a fault of one part may be the cause of the next one's."""
         modem = self.results.get("modem", "silent")
         if self._lost and self.results.get("network") != "ok":
             modem = "lost"
@@ -107,13 +108,13 @@ class Heard:
 
 
 def judge(part: str, result: str, port: str) -> None:
-    """Trouble unless it is good."""
+    """Raise Trouble unless the result is good."""
     if result != "ok":
         raise Trouble(f"self-test of the board at {port}: {WRONG.get((part, result), f'{part}: {result}')}")
 
 
 def run(cable: Cable, made: Path, board: Board, person: Person) -> dict[str, dict[str, Any]]:
-    """Every part with its result and who said so. Trouble at the first that is not good."""
+    """Test every part; return each with its result and who said so. Raises Trouble at the first that is not good."""
     module = f"{SELFTEST}.mpy"
     cable.mpremote("fs", "cp", str(made / module), f":{module}", within=_COPY_S)
     results: dict[str, dict[str, Any]] = {}
@@ -127,7 +128,7 @@ def run(cable: Cable, made: Path, board: Board, person: Person) -> dict[str, dic
         _part(cable, part, person)
         answer = person.ask(question, text)
         if not answer.yes:
-            person.tell("once more")  # who looked away for a moment need not begin anew
+            person.tell("once more")  # an engineer who looked away for a moment need not begin anew
             _part(cable, part, person)
             answer = person.ask(question, text)
         if not answer.yes:

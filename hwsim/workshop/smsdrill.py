@@ -1,12 +1,12 @@
-"""On the bracelet, when a drill of it has been answered: one more, whose only way is SMS. Run by mpremote.
+"""Raise one more drill on a bracelet whose first drill was answered, with SMS as the only way. mpremote runs it.
 
-It is the program as ever, with its own journal and keys, but for this: its settings name no data network (in memory;
-on flash they stay), it raises a drill by itself, and it doesn't sleep, the last two as an update on trial does
-(tocsin/update.py). And as there whatever may be real goes first: a press, a strap that opens, an error of a task end
-it; a strap's alarm is raised and goes on. Before it ends nothing of the drill is left in the journal. Then nobody
-feeds the watchdog any more: should the cable be out by now, the bracelet is back at its work 40 s later.
+The program is the usual one, with its own journal and keys, with three differences: its settings name no data network
+(in memory; those on flash stay), it raises a drill by itself, and it doesn't sleep, the last two as an update on trial
+does (tocsin/update.py). As there, all that may be real goes first: a press, a strap that opens, or an error of a task
+ends the drill; a strap's alarm is raised and goes on. At the end nothing of the drill is left in the journal. Then
+nobody feeds the watchdog any more: if the cable is out by now, the bracelet is back at its work 40 s later.
 
-`@test part=sms result=` on the console. Compiled together with the firmware, because that has short names.
+It writes `@test part=sms result=` to the console. It is compiled with the firmware, because of the short names.
 """
 
 import gc
@@ -25,7 +25,7 @@ DENIED = 3  # registration: 3GPP TS 27.007, 7.2
 
 async def _drill(one, bracelet, state, ms, why, over):
     alarm, end = state.alarm, update.Updater(one, bracelet, state)._end_drill
-    if alarm.drill:  # the one before, which nobody has closed yet; or one of ours, whose cable was pulled
+    if alarm.drill:  # the first drill, which nobody has closed yet; or one of ours, whose cable was pulled
         end(alarm.counter)
     if alarm.active or state.delivery.queue:
         why.append("busy")
@@ -42,7 +42,7 @@ async def _drill(one, bracelet, state, ms, why, over):
         await asyncio.sleep_ms(LOOK_MS)
     end(first)
     over.append(why[0] if why else "ok")  # only now: nothing goes on after this
-    await asyncio.sleep_ms(LOOK_MS * 10)  # or its end would be told as an error
+    await asyncio.sleep_ms(LOOK_MS * 10)  # or the end of this task would be told as an error
 
 
 async def _life(one, over):
@@ -52,7 +52,7 @@ async def _life(one, over):
 
 
 def main(seconds):
-    """`seconds`: for the receipt, from when there is a network."""
+    """Run the drill. `seconds`: the time for the receipt, from when there is a network."""
     why, over = [], []  # what is wrong; the result
     load = settings.load_settings
 
@@ -70,7 +70,7 @@ def main(seconds):
         starts = boots.Boots(
             machine.RTC(), machine.reset_cause(), floor.Floor("starts"), floor.Floor("crash"), floor.Floor("risks")
         )
-        starts.lived()  # it ends on purpose: no reason for safe mode
+        starts.lived()  # this start ends on purpose, which is no reason for safe mode
         one = app.App(starts)
         one.trial, one.abandon = True, lambda: why.append("abandoned")
         one._update = lambda bracelet, state: one.supervisor.start(
@@ -81,5 +81,5 @@ def main(seconds):
         try:
             asyncio.run(_life(one, over))
         finally:
-            starts.lived()  # nor a reason to blame a part that has just been begun for the reset that comes
+            starts.lived()  # nor is the coming reset a reason to blame a part that has just begun
     log.event("test", part="sms", result=over[0] if over else "failed")

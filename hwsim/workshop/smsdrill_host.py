@@ -1,7 +1,7 @@
-"""The drill by SMS as the workshop runs it: starts smsdrill.py on the board, hears what comes, and judges.
+"""Run the drill by SMS from the workshop: start smsdrill.py on the board, hear what it says, and judge.
 
-A drill of a run that was interrupted is over before another is raised: on the bracelet by smsdrill.py; at the relay it
-is closed with that one.
+The drill of an interrupted run ends before another is raised: smsdrill.py ends it on the bracelet; at the relay it is
+closed together with the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NO_NUMBER = "the bracelet has no number of the relay's modem"
 
 
 class Text(Life):
-    """What the bracelet says meanwhile."""
+    """The bracelet's words during the drill by SMS."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Text(Life):
         elif name == "test" and values.get("part") == "sms":
             self.result = values.get("result", "")
         elif name in ("receipt", "delivered") and values.get("counter", "").isdigit():
-            # Of an Update of it, too: that may overtake the one of its Alert.
+            # The receipt of an Update counts too: it may overtake that of the Alert.
             if self.raised is not None and int(values["counter"]) >= self.raised:
                 self.path = values.get("path", self.path)
                 self.delivered = self.delivered or name == "delivered"
@@ -52,7 +52,7 @@ class Text(Life):
             super().hear(line)
 
     def judge(self, seconds: float) -> None:
-        """Trouble unless a receipt has come by SMS. `seconds`: the patience with it."""
+        """Raise Trouble unless a receipt has come by SMS. `seconds`: how long the bracelet waited for it."""
         if self.result == "ok" and self.delivered and self.path == "sms":
             return
         if self.result == "late":
@@ -106,7 +106,8 @@ class Back(Life):
 def run(
     cable: Cable, made: Path, person: Person, patience: float, way: str, note: Callable[[int], None]
 ) -> dict[str, Any]:  # fmt: skip
-    """What the record says of it. `way`: by which the first drill went; `note` gets its counter."""
+    """Run the drill, and return its entry in the record. `way`: by which the first drill went; `note` gets the counter
+    of this one."""
     person.tell("a second drill, by SMS alone: it needs no hand, and may take minutes; leave button and strap alone")
     life, begin, took = Text(), 0.0, None
 
@@ -134,14 +135,14 @@ def run(
         life.judge(patience)
     except Trouble:
         with contextlib.suppress(Trouble), cable.console() as console:
-            console.reset()  # back to its work at once, and not by its watchdog
+            console.reset()  # the bracelet is back at its work at once, and not by its watchdog
         raise
     _comes_back(cable, way)
     return {"result": "good", "counter": life.raised, "receipt_s": took}
 
 
 def _comes_back(cable: Cable, way: str) -> None:
-    """Reset: armed, on the way of before, and calm."""
+    """Reset the bracelet, and wait until it is armed, on the way of before, and calm. Raises Trouble when it isn't."""
     life = Back()
     with cable.console() as console:
         console.reset()

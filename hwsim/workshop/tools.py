@@ -1,4 +1,4 @@
-"""esptool and mpremote by their command lines, the console by pyserial: the only places that touch a port."""
+"""Use esptool and mpremote by their command lines, and the console by pyserial. No other module touches a port."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FAST = 460800  # for whole images: what MicroPython's pages name for these chips
 _PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)? ?%")
 _PATTERN = re.compile(r"[*?\[]")
 MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f:]{17})", re.MULTILINE)
-# Vendors (linux-usb.org/usb.ids) of what boards have between USB and the chip: Silicon Labs CP210x, QinHeng CH340 and
-# CH9102, FTDI, and Espressif's own in the ESP32-S3. A modem, which is also a serial port, is none.
+# Vendors (linux-usb.org/usb.ids) of the bridges between USB and the chip: Silicon Labs CP210x, QinHeng CH340 and
+# CH9102, FTDI, and Espressif's own in the ESP32-S3. A modem, which is also a serial port, is none of them.
 _BRIDGES = (0x10C4, 0x1A86, 0x0403, 0x303A)
 _ANOTHER = "another board than before"
 _IS_IT = f"import machine; assert machine.unique_id().hex() == '{{}}', '{_ANOTHER}'"
-# What our firmware says first, and what the ROM of an ESP32 and of an ESP32-S3 does.
+# The first words of our firmware, and of the ROM of an ESP32 and of an ESP32-S3.
 _STARTED = re.compile(r"@boot |rst:0x|ets [A-Z][a-z]{2} |ESP-ROM:|Brownout detector")
 _READ_S = 0.2
 _RESET_S = 0.1  # as esptool holds it
@@ -36,7 +36,7 @@ _BACK_S = 15.0  # until a port that went with a reset (USB in the chip itself) i
 
 
 def ports(wanted: str | None) -> list[str]:
-    """Where boards may be: `wanted` is a port, or a pattern of their names; without it, all of the usual USB chips."""
+    """List the ports where boards may be. `wanted`: a port, or a pattern of names; without it, all usual USB chips."""
     if wanted is None:
         return sorted(port.device for port in list_ports.comports() if port.vid in _BRIDGES)
     if _PATTERN.search(wanted):
@@ -45,9 +45,9 @@ def ports(wanted: str | None) -> list[str]:
 
 
 class Cable:
-    """One board at its port. `log` takes all that the programs say: for the engineer who wants to know more.
+    """The cable to a board at its port. `log` takes all that the programs say: for the engineer who wants to know more.
 
-    With `mac`, its chip's base address as twelve hex digits, it is Trouble when another board is at the port by now.
+    With `mac`, its chip's base address as twelve hex digits, another board at the port raises Trouble.
     """
 
     def __init__(self, port: str, log: Path, baud: int = FAST) -> None:
@@ -58,13 +58,13 @@ class Cable:
         self._log = log
 
     def esptool(self, *arguments: str, within: float, progress: Callable[[int], None] | None = None) -> str:
-        """Raises Trouble with the last thing it said, when it failed. `progress` hears percents."""
+        """Run esptool. Raises Trouble with its last words when it fails. `progress` hears percents."""
 
         def line(text: str) -> None:
             found = _PERCENT.search(text)
             if found and progress is not None:
                 progress(int(found[1]))
-            if "Lost connection" in text:  # it would write into whatever board it finds there a moment later
+            if "Lost connection" in text:  # esptool would write into any board that it finds there a moment later
                 raise Trouble(gone(self.port))
 
         said = self._run("esptool", ["--port", self._device, "--baud", str(self._baud), *arguments], within, line)
@@ -74,11 +74,11 @@ class Cable:
         return said
 
     def mpremote(self, *arguments: str, within: float, line: Callable[[str], None] | None = None) -> str:
-        """The same; `line` hears what the board says while it says it."""
+        """Run mpremote, in the same way. `line` hears the board's words as they come."""
         ask = () if self.mac is None else ("exec", _IS_IT.format(self.mac), "+")
 
         def hear(text: str) -> None:
-            if _STARTED.match(text):  # mpremote would wait on for what it asked for
+            if _STARTED.match(text):  # mpremote would go on waiting for its answer
                 raise Trouble(
                     f"the board at {self.port} started anew in the middle of it: is its supply strong enough (a modem "
                     "takes bursts of 2 A), and the hub's? Run this again"
@@ -167,13 +167,13 @@ def _no_answer(text: str) -> bool:
 
 
 class Console:
-    """What the firmware says, line by line."""
+    """The firmware's words, line by line."""
 
     def __init__(self, port: str) -> None:
         self._path = port
         self._serial = self._open()
         self._begun = b""
-        self._whole: list[bytes] = []  # lines that came and nobody has heard yet: who waits for one leaves the rest
+        self._whole: list[bytes] = []  # lines that came and nobody has heard yet: `until` leaves those after its own
 
     def _open(self) -> serial.Serial:
         # Both lines at the same level: on the usual boards only one of them alone resets the chip.
@@ -186,7 +186,8 @@ class Console:
         return line
 
     def reset(self) -> None:
-        """Nothing of what it then says is lost. By RTS, which also wakes one that sleeps; a port without it asks."""
+        """Reset the chip, and lose none of its words. RTS does it, which also wakes a sleeping chip; where the port has
+        no RTS, MicroPython is asked."""
         try:
             self._serial.dtr = False
             self._serial.rts = True
@@ -196,7 +197,7 @@ class Console:
             self._serial.write(b"\r\x03\x03\x01import machine\rmachine.reset()\r\x04")
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """For so long. Trouble when the board goes."""
+        """Yield lines for so long. Raises Trouble when the board goes."""
         end = time.monotonic() + seconds
         while self._whole:
             yield self._whole.pop(0).decode("utf-8", "replace").strip()
@@ -218,7 +219,8 @@ class Console:
                 yield self._whole.pop(0).decode("utf-8", "replace").strip()
 
     def until(self, hear: Callable[[str], None], happened: Callable[[], bool], seconds: float) -> bool:
-        """`hear` gets each line until it has happened; has it, within so many seconds? Trouble by either."""
+        """Give each line to `hear` until it has happened. Tell whether it has, within so many seconds. Raises Trouble
+        when `hear` does, or when the board goes."""
         for line in self.lines(seconds):
             hear(line)
             if happened():

@@ -1,4 +1,4 @@
-"""What the firmware's console says, judged: pure, so that every course of a drill can be tried without a board.
+"""Judge the firmware's words on the console: pure, so that every course of a drill can be tried without a board.
 
 The lines are those of firmware/README.md, Console.
 """
@@ -9,7 +9,7 @@ from hwsim.workshop.trouble import Trouble
 
 
 def event(line: str) -> tuple[str, dict[str, str]] | None:
-    """Name and values of a line "@name key=value ..."; None for any other."""
+    """Return name and values of a line "@name key=value ..."; None for any other line."""
     if not line.startswith("@"):
         return None
     name, *pairs = line[1:].split(" ")
@@ -30,12 +30,13 @@ class Life:
         self._sim = self._failed = ""
 
     def forget(self) -> None:
-        """That drill is over: the next one is another."""
+        """Forget the drill that is over: the next one is another."""
         self.raised = self.sent = None
         self.delivered = self.accepted = self.closed = False
 
     def hear(self, line: str) -> None:
-        """Trouble when the bracelet says that it can't go on, or what was raised is no drill."""
+        """Read a line. Raises Trouble when the bracelet says that it can't go on, or has raised an alarm that is no
+        drill."""
         found = event(line)
         if found is None:
             return
@@ -48,7 +49,7 @@ class Life:
         elif name == "link":
             (self.paths.add if values.get("up") == "1" else self.paths.discard)(values.get("path", ""))
             if "sms" in self.paths:
-                self._sim = ""  # it is told again only when it is another
+                self._sim = ""  # the SIM's state is told again only when it is another
         elif name == "drill":
             self.armed_drill = True
         elif name == "raised":
@@ -86,7 +87,7 @@ class Life:
             raise Trouble(_REFUSED[values["what"]] + f" ({values.get('reason')})")
 
     def hints(self) -> str:
-        """What may be the reason that something has not happened."""
+        """Say what may be the reason that something has not happened."""
         words = []
         if self._sim not in ("", "ready"):
             words.append(f"the SIM is {self._sim}")

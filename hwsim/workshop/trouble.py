@@ -1,7 +1,7 @@
-"""What went wrong at the bench, in a sentence for the engineer."""
+"""Errors at the bench, each a sentence for the engineer."""
 
 from __future__ import annotations
 
 
 class Trouble(Exception):
-    """A step can't be finished. The text says what, where, and what to do; nothing private is in it."""
+    """A step that can't be finished. The text says what, where, and what to do; nothing private is in it."""

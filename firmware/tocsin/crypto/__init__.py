@@ -5,5 +5,5 @@ Two implementations of the heavy arithmetic exist side by side: `*_viper` (nativ
 loops) and `*_plain` (big integers, runs anywhere). `sha512` and `curve` take the native one when it loads and gives a
 known answer.
 
-Not a general library: no other curves, no streaming, no key formats.
+This is no general library: it has no other curves, no streaming, no key formats.
 """

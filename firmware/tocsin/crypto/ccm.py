@@ -1,8 +1,8 @@
 # hwsim: no-float
 """AES-CCM-16-64-128: AES-128 in CCM mode with a 13-octet nonce and an 8-octet tag (RFC 3610 with L = 2, M = 8).
 
-Built on `cryptolib`'s ECB and CBC, the two modes every ESP32 image has. One cryptolib object can't both encrypt and
-decrypt; CCM only ever encrypts.
+It is built on `cryptolib`'s ECB and CBC, the two modes every ESP32 image has. One cryptolib object can't both encrypt
+and decrypt; CCM only ever encrypts.
 """
 
 from cryptolib import aes
@@ -25,7 +25,7 @@ def _xor(a, b):
 
 
 def _mac(key, nonce, aad, text):
-    """CBC-MAC over B_0, the additional data and the plaintext."""
+    """Return the CBC-MAC over B_0, the additional data and the plaintext."""
     if len(nonce) != 13 or len(aad) >= 0xFF00 or len(text) > 0xFFFF:
         raise ValueError("ccm: length")
     first = bytes(((0x40 if aad else 0) | _FLAGS,)) + nonce + len(text).to_bytes(2, "big")
@@ -34,20 +34,20 @@ def _mac(key, nonce, aad, text):
 
 
 def _keystream(key, nonce, n):
-    """S_0, which masks the tag, followed by the key stream for `n` octets of text."""
+    """Return S_0, which masks the tag, followed by the key stream for `n` octets of text."""
     counters = [b"\x01" + nonce + i.to_bytes(2, "big") for i in range((n + 31) // 16)]
     return aes(key, _ECB).encrypt(b"".join(counters))
 
 
 def seal(key, nonce, aad, plaintext):
-    """The ciphertext with its tag behind it."""
+    """Return the ciphertext with its tag behind it."""
     mac = _mac(key, nonce, aad, plaintext)
     stream = _keystream(key, nonce, len(plaintext))
     return _xor(plaintext, stream[16:]) + _xor(mac, stream)
 
 
 def open(key, nonce, aad, ciphertext):
-    """The plaintext, or None when the tag is wrong."""
+    """Return the plaintext, or None when the tag is wrong."""
     n = len(ciphertext) - TAG
     if n < 0:
         return None

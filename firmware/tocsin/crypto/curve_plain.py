@@ -32,7 +32,7 @@ def _fold2(a):
 
 
 def _product(e, f, g, h):
-    """The common end of doubling and addition."""
+    """Do the common end of doubling and addition."""
     e = _fold2(e)
     f = _fold2(f)
     g = _fold2(g)
@@ -51,13 +51,13 @@ def double(point):
 
 
 def prepare(point):
-    """The form in which `add` takes its second operand: y + x, y - x, 2dt, 2z."""
+    """Return the form in which `add` takes its second operand: y + x, y - x, 2dt, 2z."""
     x, y, z, t = point
     return y + x, y - x, t * D2 % P, 2 * z
 
 
 def add(point, prepared):
-    """A complete formula: right for equal, opposite and neutral points too."""
+    """Add two points by a complete formula: it is right for equal, opposite and neutral points too."""
     x, y, z, t = point
     plus, minus, t2, z2 = prepared
     a = (y - x) * minus
@@ -75,7 +75,7 @@ def encode(point):
 
 
 def base(k):
-    """The encoding of k times the base point, 0 <= k < L."""
+    """Return the encoding of k times the base point, 0 <= k < L."""
     combs = COMBS
     teeth = TEETH
     spacing = SPACING
@@ -108,7 +108,7 @@ def base(k):
 
 
 def x25519(k, u):
-    """RFC 7748, 5: the u-coordinate of k times the point with u-coordinate `u`, both 32 octets."""
+    """Return the u-coordinate of k times the point with u-coordinate `u`, both 32 octets (RFC 7748, 5)."""
     k = int.from_bytes(k, "little") & ((1 << 254) - 8) | 1 << 254
     digits = k.to_bytes(32, "little")
     x1 = (int.from_bytes(u, "little") & _LOW) % P
@@ -139,7 +139,7 @@ def x25519(k, u):
 
 
 def decode(octets):
-    """The point that `octets` encode, or None (RFC 8032, 5.1.3)."""
+    """Return the point that `octets` encode, or None (RFC 8032, 5.1.3)."""
     y = int.from_bytes(octets, "little")
     sign = y >> 255
     y &= _LOW
@@ -165,18 +165,18 @@ def negate(point):
 
 
 def small(point):
-    """True for a point of order 1, 2, 4 or 8: eight times it is the neutral one."""
+    """Tell whether a point has order 1, 2, 4 or 8: eight times it is the neutral one."""
     x, y, z, _ = double(double(double(point)))
     return not x % P and not (y - z) % P
 
 
 def sum_of_multiples(k, p, m, q):
-    """The encoding of k p + m q."""
+    """Return the encoding of k p + m q."""
     return encode(sum_of(k, p, m, q))
 
 
 def sum_of(k, p, m, q):
-    """k p + m q. For public values: time depends on them."""
+    """Return k p + m q. Only for public values: the time depends on them."""
     p2 = prepare(p)
     q2 = prepare(q)
     both = prepare(add(p, q2))

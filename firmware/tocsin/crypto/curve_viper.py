@@ -57,7 +57,7 @@ _ADD = program(
     (ADD, H, B, A),
     *_PRODUCT,
 )
-# Whatever follows the last comb, a doubling or the end, does not use T.
+# After the last comb comes a doubling or the end: neither uses T.
 _ADD_ENTRY = [_ADD] * (COMBS - 1) + [_ADD[:-4]]
 _NEGATE = program((SUB, NEGATED, ZERO, T2))
 
@@ -68,7 +68,7 @@ _ONE = b"\x01" + bytes(31)
 
 
 def base(k):
-    """The encoding of k times the base point, 0 <= k < L. The comb is explained in `curve_plain`."""
+    """Return the encoding of k times the base point, 0 <= k < L. `curve_plain` explains the comb."""
     bits = COMBS * TEETH * SPACING
     k += L * (1 - (k & 1))
     digits = ((k + (1 << bits) - 1) >> 1).to_bytes((bits + 7) >> 3, "little")
@@ -118,7 +118,7 @@ _LADDER = program(
 
 
 def x25519(k, u):
-    """RFC 7748, 5: the u-coordinate of k times the point with u-coordinate `u`, both 32 octets."""
+    """Return the u-coordinate of k times the point with u-coordinate `u`, both 32 octets (RFC 7748, 5)."""
     digits = bytearray(k)
     digits[0] &= 248
     digits[31] = digits[31] & 127 | 64

@@ -19,7 +19,7 @@ def _number(octets):
 
 
 def expand(seed):
-    """(secret scalar, nonce prefix) of a 32-octet seed."""
+    """Return (secret scalar, nonce prefix) of a 32-octet seed."""
     if len(seed) != 32:
         raise ValueError("ed25519: seed")
     digest = sha512(seed)
@@ -27,12 +27,12 @@ def expand(seed):
 
 
 def public(seed):
-    """The public key of a seed."""
+    """Return the public key of a seed."""
     return curve.base(expand(seed)[0] % _L)
 
 
 def sign(scalar, prefix, public_key, msg, noise):
-    """The signature. `noise` is 32 fresh random octets, or empty for RFC 8032's deterministic signature."""
+    """Return the signature. `noise` is 32 fresh random octets, or empty for RFC 8032's deterministic signature."""
     # The randomness fills the first hash block together with the prefix, so that the message starts on a block of its
     # own and can't be chosen to cancel anything out.
     nonce = _number(sha512(prefix, noise, bytes(-(len(prefix) + len(noise)) % 128) if noise else b"", msg)) % _L
@@ -42,7 +42,7 @@ def sign(scalar, prefix, public_key, msg, noise):
 
 
 class Signer:
-    """A key ready to sign: what is the same for every signature is computed once."""
+    """A key ready to sign: the numbers that all signatures share are computed once."""
 
     def __init__(self, seed):
         self._scalar, self._prefix = expand(seed)
@@ -53,8 +53,8 @@ class Signer:
 
 
 def _key(octets):
-    """The point of a public key, or None: not 32 octets, not the one encoding of a point, or one of small order, for
-    which a signature may be good for many messages."""
+    """Return the point of a public key, or None when it is not 32 octets, not the one encoding of a point, or of small
+    order: then one signature may be good for many messages."""
     from tocsin.crypto import curve_plain as plain
 
     point = plain.decode(octets) if len(octets) == 32 else None
@@ -62,13 +62,13 @@ def _key(octets):
 
 
 def good(public_key):
-    """True for a key for which a signature can be genuine at all."""
+    """Tell whether a signature can be genuine at all for this key."""
     return _key(public_key) is not None
 
 
 def verify(public_key, msg, signature):
-    """Say whether `signature` is genuine, by the rule in firmware/README.md, Updates. Slow (the general case needs no
-    table): not for the alarm path."""
+    """Tell whether `signature` is genuine, by the rule in firmware/README.md, Updates. It is slow (the general case
+    needs no table), so not for the alarm path."""
     from tocsin.crypto import curve_plain as plain
 
     point = _key(public_key)

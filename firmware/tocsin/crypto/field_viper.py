@@ -161,7 +161,7 @@ def run(t: ptr32, x: uint, program: ptr8, size: int):
                     t = ptr32(uint(t) + 20)
                     a = ptr32(uint(a) + 20)
                     j += 1
-                # What is left of the upper columns, below 2^6, is worth 608^2; of the lower ones, below 2^18, 608.
+                # The rest of the upper columns, below 2^6, is worth 608^2; that of the lower ones, below 2^18, 608.
                 x = x * 369664 + y * 608 + uint(r[0])
                 r[0] = x & 8191
                 x = (x >> 13) + uint(r[1])
@@ -223,7 +223,7 @@ def run(t: ptr32, x: uint, program: ptr8, size: int):
                     r[j] = x & 8191
                     x >>= 13
                     j += 1
-            # What was carried out of the top is below 2^18. It is folded too, and its carry ends in limb 2.
+            # The carry out of the top is below 2^18. It is folded too, and the carry of that ends in limb 2.
             x = x * 608 + uint(r[0])
             r[0] = x & 8191
             x = (x >> 13) + uint(r[1])
@@ -233,7 +233,7 @@ def run(t: ptr32, x: uint, program: ptr8, size: int):
 
 
 def program(*operations):
-    """The octets that `run` takes, from tuples (operation, result, left, right)."""
+    """Return the octets that `run` takes, from tuples (operation, result, left, right)."""
     return b"".join([bytes(operation) for operation in operations])
 
 
@@ -246,12 +246,12 @@ def wipe():
 
 
 def put(slot, octets):
-    """A slot from 32 octets, little-endian."""
+    """Fill a slot from 32 octets, little-endian."""
     load(slots, slot, bytearray(octets), 1)  # a bytearray starts on a word boundary
 
 
 def number(slot):
-    """The value of a slot, reduced."""
+    """Return the value of a slot, reduced."""
     octets = bytearray(33)
     store(slots, slot, octets)
     return int.from_bytes(octets, "little") % P
@@ -286,7 +286,7 @@ _INVERT = program(
 
 
 def invert(result, z):
-    """result = 1 / z. Uses slots 21 to 24."""
+    """Compute result = 1 / z. Uses slots 21 to 24."""
     execute(program((ADD, _Z, z, ZERO)))
     execute(_INVERT)
     execute(program((ADD, result, _POWER, ZERO)))

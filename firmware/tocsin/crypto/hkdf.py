@@ -3,7 +3,7 @@
 
 from hashlib import sha256
 
-# As numbers, because one of them costs a third of the list that octets one by one are taken through.
+# They are numbers: a list of single octets would take three times the heap.
 _INNER = int.from_bytes(b"\x36" * 64, "little")
 _OUTER = int.from_bytes(b"\x5c" * 64, "little")
 
@@ -20,12 +20,12 @@ def hmac_sha256(key, msg):
 
 
 def extract(salt, ikm):
-    """The pseudorandom key; an empty salt means 32 zeros (RFC 5869, 2.2)."""
+    """Return the pseudorandom key; an empty salt means 32 zeros (RFC 5869, 2.2)."""
     return hmac_sha256(salt or bytes(32), ikm)
 
 
 def expand(prk, info, n):
-    """`n` octets, at most 255 * 32."""
+    """Return `n` octets, at most 255 * 32."""
     if n > 255 * 32:
         raise ValueError("hkdf: length")
     block = out = b""

@@ -1,14 +1,14 @@
 # hwsim: no-float
 # ruff: noqa: F821 - uint, ptr8 and ptr32 are types that only viper knows
-"""Field elements in and out of their slots (`field_viper`), and table entries, in native code: the same steps, and the
-same places in memory, for all values."""
+"""Move field elements in and out of their slots (`field_viper`), and table entries, in native code: the same steps, and
+the same places in memory, for all values."""
 
 import micropython
 
 
 @micropython.viper
 def load(memory: ptr32, slot: int, words: ptr32, slots: int):
-    """So many slots from here on, from 8 little-endian words each."""
+    """Fill so many slots from here on, from 8 little-endian words each."""
     r = ptr32(uint(memory) + 80 * slot)
     while slots:
         r[0] = uint(words[0]) & 8191
@@ -38,7 +38,7 @@ def load(memory: ptr32, slot: int, words: ptr32, slots: int):
 
 @micropython.viper
 def bits_of(octets: ptr8, at: int, step: int, n: int) -> int:
-    """n bits, `step` apart, the lowest first."""
+    """Return n bits, `step` apart, the lowest first."""
     found = 0
     k = 0
     while k < n:
@@ -50,7 +50,7 @@ def bits_of(octets: ptr8, at: int, step: int, n: int) -> int:
 
 @micropython.viper
 def store(memory: ptr32, slot: int, octets: ptr8):
-    """33 octets, little-endian, from a slot."""
+    """Write 33 octets, little-endian, from a slot."""
     r = ptr32(uint(memory) + 80 * slot)
     x = uint(0)
     bits = 0
@@ -70,10 +70,10 @@ def store(memory: ptr32, slot: int, octets: ptr8):
 
 @micropython.viper
 def select(out: ptr32, table: ptr32, entries: int, index: int):
-    """out[0:24] = entry `index` of a table whose entries are 24 words; every entry is read. out[24] is lost.
+    """Set out[0:24] to entry `index` of a table whose entries are 24 words; every entry is read. out[24] is lost.
 
-    The table may start anywhere, as a constant of a module does that is run where it lies; the bracelet's processor
-    reads words on word boundaries only. So 25 words that hold an entry are taken, and what was found is moved."""
+    The table may start anywhere, like the constants of a module that runs where it lies; the bracelet's processor reads
+    words on word boundaries only. So the 25 words that hold an entry are taken, and the result is moved."""
     i = 0
     while i < 25:
         out[i] = 0

@@ -15,7 +15,7 @@ _K = _words(K)
 
 
 def _compress(state, block):
-    """One 128-octet block. Rotations work on the word written twice in a row, so that a shift does it."""
+    """Mix one 128-octet block into the state. A word written twice in a row rotates by a shift."""
     mask = _MASK
     w = _words(block)
     a, b, c, d, e, f, g, h = state
@@ -39,7 +39,7 @@ def _compress(state, block):
 
 
 def sha512(*parts):
-    """The digest of the parts, one after another."""
+    """Return the digest of the parts, one after another."""
     msg = b"".join(parts)
     n = len(msg)
     msg += b"\x80" + bytes((111 - n) % 128) + (8 * n).to_bytes(16, "big")

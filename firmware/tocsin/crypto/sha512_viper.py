@@ -17,7 +17,7 @@ _work = bytearray(4 * (160 + 16 + 32))
 
 @micropython.viper
 def _load(words: ptr32, octets: ptr8, at: int, n: int):
-    """words[0:n] from big-endian octets, from octet `at` on."""
+    """Fill words[0:n] from big-endian octets, from octet `at` on."""
     i = 0
     while i < n:
         words[i] = octets[at] << 24 | octets[at + 1] << 16 | octets[at + 2] << 8 | octets[at + 3]
@@ -27,7 +27,7 @@ def _load(words: ptr32, octets: ptr8, at: int, n: int):
 
 @micropython.viper
 def _store(words: ptr32, octets: ptr8, n: int):
-    """Big-endian octets from words[0:n]."""
+    """Write big-endian octets from words[0:n]."""
     i = 0
     while i < n:
         x = words[i]
@@ -154,7 +154,7 @@ _load(_work, K, 0, 160)
 
 
 def sha512(*parts):
-    """The digest of the parts, one after another."""
+    """Return the digest of the parts, one after another."""
     n = sum([len(part) for part in parts])
     msg = b"".join(parts + (b"\x80", bytes((111 - n) % 128), (8 * n).to_bytes(16, "big")))
     _load(_state, H, 0, 16)

@@ -12,13 +12,13 @@ def _check(octets):
 
 
 def public(k):
-    """The public key of 32 random octets."""
+    """Return the public key of 32 random octets."""
     _check(k)
     return curve.x25519(k, _BASE)
 
 
 def shared(k, u):
-    """The secret shared with the owner of public key `u`; ValueError for the all-zero result (RFC 7748, 6.1)."""
+    """Return the secret shared with the owner of public key `u`; ValueError for the all-zero result (RFC 7748, 6.1)."""
     _check(k)
     _check(u)
     secret = curve.x25519(k, u)

@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""What the last fix and the clock can tell a u-blox 6, 7 or 8 that has lost its backup supply: UBX-AID-INI. Imported
-only for a board that says so.
+"""Tell a u-blox 6, 7 or 8 that has lost its backup supply the last fix and the time: UBX-AID-INI. Imported only for a
+board that says so.
 
 A receiver that believes a wrong time or place finds itself later than one that knows nothing (u-blox says so of the
-message's successor, MGA-INI-TIME_UTC). So what is told is as uncertain as it is old, and after two hours nothing is.
+message's successor, MGA-INI-TIME_UTC). So the message gets more uncertain with age, and after two hours there is none.
 """
 
 _GPS_EPOCH = 315964782  # 1980-01-06 in s since 1970, less the 18 leap seconds since; another one is allowed for below
@@ -14,8 +14,8 @@ _DRIFT_MS_A_S = 40  # of the chip's clock asleep: 1 % as a rule, 3.3 % seen
 
 
 def ini(fix, seconds):
-    """The message (u-blox 6 Receiver Description, GPS.G6-SW-10018-F), or None when there is nothing good to tell.
-    `fix` as Gnss.fix() says it, `seconds` since 1970."""
+    """Return the message (u-blox 6 Receiver Description, GPS.G6-SW-10018-F), or None when there is nothing good to
+    tell. `fix` as Gnss.fix() returns it, `seconds` since 1970."""
     if not fix or not seconds or fix[3] > _OLD_S:
         return None
     lat, lon, accuracy, age, altitude = fix[:5]

@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""The battery's charge, from its voltage by the board's table; and when it is about to end."""
+"""Measure the battery's charge, from its voltage by the board's table, and notice when it is about to end."""
 
 import asyncio
 
@@ -10,13 +10,13 @@ PERIOD_LOW_MS = 10000
 SAMPLES = 8
 LOW, VERY_LOW, ENDING = 15, 5, 2  # %: from here on an alarm's Updates are fewer, are few, and one says it is the last
 RECOVERED = 5  # %: it is being charged
-UNKNOWN = 101  # %, also on the wire: for every decision it is as full, since nothing says that it ends
+UNKNOWN = 101  # %, also on the wire: every decision takes it for full, since nothing says that it ends
 
 
 def percent(millivolts, table):
-    """By straight lines between the table's points [[mV, %], ...], which rise. Less than three quarters of the lowest
-    feeds no chip, and no cell has a tenth more than the highest: it is not the cell that was measured (several boards
-    cut it off while USB is in), or its divider is broken."""
+    """Return the charge by straight lines between the table's points [[mV, %], ...], which rise. Less than three
+    quarters of the lowest feeds no chip, and no cell has a tenth more than the highest: such a voltage is not the
+    cell's (several boards cut it off while USB is in), or its divider is broken."""
     if millivolts < table[0][0] * 3 // 4 or millivolts > table[-1][0] * 11 // 10:
         return UNKNOWN
     if millivolts <= table[0][0]:
@@ -30,7 +30,7 @@ def percent(millivolts, table):
 
 
 class Battery:
-    """`on_ending()` once when it begins to end."""
+    """The battery. `on_ending()` is called once when it begins to end."""
 
     def __init__(self, board, on_ending):
         self._adc = ADC(Pin(board["pin"]), atten=ADC.ATTN_11DB)
@@ -39,11 +39,11 @@ class Battery:
         self._table = board["table"]
         self._on_ending = on_ending
         self.percent = self._measure()
-        self.ending = self.percent <= ENDING  # one that starts so has said it before, or says it with what it sends
+        self.ending = self.percent <= ENDING  # a start like this has told it before, or tells it in its messages
 
     @property
     def stretch(self):
-        """How many times longer the pauses between an alarm's Updates become, so that it lasts."""
+        """The factor by which the pauses between an alarm's Updates grow, so that the battery lasts."""
         return 1 if self.percent > LOW else 2 if self.percent > VERY_LOW else 4
 
     def _measure(self):
@@ -56,7 +56,7 @@ class Battery:
         return percent(total * self._num // self._den // SAMPLES, self._table)
 
     def look(self):
-        """Measure, and say so if it is about to end."""
+        """Measure, and report if it is about to end."""
         before, self.percent = self.percent, self._measure()
         # Twice in a row: a modem that transmits pulls the voltage down for a moment.
         if not self.ending and self.percent <= ENDING and before <= ENDING:

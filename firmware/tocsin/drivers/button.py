@@ -13,12 +13,12 @@ IDLE_MS = 5000  # look at the pin this often even without an interrupt: one that
 
 
 class Button:
-    """`on_edge(down)` for every debounced edge, `on_time()` while it is held, `on_alive()` now and then. What on_time()
-    returns is in how many milliseconds it wants to be called again although the button rests, or None."""
+    """The button. It calls `on_edge(down)` for every debounced edge, `on_time()` while it is held, `on_alive()` now and
+    then. on_time() returns in how many ms it wants to be called again although the button rests, or None."""
 
     def __init__(self, board, on_edge, on_time, on_alive):
         low = board.get("active_low", True)
-        # Held, or asleep the pad of an ESP32-S3 has the RTC's pull, which may be the other one (micropython#15260).
+        # Not held, a sleeping ESP32-S3's pad would have the RTC's pull, which may be the other one (micropython#15260).
         self._pin = Pin(board["pin"], Pin.IN, Pin.PULL_UP if low else Pin.PULL_DOWN, hold=True)
         self._pressed = 0 if low else 1
         self._on_edge = on_edge
@@ -31,11 +31,11 @@ class Button:
         self._flag.set()
 
     def down(self):
-        """Is it, at this moment?"""
+        """Tell whether it is down at this moment."""
         return self._pin.value() == self._pressed
 
     def arm_wake(self):
-        """A press ends the next deep sleep. ValueError when its pin is none of the RTC's."""
+        """Let a press end the next deep sleep. ValueError when its pin is none of the RTC's."""
         wake_on_ext0(self._pin, self._pressed)
 
     async def run(self):

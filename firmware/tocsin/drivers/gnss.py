@@ -1,8 +1,8 @@
 # hwsim: no-float
 """The GNSS receiver on its UART: octets to fixes, on and off, and a power cycle when it has gone silent.
 
-What it says is understood by tocsin/fixes.py. Or it is in the modem: then drivers/modem.py tells it `told`, on or off
-(None: it doesn't know), and brings what it hears.
+tocsin/fixes.py understands what the receiver says. One in the modem is switched by drivers/modem.py, which also brings
+its sentences; `told` is the state that it was last told, on or off (None: not known).
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from tocsin.fixes import Fixes
 
 SILENT_MS = 60000
 RXBUF = 2048
-BURST_MS = 200  # from the first octets of a second until it is read, mostly all at once: each waking costs energy
+BURST_MS = 200  # from the first octets of a second until they are read, mostly all at once: each waking costs energy
 COMMAND_MS = 10000  # at most, for one in the modem (A76XX Series AT Command Manual V1.05, 24.2: 9 s)
-AGAIN_MS = 3000  # it may not be ready yet
+AGAIN_MS = 3000  # the receiver may not be ready yet
 TRIES = 8
-# Until one in the modem begins: that starts in some 5 s, and for 9 more it may not be ready. With search.COLD_MS it is
-# less than power.LATE_MS of a duty.
+# Until a receiver in the modem begins: the modem starts in some 5 s, and for 9 more the receiver may not be ready. With
+# search.COLD_MS that is less than power.LATE_MS of a duty.
 START_MS = 13000
-BEGIN_MS = 30000  # a data session that has the line goes on so long when it is switched on: the Alert goes first
-STARVED_MS = 120000  # and then so long before it must make room for a position
+BEGIN_MS = 30000  # when it is switched on, a data session keeps the line for so long: the Alert goes first
+STARVED_MS = 120000  # later a session keeps the line for so long before it must make room for a position
 
 
 class Gnss:
-    """Its supply, its line, and what it has found."""
+    """The GNSS receiver: its supply, its line, and its fixes."""
 
     def __init__(self, board, clock, on_time, on_fix):
         self.commands = None  # of the modem that it is in: for off, for on
@@ -60,11 +60,11 @@ class Gnss:
 
     @property
     def count(self):
-        """Of fixes so far: tells whether there is a newer one."""
+        """The number of fixes so far: tells whether there is a newer one."""
         return self._fixes.count
 
     def switch(self, on):
-        """Give it its supply, or take it."""
+        """Give the receiver its supply, or take it."""
         if on != self.on and (self._power or self.commands):
             self.on = self._new = on
             self.listen()
@@ -79,15 +79,15 @@ class Gnss:
     # -- in the modem
 
     def due(self):
-        """In how many ms the modem must tell it something; None: it is as it should be."""
+        """Return in how many ms the modem must tell it something; None: it is as it should be."""
         return None if self.told == self.on else max(self._tell_at - self._clock.ms(), 0)
 
     def starved(self):
-        """Must the modem's line be free for it?"""
+        """Tell whether the modem's line must be free for it."""
         return self._silent(STARVED_MS if self.told else BEGIN_MS)
 
     def check(self):
-        """The modem's line has been free for it: is it heard?"""
+        """Check that it is heard, since the modem's line has been free for it."""
         if self._silent(SILENT_MS) and self.told:
             self._lost()
 
@@ -118,7 +118,7 @@ class Gnss:
             data = self._uart.read()
             if not data:
                 continue
-            if self._new:  # what it says shows that it listens
+            if self._new:  # its words show that it listens
                 self._new = False
                 told = self._aid and self._aid(self.fix(), self._clock.time())
                 if told:
@@ -138,5 +138,5 @@ class Gnss:
 
 
 def _readable(uart):
-    """Until something has come."""
+    """Wait until something has come."""
     yield core._io_queue.queue_read(uart)

@@ -43,7 +43,7 @@ class Haptic:
         self._wake = aio.Event()
 
     def busy(self):
-        """Is something felt, or about to be?"""
+        """Tell whether something is felt, or about to be."""
         return self._current is not None or bool(self._waiting)
 
     def play(self, name):

@@ -23,7 +23,7 @@ class Led:
         self._wake = aio.Event()
 
     def show(self, name):
-        """A pattern's name, or None for dark."""
+        """Show a pattern by its name, or None for dark."""
         self._pattern = name
         self._wake.set()
 

@@ -1,13 +1,13 @@
 # hwsim: no-float
-"""The cellular modem: when it is on, what it is asked, and whose turn the line is.
+"""Run the cellular modem: when it is on, what it is asked, and whose turn the line is.
 
 A modem is not one thing that is up or lost. Messages (modem_sms.py), the network and its time (modem_network.py), data
 (links/ppp.py) and the receiver in it (gnss.py) are asked for separately; one that refuses is tried again and costs no
 other its turn. Only a modem that answers nothing at all is switched off and on.
 
-One task (reader) reads, one (run) talks; nothing cancels an exchange. That the modem has started anew, and so forgot
-its set-up, is told by its words, by its echo, or by a register whose value no modem starts with. In data mode the line
-is PPP's: then nobody here reads or talks, until a message must go out.
+One task (reader) reads, one (run) talks; nothing cancels an exchange. The modem's words, its echo, or a register whose
+value no modem starts with show that it has started anew, and so forgot its set-up. In data mode the line is PPP's: then
+nobody here reads or talks, until a message must go out.
 """
 
 import asyncio
@@ -39,17 +39,17 @@ SPARED_MAX = 6  # so often a modem that answers nothing is left on for its recei
 CONTEXTS = ("IP", "IPV4V6", "IPV6")
 TIME = ("AT+CTZU=1",)  # makes the clock follow the network, unless the board says otherwise
 INIT = ("AT+CMEE=1", "AT+COPS=3,2")
-# A register that no modem of ours uses, with a value that no factory gives it: how long a comma in a number to dial is
-# waited for (ITU-T V.250, 6.3.11; 2 s by default). It is our mark: gone, the modem has started anew.
+# A register that no modem of ours uses, with a value that no factory gives it: how long a comma in a number pauses
+# (ITU-T V.250, 6.3.11; 2 s by default). It is our mark: when it is gone, the modem has started anew.
 MARK = "93"
 
 
 class Lost(Exception):
-    """The modem doesn't answer."""
+    """A modem that doesn't answer."""
 
 
 class Modem:
-    """on_state(sms_up), on_sms(octets) -> None, on_time(seconds), on_cell(): what this module finds out."""
+    """The modem. It reports by on_state(sms_up), on_sms(octets) -> None, on_time(seconds), on_cell()."""
 
     def __init__(self, board, clock, on_state, on_sms, on_time, on_cell):
         self._clock = clock
@@ -67,13 +67,13 @@ class Modem:
         # Deep sleep comes only after it was switched off.
         self._off = self._power.has_key and machine.reset_cause() == machine.DEEPSLEEP_RESET
         self._anew = False  # it has started since it was set up
-        self._look = False  # it may have
+        self._look = False  # it may have started
         self._marked = False  # it keeps MARK
         self._quiet = False  # it doesn't echo
         self._answered = False  # since it was switched on
         self._started = 0  # its first answer (ms)
         self._spared = 0
-        self._context = 0  # of CONTEXTS: what the network took last
+        self._context = 0  # of CONTEXTS: the one that the network took last
         self._outbox = None  # (number, octets, on_result)
         self._out_at = 0  # not before
         self._out_since = 0
@@ -92,7 +92,7 @@ class Modem:
 
     @property
     def registered(self):
-        """With a network, for whatever it allows."""
+        """Tell whether it is with a network, for anything that this allows."""
         return self._network.texts or self._network.data
 
     @property
@@ -113,7 +113,7 @@ class Modem:
 
     @property
     def operator(self):
-        """mcc * 1000 + mnc of the network it is registered with, 0 unknown."""
+        """The operator of the network it is registered with, mcc * 1000 + mnc; 0 unknown."""
         network = self._network.network
         return network[0] * 1000 + network[1] if network else 0
 
@@ -128,7 +128,7 @@ class Modem:
         return True
 
     def switch(self, on):
-        """Is it wanted? It takes seconds until it is `sms_up`, or `resting`."""
+        """Say whether the modem is wanted. It takes seconds until it is `sms_up`, or `resting`."""
         if on != self._asked:
             self._asked = on
             self.resting = False
@@ -139,11 +139,11 @@ class Modem:
         return self._asked or (self.gnss is not None and self.gnss.on)
 
     def look(self):
-        """Something has changed for it."""
+        """Wake the modem's task: something has changed for it."""
         self._wake.set()
 
     def ask_soon(self):
-        """A message may have to go by it soon: is it still there, and as it was set up? If not, that shows now."""
+        """Check at once that the modem is there and still set up: a message may have to go by it soon."""
         self._look = True
         self._wake.set()
 
@@ -216,10 +216,10 @@ class Modem:
             self._tell(False)
 
     async def _rest(self):
-        """Switch it off, until it is wanted."""
+        """Switch the modem off, until it is wanted."""
         self._down()
         self._tell(False)
-        # One that starts just now would not hear of it, and stay on.
+        # A modem that starts just now would miss the key, and stay on.
         if self._power.has_key and not self._off and await self._on():
             await self._power.switch_off()
             log.event("modem", off=1)
@@ -238,21 +238,21 @@ class Modem:
         return power.on if power.on is not None else await self._line.find(power.on_at + self._boot_ms)
 
     def _down(self):
-        """Nothing it said counts any more; a message that is to go goes as soon as it can."""
+        """Forget all that the modem said; a message that is to go goes as soon as it can."""
         self._network.down()
         self._texts.started()
         self._out_at = 0
         self._state()
 
     def _tell(self, ok):
-        """What became of the message that was to go."""
+        """Report the outcome of the message that was to go."""
         if self._outbox:
             on_result = self._outbox[2]
             self._outbox = None
             on_result(ok)
 
     async def ask(self, text, expect=None, data=None, ms=5000, doubt=None):
-        """One exchange; its Command when it is over. Raises Lost when there was no answer and there is none to AT."""
+        """Do one exchange; return its Command when it is over. Raises Lost without an answer to it, nor to AT."""
         command = await self._line.exchange(text, expect, data, ms, doubt)
         if self._quiet and self._line.engine.echoed:
             self._anew = True
@@ -266,8 +266,8 @@ class Modem:
         return await self._line.answers(PROBES) or (self.dialled and await self._line.escape())
 
     async def _alive(self):
-        """Does it answer? It may start just now, at another rate, or be in data mode, from before a reset of this chip,
-        say."""
+        """Tell whether it answers. It may start just now, at another rate, or be in data mode, say from before a reset
+        of this chip."""
         line = self._line
         if await self._answers():
             return True
@@ -275,7 +275,7 @@ class Modem:
         return since is not None and await line.find(since + self._boot_ms)
 
     async def _recover(self):
-        """From an answer to nothing at all. While the receiver in it works it is left on for a while."""
+        """Bring back a modem that answers nothing at all. While the receiver in it works it is left on for a while."""
         if self._clock.ms() - self._heard_at < AUDIBLE_MS and self._spared < SPARED_MAX:
             self._spared += 1
             return
@@ -308,7 +308,7 @@ class Modem:
         if self.gnss:
             self.gnss.told = None
         await self.ask("ATE0")
-        # First of what matters: should it start anew from here on, the mark is gone.
+        # The mark comes before all that matters: should the modem start anew from here on, it is gone.
         self._marked = (await self.ask("ATS8=" + MARK)).ok and await self._mark() == MARK
         for text in INIT[:1] + tuple(self._init) + INIT[1:]:
             await self.ask(text)
@@ -318,7 +318,7 @@ class Modem:
         log.event("modem", ready=1)
 
     async def _alive_or_off(self):
-        """As _alive(), but where a press of its key harms nothing that is not waited for."""
+        """Tell whether it answers, as _alive() does, but don't wait for that where a press of its key harms nothing."""
         line = self._line
         if await self._answers():
             return True
@@ -327,20 +327,20 @@ class Modem:
         return await line.find(self._clock.ms() + self._boot_ms)
 
     async def _follow(self):
-        """Have its clock follow the network: nothing else makes it worth anything."""
+        """Make the modem's clock follow the network: otherwise it is worth nothing."""
         ok = True
         for text in self._time:
             ok = (await self.ask(text)).ok and ok
         self._timed = ok
 
     async def _mark(self):
-        """Our mark, None when it isn't told."""
+        """Read our mark; None when the modem doesn't tell it."""
         command = await self.ask("ATS8?", "")
         text = command.lines[-1] if command.ok and command.lines else ""
         return str(int(text)) if text.isdigit() and len(text) < 4 else None
 
     async def _check(self):
-        """Is it still set up? If it restarted without a word, nobody would hear of a message that comes."""
+        """Check that it is still set up. If it restarted without a word, nobody would hear of a message that comes."""
         self._look = False
         if self._marked:
             self._anew = await self._mark() not in (None, MARK) or self._anew
@@ -348,14 +348,14 @@ class Modem:
             self._anew = True
 
     async def _serve(self):
-        """Until it has to be set up anew."""
+        """Serve all that needs the modem, until it has to be set up anew."""
         polled = timed = None
         registered = False
         texts, gnss = self._texts, self.gnss
         while self._wanted and not self._anew:
             now = self._clock.ms()
             if self.registered and not registered:
-                polled = None  # it has just come into a network: ask for its time and place
+                polled = None  # the modem has just come into a network: ask for time and place
             registered = self.registered
             soon = not self._network.texts and now - self._started < SOON_FOR_MS
             poll_at = now if polled is None else polled + (SOON_MS if soon else POLL_MS)
@@ -417,7 +417,7 @@ class Modem:
         if not self._timed:
             await self._follow()
         if self._network.texts:
-            self._texts.look()  # what came and was not told
+            self._texts.look()  # for messages that came and were not told
 
     async def _ask_time(self):
         seconds = await self._network.time() if self._timed else None
@@ -449,14 +449,14 @@ class Modem:
         return self._texts.ready or now - self._started >= SETTLE_MS
 
     def _needed(self):
-        """Must the line be ours?"""
+        """Tell whether the line must be ours."""
         if not self._wanted or (self.gnss is not None and self.gnss.starved()):
             return True
         spared = self._refused and self._clock.ms() - self._session_at < SESSION_MS
         return bool(self._outbox) and self.sms_up and not spared
 
     async def _carry(self):
-        """A data session, until it is over or the line is needed."""
+        """Run a data session, until it is over or the line is needed."""
         network = self._network
         if not (await network.attached() or network.data):
             self.data.refused("attach")
@@ -481,7 +481,7 @@ class Modem:
                 self._context = (self._context + 1) % len(CONTEXTS)
         finally:
             self._line.anew()
-        self._texts.look(None)  # what came meanwhile was told to nobody
+        self._texts.look(None)  # nobody was told of messages that came meanwhile
         self._line.heard()
         if not (await self._line.escape() or await self._alive()):
             raise Lost

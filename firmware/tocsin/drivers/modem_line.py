@@ -1,6 +1,6 @@
 # hwsim: no-float
-"""The serial line to the modem: one exchange at a time, at the rate at which the modem answers. What the commands mean
-is modem.py's business.
+"""The serial line to the modem: one exchange at a time, at the rate at which the modem answers. modem.py knows what the
+commands mean.
 
 Nothing here blocks: on an ESP32 a write waits for room in its buffer, and a modem that holds CTS off never makes any
 (ports/esp32/machine_uart.c, uart_write_bytes). So nothing is written before everything written earlier has left.
@@ -21,7 +21,7 @@ GUARD_MS = 1100  # of silence before and after "+++": a second, with a margin
 
 
 class Line:
-    """on_events(events) gets what at.Engine makes of the modem's octets."""
+    """The serial line. on_events(events) gets the events that at.Engine makes of the modem's octets."""
 
     def __init__(self, board, clock, on_events):
         self._board = board
@@ -55,11 +55,11 @@ class Line:
 
     @property
     def stuck(self):
-        """Does the modem take nothing?"""
+        """Tell whether the modem takes nothing."""
         return not self._uart.txdone()
 
     def release(self):
-        """Let go what the modem doesn't take: deep sleep would wait for it."""
+        """Drop the octets that the modem doesn't take: deep sleep would wait for them."""
         if self.stuck:
             self._open(self.rate, False)
         self._unsent = b""
@@ -80,17 +80,17 @@ class Line:
             self._unsent = b""
 
     def anew(self):
-        """Nobody waits any more for the command in flight, and the line is ours."""
+        """Take the line, and forget the command in flight: nobody waits for it any more."""
         self.engine = at.Engine()
         self._unsent = b""
         self.ours.set()
 
     def heard(self):
-        """The modem has said something, in answer or by itself."""
+        """Note that the modem has said something, in answer or by itself."""
         self.silent_at = None
 
     async def exchange(self, text, expect=None, data=None, ms=5000, doubt=None):
-        """One exchange; its Command when it is over."""
+        """Do one exchange; return its Command when it is over."""
         engine, clock = self.engine, self._clock
         command = at.Command(text, expect, ms, data, doubt)
         self.done.clear()
@@ -115,7 +115,7 @@ class Line:
         return False
 
     async def find(self, until):
-        """Is there an answer before `until`, at whatever rate? The usual one has every other turn."""
+        """Tell whether there is an answer before `until`, at any rate. The usual rate has every other turn."""
         own = self._board.get("baud", 115200)
         others = [rate for rate in RATES if rate != own]
         tried = 0
@@ -133,7 +133,7 @@ class Line:
                 self._open(rate)
 
     async def escape(self):
-        """Out of data mode, and the session over. False: it doesn't answer."""
+        """Leave data mode, and end the session. False: the modem doesn't answer."""
         await asyncio.sleep_ms(GUARD_MS)
         if not self.stuck:
             self._uart.write(b"+++")

@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""What the modem says of the mobile network: registration, cell, operator, signal, SIM and time.
+"""Ask the modem about the mobile network: registration, cell, operator, signal, SIM and time.
 
 Registration is three things that may disagree, or be missing: +CREG (circuit switched), +CGREG (packet data) and +CEREG
-(LTE, which LTE-M and NB-IoT modems may tell alone). A message can go when the first or the last says so, data when
-one of the last two does or +CGATT.
+(LTE, which LTE-M and NB-IoT modems may tell alone). A message can go when the first or the last says so; data can when
+one of the last two says so, or +CGATT.
 """
 
 from tocsin import at, log
@@ -12,39 +12,39 @@ KINDS = ("+CREG", "+CEREG", "+CGREG")
 
 
 class Network:
-    """`ask` is Modem.ask; on_cell(): the cell is another."""
+    """The mobile network, as the modem tells it. `ask` is Modem.ask; on_cell(): the cell is another."""
 
     def __init__(self, ask, first, on_cell):
         self._ask = ask
-        self._first = first  # of KINDS: what tells of it on this modem, if it can
+        self._first = first  # of KINDS: the one that tells of registration on this modem, if it can
         self._on_cell = on_cell
         self.cell = None  # (mcc, mnc, lac, cell id)
         self._sim = "ready"  # as it was last said
         self.down()
 
     def down(self):
-        """Nothing is known any more, but where one was."""
+        """Forget all but the last cell: nothing else is known any more."""
         self._states = {}
         self._attached = False
         self._told = set()  # of KINDS: the modem has shown that it tells of these by itself
         self.network = None  # (mcc, mnc)
         self._areas = {}  # of KINDS: (lac, cell id)
-        self._lac = None  # where `network` was asked for
+        self._lac = None  # in which `network` was asked for
         self.signal = at.UNKNOWN_DBM
 
     @property
     def texts(self):
-        """Is it registered for messages?"""
+        """Tell whether it is registered for messages."""
         return self._in("+CREG") or self._in("+CEREG")
 
     @property
     def data(self):
-        """Is it registered for data?"""
+        """Tell whether it is registered for data."""
         return self._attached or self._in("+CGREG") or self._in("+CEREG")
 
     @property
     def stat(self):
-        """Registration as on the wire: where one says yes, that one's."""
+        """Registration as on the wire: that of a kind that says yes, where one does."""
         for kind in (self._first,) + KINDS:
             if self._in(kind):
                 return self._states[kind]
@@ -54,7 +54,7 @@ class Network:
         return self._states.get(kind) in at.REGISTERED
 
     def register(self, line, asked):
-        """A line of one of KINDS."""
+        """Take a line of one of KINDS."""
         kind = line.partition(":")[0]
         self._states[kind], lac, cid = at.registration(line, asked)
         if not self._in(kind):
@@ -66,7 +66,7 @@ class Network:
         self._place()
 
     def _place(self):
-        """The cell, once both halves of its name are known. Without service the last one stays: it is where one was."""
+        """Note the cell, once both halves of its name are known. Without service the last one stays: one was there."""
         area = self._area
         if self.network and area and area[0] == self._lac and self.cell != self.network + area:
             self.cell = self.network + area
@@ -74,14 +74,14 @@ class Network:
 
     @property
     def _area(self):
-        """By one of KINDS as long as it tells: in one and the same cell +CEREG has another area than +CREG."""
+        """The area, by the same one of KINDS as long as that tells: in one cell +CEREG has another area than +CREG."""
         for kind in (self._first,) + KINDS:
             if kind in self._areas:
                 return self._areas[kind]
         return None
 
     async def look(self):
-        """Registration, as far as the modem tells. False: it has forgotten that it is to tell of it by itself."""
+        """Ask for registration, as far as the modem tells it. False: it has forgotten that it is to tell by itself."""
         for kind in KINDS:
             if kind not in self._told:
                 await self._ask("AT%s=2" % kind)
@@ -103,13 +103,13 @@ class Network:
         return True
 
     async def attached(self):
-        """Does +CGATT say that there is packet data?"""
+        """Ask whether +CGATT says that there is packet data."""
         command = await self._ask("AT+CGATT?", "+CGATT:")
         self._attached = bool(command.ok and command.lines and at.fields(command.lines[-1])[0] == "1")
         return self._attached
 
     async def details(self, starts):
-        """The rest; `starts`: of a modem that has just started a failure of the SIM says nothing."""
+        """Ask for the rest. `starts`: the modem has just started, so a failure of the SIM says nothing."""
         if not self.texts:
             sim = at.sim(await self._ask("AT+CPIN?", "+CPIN:"))
             if sim != self._sim and not (starts and sim == "failed"):
@@ -126,7 +126,7 @@ class Network:
                 self._place()
 
     async def time(self):
-        """Seconds since 1970, or None."""
+        """Ask for the time: seconds since 1970, or None."""
         command = await self._ask("AT+CCLK?", "+CCLK:")
         try:
             return at.network_time(command.lines[0])

@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""The modem's supply: its power key, its reset and its status line. When they are used is modem.py's business.
+"""The modem's supply: its power key, its reset and its status line. modem.py decides when they are used.
 
-A key toggles, takes effect on a modem that is off only when that is really off, and a slow start looks like none. So it
-is pressed to switch on for so short that it can't switch off, where the two differ, and not before the time that
-switching off takes has passed (SIM7000 Hardware Design V1.07, 3.2.2; SIM7600 Hardware Design V1.03, 3.3.2).
+A key toggles, it switches a modem on only when that is really off, and a slow start looks like none. So a press to
+switch on is too short to switch off, where the two times differ, and comes only after the time that switching off takes
+(SIM7000 Hardware Design V1.07, 3.2.2; SIM7600 Hardware Design V1.03, 3.3.2).
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Power:
 
     @property
     def on(self):
-        """As its status line says; None without one."""
+        """The state by its status line; None without one."""
         return bool(self._status.value()) if self._status else None
 
     async def _press(self, ms):
@@ -54,7 +54,7 @@ class Power:
             await self._press(self._key_ms)
 
     async def switch_off(self, long=False):
-        """The key's way; `long`: for one that hangs."""
+        """Switch off by the key. `long`: for a modem that hangs."""
         if self._key:
             await self._press(self._off_ms * 2 if long else self._off_ms)
             self.leaving()
@@ -65,7 +65,7 @@ class Power:
 
     @property
     def switching_off(self):
-        """May it still be about it?"""
+        """Tell whether it may still be switching off."""
         if self._off_at is not None and (self.on is False or self._clock.ms() - self._off_at >= OFF_MS):
             self._off_at = None
         return self._off_at is not None
@@ -75,8 +75,8 @@ class Power:
             await asyncio.sleep_ms(LOOK_MS)
 
     async def restart(self):
-        """Whatever state it hangs in: reset where there is a pin for it, else off by its key. True: it starts by
-        itself."""
+        """Restart a modem in whatever state it hangs: by reset where there is a pin for it, else off by its key. True:
+        it starts by itself."""
         if self._reset:
             self._reset.value(self._reset_on)
             await asyncio.sleep_ms(self._reset_ms)

@@ -1,8 +1,9 @@
 # hwsim: no-float
 """Short messages through the modem: its set-up for them, sending one, and emptying the memories that may hold some.
 
-A capability of its own: a modem is ready for it long after it answers AT, or never, or as long as there is a SIM. It
-is tried again and again, and nothing else waits for it. Received messages are handed over first and deleted after that.
+They are a capability of their own: a modem is ready for them long after it answers AT, or never, or as long as there is
+a SIM. The set-up is tried again and again, and nothing else waits for it. Received messages are handed over first and
+deleted after that.
 """
 
 from tocsin import at, log, pdu
@@ -19,7 +20,7 @@ _TOLD = ["2", "1"]
 
 
 class Texts:
-    """`ask` is Modem.ask. `ready`: can a message be sent? `due`: when set_up() is due (ms), None when all is done."""
+    """Short messages. `ask` is Modem.ask; `ready`: can a message be sent? `due`: when set_up() is due (ms), or None."""
 
     def __init__(self, ask, clock, on_sms):
         self._ask = ask
@@ -29,7 +30,7 @@ class Texts:
         self.started()
 
     def started(self):
-        """The modem has just started: nothing is as it was set up."""
+        """Note that the modem has just started: nothing is as it was set up."""
         self.ready = False
         self._tells = False  # of messages that come
         self._home = None  # the memory where messages go and commands look
@@ -37,7 +38,7 @@ class Texts:
         self._all = ()  # the memories that can be read
         self._sweep = []  # those that are still to be emptied
         self._sweep_at = 0
-        self._first = None  # how the last full listing began
+        self._first = None  # the first line of the last full listing
         self._tries = 0
         self.due = self._began = self._clock.ms()
 
@@ -46,13 +47,13 @@ class Texts:
         return self._clock.ms() - self._began < YOUNG_MS
 
     def hurry(self):
-        """Something has changed for the better."""
+        """Set up soon, if that is due: something has changed for the better."""
         if self.due is not None:
             self.due = self._clock.ms()
             self._tries = 0
 
     def doubt(self):
-        """A command that should have worked did not: is it set up as it should be?"""
+        """Set up again: a command that should have worked did not."""
         self.due = self._clock.ms() + self._pause()
 
     def _pause(self):
@@ -77,7 +78,7 @@ class Texts:
             self.due = self._clock.ms() + self._pause()
 
     async def _choose(self):
-        """One memory for all three purposes, or the receipt goes where no command looks."""
+        """Choose one memory for all three purposes, or the receipt goes where no command looks."""
         for name in _NAMES:
             if (await self._ask('AT+CPMS="%s","%s","%s"' % (name, name, name))).ok:
                 self._at = name
@@ -90,7 +91,7 @@ class Texts:
         return False
 
     async def changed(self):
-        """Has it forgotten how it was set up?"""
+        """Tell whether the modem has forgotten how it was set up."""
         return self._tells and await self._indications() not in (None, _TOLD)
 
     async def _indications(self):
@@ -100,11 +101,11 @@ class Texts:
     # -- messages that came
 
     def told(self, line):
-        """+CMTI or +CDSI: a message has come; makers differ in what they say of its place."""
+        """Take +CMTI or +CDSI: a message has come; makers differ in what they say of its place."""
         self.look(at.fields(line)[0])
 
     def look(self, name=""):
-        """A message may be in that memory ("": the usual one), or in any (None)."""
+        """Look for a message in that memory ("": the usual one), or in any (None)."""
         if name != "" and name != self._home:
             self._sweep = list(self._all) or [self._home or "SM"]
         elif not self._sweep:
@@ -113,11 +114,11 @@ class Texts:
 
     @property
     def sweep_due(self):
-        """When sweep() is due (ms), None: when something has come."""
+        """The time when sweep() is due (ms); None: when something has come."""
         return self._sweep_at if self._sweep and self.ready else None
 
     async def sweep(self):
-        """Empty one memory; where it can't be chosen, the one that there is."""
+        """Empty one memory; where it can't be chosen, the one in use."""
         name = self._sweep.pop(0)
         if name != self._at:
             self._at = name if (await self._ask('AT+CPMS="%s"' % name)).ok else None
@@ -131,7 +132,7 @@ class Texts:
             await self._choose()
 
     async def _empty(self):
-        """True: there may be more than one listing holds; None: it did not work."""
+        """Empty the memory in use. True: there may be more than one listing holds; None: it did not work."""
         command = await self._ask("AT+CMGL=4", "+CMGL:", ms=LIST_MS)
         if not command.ok:
             return None
@@ -143,7 +144,7 @@ class Texts:
                 self.deliver(line)
                 gone = (await self._ask("AT+CMGD=%s" % slot)).ok
                 slot = None
-        # What can't be deleted, or is only said to be, would be listed for ever.
+        # A message that can't be deleted, or only seems to be, would be listed for ever.
         first, self._first = self._first, command.lines[0] if len(command.lines) >= at.LINES_MAX else None
         return gone and self._first not in (None, first)
 
@@ -156,7 +157,7 @@ class Texts:
     # -- one that goes
 
     async def send(self, number, octets):
-        """True: the network has it. False: it or the modem refused. None: nobody knows."""
+        """Send a message. True: the network has it. False: the network or the modem refused it. None: nobody knows."""
         try:
             length, text = pdu.submit(number, octets)
         except ValueError:
@@ -168,6 +169,6 @@ class Texts:
             return True
         self.doubt()
         if command.ok or command.result in ("timeout", "restarted"):
-            self._slow += 1  # should it only be slow, give it longer
+            self._slow += 1  # if the modem is only slow, give it longer
             return None
         return False

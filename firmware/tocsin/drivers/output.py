@@ -5,8 +5,9 @@ from machine import Pin
 
 
 class Output:
-    """A pin of a board's section, at first at this level. One of its `hold` keeps its level while the chip sleeps or is
-    reset: left alone, a pad has the pulls of a reset then, or none, and what hangs on it takes those for orders."""
+    """A pin of a board's section, at first at this level. A pin in the section's `hold` keeps its level while the chip
+    sleeps or is reset. A pad that is not held has the pulls of a reset then, or none, and the part on it takes those
+    for orders."""
 
     def __init__(self, section, pin, level):
         self._held = pin in section.get("hold", ())
@@ -16,6 +17,6 @@ class Output:
 
     def value(self, level):
         if self._held:
-            self._pin.init(value=level, hold=True)  # which lets go, and holds what is new
+            self._pin.init(value=level, hold=True)  # init() lets go, and holds the new level
         else:
             self._pin.value(level)

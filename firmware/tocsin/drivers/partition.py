@@ -4,7 +4,7 @@ from esp32 import Partition
 
 
 def journal():
-    """Its block device, or OSError (ENODEV) on a chip that was flashed without it."""
+    """Return the journal's block device. OSError (ENODEV) on a chip that was flashed without it."""
     found = Partition.find(Partition.TYPE_DATA, label="journal")
     if not found:
         raise OSError(19)

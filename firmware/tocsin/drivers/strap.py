@@ -12,7 +12,7 @@ IDLE_MS = 5000  # look at the pin this often even without an interrupt: one that
 
 
 class Contact:
-    """`on_sample(closed)` says in how many milliseconds it wants the next sample, or None while the contact rests."""
+    """The contact. `on_sample(closed)` returns the ms until the next sample, or None while the contact rests."""
 
     def __init__(self, board, on_sample):
         # Not the chip's own pull-up, which would draw 70 uA through a closed strap: see board_configs/README.md. And no
@@ -27,7 +27,7 @@ class Contact:
         self._flag.set()
 
     def arm_wake(self):
-        """Any change ends the next deep sleep. ValueError when its pin is none of the RTC's."""
+        """Let any change end the next deep sleep. ValueError when its pin is none of the RTC's."""
         esp32.wake_on_ext1((self.pin,), esp32.WAKEUP_ALL_LOW if self.pin.value() else esp32.WAKEUP_ANY_HIGH)
 
     async def run(self):

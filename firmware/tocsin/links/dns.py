@@ -5,7 +5,7 @@ NAME_MAX = 253
 
 
 def query(name, number):
-    """The question for the address of `name`."""
+    """Return the question for the address of `name`."""
     return number.to_bytes(2, "big") + b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + _question(name)
 
 
@@ -21,8 +21,8 @@ def _question(name):
 
 
 def answer(data, name, number):
-    """The first address in the answer to query(name, number); None when there is none; ValueError when it isn't that
-    answer."""
+    """Return the first address in the answer to query(name, number); None when there is none; ValueError when it isn't
+    that answer."""
     question = _question(name)
     at = 12 + len(question)
     if len(data) < at or data[:2] != number.to_bytes(2, "big") or not data[2] & 0x80:

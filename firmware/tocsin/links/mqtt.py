@@ -4,8 +4,8 @@ The broker keeps nothing for us between two connections: we send again what it h
 again what we have not answered.
 
 The broker's certificate must come from our own CA, name the host, and be valid now; without knowing the time there is
-no connection at all (until then there is SMS). Everything has a time-out. What stalls the loop on an ESP32, and can't
-be helped from Python: the public-key steps of the TLS handshake, some hundred milliseconds each.
+no connection at all (until then there is SMS). Everything has a time-out. Only the public-key steps of the TLS
+handshake stall the loop on an ESP32, some hundred milliseconds each; Python can't help that.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ from tocsin.links import resolver, shortage
 
 CONNECT_MS = 20000  # to be connected, proved genuine and greeted
 ANSWER_MS = 10000  # for a PUBACK, SUBACK or PINGRESP
-_LATE_MS = 60000  # for the PUBACK of what nobody waits for, while pings are answered: a broker may be slow
+_LATE_MS = 60000  # for a PUBACK that nobody waits for, while pings are answered: a broker may be slow
 KEEPALIVE_S = 60
 PAUSE_MS = 2000
 PAUSE_MAX_MS = 300000
 PAUSE_URGENT_MS = 30000
 BYE_MS = 300  # for the DISCONNECT to get away
 OUT_MAX = 64  # packets that wait to be written: far more than ours and the PUBACKs for a burst of receipts
-_UNHURRIED = -1  # a token of which nobody waits for the result: see publish()
+_UNHURRIED = -1  # the token of a message whose result nobody waits for: see publish()
 _FETCH = -2  # in place of a token: not a message, but a subscription that only fetch() waits for
 _TLS_ERROR = -1000  # mbedTLS' own numbers are below; those of the sockets are small
 
 
 class Refused(Exception):
-    """The other side is not the relay's broker, or it doesn't want us."""
+    """A refusal: the other side is not the relay's broker, or it doesn't want us."""
 
 
 class Mqtt:
-    """on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every publish() accepted;
-    under(name, call): a call that may end the start."""
+    """MQTT as a path. on_state(up); on_refused(what, reason); on_message(octets); on_result(token, ok) for every
+    publish() accepted; under(name, call): a call that may end the start."""
 
     def __init__(
         self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result,
@@ -66,7 +66,7 @@ class Mqtt:
         self._network = None  # the link that is up
         self._fetched = None  # the topic that fetch() waits for
         self.found = None  # the address at which the broker was found
-        self._outcome = None  # of the attempt to connect: what it raised
+        self._outcome = None  # of the attempt to connect: True, or what it raised
         self._ping_at = None
         self._sent_at = 0
         self.will = lambda: None  # () -> (topic, octets) that the broker sends when this connection is lost, or None
@@ -74,14 +74,14 @@ class Mqtt:
         self.up = False
 
     def network(self, link):
-        """The name of the link to use, or None. On another link everything begins anew, at once."""
+        """Use the link of this name, or none (None). On another link everything begins anew, at once."""
         if link != self._network:
             self._network = link
             self._broken.set()
         self.kick()
 
     def kick(self):
-        """Something changed for the better: don't wait out the pause."""
+        """Don't wait out the pause: something changed for the better."""
         self._wake.set()
 
     async def close(self):
@@ -93,8 +93,8 @@ class Mqtt:
         self._broken.set()
 
     def publish(self, token, topic, octets):
-        """Hand over a message. False when there is no connection; else on_result(token, ...) follows. -1 is the token
-        of what can wait: while the broker answers pings, its PUBACK may be late, and the connection is kept."""
+        """Hand over a message. False when there is no connection; else on_result(token, ...) follows. A message with
+        the token -1 can wait: while the broker answers pings, its PUBACK may be late, and the connection is kept."""
         if not self.up:
             return False
         packet_id = self._next_id()
@@ -103,8 +103,8 @@ class Mqtt:
         return not self._broken.is_set()
 
     def fetch(self, topic, take):
-        """Ask for what the broker keeps under a topic: take(octets), when there is something and no other is asked for
-        first. False when there is no connection."""
+        """Ask for the message that the broker keeps under a topic: take(octets) gets it, when there is one and nothing
+        else is asked for first. False when there is no connection."""
         if not self.up:
             return False
         self._end_fetch()
@@ -122,14 +122,14 @@ class Mqtt:
             self._fetched = None
 
     def _next_id(self):
-        """A packet id that is free."""
+        """Return a packet id that is free."""
         while True:
             self._packet_id = self._packet_id % 0xFFFF + 1
             if self._packet_id not in self._waiting:
                 return self._packet_id
 
     def _write(self, packet):
-        if len(self._out) >= OUT_MAX:  # it sends and doesn't read
+        if len(self._out) >= OUT_MAX:  # the broker sends and doesn't read
             self._broken.set()
             return
         self._out.append(packet)
@@ -212,8 +212,8 @@ class Mqtt:
 
     async def _connect(self):
         raw = self._socket = self._under("mqtt", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        # Asked anew each time: a false address, from a portal's name server say, must not outlive the attempt. Where
-        # nobody tells it, the one at which the broker was last found must do; nobody else is asked.
+        # The address is asked for each time: a false one, say of a portal's name server, must not outlive the attempt.
+        # Without an answer, the address at which the broker was last found must do; nobody else is asked.
         try:
             address = await resolver.resolve(self._host, self._name_server(), self._random_byte)
         except OSError:
@@ -312,7 +312,7 @@ class Mqtt:
                 self._ping_at = None
 
     async def _send(self):
-        """Write one packet after the other. The only writer: a stream forgets what is written to it during a drain(),
+        """Write one packet after the other, as the only writer: a stream forgets octets written to it during a drain(),
         and mbedTLS wants a write that it couldn't finish tried again with the same octets."""
         try:
             while True:
@@ -325,10 +325,10 @@ class Mqtt:
             self._broken.set()
 
     async def _mind(self):
-        """Until the connection is broken or an answer is overdue."""
+        """Wait until the connection is broken or an answer is overdue."""
         while not self._broken.is_set():
             now = self._clock.ms()
-            due = now + ANSWER_MS  # whatever is sent while it waits here is due later
+            due = now + ANSWER_MS  # a packet sent while it waits here is due later
             idle = KEEPALIVE_S * 750
             for token, sent_at in self._waiting.values():
                 if token == _UNHURRIED and now - sent_at <= _LATE_MS:
@@ -350,5 +350,5 @@ class Mqtt:
 
 
 def _writable(sock):
-    """Until a connection that was begun is there or has failed (which the first write shows)."""
+    """Wait until a connection that was begun is there or has failed (which the first write shows)."""
     yield core._io_queue.queue_write(sock)

@@ -1,7 +1,7 @@
 # hwsim: no-float
 """MQTT 3.1.1 (OASIS) control packets to and from octets: the subset of a client that sends with QoS 1.
 
-Pure. Refuses with ValueError what a broker must not send us, and whatever is longer than any packet of ours could be.
+Pure. It refuses with ValueError what a broker must not send us, and packets longer than any of ours could be.
 """
 
 CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP = 2, 3, 4, 9, 11, 13
@@ -27,7 +27,7 @@ def _packet(first, body):
 
 
 def connect(client, user, password, keepalive, will=None):
-    """A session that ends with its connection. `will`: (topic, payload), to be published with QoS 1, not retained."""
+    """Begin a session that ends with its connection. `will`: (topic, payload), for QoS 1 and not retained."""
     flags = b"\xce" if will else b"\xc2"
     left = _text(will[0]) + _text(will[1]) if will else b""
     body = b"\x00\x04MQTT\x04" + flags + keepalive.to_bytes(2, "big")
@@ -43,7 +43,7 @@ def puback(packet_id):
 
 
 def subscribe(topic, packet_id):
-    """With QoS 0: the relay repeats what must arrive, and the broker has nothing to keep for us."""
+    """Subscribe with QoS 0: the relay repeats what must arrive, and the broker has nothing to keep for us."""
     return _packet(0x82, packet_id.to_bytes(2, "big") + _text(topic) + b"\x00")
 
 
@@ -52,7 +52,7 @@ def unsubscribe(topic, packet_id):
 
 
 class Decoder:
-    """Takes octets by any split, gives whole packets: (CONNACK, session present, code), (PUBLISH, topic, payload,
+    """A decoder from octets in any split to whole packets: (CONNACK, session present, code), (PUBLISH, topic, payload,
     packet id or None), (PUBACK, packet id), (SUBACK, packet id, code), (UNSUBACK, packet id), (PINGRESP,)."""
 
     def __init__(self):
@@ -72,7 +72,7 @@ class Decoder:
             packets.append(_parse(first, body))
 
     def _size(self):
-        """(octets of fixed header, of the rest) of the first packet, or None while that can't be told."""
+        """Return (octets of fixed header, of the rest) of the first packet, or None while that can't be told."""
         length = 0
         for index in range(1, 5):
             if index >= len(self._buffer):

@@ -1,8 +1,8 @@
-"""Data over the mobile network: MicroPython's PPP on the modem's serial line, while drivers/modem.py lets it have that.
+"""Data over the mobile network: MicroPython's PPP on the modem's serial line, while drivers/modem.py leaves that to it.
 
 Written for network.PPP of MicroPython >= 1.27: earlier ones can freeze when a session ends (its pull request 17656).
-It ends in the hard way, and without the line, because an orderly end waits for a peer that may be gone, and writes on
-a line that is the modem's again. A session that has died in the network looks as if it stood: links/route.py judges.
+A session ends the hard way, and without the line, because an orderly end waits for a peer that may be gone, and writes
+on a line that is the modem's again. A session that has died in the network looks alive: links/route.py judges.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ EALREADY = 114
 
 
 class Ppp:
-    """`apn`: (name, user, key, may it be used abroad). on_state(True) when packets may pass; on_state(False) when a
-    session has ended or could not begin, on_state(False, True) when it only made room. `under(name, call)`: a call that
-    may end the start."""
+    """The data session. `apn`: (name, user, key, may it be used abroad). on_state(True) when packets may pass;
+    on_state(False) when a session has ended or could not begin, on_state(False, True) when it only made room.
+    `under(name, call)`: a call that may end the start."""
 
     def __init__(self, apn, modem, on_state, under):
         self.name, self._user, self._key, self._abroad = apn
@@ -34,30 +34,30 @@ class Ppp:
         modem.data = self
 
     def want(self, on):
-        """Is a session to be dialled, or kept?"""
+        """Say whether a session is to be dialled, or kept."""
         if on != self.wanted:
             self.wanted = on
             self._modem.look()
 
     def stop(self):
-        """No session any more: the processor is about to sleep, and the modem to be switched off."""
+        """End the session: the processor is about to sleep, and the modem to be switched off."""
         self.want(False)
 
     @property
     def possible(self):
-        """Registered, and not in a foreign network that costs too much."""
+        """Tell whether the modem is registered, and not in a foreign network that costs too much."""
         return self._modem.registered and (self._abroad or self._modem.stat != at.ROAMING)
 
     def name_server(self):
-        """The address of the network's name server; of one that names none, its other end, which may be one."""
+        """Return the address of the network's name server; if it names none, its other end, which may be one."""
         return self._name_server
 
     def made_room(self):
-        """The line was needed before it began."""
+        """Report that the line was needed before a session began."""
         self._over(True)
 
     def refused(self, reason):
-        """The network or the modem didn't let it begin."""
+        """Report that the network or the modem didn't let a session begin."""
         log.event("failed", path="ppp", reason=reason)
         self._over(False)
 
@@ -66,12 +66,12 @@ class Ppp:
         self._on_state(False, yielded)
 
     async def carry(self, uart, needed):
-        """A session on `uart`, a modem in data mode, until it is no longer wanted, or `needed()` for something else.
-        Returns whether packets could pass."""
+        """Carry a session on `uart`, a modem in data mode, until it is no longer wanted, or the line is `needed()` for
+        something else. Returns whether packets could pass."""
         ppp = self._ppp
         reason = None
         came = False
-        busy = True  # with the end of the last session, which was none of this network's
+        busy = True  # with the end of the last session, for which this network can't be blamed
         try:
             ppp.config(stream=uart)
             await self._connect(needed)

@@ -1,4 +1,4 @@
-"""A name to an IPv4 address without blocking the loop, which MicroPython's own getaddrinfo does for many seconds.
+"""Resolve a name to an IPv4 address without blocking the loop; MicroPython's getaddrinfo blocks it for many seconds.
 
 It asks the name server that the network gave us, over UDP. Answers aren't trusted: TLS proves who is there, a false
 address merely doesn't work.
@@ -16,7 +16,7 @@ SIZE_MAX = 512
 
 
 async def resolve(host, server, random_byte):
-    """The address as text. `server`: an address, or None. OSError when there is none or nobody answers."""
+    """Return the address as text. `server`: an address, or None. OSError when there is none or nobody answers."""
     if dns.is_address(host):
         return host
     if not server:  # the link has just gone

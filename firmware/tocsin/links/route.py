@@ -1,9 +1,9 @@
 # hwsim: no-float
-"""Which link carries data: Wi-Fi goes first, the mobile network's data (PPP) is dialled when it is needed. Pure.
+"""Choose the link for data: Wi-Fi goes first, the mobile network's data (PPP) is dialled when it is needed. Pure.
 
-A Wi-Fi that is joined is not yet a way: behind it may be a login page, or nothing. Where there is another way, one
-without a connection to the broker is left. Both at once would not do: ESP-IDF gives the default route to a station
-that has an address whenever it looks (esp_netif_lwip.c, esp_netif_update_default_netif), and does not know of PPP.
+A Wi-Fi that is joined is not yet a way: behind it may be a login page, or nothing. Where there is another way, a Wi-Fi
+without a connection to the broker is left. Both at once would not do: ESP-IDF gives the default route to a station that
+has an address whenever it looks (esp_netif_lwip.c, esp_netif_update_default_netif), and does not know of PPP.
 
 There is one serial line to the modem: while it carries data no SMS leaves or comes. So a session must prove itself, by
 a receipt for what waits or else by a connection to the broker, and is left when it doesn't; then the SMS has its turn.
@@ -13,18 +13,19 @@ DIAL_AFTER_MS = 8000  # so long a message waits for Wi-Fi, and for a receipt aft
 PROVE_MS = 15000  # for a receipt, while something waits
 QUIET_MS = 30000  # for a connection to the broker, while nothing does
 AGAIN_MS = 2000  # after a session that was good, or had to make room
-BARREN_MS = 20000  # so long is a Wi-Fi kept that brings no connection: a name, a handshake and one repetition of each
+BARREN_MS = 20000  # a Wi-Fi that brings no connection is kept so long: a name, a handshake and one repetition of each
 BARREN_WAITING_MS = 12000  # while something waits
 SPARED = 3  # tries that failed for want of memory; then mobile data gets its turn, which needs less of it than Wi-Fi
-BACKOFF_MS = 30000  # after one that was not: doubled each time
+BACKOFF_MS = 30000  # after a session that was not good: doubled each time
 BACKOFF_MAX_MS = 600000
 BACKOFF_WAITING_MS = 120000  # while something waits
 
 
 class Route:
-    """`patience` with a Wi-Fi that brings no connection: 0 there is no other way, 1 there is mobile data, more: only
-    another Wi-Fi may be. `wifi` is True, False, or None while that isn't known. `wanted`: a data session is to be
-    dialled, or kept; `tries`: how many in vain so far; `leave`, said once: that Wi-Fi is to be left."""
+    """The choice of the link. `patience` with a Wi-Fi that brings no connection: 0 there is no other way, 1 there is
+    mobile data, more: only another Wi-Fi may be. `wifi` is True, False, or None while that isn't known. `wanted`: a
+    data session is to be dialled, or kept; `tries`: how many in vain so far; `leave`, said once: that Wi-Fi is to be
+    left."""
 
     def __init__(self, patience=0):
         self.wifi = None
@@ -45,13 +46,13 @@ class Route:
         self._hopeless = False  # an SMS was refused, and none taken since
 
     def joined(self, wifi, now):
-        """A Wi-Fi is up, or none is."""
+        """Note that a Wi-Fi is up, or that none is."""
         self.wifi = wifi
         self._fed_at = now
 
     def refused(self, what="tls", now=0):
-        """Somebody else answered in the broker's place. Or ("memory") it is not the Wi-Fi's fault, which then has time
-        for another try, some times in a row."""
+        """Note that somebody else answered in the broker's place ("tls"). "memory" is not the Wi-Fi's fault, which then
+        has time for another try, some times in a row."""
         if what == "tls":
             self._fed_at -= BARREN_MS * self._patience
         elif what == "memory" and self._spared < SPARED:
@@ -59,28 +60,28 @@ class Route:
             self._fed_at = now
 
     def texted(self, now):
-        """The network took an SMS: its receipt would come by SMS as well."""
+        """Note that the network took an SMS: its receipt would come by SMS as well."""
         self._texted_at = now
         self._hopeless = False
 
     def untexted(self):
-        """The modem or the network refused an SMS: nothing is to be waited for."""
+        """Note that the modem or the network refused an SMS: there is nothing to wait for."""
         self._hopeless = True
 
     def up(self, now):
-        """The session is there: packets may pass."""
+        """Note that the session is there: packets may pass."""
         self._up = True
         self._good_at = now
         self._connected = False
 
     def heard(self, now):
-        """A receipt came by MQTT."""
+        """Note that a receipt came by MQTT."""
         if self._up:
             self._good_at = now
             self._proven = True
 
     def over(self, now, yielded=False):
-        """The session has ended, or never began. `yielded`: for nothing but an SMS that needed the line."""
+        """Note that the session has ended, or never began. `yielded`: only because an SMS needed the line."""
         if self._proven:
             self.tries = 0
         elif not yielded:
@@ -90,15 +91,15 @@ class Route:
         self._over_at = now
 
     def step(self, now, waiting, connected, owed):
-        """`waiting`: since when the oldest undelivered message waits, or None; `connected` to the broker; `owed`: a
-        heartbeat is overdue. Returns `wanted`."""
+        """Decide, and return `wanted`. `waiting`: since when the oldest undelivered message waits, or None; `connected`
+        to the broker; `owed`: a heartbeat is overdue."""
         self.at = None
         self.leave = False
         if self.wifi:
             self.wanted = False
             self._feed(now, waiting, connected)
         elif not self.wanted:
-            if not self._up:  # what is being left must be over first
+            if not self._up:  # a session that is being left must be over first
                 self._consider(now, waiting, owed)
         elif self._up:
             self._judge(now, waiting, connected)
@@ -143,7 +144,7 @@ class Route:
         if waiting is None:
             self.at = self._good_at + QUIET_MS
         elif self._connected and not connected:
-            self.at = now  # it did carry one, and an answer was overdue
+            self.at = now  # it did carry a connection, and an answer was overdue
         else:
             self.at = max(self._good_at, waiting) + PROVE_MS
         self._connected = self._connected or connected

@@ -1,4 +1,4 @@
-"""Whether a connection failed for want of memory, which says nothing of the network or of who answered.
+"""Tell whether a connection failed for want of memory, which says nothing of the network or the other side.
 
 TLS takes its memory from ESP-IDF's heap and not from MicroPython's, some 33 KB until it is connected.
 """
@@ -14,14 +14,14 @@ _LOW = (0x10, 0x6A)  # the low parts: MPI, ASN1, in whatever they made fail
 
 
 def room():
-    """Is there as much as TLS needs?"""
+    """Tell whether there is as much memory as TLS needs."""
     import esp32  # here, so that the rest runs anywhere
 
     return sum([piece[1] for piece in esp32.idf_heap_info(esp32.HEAP_DATA)]) >= NEED
 
 
 def short(error):
-    """Does an exception say that there was no memory?"""
+    """Tell whether an exception says that there was no memory."""
     if isinstance(error, MemoryError):
         return True
     code = error.args[0] if isinstance(error, OSError) and error.args else 0

@@ -11,5 +11,5 @@ class Sms:
         return bool(self._number) and self._modem.sms_up
 
     def send(self, octets, on_result):
-        """on_result(ok) when the network took it; False when it can't even be tried now."""
+        """Send an envelope; on_result(ok) when the network took it. False when it can't even be tried now."""
         return self.up and self._modem.send(self._number, octets, on_result)

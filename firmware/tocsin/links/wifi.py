@@ -1,10 +1,10 @@
-"""Wi-Fi station: tries the known networks in turn and says when there is one.
+"""Run the Wi-Fi station: try the known networks in turn and say when there is one.
 
-No scan: it blocks for seconds on an ESP32. on_state(True/False) is called for changes, and False after a first round
-in vain, so that an alarm needn't wait for a network that isn't there.
+There is no scan: it blocks for seconds on an ESP32. on_state(True/False) is called for changes, and False after a first
+round in vain, so that an alarm needn't wait for a network that isn't there.
 
-A network through which the broker is not to be reached (links/route.py judges) is left, and kept away from for a
-while: longer each time, and through deep sleep. Not while something waits and there is no better way.
+A network through which the broker can't be reached (links/route.py judges) is left, and avoided for a while: longer
+each time, and through deep sleep. It is not avoided while something waits and there is no better way.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tocsin import aio, log
 from tocsin.links import shortage
 
 JOIN_MS = 15000
-SCAN_MS = 8000  # by then a network in reach is joined: what status() still says is true of this one, too
+SCAN_MS = 8000  # by then a network in reach is joined, and status() is about this one
 LET_GO_MS = 100
 LOOK_MS = 500
 TRIES = 8
@@ -41,7 +41,7 @@ class Wifi:
         self._left = [0] * (1 + len(networks))  # how many in a row; then for each network until when to keep away (s)
 
     def state(self):
-        """What resume() needs after a sleep."""
+        """Return what resume() needs after a sleep."""
         return self._left
 
     def resume(self, left):
@@ -49,15 +49,15 @@ class Wifi:
             self._left = left
 
     def doubtful(self):
-        """Did the last one lead nowhere?"""
+        """Tell whether the last network led nowhere."""
         return self._left[0] > 0
 
     def reached(self):
-        """There is a way to the broker through the network that is up."""
+        """Note that there is a way to the broker through the network that is up."""
         self._left = [0] * len(self._left)
 
     def leave(self):
-        """There is none."""
+        """Leave the network that is up: there is no way to the broker through it."""
         self._left[1 + self._here] = int(time.time()) + min(_AWAY_S << self._left[0], _AWAY_MAX_S)
         self._left[0] = min(self._left[0] + 1, 8)
         self._leaving = True
@@ -66,23 +66,23 @@ class Wifi:
         return 0 < self._left[1 + index] - int(time.time()) <= _AWAY_MAX_S  # the clock may have been set since
 
     def kick(self):
-        """Somebody needs a network now: don't wait out the pause between two rounds."""
+        """Don't wait out the pause between two rounds: somebody needs a network now."""
         self._hurry.set()
 
     def stop(self):
-        """The radio off, for good: the processor is about to sleep."""
+        """Switch the radio off, for good: the processor is about to sleep."""
         self._networks = ()
         self._wlan.active(False)
 
     def _let_go(self):
-        """The driver tries the last network for ever, and takes no other one meanwhile."""
+        """Let go of the last network: the driver tries it for ever, and takes no other one meanwhile."""
         try:
             self._wlan.disconnect()
         except (OSError, RuntimeError):  # the second of an error that MicroPython has no name for
             pass
 
     def name_server(self):
-        """The address of the network's name server; of one that names none, its router, which may be one."""
+        """Return the address of the network's name server; if it names none, its router, which may be one."""
         _, _, router, server = self._wlan.ifconfig()
         return router if server == "0.0.0.0" else server
 
@@ -97,7 +97,7 @@ class Wifi:
         pause = PAUSE_MS
         while True:
             networks = self._networks
-            # Those that were left come last, the longest ago before the others.
+            # The networks that were left come last, the longest ago before the others.
             for index in sorted(range(len(networks)), key=lambda n: (self._away(n) and self._left[1 + n], n)):
                 if self.choosy and self._away(index):
                     continue
