@@ -289,8 +289,8 @@ class Downlink:
         return bool(moved)
 
     def _sealed(self, connection: Connection, row: Row[Any]) -> tuple[int, bytes] | None:
-        """Return counter and octets of a command, sealed now if need be; None when the bracelet has no chain, or when one
-        of the two is damaged."""
+        """Return counter and octets of a command, sealed now if need be; None when the bracelet has no chain, or when
+        one of the two is damaged."""
         if row.kind not in set(Kind):
             return None
         if row.counter is not None and row.octets:

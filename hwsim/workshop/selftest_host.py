@@ -20,7 +20,7 @@ WRONG = {
     ("button", "stuck"): "the button is pressed all the time: is it wired as button.pin and button.active_low say?",
     ("button", "silent"): "no press of the button was seen: is it wired as button.pin and button.active_low say?",
     ("button", "swapped"): "the press was seen at strap.pin: button and strap are wired to each other's pins",
-    ("button", "bounces"): "more than one press was seen: press it once, shortly; if you did, its contact is "
+    ("button", "bounces"): "more than one press was seen: press it once, briefly; if you did, its contact is "
     "bad, or a joint",
     ("strap", "stuck"): "the strap was closed and not opened again, or its contact is bad; do both, and look at it",
     ("strap", "open"): "the strap was open all the time: is its conductor wired to strap.pin?",
@@ -53,7 +53,7 @@ WRONG = {
     "it (roaming, LTE-M)? If there is little signal, look at its antenna",
 }  # fmt: skip
 WANTED = {
-    ("button", "press"): "Press the button once, shortly",
+    ("button", "press"): "Press the button once, briefly",
     ("strap", "open"): "Open the strap. If it is open, leave it so: then it is wired the wrong way round",
     ("strap", "close"): "Close the strap, then open it",
 }
