@@ -93,10 +93,18 @@ def _die_with(parent):
         pass  # an interpreter without ffi notices at its next exchange
 
 
+def _body(message):
+    return ujson.dumps(message).encode()
+
+
 def _send(message):
-    body = ujson.dumps(message).encode()
+    try:
+        body = _body(message)
+    except MemoryError:
+        body = _with_reserve(_body, message)  # the chip has no such frame: its firmware must not fail for it
     n = len(body)
-    _link.write(bytes((n & 255, n >> 8 & 255, n >> 16 & 255, n >> 24)) + body)
+    _link.write(bytes((n & 255, n >> 8 & 255, n >> 16 & 255, n >> 24)))
+    _link.write(body)
 
 
 def _receive():
@@ -111,7 +119,7 @@ def _receive():
         try:
             return ujson.loads(memoryview(_frame)[:size])
         except MemoryError:
-            return _with_reserve(size)
+            return _with_reserve(ujson.loads, memoryview(_frame)[:size])
     except MemoryError:
         # A firmware might catch this and go on, but the world thinks that the firmware has the frame.
         sys.stdout.write("hwsim: no memory for a frame of %d octets: use a larger heap\n" % size)
@@ -119,13 +127,13 @@ def _receive():
         raise SystemExit
 
 
-def _with_reserve(size):
+def _with_reserve(do, what):
     # The heap of the firmware has no stretch for the texts of a frame, so take the one that the shims have kept.
     global _reserve
     _reserve = None
     gc.collect()
     try:
-        return ujson.loads(memoryview(_frame)[:size])
+        return do(what)
     finally:
         gc.collect()
         try:

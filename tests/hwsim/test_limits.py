@@ -45,6 +45,39 @@ def test_the_heap_ends_where_the_world_says(world, firmware):
     assert 64 * 1024 * bits // 48 < free < heap_size(64 * 1024, bits)
 
 
+@pytest.mark.world(heap=64 * 1024)
+def test_a_heap_in_pieces_fails_no_exchange_with_the_world(world, firmware):
+    """The chip needs no text to set a pin, so a lack of room for the text is no fault of a firmware."""
+    main = firmware(
+        """
+        import gc, time
+        from machine import Pin
+        pin = Pin(14, Pin.OUT)
+        kept = [None] * 4000
+        try:
+            for place in range(len(kept)):
+                kept[place] = bytearray(300)
+        except MemoryError:
+            pass
+        for every_other in range(0, len(kept), 2):
+            kept[every_other] = None
+        gc.collect()
+        try:
+            bytearray(700)
+        except MemoryError:
+            print("@in_pieces")
+        for _ in range(12):
+            pin.value(1)
+            pin.value(0)
+        time.sleep(1)
+        print("@slept")
+        """
+    )
+    world.bracelet(firmware=main).boot()
+    world.expect("firmware", "in_pieces", within=1)
+    world.expect("firmware", "slept", within=2)
+
+
 def test_what_the_uart_has_no_room_for_is_lost_and_counted(world, firmware):
     main = firmware(
         """
