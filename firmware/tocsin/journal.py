@@ -21,6 +21,7 @@ _HEAD = 12
 _CHECK = 8
 _SECTOR = 4096
 _PAGE = 256  # what the chip programs at once; also a multiple of the 16 octets that encrypted flash is written in
+_SHORT = 128
 _BLANK = b"\xff" * _PAGE
 _BLOT = bytes(_PAGE)
 VERSION = 2  # 1 had no `extra`; it is still read
@@ -168,17 +169,26 @@ class Record:
     def encode(self):
         """Return the content's octets in pieces of at most some 300."""
         counter, key, skipped = self.down
-        down = [counter, key]
+        pieces = [cbor.array_head(9) + cbor.encode(VERSION)]
+        for items in (self.alarm_tx, self.heartbeat_tx):
+            _add(pieces, cbor.encode(items))
+        _add(pieces, cbor.array_head(2 + 2 * len(skipped)) + cbor.encode(counter) + cbor.encode(key))
         for number in sorted(skipped):
-            down += [number, skipped[number]]
-        pieces = [cbor.array_head(9), cbor.encode(VERSION)]
-        for items in (self.alarm_tx, self.heartbeat_tx, down, self.alarm, self.messages):
-            pieces.append(cbor.array_head(len(items)))
-            pieces.extend([cbor.encode(item) for item in items])
-        pieces.append(cbor.encode(self.time))
-        pieces.append(cbor.encode(self.acked))
-        pieces.append(cbor.encode(self.extra))
+            _add(pieces, cbor.encode(number) + cbor.encode(skipped[number]))
+        _add(pieces, cbor.encode(self.alarm) + cbor.array_head(len(self.messages)))
+        for message in self.messages:
+            _add(pieces, cbor.encode(message))
+        for item in (self.time, self.acked, self.extra):
+            _add(pieces, cbor.encode(item))
         return pieces
+
+
+def _add(pieces, octets):
+    """Append to the last piece while that stays short: a list of many pieces wants one long stretch of the heap."""
+    if len(pieces[-1]) + len(octets) <= _SHORT:
+        pieces[-1] += octets
+    else:
+        pieces.append(octets)
 
 
 def decode(content):
