@@ -103,7 +103,9 @@ def _shrink_some(result: Soak, options: Options) -> None:
         chosen.setdefault(outcome.failures[0].rule, outcome)
     failed = list(chosen.values())[:SHRINK_MAX]
     if failed:
-        click.echo(f"shrinking {len(failed)} of {len(result.failed)} lives that failed", err=True)
+        for outcome in result.failed:
+            click.echo(f"seed {outcome.seed} failed: {outcome.failures[0]}", err=True)
+        click.echo(f"shrinking {len(failed)} of {len(result.failed)} lives that failed; Ctrl-C ends that", err=True)
     call = functools.partial(_shrink_seed, options=options)
     with contextlib.suppress(KeyboardInterrupt):
         tasks = [(outcome.seed, outcome.failures[0].rule) for outcome in failed]

@@ -275,13 +275,15 @@ def _carried(facts: Facts, at: int) -> bool:
 
 def _promptness(evidence: Evidence, check: Check) -> None:
     """Check that an Alert goes out at once when MQTT is up, and as SMS in half a minute unless its receipt comes by
-    then. An Alert behind others is not checked: it may have to wait for its turn."""
+    then. An Alert behind others is not checked: it may have to wait for its turn; nor is one whose modem fails then."""
     facts = evidence.facts
     for counter, at in facts.raised.items():
         alone = all(other in facts.receipts and facts.receipts[other] < at for other in facts.raised if other < counter)
         for path, wait in (("mqtt", AT_ONCE_US), ("sms", FIRST_SMS_US)):
             until = at + wait
             up = any(span.covers(at, until) for span in facts.links.get(path, []))
+            # A modem that fails while it has a message is silent as a busy one is: only a time-out tells them apart.
+            up = up and (path != "sms" or any(span.covers(at, until) for span in facts.sms_path))
             answered = facts.receipts.get(counter, until) < until
             if alone and up and not answered and any(span.covers(at, until) for span in facts.armed):
                 sent = facts.sent.get((counter, path), until + 1) <= until
