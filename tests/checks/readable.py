@@ -1,9 +1,9 @@
-"""How the tree reads, in figures: names, docstrings, lengths, beside those of code that others are known to read well.
+"""Measure how the tree reads: names, docstrings and lengths, beside those of code that others are known to read well.
 
     python -m tests.checks.readable [--list] [FOLDER ...]
 
-Functions of tests and generated files are no part of it. The figures of the other projects were taken from their own
-files: procrastinate 3.5, sigstore-python 4.1, mitmproxy 12 (its `proxy` folder), datasette 1.0a.
+Tests and migrations are not measured. The figures of the other projects were counted once in their own sources, and
+stand here for comparison alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from . import ROOT
 
 FOLDERS = ("relay", "hwsim", "firmware")
 LONG = 40
-# Who opens so makes the reader wait for the actor.
+# An opening word that makes the reader wait for the actor.
 OPENERS = re.compile(
     r"(?:what|who|whom|whose|which|when|where|whether|why|how|that|it|its|this|these|they|their|he|she|her|one)\b",
     re.IGNORECASE,

@@ -99,6 +99,22 @@ def test_what_is_acknowledged_does_not_come_again(pair: tuple[Party, Party]) -> 
     relay.link.acknowledge(relay.messages[2])
 
 
+def test_a_retained_message_comes_again_when_asked_for(pair: tuple[Party, Party]) -> None:
+    relay, device = pair
+    topic, log = f"b/0/{KID}/ack", Recorder()
+    relay.link.publish(topic, b"kept", time.monotonic(), retain=True)
+    until(lambda: device.messages, relay, device)
+    device.link.acknowledge(device.messages[0])
+    device.link._log = log
+    device.link.ask_again(topic)
+    until(lambda: len(device.messages) == 2, relay, device)
+    assert device.messages[1].octets == b"kept"
+    assert device.link.connected
+    assert log.events == [], "it is ready once"
+    relay.link.publish(topic, b"", time.monotonic(), retain=True)
+    until(lambda: relay.link.outstanding == 0, relay, device)
+
+
 def test_an_id_of_an_earlier_connection_is_not_acknowledged(pair: tuple[Party, Party]) -> None:
     relay, device = pair
     send(device, b"one")

@@ -354,6 +354,15 @@ def test_who_names_an_update_means_its_alarm(pipeline: Pipeline, bracelet: Brace
         desk.accept(alarm, now=NOW)
 
 
+def test_an_alarm_whose_first_message_has_not_come_has_its_name(
+    pipeline: Pipeline, bracelet: Bracelet, desk: Desk
+) -> None:
+    bracelet.alarm()
+    (came,) = pipeline.process([bracelet.by_mqtt(bracelet.alarm(seq=1))], NOW).items
+    assert (came.status, came.counter) == (Status.NEW, 1)
+    assert desk.accept(f"{bracelet.kid}-0", now=NOW).alarm == f"{bracelet.kid}-0"
+
+
 def test_what_makes_no_sense_is_refused_in_words(
     pipeline: Pipeline, bracelet: Bracelet, desk: Desk, store: Store
 ) -> None:

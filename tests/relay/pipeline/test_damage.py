@@ -32,7 +32,7 @@ SEALED = [
 
 
 class Broker:
-    """What the relay left at the broker, by topic."""
+    """A broker that keeps the messages left with it, by topic."""
 
     connected = True
 

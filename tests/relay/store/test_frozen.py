@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
 from relay.backup import contents as backup
@@ -37,6 +37,26 @@ def test_who_waits_for_a_frozen_one_gets_its_turn(store: Store, open_store: Call
         assert written.wait(60), "the other waits for one that never goes on"
     with store.write() as connection:
         connection.execute(WRITES)  # on a new connection
+
+
+def test_nobody_waits_long_for_a_lock_of_one_that_works(store: Store, open_store: Callable[[], Store]) -> None:
+    other, refused = open_store(), threading.Event()
+
+    def write() -> None:
+        try:
+            with other.write() as connection:
+                connection.execute(WRITES)
+        except DBAPIError:
+            refused.set()
+
+    with store.write() as connection:
+        connection.execute(WRITES)
+        waiting = threading.Thread(target=write, daemon=True)
+        waiting.start()
+        end = time.monotonic() + 60
+        while waiting.is_alive() and time.monotonic() < end:
+            connection.execute(text("SELECT pg_sleep(0.5)"))  # never idle
+    assert refused.is_set()
 
 
 def test_a_backup_may_take_its_time(store: Store) -> None:
