@@ -16,13 +16,15 @@ LIMIT = 4  # after so many starts in a row that did not live, the next one is in
 LIVED_MS = 120000  # a loop of resets goes round faster; nobody starts a bracelet so often on purpose
 SAFE_MS = 3600000  # safe mode lasts so long, then everything is tried once more
 
-DEEP_SLEEP = 4  # machine.DEEPSLEEP_RESET
+POWER_ON, DEEP_SLEEP = 1, 4  # machine.PWRON_RESET, machine.DEEPSLEEP_RESET
 CAUSES = ("unknown", "power_on", "hard", "watchdog", "deep_sleep", "soft")
 
 _MAGIC = b"TCB2"  # 1: without the risks
 _CHECKED = 10 + _RISKS
 SIZE = _CHECKED + 4  # magic, starts, resets, crash, risks, checksum
 _MOST = 255
+_STARTS_MOST = 127  # the bit above is set while the modem is known to be off; firmware before this one never set it
+_OFF = 128
 
 
 class Boots:
@@ -40,12 +42,15 @@ class Boots:
             self._starts, self.resets, self.crash, kept = found
         else:
             kept = None
-            self._starts = self.resets = min(max(starts.read(), 0), _MOST)
+            self._starts = self.resets = min(max(starts.read(), 0), _STARTS_MOST)
             self.crash = crash.read() & 0xFFFFFFFF
             if self._starts > LIMIT:  # in safe mode somebody took the supply away: try everything once more
                 self._starts = 0
         number = risks.read() if risks else 0
         woken = self.cause == DEEP_SLEEP
+        # It is switched off before a sleep, and was off when the supply came, until its key is pressed.
+        self.modem_off = woken or (not found and self.cause == POWER_ON) or bool(found and self._starts & _OFF)
+        self._starts &= _STARTS_MOST
         self.risks = Risks(kept, number, not woken, woken)
         # From here on NVS keeps the marks, too: the clock's memory was lost, and the start before had not lived.
         self._careful = not woken and (number != 0 or (kept is None and self._starts > 0))
@@ -55,7 +60,7 @@ class Boots:
             self.resets = min(self.resets + 1, _MOST)
         self.safe = self._starts >= LIMIT
         self.lacks = False  # is a part left out?
-        self._starts = min(self._starts + 1, _MOST)
+        self._starts = min(self._starts + 1, _STARTS_MOST)
         self._write()
         if not found:
             starts.write(self._starts)
@@ -67,6 +72,12 @@ class Boots:
         self.risks.ended()
         self._write()
         self._keep_risks(True)
+
+    def modem_on(self):
+        """Note that the modem may be on: it has answered, or its key is about to be pressed."""
+        if self.modem_off:
+            self.modem_off = False
+            self._write()
 
     def marked(self):
         """Store the risks, which have changed."""
@@ -111,7 +122,8 @@ class Boots:
         return octets[4], octets[5], int.from_bytes(octets[6:10], "big"), octets[10:_CHECKED]
 
     def _write(self):
-        octets = _MAGIC + bytes((self._starts, self.resets)) + self.crash.to_bytes(4, "big") + self.risks.octets()
+        starts = self._starts | (_OFF if self.modem_off else 0)
+        octets = _MAGIC + bytes((starts, self.resets)) + self.crash.to_bytes(4, "big") + self.risks.octets()
         self._rtc.memory(octets + crc32(octets).to_bytes(4, "big") + others(self._rtc))
 
 

@@ -168,6 +168,7 @@ class Bracelet:
                 name, section, self._clock, self._on_modem, self._on_sms, self._on_network_time, self._wake.set
             )
             there.modem.dialled = bool(config.apn)
+            there.modem.starts = self._app.starts
             runs = "modem_reader", name
         elif name == "gnss":
             there.gnss = parts.build(name, section, self._clock, self._on_gnss_time, self._on_fix)

@@ -172,3 +172,30 @@ def test_a_flipped_bit_is_noticed(bit):
     chip.rtc.octets = (int.from_bytes(chip.rtc.octets, "big") ^ 1 << bit).to_bytes(boots.SIZE, "big")
     chip.starts.value = 0
     assert not chip.start(WATCHDOG).safe
+
+
+def test_the_modem_is_off_until_its_key_is_pressed_or_it_answers(chip):
+    """A chip that its watchdog resets before that must not wait until a modem would have answered."""
+    assert chip.start(POWER).modem_off
+    assert chip.start(WATCHDOG).modem_off
+    started = chip.start(WATCHDOG)
+    started.modem_on()
+    assert not started.modem_off
+    for cause in (WATCHDOG, HARD, SOFT):
+        assert not chip.start(cause).modem_off
+    assert not chip.brownout().modem_off, "its supply may have lasted"
+    assert chip.start(SLEEP).modem_off, "switched off before"
+    assert chip.start(WATCHDOG).modem_off
+    chip.rtc.octets = b""
+    assert not chip.start(WATCHDOG).modem_off, "nobody knows"
+
+
+def test_what_is_known_of_the_modem_leaves_the_count_of_starts_alone(chip):
+    chip.start(POWER)
+    for _ in range(LIMIT - 1):
+        assert not chip.start(WATCHDOG).safe
+    started = chip.start(WATCHDOG)
+    assert started.safe and started.modem_off
+    for _ in range(300):
+        started = chip.start(WATCHDOG)
+    assert started.safe and started.modem_off and started.resets == 255

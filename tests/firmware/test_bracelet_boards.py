@@ -117,3 +117,22 @@ def test_at_peace_it_searches_less_often_but_long_enough(make_bench, world):
     fixes = [event for event in world.trace if event.who == "gnss" and event.what == "fix" and event.t_us > start]
     assert len(ons) == len(fixes) and len(ons) in (2, 3)
     assert not bench.bracelet.modem.on and not bench.bracelet.gnss.on  # asleep
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_a_chip_that_hung_before_its_modem_was_on_texts_in_time(make_bench, world, asleep):
+    """This key would switch off a modem that is on, and nothing tells whether it is: only who pressed it last."""
+    bench = make_bench(board="makerfabs-s3-sim7670g", **HERE)
+    bench.set_broker(False)
+    bench.boot()
+    if asleep:
+        world.expect("firmware", "asleep", within=400)
+        world.call(bench.bracelet.button.press)
+        world.expect("firmware", "armed", within=6)
+    assert not bench.bracelet.modem.on
+    bench.bracelet.hang()
+    world.expect("bracelet", "watchdog", within=20)
+    world.call(bench.bracelet.button.release)
+    world.expect("firmware", "armed", within=6)
+    bench.press()
+    world.expect("firmware", "sms", within=30, ok=1)

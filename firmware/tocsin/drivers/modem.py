@@ -82,6 +82,7 @@ class Modem:
         self._receipt_at = None  # then a receipt is overdue
         self.data = None  # the Ppp that may have the line
         self.dialled = False  # or had it before this start
+        self.starts = None  # the boots.Boots of this start, which remember whether the modem is off
         self.gnss = None  # the Gnss that is in it
         self._heard_at = -AUDIBLE_MS  # that receiver
         self._asked = False
@@ -297,6 +298,8 @@ class Modem:
         if power.on is not False:
             found = await line.answers(1, 600) if self._off else await self._alive_or_off()
         self._off = False
+        if self.starts:
+            self.starts.modem_on()  # before the key: a reset while it is pressed leaves nobody who knows
         if not found:
             await power.switch_on()
             if not await line.find(self._clock.ms() + ON_MS):
@@ -322,7 +325,8 @@ class Modem:
         line = self._line
         if await self._answers():
             return True
-        if self._power.has_key and (self._power.harmless or machine.reset_cause() == machine.PWRON_RESET):
+        off = machine.reset_cause() == machine.PWRON_RESET or (self.starts and self.starts.modem_off)
+        if self._power.has_key and (self._power.harmless or off):
             return False
         return await line.find(self._clock.ms() + self._boot_ms)
 
