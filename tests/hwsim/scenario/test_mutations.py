@@ -134,7 +134,7 @@ MUTATIONS = {
     ),
     "starts are not counted": (
         "boots_again_and_again", "boots.py",
-        "        self._starts = min(self._starts + 1, _MOST)\n", "        self._starts = 0\n",
+        "        self._starts = min(self._starts + 1, _STARTS_MOST)\n", "        self._starts = 0\n",
         "firmware boot mode=safe", "never",
     ),
     "safe mode never ends": (
