@@ -1,5 +1,6 @@
 # hwsim: no-float
 """Keep the record of starts: is the bracelet in a loop of resets, what ended it last, and which part did (risks.py).
+Beside it, for the next start: is the modem known to be off?
 
 Pure except for the two places that it is given. The clock's memory outlives a reset and is lost with the supply;
 nothing guards it, so it has a checksum. Non-volatile storage (NVS) outlives both and wears, so it is written only when
@@ -23,8 +24,8 @@ _MAGIC = b"TCB2"  # 1: without the risks
 _CHECKED = 10 + _RISKS
 SIZE = _CHECKED + 4  # magic, starts, resets, crash, risks, checksum
 _MOST = 255
-_STARTS_MOST = 127  # the bit above is set while the modem is known to be off; firmware before this one never set it
-_OFF = 128
+_STARTS_MOST = 127  # it shares its octet with
+_MODEM_OFF = 128  # which is not set in a record of firmware that did not know it: the modem may be on
 
 
 class Boots:
@@ -39,8 +40,9 @@ class Boots:
         self.cause = cause if 0 <= cause < len(CAUSES) else 0
         found = self._read()
         if found:
-            self._starts, self.resets, self.crash, kept = found
+            self._starts, self.modem_off, self.resets, self.crash, kept = found
         else:
+            self.modem_off = self.cause == POWER_ON  # its supply came with the chip's
             kept = None
             self._starts = self.resets = min(max(starts.read(), 0), _STARTS_MOST)
             self.crash = crash.read() & 0xFFFFFFFF
@@ -48,14 +50,12 @@ class Boots:
                 self._starts = 0
         number = risks.read() if risks else 0
         woken = self.cause == DEEP_SLEEP
-        # It is switched off before a sleep, and was off when the supply came, until its key is pressed.
-        self.modem_off = woken or (not found and self.cause == POWER_ON) or bool(found and self._starts & _OFF)
-        self._starts &= _STARTS_MOST
         self.risks = Risks(kept, number, not woken, woken)
         # From here on NVS keeps the marks, too: the clock's memory was lost, and the start before had not lived.
         self._careful = not woken and (number != 0 or (kept is None and self._starts > 0))
-        if woken:  # a start that ended in sleep had lived
+        if woken:  # a start that ended in sleep had lived, and had switched the modem off
             self._forget_starts()
+            self.modem_off = True
         else:
             self.resets = min(self.resets + 1, _MOST)
         self.safe = self._starts >= LIMIT
@@ -73,8 +73,8 @@ class Boots:
         self._write()
         self._keep_risks(True)
 
-    def modem_on(self):
-        """Note that the modem may be on: it has answered, or its key is about to be pressed."""
+    def modem_may_be_on(self):
+        """Note that the modem has answered, or that its key is about to be pressed."""
         if self.modem_off:
             self.modem_off = False
             self._write()
@@ -119,10 +119,11 @@ class Boots:
         checked = octets[:_CHECKED]
         if len(octets) < SIZE or octets[:4] != _MAGIC or crc32(checked) != int.from_bytes(octets[_CHECKED:], "big"):
             return None
-        return octets[4], octets[5], int.from_bytes(octets[6:10], "big"), octets[10:_CHECKED]
+        starts, crash = octets[4], int.from_bytes(octets[6:10], "big")
+        return starts & _STARTS_MOST, starts >= _MODEM_OFF, octets[5], crash, octets[10:_CHECKED]
 
     def _write(self):
-        starts = self._starts | (_OFF if self.modem_off else 0)
+        starts = self._starts | (_MODEM_OFF if self.modem_off else 0)
         octets = _MAGIC + bytes((starts, self.resets)) + self.crash.to_bytes(4, "big") + self.risks.octets()
         self._rtc.memory(octets + crc32(octets).to_bytes(4, "big") + others(self._rtc))
 

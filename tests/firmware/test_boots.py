@@ -179,7 +179,7 @@ def test_the_modem_is_off_until_its_key_is_pressed_or_it_answers(chip):
     assert chip.start(POWER).modem_off
     assert chip.start(WATCHDOG).modem_off
     started = chip.start(WATCHDOG)
-    started.modem_on()
+    started.modem_may_be_on()
     assert not started.modem_off
     for cause in (WATCHDOG, HARD, SOFT):
         assert not chip.start(cause).modem_off

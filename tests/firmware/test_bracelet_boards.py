@@ -1,5 +1,7 @@
 """Every board of ours boots, raises an alarm and tells where it is, with the chip, modem and receiver that it has."""
 
+from dataclasses import replace
+
 import pytest
 
 from hwsim.board import CONFIGS
@@ -8,6 +10,7 @@ from hwsim.world.gnss import Track
 
 HERE = {"track": Track.still(1.0, 2.0)}
 IN_THE_MODEM = "lilygo-t-sim7000g"
+UNKNOWN_IF_ON = "makerfabs-s3-sim7670g"
 
 
 def arrives(bench, world, within=6):
@@ -121,8 +124,8 @@ def test_at_peace_it_searches_less_often_but_long_enough(make_bench, world):
 
 @pytest.mark.parametrize("asleep", [False, True])
 def test_a_chip_that_hung_before_its_modem_was_on_texts_in_time(make_bench, world, asleep):
-    """This key would switch off a modem that is on, and nothing tells whether it is: only who pressed it last."""
-    bench = make_bench(board="makerfabs-s3-sim7670g", **HERE)
+    """Press a key that would switch off a modem that is on: no line shows whether it is, but no key was pressed yet."""
+    bench = make_bench(board=UNKNOWN_IF_ON, **HERE)
     bench.set_broker(False)
     bench.boot()
     if asleep:
@@ -136,3 +139,16 @@ def test_a_chip_that_hung_before_its_modem_was_on_texts_in_time(make_bench, worl
     world.expect("firmware", "armed", within=6)
     bench.press()
     world.expect("firmware", "sms", within=30, ok=1)
+
+
+def test_a_modem_that_starts_while_the_chip_hangs_is_not_switched_off(make_bench, world):
+    bench = make_bench(board=UNKNOWN_IF_ON, **HERE)
+    modem = bench.bracelet.modem
+    modem.habits = replace(modem.habits, boot_s=20)  # longer than the watchdog waits
+    bench.boot()
+    world.expect("modem", "on", within=20)
+    bench.bracelet.hang()
+    hung = len(world.trace)
+    world.expect("bracelet", "watchdog", within=20)
+    world.expect("firmware", "modem", within=20, ready=1)
+    assert not [event for event in world.trace[hung:] if (event.who, event.what) == ("modem", "off")]

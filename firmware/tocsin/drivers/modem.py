@@ -299,7 +299,7 @@ class Modem:
             found = await line.answers(1, 600) if self._off else await self._alive_or_off()
         self._off = False
         if self.starts:
-            self.starts.modem_on()  # before the key: a reset while it is pressed leaves nobody who knows
+            self.starts.modem_may_be_on()  # before the key is pressed: a reset may end that
         if not found:
             await power.switch_on()
             if not await line.find(self._clock.ms() + ON_MS):
