@@ -183,7 +183,9 @@ def test_a_damaged_value_stops_nobody_else(life: Life, table: str, column: str) 
 @pytest.mark.long  # one work may mend what the next would meet
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 @pytest.mark.parametrize(("table", "column"), SEALED, ids=lambda one: one)
-def test_nor_in_any_single_work(life: Life, table: str, column: str, work: Callable[[Life], object]) -> None:
+def test_a_damaged_value_stops_nobody_else_in_one_work_alone(
+    life: Life, table: str, column: str, work: Callable[[Life], object]
+) -> None:
     life.damage(schema.metadata.tables[table], column)
     work(life)
 
