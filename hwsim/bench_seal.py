@@ -112,9 +112,12 @@ def against(other: Path, pairs: int) -> dict[str, Any]:
             took[place], allocated[place] = native["us"], native["allocated"]
         ratios.append(took[FIRMWARE] / took[other])
     return {
-        "ratio": round(statistics.median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
-        "allocated": allocated[FIRMWARE], "other_allocated": allocated[other],
-    }  # fmt: skip
+        "ratio": round(statistics.median(ratios), 3),
+        "lowest": round(min(ratios), 3),
+        "highest": round(max(ratios), 3),
+        "allocated": allocated[FIRMWARE],
+        "other_allocated": allocated[other],
+    }
 
 
 def measure() -> dict[str, Any]:

@@ -98,9 +98,7 @@ _SCHEMA["power"] = {
     "capacity_mah": Key("int", True, 10, 100_000),
     "usb_replaces_cell": Key("bool"),
     "asleep_ua": Key("int", False, 0, 3_000_000),
-} | {
-    f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states
-}
+} | {f"{part}_{state}_ua": Key("int", False, 0, 3_000_000) for part, states in DEFAULT.items() for state in states}
 _REQUIRED = ("board", "chip", "button", "led", "haptic", "battery", "gnss", "modem")
 _ABOUT = ("source", "unverified")  # sections about the others: "section" or "section.key" = text
 _RECEIVER = ("uart", "tx", "rx", "baud")  # what a receiver of its own needs
@@ -157,9 +155,11 @@ class Board:
             f"{section}.{key}"
             for section, keys in self.sections.items()
             for key in keys
-            if section not in _ABOUT and _SCHEMA[section][key].kind in _PIN_KINDS
-            and section not in known and f"{section}.{key}" not in known
-        ]  # fmt: skip
+            if section not in _ABOUT
+            and _SCHEMA[section][key].kind in _PIN_KINDS
+            and section not in known
+            and f"{section}.{key}" not in known
+        ]
 
     @property
     def pulled_on(self) -> list[str]:
@@ -334,8 +334,9 @@ class _Check:
         if content["journal_offset"] <= content["vfs_offset"]:
             raise self._refuse("must be behind vfs_offset", "partitions", "journal_offset")
         if content["journal_offset"] + _JOURNAL > flash:
-            raise self._refuse(f"the journal needs {_JOURNAL:#x} octets before the end of the flash", "partitions",
-                               "journal_offset")  # fmt: skip
+            raise self._refuse(
+                f"the journal needs {_JOURNAL:#x} octets before the end of the flash", "partitions", "journal_offset"
+            )
 
     def _about(self, section: str, document: dict[str, Any]) -> None:
         for name, text in document.get(section, {}).items():
@@ -383,8 +384,9 @@ class _Check:
         if kind == "adc" and pin not in family.adc1:
             raise self._refuse(
                 f"GPIO{pin} is not on ADC1 ({min(family.adc1)}-{max(family.adc1)}); ADC2 doesn't work beside Wi-Fi",
-                section, key,
-            )  # fmt: skip
+                section,
+                key,
+            )
         if kind == "wake" and pin not in family.wake:
             raise self._refuse(f"GPIO{pin} can't wake the chip", section, key)
         if pin in self._used:

@@ -40,9 +40,18 @@ def look(board: str | Path) -> Row:
         return Row(Path(board).stem, str(error))
     model = loaded["modem"]["model"]
     return Row(
-        loaded.name, None, loaded["chip"]["family"], model, _gnss(loaded), MODELS[model].missing, abilities.of(loaded),
-        loaded.asleep_ua, loaded.pulled_on, loaded.unverified, loaded.unsourced,
-    )  # fmt: skip
+        loaded.name,
+        None,
+        loaded["chip"]["family"],
+        model,
+        _gnss(loaded),
+        MODELS[model].missing,
+        abilities.of(loaded),
+        loaded.asleep_ua,
+        loaded.pulled_on,
+        loaded.unverified,
+        loaded.unsourced,
+    )
 
 
 def _gnss(board: Board) -> str:

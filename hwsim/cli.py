@@ -106,16 +106,29 @@ def bench_seal(as_json: bool, against: Path | None, pairs: int) -> None:
 @click.option("--hours", type=click.FloatRange(0.1), default=48.0, show_default=True, help="Of the longest lives.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default as many as there are cores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-@click.option("--replay", metavar="SEED|FILE", help="One life with its whole trace (of a seed: with the same --hours "
-              "and --board).")  # fmt: skip
-@click.option("--board", default="reference", show_default=True, help="Name in board_configs/, the path of a file, or "
-              "any: each life has one of ours, drawn.")  # fmt: skip
+@click.option(
+    "--replay",
+    metavar="SEED|FILE",
+    help="One life with its whole trace (of a seed: with the same --hours and --board).",
+)
+@click.option(
+    "--board",
+    default="reference",
+    show_default=True,
+    help="Name in board_configs/, the path of a file, or any: each life has one of ours, drawn.",
+)
 @click.option("--firmware", type=_Firmware(), help="Another firmware's folder.")
 @heap_option
 def soak(
-    seeds: int, first: int, hours: float, jobs: int | None, as_json: bool, replay: str | None, board: str,
+    seeds: int,
+    first: int,
+    hours: float,
+    jobs: int | None,
+    as_json: bool,
+    replay: str | None,
+    board: str,
     firmware: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Play random lives of a bracelet, with faults on every path, and check that no alarm is ever lost.
 
     The same seed is the same life. Lives that fail are shrunk to their shortest form. Exit status: 0 nothing failed,
@@ -151,9 +164,15 @@ def rehearse(seed: int, as_json: bool) -> None:
 @click.option("--quiet", is_flag=True, help="Of what held, show one line.")
 @heap_option
 def run(
-    scenarios: tuple[str, ...], listing: bool, everything: bool, seed: int, as_json: bool, plot: Path | None,
-    trace: bool, quiet: bool,
-) -> None:  # fmt: skip
+    scenarios: tuple[str, ...],
+    listing: bool,
+    everything: bool,
+    seed: int,
+    as_json: bool,
+    plot: Path | None,
+    trace: bool,
+    quiet: bool,
+) -> None:
     """Play scenarios (names of ours, or files): the story, then what had to hold, and whether it did.
 
     Ctrl-C ends it with those that were played. Exit status: 0 all held, 1 something did not, 2 mistyped, 130
@@ -211,8 +230,12 @@ _PATH = click.Path(path_type=Path, dir_okay=False)
 @click.option("--bootloader", is_flag=True, help="Hold the strapping pin: it starts in the ROM loader and stays there.")
 @click.option("--control", type=_PATH, help="A socket for `hwsim hand`, made here.")
 @click.option("--link", type=_PATH, help="A symbolic link to the port, kept right when the cable is put in again.")
-@click.option("--reach", multiple=True, metavar="NAME:PORT[=HOST:PORT]", help="A server that its networks lead to, on "
-              "this machine unless HOST says where; repeatable.")  # fmt: skip
+@click.option(
+    "--reach",
+    multiple=True,
+    metavar="NAME:PORT[=HOST:PORT]",
+    help="A server that its networks lead to, on this machine unless HOST says where; repeatable.",
+)
 @click.option("--sms-modem", metavar="+NUMBER", help="A second port, with the relay's modem behind it.")
 @click.option("--phone", metavar="+NUMBER", default="+10000000001", show_default=True, help="Of the bracelet's SIM.")
 @click.option("--seed", type=click.IntRange(0), help="Decides the chip's address. Default: by the name of --flash.")
@@ -277,9 +300,15 @@ def boards(boards: tuple[str, ...], details: bool, as_json: bool) -> None:
 @click.option("--firmware", type=_Firmware(), help="Another firmware's folder.")
 @heap_option
 def powercut(
-    life: str | None, quick: bool, jobs: int | None, seed: int, as_json: bool, at: int | None, torn: bool,
+    life: str | None,
+    quick: bool,
+    jobs: int | None,
+    seed: int,
+    as_json: bool,
+    at: int | None,
+    torn: bool,
     firmware: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Let the supply fail at every flash operation of an alarm's life, and check what the bracelet is after it.
 
     Ctrl-C ends it with what was found so far. Exit status: 0 everything held, 1 something did not, 130 interrupted

@@ -16,9 +16,13 @@ _WIDTH, _HEIGHT = 960, 360
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 190, 40
 # People who don't see red and green can tell these apart (Okabe and Ito).
 _COLOURS = {
-    "processor": "#0072b2", "gnss": "#e69f00", "modem": "#009e73", "wifi": "#56b4e9", "haptic": "#cc79a7",
+    "processor": "#0072b2",
+    "gnss": "#e69f00",
+    "modem": "#009e73",
+    "wifi": "#56b4e9",
+    "haptic": "#cc79a7",
     "led": "#f0e442",
-}  # fmt: skip
+}
 
 History = Sequence[tuple[int, str, str]]  # us, part, state: in order
 

@@ -134,7 +134,9 @@ def main(board: str, hours: float, plot: Path | None, json: bool) -> int:
             "alarm": {"lines": [vars(line) for line in alarm.lines], "mah_an_hour": round(alarm_mah, 2)},
             "capacity_mah": capacity,
             "days_per_charge": None if days is None else round(days, 2),
-            "makers": None if makers is None else {
+            "makers": None
+            if makers is None
+            else {
                 "asleep_ua": wired.asleep_ua,
                 "mah_a_day": round(makers, 2),
                 "days_per_charge": None if makers_days is None else round(makers_days, 2),
@@ -151,8 +153,10 @@ def main(board: str, hours: float, plot: Path | None, json: bool) -> int:
         print(f"\na charge of {capacity} mAh lasts {days:.1f} days without an alarm, by the data sheets of the parts")
     if makers_days is not None:
         sheet = sum(current(wired.currents, part, state) for part, state in ASLEEP.items())
-        print(f"with the {wired.asleep_ua} uA that its maker measured asleep ({sheet} uA by the data sheets): "
-              f"{makers:.1f} mAh a day, {makers_days:.1f} days")  # fmt: skip
+        print(
+            f"with the {wired.asleep_ua} uA that its maker measured asleep ({sheet} uA by the data sheets): "
+            f"{makers:.1f} mAh a day, {makers_days:.1f} days"
+        )
     if plot:
         print(f"plot: {plot}")
     return 0

@@ -46,15 +46,25 @@ CARD = (
     Line("CALL FOR HELP: hold until the long pulse", "press", 10, _RAISED, ("Alert",), pause_s=1),
     Line("Call it back: tap, tap, hold", "call_back", 8, ("ticks", "cancelled"), ("Cancel",)),
     Line(
-        "Drill: half hold (two ticks), four taps; two quick ticks answer; hold", "drill", 16,
-        ("ticks", "drill_armed", "ticks", "drill", "heard"), ("(Alert)",), pause_s=1,
+        "Drill: half hold (two ticks), four taps; two quick ticks answer; hold",
+        "drill",
+        16,
+        ("ticks", "drill_armed", "ticks", "drill", "heard"),
+        ("(Alert)",),
+        pause_s=1,
     ),
     Line("Call the drill back", "call_back", 8, ("ticks", "cancelled"), ("(Cancel)",)),
     Line("Check-in timer: half hold, two taps start it", "check_in", 8, ("ticks", "check_in"), pause_s=1590),
     Line("Reminded:", "wait", 30, ("reminder",), pause_s=0),
     Line("Half hold, two taps renew it", "check_in", 8, ("ticks", "check_in"), pause_s=1590),
-    Line("Nobody checks in: it reminds three times, then raises", "wait", 220, (*3 * ("reminder",), *_RAISED[1:]),
-         ("Alert",), pause_s=0),
+    Line(
+        "Nobody checks in: it reminds three times, then raises",
+        "wait",
+        220,
+        (*3 * ("reminder",), *_RAISED[1:]),
+        ("Alert",),
+        pause_s=0,
+    ),
     Line("Call it back", "call_back", 8, ("ticks", "cancelled"), ("Cancel",)),
     Line("Check-in timer: half hold, two taps start it", "check_in", 8, ("ticks", "check_in"), pause_s=1),
     Line("Half hold, three taps stop it", "check_out", 8, ("ticks", "check_in_off")),
@@ -63,7 +73,7 @@ CARD = (
     Line("It is torn off", "strap_cut", 10, ("raised", "heard"), ("Alert",)),
     Line("Call for help", "press", 10, _RAISED, ("Alert",), pause_s=1),
     Line("FORCED to call it back: tap, tap, tap, hold", "duress_call_back", 8, ("ticks", "cancelled"), ("Update",)),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

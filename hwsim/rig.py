@@ -135,9 +135,15 @@ class Rig:
         self.phone = world.sms.phone(RELAY_NUMBER, "relay")
         self.phone.on_sms = self._texted
         self.offer = self.registry.offer(
-            "test", now=world.unix_time, host=HOST, port=PORT, ca_der=self.ca.cert_der,
-            sms=RELAY_NUMBER, wifi=networks if wifi else [], apn=apn,
-        )  # fmt: skip
+            "test",
+            now=world.unix_time,
+            host=HOST,
+            port=PORT,
+            ca_der=self.ca.cert_der,
+            sms=RELAY_NUMBER,
+            wifi=networks if wifi else [],
+            apn=apn,
+        )
         self.kid: str = self.offer["kid"]
         # The relay is real, and it drew key id and account: only they don't follow from the seed.
         account = self.offer["mqtt"]["user"]

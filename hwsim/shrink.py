@@ -41,11 +41,20 @@ INTERPRETER = (
     "ticks_us uint umount viper writeblocks"
 ).split()
 _OPERATORS: dict[type, Any] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod, ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.Pow: operator.pow,
-    ast.BitOr: operator.or_, ast.BitAnd: operator.and_, ast.BitXor: operator.xor, ast.USub: operator.neg,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+    ast.Pow: operator.pow,
+    ast.BitOr: operator.or_,
+    ast.BitAnd: operator.and_,
+    ast.BitXor: operator.xor,
+    ast.USub: operator.neg,
     ast.Invert: operator.invert,
-}  # fmt: skip
+}
 
 
 @functools.cache
@@ -55,7 +64,7 @@ def interpreter_names() -> frozenset[str]:
         builtins, bytes, bytearray, str, list, dict, set, frozenset, tuple, int, memoryview, OSError, io.StringIO,
         io.FileIO, socket.socket, asyncio, asyncio.Event, asyncio.Lock, asyncio.Task, asyncio.StreamReader,
         asyncio.StreamWriter, (_ for _ in ()),
-    )  # fmt: skip
+    )  # words, several a line # fmt: skip
     return frozenset(itertools.chain(INTERPRETER, keyword.kwlist, *(dir(each) for each in places)))
 
 
@@ -83,9 +92,11 @@ def private(sources: Mapping[str, str]) -> dict[str, str]:
     that they would fill there doubles when it is full."""
     used = {file: _private_names(text) for file, text in sources.items()}
     words = {
-        node.value for text in sources.values() for node in ast.walk(ast.parse(text))
+        node.value
+        for text in sources.values()
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }  # fmt: skip
+    }
     shortened = {}
     for file, text in sources.items():
         others = set().union(*(names for other, names in used.items() if other != file))
@@ -254,8 +265,9 @@ class Shrinker:
         for load in module.loads:
             if load.id in self.constants[module.path]:
                 edits[load.lineno, load.col_offset] = (
-                    len(load.id.encode()), b"(%d)" % self.constants[module.path][load.id]
-                )  # fmt: skip
+                    len(load.id.encode()),
+                    b"(%d)" % self.constants[module.path][load.id],
+                )
         for dotted, name, node in module.of_imported:
             value = self._constant(dotted, name)
             if value is None:

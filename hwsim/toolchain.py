@@ -385,9 +385,14 @@ def _run(command: list[str], folder: Path | None = None) -> str:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             timeout=APT_TIMEOUT,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolchainError(f"{command[0]} failed: {error}") from error
     if done.returncode:

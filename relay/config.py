@@ -208,9 +208,7 @@ def _keys_of(section: str) -> list[str]:
     return sorted(model.model_fields)
 
 
-def render_default(
-    *, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None
-) -> str:
+def render_default(*, names: list[str], listen: str, port: int, sms_port: str | None, sms_number: str | None) -> str:
     """Write a new relay.toml: the keys that a newcomer may want to change, explained; others in comments."""
     quoted = ", ".join(_quote(n) for n in names)
     sms_lines = [

@@ -37,14 +37,17 @@ AGAIN_S = (60, 600, 3600, 21600)  # seconds after each attempt; the last one for
 LEASE_S = 5  # seconds from taking a command until it is taken again if nothing was sent
 SMS_ATTEMPTS = 4
 DAY_MS = 86_400_000
-EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS,
-              Kind.UPDATE: 30 * DAY_MS}  # fmt: skip
+EXPIRES_MS = {Kind.ACCEPT: 7 * DAY_MS, Kind.CLOSE: 7 * DAY_MS, Kind.CONFIGURE: 30 * DAY_MS, Kind.UPDATE: 30 * DAY_MS}
 _STATE = {Kind.ACCEPT: "accepted", Kind.CLOSE: "closed"}
 _IMPLAUSIBLE_MS = 5 * 365 * DAY_MS  # an age beyond this means a wrong clock, now or before; then the command is sent
 _ALARM = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,7})")
 _T = schema.command.c
-_SAID = {Kind.ACCEPT: "case.accepted", Kind.CLOSE: "case.closed", Kind.CONFIGURE: "bracelet.configured",
-         Kind.UPDATE: "bracelet.updating"}  # fmt: skip
+_SAID = {
+    Kind.ACCEPT: "case.accepted",
+    Kind.CLOSE: "case.closed",
+    Kind.CONFIGURE: "bracelet.configured",
+    Kind.UPDATE: "bracelet.updating",
+}
 
 
 class CommandError(Exception):
@@ -205,9 +208,7 @@ class Downlink:
     """The running relay's side. It calls `moved` for each bracelet whose down chain it moves behind the pipeline's
     back."""
 
-    def __init__(
-        self, store: Store, keys: RelayKeys, moved: Callable[[int], None], lead: Lead | None = None
-    ) -> None:
+    def __init__(self, store: Store, keys: RelayKeys, moved: Callable[[int], None], lead: Lead | None = None) -> None:
         self.store = store
         self.keys = keys
         self._moved = moved

@@ -18,9 +18,7 @@ _NOBODY = "on no bracelet's topics: the broker's rules must let nobody write the
 _SENDER = "one sender; others are served first, and its messages deleted. Its network can find and block the number"
 
 
-def tell_of_flood(
-    log: Logger, path: str, flood: Flood, cut_off: Callable[[str, float], bool], seconds: float
-) -> None:
+def tell_of_flood(log: Logger, path: str, flood: Flood, cut_off: Callable[[str, float], bool], seconds: float) -> None:
     """Log a flood, and have its account cut off if that is due. The log names no sender of SMS: that is a number."""
     figures = {
         "path": path,

@@ -198,8 +198,13 @@ class Outbox:
     def _alarm(self, row: Row[Any], audience: Audience) -> bytes:
         protected, sign1 = cbor2.loads(self.store.box.open(EVIDENCE, row.alarm_id, row.evidence_sealed))
         alarm = parse_alarm(parse_sign1(sign1)[0], row.counter)
-        said: dict[str, Any] = {"alarm": alarm, "kid": row.kid, "counter": row.counter,
-                                "received_ms": row.received_ms, "path": row.path}  # fmt: skip
+        said: dict[str, Any] = {
+            "alarm": alarm,
+            "kid": row.kid,
+            "counter": row.counter,
+            "received_ms": row.received_ms,
+            "path": row.path,
+        }
         km = audience.permission.coarse_km
         if km is None:
             return rebroadcast.build(self.keys, **said, protected=protected, sign1=sign1, public=row.public)

@@ -183,8 +183,13 @@ class Pipeline:
         ahead = envelope.counter - state.next
         answer, down = self.down_chains.answer(work, bracelet, alarm_id, message.path, ahead)
         delay_s = rebroadcast.delay_s(alarm, work.now_ms)
-        said: dict[str, Any] = {"alarm": alarm, "kid": bracelet.kid, "counter": envelope.counter,
-                                "received_ms": work.now_ms, "path": message.path}  # fmt: skip
+        said: dict[str, Any] = {
+            "alarm": alarm,
+            "kid": bracelet.kid,
+            "counter": envelope.counter,
+            "received_ms": work.now_ms,
+            "path": message.path,
+        }
         document = rebroadcast.build(
             self.keys, **said, protected=envelope.protected, sign1=opened.sign1, public=bracelet.public
         )

@@ -19,7 +19,7 @@ URC = (
     "+CRING:", "+CLIP:", "RING", "NO CARRIER", "RDY", "Call Ready", "SMS Ready", "SMS DONE", "PB DONE", "+CFUN:",
     "+CPIN:", "NORMAL POWER DOWN", "UNDER-VOLTAGE", "OVER-VOLTAGE", "*PSUTTZ:", "DST:", "^", "+QIND:", "APP RDY",
     "POWERED DOWN", "*ATREADY", "START", "+SYSSTART", "+SHUTDOWN", "SMS FULL",
-)  # fmt: skip
+)  # words, several a line # fmt: skip
 STARTED = ("RDY", "APP RDY", "*ATREADY", "START", "+SYSSTART")  # of the above: the words of a modem that starts
 READIER = ("SMS ", "PB DONE", "Call Ready", "+CPIN:", "+CFUN:", "+QIND:")  # its words later, and at other times
 ENDED = ("NORMAL POWER DOWN", "POWERED DOWN", "+SHUTDOWN")

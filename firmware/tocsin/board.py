@@ -14,9 +14,14 @@ PIN_MAX = 48  # of an ESP32-S3; an ESP32 has 39
 _KEPT = "board"  # in NVS
 _KEPT_MAX = 1900  # octets: within what NVS keeps in one piece
 _NEEDS = {  # what a section must have; those in _PINS are pins
-    "button": ("pin",), "strap": ("pin",), "led": ("pin",), "haptic": ("pin",), "battery": ("pin", "table"),
-    "gnss": (), "modem": ("uart", "tx", "rx"),
-}  # fmt: skip
+    "button": ("pin",),
+    "strap": ("pin",),
+    "led": ("pin",),
+    "haptic": ("pin",),
+    "battery": ("pin", "table"),
+    "gnss": (),
+    "modem": ("uart", "tx", "rx"),
+}
 _NUMBERS = ("uart", "baud", "frequency_hz", "divider_num", "divider_den", "power_key_ms", "power_off_ms", "reset_ms")
 _PINS = ("pin", "tx", "rx", "rts", "cts", "power", "power_key", "reset", "status")
 _PIN_LISTS = ("held_high", "held_low", "hold")

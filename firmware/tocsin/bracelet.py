@@ -72,9 +72,17 @@ class Bracelet:
             names.append("gnss")
         radios = (["modem"] if "modem" in board and config.sms else []) + (["wifi"] if config.wifi else [])
         self._starter = Starter(
-            self, self._clock, app.starts, watchdog, names, radios, self._wearer, self._delivery, self._parts,
+            self,
+            self._clock,
+            app.starts,
+            watchdog,
+            names,
+            radios,
+            self._wearer,
+            self._delivery,
+            self._parts,
             self._wanted,
-        )  # fmt: skip
+        )
         self._sleep = None if self._safe or app.trial else self._sleeper()
         self._copy()
 
@@ -83,9 +91,17 @@ class Bracelet:
         if not self._wakes():
             return None
         return Sleep(
-            self._clock, self._state, self._wearer, self._parts, self._heartbeats, self._touched, self._linked,
-            self._update_at, self._starter.under, self._starter.rested,
-        )  # fmt: skip
+            self._clock,
+            self._state,
+            self._wearer,
+            self._parts,
+            self._heartbeats,
+            self._touched,
+            self._linked,
+            self._update_at,
+            self._starter.under,
+            self._starter.rested,
+        )
 
     def _wakes(self):
         """Tell whether all that must wake the chip can do so."""
@@ -181,10 +197,19 @@ class Bracelet:
             runs = ()
         else:
             there.mqtt = parts.build(
-                name, config, self._id, settings.read(settings.CA), self._clock, random_byte,
-                self._ways.name_server, self._ways.mqtt, self._ways.refused, self._on_ack, self._on_puback,
+                name,
+                config,
+                self._id,
+                settings.read(settings.CA),
+                self._clock,
+                random_byte,
+                self._ways.name_server,
+                self._ways.mqtt,
+                self._ways.refused,
+                self._on_ack,
+                self._on_puback,
                 self._starter.under,
-            )  # fmt: skip
+            )
         self._copy()
         part = getattr(there, name)
         if name in ("gnss", "modem") and self._gnss.commands and parts.present(self._modem):

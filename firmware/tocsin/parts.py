@@ -98,9 +98,16 @@ def _mqtt():
 
 
 _CLASSES = {
-    "led": _led, "haptic": _haptic, "battery": _battery, "gnss": _gnss, "modem": _modem, "wifi": _wifi, "mqtt": _mqtt,
-    "strap": _strap, "ppp": _ppp,
-}  # fmt: skip
+    "led": _led,
+    "haptic": _haptic,
+    "battery": _battery,
+    "gnss": _gnss,
+    "modem": _modem,
+    "wifi": _wifi,
+    "mqtt": _mqtt,
+    "strap": _strap,
+    "ppp": _ppp,
+}
 
 
 def build(name, *arguments):

@@ -32,7 +32,7 @@ TRANSITIONS = (
     (VIGIL, "touched", ALARM),
     (VIGIL, "done", ASLEEP),
     (VIGIL, "late", ASLEEP),
-)  # fmt: skip
+)
 
 SETTLE_MS = 60000  # at least, after a reset: the workshop may want to speak to it
 LATE_MS = {SETTLING: 240000, DUTY: 60000, ATTENTIVE: 20000, ALARM: 3600000, VIGIL: 90000}

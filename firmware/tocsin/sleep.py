@@ -125,13 +125,22 @@ class Sleep:
         ago = newest.told_ago(now)
         boots.keep_others(
             machine.RTC(),
-            rest.pack([
-                _rtc_ms(), state.rest(), fix, list(cell) if cell else None,
-                self._search.state(), max(self._heartbeats.due - now, 0), self._heartbeats.tries,
-                self._offline, None if ago is None else [ago, newest.still, list(told[:9]) if told else None],
-                parts.wifi.state(), parts.mqtt.found,
-            ]),
-        )  # fmt: skip
+            rest.pack(
+                [
+                    _rtc_ms(),
+                    state.rest(),
+                    fix,
+                    list(cell) if cell else None,
+                    self._search.state(),
+                    max(self._heartbeats.due - now, 0),
+                    self._heartbeats.tries,
+                    self._offline,
+                    None if ago is None else [ago, newest.still, list(told[:9]) if told else None],
+                    parts.wifi.state(),
+                    parts.mqtt.found,
+                ]
+            ),
+        )
 
     # -- while it is awake ----------------------------------------------------------------------------------------
 

@@ -16,9 +16,14 @@ from tocsin.drivers import partition
 
 MARK = "wipe"  # in NVS, or as a file where NVS does not work
 FILES = (
-    identity.PATH, identity.PATH + settings.COPY, settings.SETTINGS, settings.SETTINGS + settings.COPY, settings.CA,
-    settings.ANSWER, settings.OFFER,
-)  # fmt: skip
+    identity.PATH,
+    identity.PATH + settings.COPY,
+    settings.SETTINGS,
+    settings.SETTINGS + settings.COPY,
+    settings.CA,
+    settings.ANSWER,
+    settings.OFFER,
+)
 _FILE = "/" + MARK
 _FILLING = "/" + MARK + "ing"
 _PIECE = 4096

@@ -50,9 +50,11 @@ def make_key(file: Path, as_json: bool) -> None:
 @click.option("--key", "key_file", required=True, type=click.Path(path_type=Path), help="The maker's key.")
 @click.option("--march", default="xtensawin", show_default=True, help="The processor, as mpy-cross calls it.")
 @click.option(
-    "--firmware", default=FIRMWARE, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    "--firmware",
+    default=FIRMWARE,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Another firmware's folder.",
-)  # fmt: skip
+)
 @_json_option
 def make(file: Path, key_file: Path, march: str, firmware: Path, as_json: bool) -> None:
     """Compile the firmware, sign it, and write the bundle to FILE."""

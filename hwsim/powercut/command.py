@@ -82,10 +82,15 @@ def _result(job: Job, life: Life) -> Result:
     course = life.live()
     chip = life.rig.bracelet.flash
     return Result(
-        job.life, job.cut.at if job.cut else 0, job.cut.how if job.cut else "", course.stage,
-        course.operations, course.nvs_operations, judge.failures(course, job.life),
+        job.life,
+        job.cut.at if job.cut else 0,
+        job.cut.how if job.cut else "",
+        course.stage,
+        course.operations,
+        course.nvs_operations,
+        judge.failures(course, job.life),
         max(*chip.erases.values(), *chip.nvs.erases),
-    )  # fmt: skip
+    )
 
 
 def jobs(life: str, operations: int, *, seed: int, quick: bool, firmware: str | None) -> Iterator[Job]:
@@ -99,9 +104,13 @@ def jobs(life: str, operations: int, *, seed: int, quick: bool, firmware: str | 
 
 
 def check(
-    lives: Iterable[str], *, seed: int = 1, quick: bool = False, processes: int | None = None,
+    lives: Iterable[str],
+    *,
+    seed: int = 1,
+    quick: bool = False,
+    processes: int | None = None,
     firmware: str | None = None,
-) -> Report:  # fmt: skip
+) -> Report:
     """Live all lives, whole and cut. A life counts as failed when the simulator can't go on with it."""
     report = Report(seed, firmware)
     started = time.monotonic()
@@ -119,9 +128,10 @@ def _live(report: Report, lives: Sequence[str], quick: bool, processes: int) -> 
     whole = [Job(life, None, seed, firmware) for life in lives]
     report.results += [result for _, result in sorted(_played(whole, processes))]
     todo = [
-        job for result in list(report.results)
+        job
+        for result in list(report.results)
         for job in jobs(result.life, result.operations, seed=seed, quick=quick, firmware=firmware)
-    ]  # fmt: skip
+    ]
     running = _played(todo, processes)
     bar = click.progressbar(running, length=len(todo), label="power cuts", file=sys.stderr)
     with bar if sys.stderr.isatty() else _Plain(running) as results:

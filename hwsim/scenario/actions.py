@@ -24,9 +24,21 @@ if TYPE_CHECKING:
     from hwsim.rig import Rig
 
 __all__ = [
-    "ACTIONS", "Action", "ActionError", "Parameter", "Value", "check", "chip", "do", "memory", "modem_actions",
-    "receiver", "starts", "supply", "wearer",
-]  # fmt: skip
+    "ACTIONS",
+    "Action",
+    "ActionError",
+    "Parameter",
+    "Value",
+    "check",
+    "chip",
+    "do",
+    "memory",
+    "modem_actions",
+    "receiver",
+    "starts",
+    "supply",
+    "wearer",
+]
 
 DAY_S = 86400
 HOME_CELL, FOREIGN_CELL = (1, 1, 0x1A2B, 0x01C3D4), (1, 2, 0x0C0D, 0x00A0B1)  # in the test networks 001 01 and 001 02

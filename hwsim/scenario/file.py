@@ -174,10 +174,20 @@ Expectation = (
     | InTrace
 )
 KINDS: dict[str, type[Expectation]] = {
-    "delivered": Delivered, "place": Place, "felt": Felt, "nothing": Nothing, "messages": Messages,
-    "updates": Updates, "time": Told, "says": Says, "alarms": Alarms, "refused": RefusedByRelay, "boots": Boots,
-    "blank": Blank, "trace": InTrace,
-}  # fmt: skip
+    "delivered": Delivered,
+    "place": Place,
+    "felt": Felt,
+    "nothing": Nothing,
+    "messages": Messages,
+    "updates": Updates,
+    "time": Told,
+    "says": Says,
+    "alarms": Alarms,
+    "refused": RefusedByRelay,
+    "boots": Boots,
+    "blank": Blank,
+    "trace": InTrace,
+}
 
 
 class _Head(_Strict):
@@ -255,9 +265,7 @@ class _Reader:
             raise ScenarioError(f"{self.shown}: nothing is expected: add an [[expect]]")
         if not way and any(isinstance(e, Place) and e.known == "position" for e in expectations):
             raise ScenarioError(f"{self.shown}: a place is expected, but there is neither [[track]] nor gpx")
-        return Scenario(
-            self.path.stem, head.title, head.story, head.seconds, head.bracelet, way, events, expectations
-        )
+        return Scenario(self.path.stem, head.title, head.story, head.seconds, head.bracelet, way, events, expectations)
 
     def _tables(self, name: str) -> list[dict[str, Any]]:
         tables = self.content.get(name, [])

@@ -215,9 +215,7 @@ def _nothing(expectation: file.Nothing, played: Played) -> Verdict:
 
 @_check.register
 def _messages(expectation: file.Messages, played: Played) -> Verdict:
-    came = [
-        d.content["msg_type"].lower() for d in played.documents if _inside(played, expectation, d.at_us)
-    ]
+    came = [d.content["msg_type"].lower() for d in played.documents if _inside(played, expectation, d.at_us)]
     wanted = f"subscriber got{_span(expectation)}: {', '.join(expectation.messages) or 'nothing'}"
     return Verdict(wanted, came == expectation.messages, ", ".join(came) or "nothing")
 

@@ -85,9 +85,12 @@ def slow_off(rig: Rig, s: float) -> None:
 
 
 @action(
-    "modem", "modem_as_made", text=Parameter(bool, "text mode?", True),
-    told=Parameter(bool, "is a message told of (+CNMI 2,1)?", True), silent=Parameter(bool, "without a word?", False),
-)  # fmt: skip
+    "modem",
+    "modem_as_made",
+    text=Parameter(bool, "text mode?", True),
+    told=Parameter(bool, "is a message told of (+CNMI 2,1)?", True),
+    silent=Parameter(bool, "without a word?", False),
+)
 def modem_defaults(rig: Rig, text: bool, told: bool, silent: bool) -> None:
     """the modem restarts by itself with other defaults, now and at every start"""
     modem = _modem(rig)
@@ -126,8 +129,12 @@ def cts_on(rig: Rig) -> None:
 # -- messages
 
 
-@action("sms", "sms_allowed", code=Parameter(int, "+CMS error; 0: a plain ERROR", 500, 0, 999),
-        commands=Parameter(bool, "every command for messages, not only what is sent?", False))  # fmt: skip
+@action(
+    "sms",
+    "sms_allowed",
+    code=Parameter(int, "+CMS error; 0: a plain ERROR", 500, 0, 999),
+    commands=Parameter(bool, "every command for messages, not only what is sent?", False),
+)
 def sms_refused(rig: Rig, code: int, commands: bool) -> None:
     """no message can be sent, although the modem is registered; data and the rest work"""
     messages = _modem(rig).messages
@@ -192,10 +199,13 @@ def prompt_form(rig: Rig, form: int) -> None:
 
 
 @action(
-    "sms", "modem_as_made", header=Parameter(bool, '"part 1 of 1" before the octets?', True),
-    behind=Parameter(int, "behind them", 0, 0, 20, "octets"), report=_form(REPORTS),
+    "sms",
+    "modem_as_made",
+    header=Parameter(bool, '"part 1 of 1" before the octets?', True),
+    behind=Parameter(int, "behind them", 0, 0, 20, "octets"),
+    report=_form(REPORTS),
     centre=Parameter(bool, "does what comes name its service centre?", True),
-)  # fmt: skip
+)
 def sms_form(rig: Rig, header: bool, behind: int, report: int, centre: bool) -> None:
     """the network passes messages on in this form, and reports deliveries unasked, or doesn't"""
     messages = _modem(rig).messages

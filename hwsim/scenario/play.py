@@ -64,9 +64,15 @@ def play(scenario: Scenario, seed: int = 1, firmware: Path | None = None) -> Pla
         setup = scenario.bracelet
         apn = {**APN, "roaming": setup.roaming} if setup.apn else None
         rig = Rig(
-            world, Path(folder), wifi=setup.wifi, apn=apn, sends_time=setup.time, track=track, firmware=firmware,
+            world,
+            Path(folder),
+            wifi=setup.wifi,
+            apn=apn,
+            sends_time=setup.time,
+            track=track,
+            firmware=firmware,
             loaded=setup.stock,
-        )  # fmt: skip
+        )
         try:
             rig.provision()
             world.run(BEGIN_S - world.now_us / 1e6)

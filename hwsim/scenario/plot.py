@@ -62,9 +62,15 @@ class _Picture:
     # -- strokes
 
     def _text(
-        self, x: float, y: float, text: str, size: float = 11, colour: str = BLACK, anchor: str = "start",
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 11,
+        colour: str = BLACK,
+        anchor: str = "start",
         weight: str = "normal",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{colour}" text-anchor="{anchor}" '
             f'font-weight="{weight}">{escape(text)}</text>'

@@ -54,13 +54,19 @@ def _enter(part: str) -> None:
     step, undo = _step(part), f"{part}_sound"
     off = seconds("how long the supply is gone, 0: a brownout, which keeps the clock's memory", 0.0, 3600)
     ACTIONS[f"{part}_blocks"] = Action(
-        f"a driver's call that starts the part {part} never returns", blocks, {"step": step, "starts": _STARTS},
-        "start", undo,
-    )  # fmt: skip
+        f"a driver's call that starts the part {part} never returns",
+        blocks,
+        {"step": step, "starts": _STARTS},
+        "start",
+        undo,
+    )
     ACTIONS[f"{part}_kills"] = Action(
-        f"the supply gives way at a driver's call that starts the part {part}", kills,
-        {"step": step, "off_s": off, "starts": _STARTS}, "start", undo,
-    )  # fmt: skip
+        f"the supply gives way at a driver's call that starts the part {part}",
+        kills,
+        {"step": step, "off_s": off, "starts": _STARTS},
+        "start",
+        undo,
+    )
     ACTIONS[undo] = Action(f"the part {part} starts as it should", sound, {}, "start", None)
 
 

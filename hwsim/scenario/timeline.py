@@ -16,24 +16,36 @@ from hwsim.world.trace import TraceEvent
 Wording = str | Callable[[dict[str, Any]], str | None]
 
 FEELS = {
-    "ticks": "ticks", "raised": "one long pulse: raised", "updated": "one middle pulse: told again",
-    "cancelled": "long, short, long: called back", "heard": "three short pulses: the relay has it",
-    "drill_armed": "two ticks: the next hold is a drill", "drill": "two middle pulses: the drill is raised",
-    "may_open": "long, short: it may be opened", "worn": "short, long: the strap is guarded",
-    "check_in": "short, short, long: the check-in timer runs", "check_in_off": "long, short, short: it is stopped",
-    "reminder": "a slow swell: check in", "fault": "six quick pulses: fault",
+    "ticks": "ticks",
+    "raised": "one long pulse: raised",
+    "updated": "one middle pulse: told again",
+    "cancelled": "long, short, long: called back",
+    "heard": "three short pulses: the relay has it",
+    "drill_armed": "two ticks: the next hold is a drill",
+    "drill": "two middle pulses: the drill is raised",
+    "may_open": "long, short: it may be opened",
+    "worn": "short, long: the strap is guarded",
+    "check_in": "short, short, long: the check-in timer runs",
+    "check_in_off": "long, short, short: it is stopped",
+    "reminder": "a slow swell: check in",
+    "fault": "six quick pulses: fault",
     "accepted": "four quick pulses that rise, then a long one: a person has accepted it",
-    "closed": "three pulses that fade: it is over", "broken off": "a pulse that was broken off",
-}  # fmt: skip
+    "closed": "three pulses that fade: it is over",
+    "broken off": "a pulse that was broken off",
+}
 MODEM = {
-    "ready": "the modem is set up", "lost": "the modem does not answer", "restarted": "the modem has restarted",
+    "ready": "the modem is set up",
+    "lost": "the modem does not answer",
+    "restarted": "the modem has restarted",
     "off": "the modem is switched off",
-}  # fmt: skip
+}
 PATHS = {"net": "Wi-Fi", "ppp": "data over the mobile network", "mqtt": "broker", "sms": "mobile network"}
 STRAP = {
-    "worn": "the strap is guarded", "may_open": "the strap may be opened for a minute",
-    "removed": "the strap was taken off", "cut": "the strap was cut",
-}  # fmt: skip
+    "worn": "the strap is guarded",
+    "may_open": "the strap may be opened for a minute",
+    "removed": "the strap was taken off",
+    "cut": "the strap was cut",
+}
 CHECK_IN = {"start": "runs anew", "stop": "stopped", "remind": "reminds", "missed": "MISSED"}
 
 
@@ -104,7 +116,7 @@ WORDS: dict[tuple[str, str], tuple[str, Wording]] = {
     ("relay", "duplicate"): ("relay", _item("known already")),
     ("relay", "command"): ("relay", lambda d: f"tells the bracelet to {d['kind']}, by {d['by']}"),
     ("relay", "refused"): ("relay", lambda d: f"refuses a message by {d['path']}: {d['reason']}"),
-}  # fmt: skip
+}
 
 
 def _to(detail: dict[str, Any]) -> str:

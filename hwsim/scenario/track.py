@@ -80,14 +80,17 @@ def from_gpx(path: Path) -> Way:
             first = not waypoints
             waypoints.append(
                 Waypoint(
-                    lat=float(element.get("lat", "")), lon=float(element.get("lon", "")),
-                    alt=round(float(values.get("ele", "0"))), t=0.0 if first else after,
+                    lat=float(element.get("lat", "")),
+                    lon=float(element.get("lon", "")),
+                    alt=round(float(values.get("ele", "0"))),
+                    t=0.0 if first else after,
                     kmh=WALKING_KMH if after is None and not first else None,
                 )
-            )  # fmt: skip
+            )
         except ValueError as error:
-            raise TrackError(f"{path.name}: point {len(waypoints) + 1} has a latitude, longitude, height or time "
-                             "that is none") from error  # fmt: skip
+            raise TrackError(
+                f"{path.name}: point {len(waypoints) + 1} has a latitude, longitude, height or time that is none"
+            ) from error
     if not waypoints:
         raise TrackError(f"{path.name} has no track or route point")
     return from_waypoints(waypoints)

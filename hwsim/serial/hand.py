@@ -262,9 +262,12 @@ class Hand:
     def _state(self) -> dict[str, Any]:
         bracelet = self._bracelet
         return {
-            "processor": bracelet.state, "port": bracelet.port.path, "led": bracelet.led.on,
-            "strap": None if bracelet.strap is None else bracelet.strap.closed, "battery": bracelet.battery.percent,
-        }  # fmt: skip
+            "processor": bracelet.state,
+            "port": bracelet.port.path,
+            "led": bracelet.led.on,
+            "strap": None if bracelet.strap is None else bracelet.strap.closed,
+            "battery": bracelet.battery.percent,
+        }
 
     # -- what is noticed
 

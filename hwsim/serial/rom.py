@@ -37,9 +37,13 @@ class Loader:
     """A serial loader. It calls `left` when a command ends it, and `note` to tell what happened."""
 
     def __init__(
-        self, chip: Chip, flash: SpiFlash, send: Callable[[bytes], None], left: Callable[[], None],
+        self,
+        chip: Chip,
+        flash: SpiFlash,
+        send: Callable[[bytes], None],
+        left: Callable[[], None],
         note: Callable[..., None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._chip = chip
         self._flash = flash
         self._send = send
@@ -65,9 +69,11 @@ class Loader:
     def _command(self, op: int, data: bytes, checksum: int) -> None:
         entry = _COMMANDS.get(op)
         if (
-            entry is None or (entry.stub_only and not self._stub) or (entry.rom_only and self._stub)
+            entry is None
+            or (entry.stub_only and not self._stub)
+            or (entry.rom_only and self._stub)
             or (op == _SECURITY_INFO and self._chip.security_info is None)
-        ):  # fmt: skip
+        ):
             self._reply(op, status=_INVALID)
             return
         if op not in (0x03, 0x11):
@@ -247,9 +253,14 @@ class _Read:
 
 class _Entry:
     def __init__(
-        self, handler: Callable[[Loader, int, bytes, tuple[int, ...]], None], words: int = 0, *,
-        has_block: bool = False, stub_only: bool = False, rom_only: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        handler: Callable[[Loader, int, bytes, tuple[int, ...]], None],
+        words: int = 0,
+        *,
+        has_block: bool = False,
+        stub_only: bool = False,
+        rom_only: bool = False,
+    ) -> None:
         self.handler, self.words, self.has_block = handler, 0 if has_block else words, has_block
         self.stub_only, self.rom_only = stub_only, rom_only
 

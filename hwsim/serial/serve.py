@@ -78,9 +78,14 @@ def main(options: Options) -> int:
             if not new:
                 stack.enter_context(_claimed(path))
             bracelet = UsbBracelet(
-                world, path, board=options.board, bootloader=options.bootloader, phone=options.phone, track=PLACE,
+                world,
+                path,
+                board=options.board,
+                bootloader=options.bootloader,
+                phone=options.phone,
+                track=PLACE,
                 link=options.link,
-            )  # fmt: skip
+            )
             if new:
                 stack.enter_context(_claimed(path))
             for way in options.reach:

@@ -38,9 +38,17 @@ class UsbBracelet(Bracelet):
     """The only bracelet of a world in real time. When there is no image at `flash`, it makes one with `firmware`."""
 
     def __init__(
-        self, world: World, flash: Path, *, board: str | Path = "reference", firmware: Path = FIRMWARE,
-        phone: str = "+10000000001", bootloader: bool = False, track: Track | None = None, link: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        world: World,
+        flash: Path,
+        *,
+        board: str | Path = "reference",
+        firmware: Path = FIRMWARE,
+        phone: str = "+10000000001",
+        bootloader: bool = False,
+        track: Track | None = None,
+        link: Path | None = None,
+    ) -> None:
         if not world.realtime:
             raise RuntimeError("a serial port needs a world in real time: World(realtime=True)")
         super().__init__(world, "bracelet", board, firmware, flash, phone, track, None)

@@ -25,6 +25,7 @@ _AUTH_FAILED = const(7)  # PPPERR_AUTHFAIL
 _TERMINATED_US = const(6000000)  # from the peer's Terminate-Request to the end
 _UNANSWERED_US = const(12000000)  # from our own, without an answer
 
+
 class PPP:
     SEC_NONE = 0
     SEC_PAP = 1

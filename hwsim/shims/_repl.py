@@ -15,7 +15,7 @@ import _hw
 
 _WINDOW = 128  # octets that raw paste takes without asking for more
 _RAW = b"raw REPL; CTRL-B to exit\r\n"
-_MACHINE = "; Generic ESP32 module with ESP32\r\nType \"help()\" for more information.\r\n"
+_MACHINE = '; Generic ESP32 module with ESP32\r\nType "help()" for more information.\r\n'
 _COMPOUND = ("@", "if", "while", "for", "try", "with", "def", "class", "async")
 
 scope = {"__name__": "__main__"}  # boot.py, main.py and the prompt share it

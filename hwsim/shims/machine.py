@@ -222,8 +222,24 @@ class UART(io.IOBase):
         UART._opened[id] = self
         self.init(baudrate, bits, parity, stop, **options)
 
-    def init(self, baudrate=115200, bits=8, parity=None, stop=1, *, tx=None, rx=None, rts=-1, cts=-1, txbuf=256,
-             rxbuf=None, timeout=None, timeout_char=None, invert=0, flow=0):  # fmt: skip
+    def init(
+        self,
+        baudrate=115200,
+        bits=8,
+        parity=None,
+        stop=1,
+        *,
+        tx=None,
+        rx=None,
+        rts=-1,
+        cts=-1,
+        txbuf=256,
+        rxbuf=None,
+        timeout=None,
+        timeout_char=None,
+        invert=0,
+        flow=0,
+    ):
         self._baud = baudrate
         if tx is not None:
             self._tx = Pin(tx)._id

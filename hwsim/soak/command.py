@@ -157,9 +157,7 @@ def _progress(count: int) -> Iterator[Any]:
         rate = simulated / max(time.monotonic() - started, 0.001)
         return f"{rate:.0f} s per second, {failed} failed" if outcome else ""
 
-    with click.progressbar(
-        length=count, label="lives", file=sys.stderr, show_pos=True, item_show_func=tell
-    ) as bar:  # fmt: skip
+    with click.progressbar(length=count, label="lives", file=sys.stderr, show_pos=True, item_show_func=tell) as bar:
 
         def advance(outcome: Outcome) -> None:
             nonlocal simulated, failed

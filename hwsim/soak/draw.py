@@ -55,6 +55,7 @@ def _start(draw: random.Random, kills: bool) -> Arguments:
         arguments["off_s"] = draw.choice((0.0, 0.0, 0.5, 5.0, 60.0))
     return arguments
 
+
 FAULTS: Mapping[str, Fault] = {
     "data_down": Fault(4, _LONG),
     "wifi_down": Fault(4, _LONG),
@@ -86,27 +87,44 @@ FAULTS: Mapping[str, Fault] = {
     "modem_reset": Fault(2),
     "modem_off": Fault(1),
     "modem_restart": Fault(3, None, lambda draw: {"silent": draw.random() < 0.5}),
-    "modem_defaults": Fault(1, _LONG, lambda draw: {
-        "text": draw.random() < 0.5, "told": draw.random() < 0.5, "silent": draw.random() < 0.5,
-    }),
+    "modem_defaults": Fault(
+        1,
+        _LONG,
+        lambda draw: {
+            "text": draw.random() < 0.5,
+            "told": draw.random() < 0.5,
+            "silent": draw.random() < 0.5,
+        },
+    ),
     "start_words": Fault(1, _LONG, lambda draw: {"words": draw.randrange(7)}),
     "baud_fallback": Fault(1, _LONG, lambda draw: {"rate": draw.randrange(4)}),
     "silent_boot": Fault(1, _LONG, lambda draw: {"s": round(draw.uniform(3, 12), 1)}),
     "modem_not_ready": Fault(2, _LONG, lambda draw: {"s": round(draw.uniform(4, 15), 1), "plain": draw.random() < 0.5}),
     "slow_off": Fault(1, _LONG, lambda draw: {"s": round(draw.uniform(2, 7), 1)}),
     "cts_off": Fault(1, _SHORT),
-    "sms_refused": Fault(2, _LONG, lambda draw: {
-        "code": draw.choice((0, 38, 310, 314, 330, 500)), "commands": draw.random() < 0.5,
-    }),
+    "sms_refused": Fault(
+        2,
+        _LONG,
+        lambda draw: {
+            "code": draw.choice((0, 38, 310, 314, 330, 500)),
+            "commands": draw.random() < 0.5,
+        },
+    ),
     "sim_locked": Fault(1, _LONG),
     "sms_memory": Fault(1, _LONG, lambda draw: {"memory": draw.randrange(3), "first": draw.randrange(2)}),
     "sms_memory_full": Fault(1),
     "cmti_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(4)}),
     "prompt_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(3)}),
-    "sms_form": Fault(1, _LONG, lambda draw: {
-        "header": draw.random() < 0.5, "behind": draw.choice((0, 0, 1, 7)), "report": draw.randrange(3),
-        "centre": draw.random() < 0.7,
-    }),
+    "sms_form": Fault(
+        1,
+        _LONG,
+        lambda draw: {
+            "header": draw.random() < 0.5,
+            "behind": draw.choice((0, 0, 1, 7)),
+            "report": draw.randrange(3),
+            "centre": draw.random() < 0.7,
+        },
+    ),
     "registration_form": Fault(1, _LONG, lambda draw: {"form": draw.randrange(5)}),
     "registration_missing": Fault(1, _LONG, lambda draw: {"command": draw.randrange(4), "denies": draw.random() < 0.5}),
     "placeholder_cell": Fault(1, _LONG, lambda draw: {"cell": draw.randrange(4)}),
@@ -152,7 +170,7 @@ FAULTS: Mapping[str, Fault] = {
     "divider_broken": Fault(1, _LONG, lambda draw: {"percent": draw.choice((0, 2, 60, 130, 200))}),
     "wifi_busy": Fault(1, None, lambda draw: {"for_s": round(_log(draw, 0.5, 60), 1)}),
     "wifi_absent_first": Fault(1, _LONG, lambda draw: {"on": True}),
-}  # fmt: skip
+}
 
 # Arguments with which the same action ends its fault, where they are not the defaults or the action is a setting.
 ENDS: Mapping[str, Arguments] = {

@@ -427,5 +427,16 @@ def _silence(evidence: Evidence, check: Check) -> None:
 
 
 RULES = (
-    _delivered, _once, _counters, _belongs, _presses, _promptness, _texted, _wrist, _time, _place, _health, _silence,
-)  # fmt: skip
+    _delivered,
+    _once,
+    _counters,
+    _belongs,
+    _presses,
+    _promptness,
+    _texted,
+    _wrist,
+    _time,
+    _place,
+    _health,
+    _silence,
+)

@@ -71,8 +71,13 @@ def from_toml(text: str) -> Life:
             steps.append(Step(float(rest.pop("at")), str(rest.pop("do")), rest))
         track = tuple((float(p["t"]), float(p["lat"]), float(p["lon"]), int(p["alt"])) for p in document["track"])
         return Life(
-            int(document["seed"]), tuple(steps), track, bool(document["wifi"]), float(document["calm_at"]),
-            str(document.get("board", "reference")), bool(document.get("apn", False)),
-        )  # fmt: skip
+            int(document["seed"]),
+            tuple(steps),
+            track,
+            bool(document["wifi"]),
+            float(document["calm_at"]),
+            str(document.get("board", "reference")),
+            bool(document.get("apn", False)),
+        )
     except KeyError as error:
         raise ValueError(f"a life needs {error.args[0]!r}; `hwsim soak --replay SEED` prints whole ones") from error

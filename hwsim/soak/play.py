@@ -67,9 +67,15 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
         world = stack.enter_context(World(seed=life.seed))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-soak-"))
         rig = Rig(
-            world, Path(folder), wifi=life.wifi, apn=APN if life.apn else None, track=track, firmware=firmware,
-            board=life.board, loaded=on_stock_image(life),
-        )  # fmt: skip
+            world,
+            Path(folder),
+            wifi=life.wifi,
+            apn=APN if life.apn else None,
+            track=track,
+            firmware=firmware,
+            board=life.board,
+            loaded=on_stock_image(life),
+        )
         stack.callback(rig.close)
         try:
             rig.provision()

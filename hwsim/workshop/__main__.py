@@ -37,36 +37,47 @@ def state_folder() -> Path:
 @click.option("--board", "name", required=True, help="Name in board_configs/, or the path of a file.")
 @click.option("--port", help="Serial port, or a pattern of them in quotes. Default: the one on USB.")
 @click.option(
-    "--relay", type=click.Path(exists=True, path_type=Path),
+    "--relay",
+    type=click.Path(exists=True, path_type=Path),
     help="Data folder of a relay that runs here, or a file of `relay bracelet export`.",
-)  # fmt: skip
+)
 @click.option("--batch", "many", is_flag=True, help="One board after another, as they are plugged in; then a table.")
 @click.option("--count", type=click.IntRange(1), help="With --batch: end after so many boards. Default: on Ctrl-C.")
 @click.option(
-    "--image", type=click.Path(path_type=Path, dir_okay=False),
+    "--image",
+    type=click.Path(path_type=Path, dir_okay=False),
     help="MicroPython's image, instead of a download: offline, or one of your own build.",
-)  # fmt: skip
+)
 @click.option(
-    "--update-key", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.pub",
+    "--update-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.pub",
     help="Public key of who makes its updates (hwsim bundle key). Without it the bracelet refuses every update.",
-)  # fmt: skip
+)
 @click.option(
-    "--update", type=click.Path(path_type=Path, dir_okay=False), metavar="BUNDLE",
+    "--update",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="BUNDLE",
     help="Instead of making one: put this bundle (hwsim bundle make) on a bracelet that is in use.",
-)  # fmt: skip
+)
 @click.option(
-    "--baud", default=FAST, show_default=True, type=click.IntRange(9600, 3_000_000),
+    "--baud",
+    default=FAST,
+    show_default=True,
+    type=click.IntRange(9600, 3_000_000),
     help="Of the line while images are written; less for a long or poor cable.",
-)  # fmt: skip
+)
 @click.option("--from-start", is_flag=True, help="Begin anew, also with a board that is half done or finished.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done; no port is touched.")
 @click.option(
     "--code-name", default="bench", show_default=True, metavar="NAME|@FILE", help="Begin of the relay's code names."
 )
 @click.option(
-    "--wifi", multiple=True, metavar="SSID:KEY|@FILE",
+    "--wifi",
+    multiple=True,
+    metavar="SSID:KEY|@FILE",
     help="A Wi-Fi network for the bracelet; repeatable. From a file, one a line: @FILE.",
-)  # fmt: skip
+)
 @click.option("--host", help="Where the bracelet reaches the broker, if not as the relay's settings say.")
 @click.option("--broker-port", type=click.IntRange(1, 65535), help="And on which port.")
 @click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network.")
@@ -74,23 +85,48 @@ def state_folder() -> Path:
 @click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well.")
 @click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not as the relay's settings say.")
 @click.option(
-    "--assume", multiple=True, type=click.Choice(list(QUESTIONS)),
+    "--assume",
+    multiple=True,
+    type=click.Choice(list(QUESTIONS)),
     help="Don't ask this, go on as if the answer was yes. The record says that nobody was asked. Repeatable.",
-)  # fmt: skip
+)
 @click.option(
-    "--patience", default=180.0, show_default=True, type=click.FloatRange(1), metavar="S",
+    "--patience",
+    default=180.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    metavar="S",
     help="Seconds until a drill's receipt, by MQTT and by SMS, and until it is accepted.",
-)  # fmt: skip
+)
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of what is half done.")
 @click.option("--records", type=click.Path(path_type=Path, file_okay=False), help="Folder of records and labels.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; answers (y, n) are read from the input.")
 def main(
-    name: str, port: str | None, relay: Path | None, many: bool, count: int | None, image: Path | None,
-    update_key: Path | None, update: Path | None, baud: int, from_start: bool, dry_run: bool, code_name: str,
-    wifi: tuple[str, ...], host: str | None, broker_port: int | None,
-    apn: str | None, apn_user: str | None, apn_roaming: bool, sms: str | None, assume: tuple[str, ...], patience: float,
-    state: Path | None, records: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    name: str,
+    port: str | None,
+    relay: Path | None,
+    many: bool,
+    count: int | None,
+    image: Path | None,
+    update_key: Path | None,
+    update: Path | None,
+    baud: int,
+    from_start: bool,
+    dry_run: bool,
+    code_name: str,
+    wifi: tuple[str, ...],
+    host: str | None,
+    broker_port: int | None,
+    apn: str | None,
+    apn_user: str | None,
+    apn_roaming: bool,
+    sms: str | None,
+    assume: tuple[str, ...],
+    patience: float,
+    state: Path | None,
+    records: Path | None,
+    as_json: bool,
+) -> None:
     """Make a bracelet of a board: MicroPython, firmware, keys, self-test, and a drill that a relay has answered.
 
     After a failure the same command goes on at the step that failed. `flash.sh harden --help`: flash encryption, secure
@@ -106,7 +142,7 @@ def main(
         raise click.UsageError(str(error)) from None
     options = Options(
         image, state or state_folder() / "flash", records or state_folder() / "records", patience, from_start, key, baud
-    )  # fmt: skip
+    )
     if update is not None and (relay is not None or image is not None or from_start):
         raise click.UsageError("--update is for a bracelet in use: --relay, --image and --from-start don't go with it")
     if dry_run and update is None:
@@ -159,9 +195,10 @@ def _making(board: Board, desk: Desk, options: Options, person: Person) -> Calla
         person.tell(f"unverified in the board file: {fact}: {text}")
     key = options.update_key
     person.tell(
-        "no --update-key: what is made now will refuse every update of its firmware" if key is None
+        "no --update-key: what is made now will refuse every update of its firmware"
+        if key is None
         else f"the maker's key for updates: {bench.key_id(key)}"
-    )  # fmt: skip
+    )
     return functools.partial(batch.one, board=board, desk=desk, person=person, options=options)
 
 

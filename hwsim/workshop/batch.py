@@ -36,9 +36,13 @@ class Row:
     def plain(self) -> dict[str, Any]:
         made = self.record or {}
         return {
-            "port": self.port, "seconds": round(self.seconds), "good": not self.trouble, "trouble": self.trouble,
-            "kid": made.get("kid"), "receipt_s": made.get("drill", {}).get("receipt_s"),
-        }  # fmt: skip
+            "port": self.port,
+            "seconds": round(self.seconds),
+            "good": not self.trouble,
+            "trouble": self.trouble,
+            "kid": made.get("kid"),
+            "receipt_s": made.get("drill", {}).get("receipt_s"),
+        }
 
 
 def the_one_port(wanted: str | None) -> str:
@@ -68,9 +72,12 @@ def update(port: str, board: Board, octets: bytes, found: Bundle, person: Person
 
 
 def at(
-    port: str, board: Board, person: Person, options: Options,
+    port: str,
+    board: Board,
+    person: Person,
+    options: Options,
     work: Callable[[Chip, tools.Cable], dict[str, Any] | None],
-) -> Row:  # fmt: skip
+) -> Row:
     """Do the work with one board, once it is known to be the right one."""
     begin, state = time.monotonic(), options.state
     state.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -82,8 +82,14 @@ class Bench:
     """The course of one board over the bench. `progress` says where the board stands."""
 
     def __init__(
-        self, board: Board, chip: Chip, cable: Cable, desk: Desk, person: Person, options: Options,
-    ) -> None:  # fmt: skip
+        self,
+        board: Board,
+        chip: Chip,
+        cable: Cable,
+        desk: Desk,
+        person: Person,
+        options: Options,
+    ) -> None:
         self._board, self._chip, self._cable = board, chip, cable
         self._desk, self._person, self._options = desk, person, options
         self._state = options.state / f"{chip.mac}.json"
@@ -382,8 +388,14 @@ class Bench:
             if not console.until(life.hear, lambda: life.accepted, patience):
                 raise Trouble(f"nobody's acceptance reached the bracelet within {patience:g} s (relay accept {alarm})")
         path, receipt_s = facts["receipt"]
-        return {"counter": life.raised, "path": path, "receipt_s": receipt_s, "receipt": True, "accepted": True,
-                "accepted_by": facts.get("answered", BY_ENGINEER)}  # fmt: skip
+        return {
+            "counter": life.raised,
+            "path": path,
+            "receipt_s": receipt_s,
+            "receipt": True,
+            "accepted": True,
+            "accepted_by": facts.get("answered", BY_ENGINEER),
+        }
 
     def _drill(self, console: Console, life: Life) -> float:
         """Wait for the engineer's gesture and for its receipt; return the seconds that the receipt took."""
@@ -436,10 +448,14 @@ class Bench:
         for ours in ("raised", "texts", "texted", "asked"):
             facts.pop(ours, None)
         made: dict[str, Any] = {
-            "tocsin_record": 1, "kid": facts.pop("kid"), "board": self._board.name, "date": time.strftime("%Y-%m-%d"),
-            "chip": {"family": self._chip.family, "flash_mb": self._chip.flash_mb}, **facts,
+            "tocsin_record": 1,
+            "kid": facts.pop("kid"),
+            "board": self._board.name,
+            "date": time.strftime("%Y-%m-%d"),
+            "chip": {"family": self._chip.family, "flash_mb": self._chip.flash_mb},
+            **facts,
             "unverified": self._board.unverified,
-        }  # fmt: skip
+        }
         made["not_asked"] = sorted(
             [part for part, result in made["selftest"].items() if result["by"] == "not asked"]
             + (["accepted"] if made["drill"]["accepted_by"] == "not asked" else [])

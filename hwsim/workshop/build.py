@@ -20,9 +20,19 @@ SLOTS = "slots.mpy"
 SELFTEST, SMSDRILL = "selftest", "smsdrill"  # modules that run on the bracelet and don't stay there
 # The architectures as mpy-cross calls them, by their number (docs/reference/mpyfiles.rst).
 _ARCHITECTURES = (
-    None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
+    None,
+    "x86",
+    "x64",
+    "armv6",
+    "armv6m",
+    "armv7m",
+    "armv7em",
+    "armv7emsp",
+    "armv7emdp",
+    "xtensa",
+    "xtensawin",
     "rv32imc",
-)  # fmt: skip
+)
 # Asks MicroPython on the board for its version, the compiled modules that it loads, whether the journal's partition is
 # there, and octets of heap. mem_free counts what the heap can still grow by (py/modgc.c).
 WHO = (

@@ -35,12 +35,12 @@ from relay.program import SETTINGS, Single, version_option
 ENCRYPTION, SIGNED, CLOSED = "flash-encryption", "secure-boot", "closed"
 WHY = {
     ENCRYPTION: "what is read out of the flash chip (keys, password, number, undelivered messages) is noise. Every "
-                "write takes whole blocks of 16 octets; what is there now must be encrypted with the chip's key before",
+    "write takes whole blocks of 16 octets; what is there now must be encrypted with the chip's key before",
     SIGNED: "the chip starts only what your key has signed: nobody who has the bracelet for an hour leaves another "
-            "program in it. Who loses the key can never build another image for these boards",
+    "program in it. Who loses the key can never build another image for these boards",
     CLOSED: "no reading, writing or debugging through the ROM loader and JTAG. The board can't be flashed by cable "
-            "again: only updates over the air are left, and MicroPython and its first image never change",
-}  # fmt: skip
+    "again: only updates over the air are left, and MicroPython and its first image never change",
+}
 
 
 class Chip(NamedTuple):
@@ -65,8 +65,11 @@ CHIPS = {
         {ENCRYPTION: ("flash_encryption", _KEY), SIGNED: ("secure_boot_v2", _DIGEST)},
         {
             ENCRYPTION: {
-                "FLASH_CRYPT_CONFIG": "0xF", "FLASH_CRYPT_CNT": "127", "DISABLE_DL_ENCRYPT": "1",
-                "DISABLE_DL_DECRYPT": "1", "DISABLE_DL_CACHE": "1",
+                "FLASH_CRYPT_CONFIG": "0xF",
+                "FLASH_CRYPT_CNT": "127",
+                "DISABLE_DL_ENCRYPT": "1",
+                "DISABLE_DL_DECRYPT": "1",
+                "DISABLE_DL_CACHE": "1",
             },
             SIGNED: {"ABS_DONE_1": "1"},
             CLOSED: {"JTAG_DISABLE": "1", "CONSOLE_DEBUG_DISABLE": "1", "UART_DOWNLOAD_DIS": "1"},
@@ -82,8 +85,11 @@ CHIPS = {
         },
         {
             ENCRYPTION: {
-                "SPI_BOOT_CRYPT_CNT": "7", "DIS_DOWNLOAD_MANUAL_ENCRYPT": "1", "DIS_DOWNLOAD_ICACHE": "1",
-                "DIS_DOWNLOAD_DCACHE": "1", "DIS_DIRECT_BOOT": "1",
+                "SPI_BOOT_CRYPT_CNT": "7",
+                "DIS_DOWNLOAD_MANUAL_ENCRYPT": "1",
+                "DIS_DOWNLOAD_ICACHE": "1",
+                "DIS_DOWNLOAD_DCACHE": "1",
+                "DIS_DIRECT_BOOT": "1",
             },
             SIGNED: {"SECURE_BOOT_EN": "1"},
             CLOSED: {"DIS_PAD_JTAG": "1", "DIS_USB_JTAG": "1", "DIS_DOWNLOAD_MODE": "1"},
@@ -91,7 +97,7 @@ CHIPS = {
         {ENCRYPTION: "BLOCK_KEY0", SIGNED: "BLOCK_KEY1"},
         ("--aes-xts",),
     ),
-}  # fmt: skip
+}
 
 
 def burning(chip: Chip, options: Sequence[str], keys: Path) -> list[list[str]]:
@@ -200,9 +206,7 @@ def encrypting(chip: Chip, keys: Path, address: int, name: str) -> str:
     return f"{' '.join(words)} --output {name}.encrypted {name}.bin"
 
 
-def check_encrypted(
-    chip: Chip, family: Family, files: Mapping[int, Path], images: Sequence[Path], keys: Path
-) -> None:
+def check_encrypted(chip: Chip, family: Family, files: Mapping[int, Path], images: Sequence[Path], keys: Path) -> None:
     """Raise Trouble unless all that the chip will decrypt is there, encrypted with this key, each file for its address.
     `images`: the signed ones; the chip must start no others."""
 
@@ -277,16 +281,25 @@ def _places(context: click.Context, parameter: click.Parameter, values: Sequence
 @click.option("--keys", default="keys", show_default=True, type=click.Path(path_type=Path), help="Folder for the keys.")
 @click.option("--image", "images", multiple=True, type=click.Path(exists=True, path_type=Path), help="Signed; repeat.")
 @click.option(
-    "--encrypted", multiple=True, callback=_places, metavar="ADDRESS=FILE",
+    "--encrypted",
+    multiple=True,
+    callback=_places,
+    metavar="ADDRESS=FILE",
     help="With --flash-encryption: what lies there, encrypted; repeat.",
-)  # fmt: skip
+)
 @click.option("--burn", is_flag=True, help="Do it, for ever. You are asked twice.")
 @click.option("--port", help="Serial port of the board.")
 @click.option("--virtual", type=click.Path(path_type=Path), help="On espefuse's model of a chip, kept in this file.")
 def main(
-    name: str, keys: Path, images: tuple[Path, ...], encrypted: dict[int, Path], burn: bool, port: str | None,
-    virtual: Path | None, **wanted: bool,
-) -> None:  # fmt: skip
+    name: str,
+    keys: Path,
+    images: tuple[Path, ...],
+    encrypted: dict[int, Path],
+    burn: bool,
+    port: str | None,
+    virtual: Path | None,
+    **wanted: bool,
+) -> None:
     """Harden one board for ever: say what that takes and protects, or with --burn do it."""
     try:
         options = [option for option in WHY if wanted[option.replace("-", "_")]]
@@ -296,9 +309,15 @@ def main(
 
 
 def _harden(
-    name: str, options: list[str], keys: Path, images: Sequence[Path], encrypted: Mapping[int, Path], burn: bool,
-    port: str | None, virtual: Path | None,
-) -> None:  # fmt: skip
+    name: str,
+    options: list[str],
+    keys: Path,
+    images: Sequence[Path],
+    encrypted: Mapping[int, Path],
+    burn: bool,
+    port: str | None,
+    virtual: Path | None,
+) -> None:
     family = boards.load(name).family
     chip = CHIPS.get(family.name)
     if chip is None:

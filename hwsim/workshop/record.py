@@ -34,9 +34,10 @@ def _drawn(code: segno.QRCode, record: dict[str, Any]) -> Image.Image:
     code.save(octets, kind="png", scale=_SCALE, border=4)
     picture = Image.open(octets).convert("L")
     lines = [
-        (record["kid"], _LARGE), (record["board"], _SMALL),
+        (record["kid"], _LARGE),
+        (record["board"], _SMALL),
         (f"firmware {record['firmware']['version']}, {record['date']}", _SMALL),
-    ]  # fmt: skip
+    ]
     fonts = [(text, ImageFont.load_default(size)) for text, size in lines]
     wide = max(picture.width, *(round(font.getlength(text)) + 8 * _SCALE for text, font in fonts))
     label = Image.new("L", (wide, picture.height + sum(round(1.4 * size) for _, size in lines)), 255)

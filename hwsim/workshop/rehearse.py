@@ -99,7 +99,7 @@ class SimBoard:
 
     def __init__(
         self, folder: Path, name: str, board: str, seed: int, relay_port: int, modem: Path | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = folder / name
         self.world = World(seed=seed, start=int(time.time()), realtime=True)
         self.bracelet = UsbBracelet(self.world, folder / f".{name}.flash", board=board, link=self.name)
@@ -165,16 +165,23 @@ Hear = Callable[[dict[str, Any]], bool]
 
 
 def flash(
-    board: SimBoard | Callable[[], SimBoard], *arguments: str, script: Path = SCRIPT, hear: Hear | None = None,
+    board: SimBoard | Callable[[], SimBoard],
+    *arguments: str,
+    script: Path = SCRIPT,
+    hear: Hear | None = None,
     environment: dict[str, str] | None = None,
-) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
+) -> tuple[int, list[dict[str, Any]]]:
     """Run flash.sh with a hand. Return its exit status and all that it said. `hear` gets each line; True: press
     Ctrl-C."""
     command = [str(script), *arguments, "--json"]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "TOCSIN_PYTHON": sys.executable, **(environment or {})},
-    )  # fmt: skip
+    )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     late = threading.Timer(_PATIENCE_S, process.kill)
     late.start()
@@ -207,9 +214,17 @@ def flash(
 
 def options(folder: Path, relay: Path, picture: Path) -> list[str]:
     return [
-        "--relay", str(relay), "--image", str(picture), "--state", str(folder / "state"),
-        "--records", str(folder / "records"), "--wifi", f"{SSID}:{WIFI_KEY}",
-    ]  # fmt: skip
+        "--relay",
+        str(relay),
+        "--image",
+        str(picture),
+        "--state",
+        str(folder / "state"),
+        "--records",
+        str(folder / "records"),
+        "--wifi",
+        f"{SSID}:{WIFI_KEY}",
+    ]
 
 
 @contextlib.contextmanager
@@ -224,8 +239,14 @@ def box(folder: Path) -> Iterator[Relay]:
 
 
 def many(
-    folder: Path, kind: str, count: int, relay: Relay, say: Callable[[str], None], *more: str, seed: int = 1,
-) -> tuple[int, list[dict[str, Any]]]:  # fmt: skip
+    folder: Path,
+    kind: str,
+    count: int,
+    relay: Relay,
+    say: Callable[[str], None],
+    *more: str,
+    seed: int = 1,
+) -> tuple[int, list[dict[str, Any]]]:
     """Run `flash.sh --batch` over `count` boards, one plugged in when the one before is done; return status and output.
 
     Each board has a seed of its own, or they would draw the same keys. `more`: arguments.
@@ -252,13 +273,21 @@ def many(
     try:
         next_board()
         return flash(
-            lambda: boards[-1], "--board", kind, "--port", f"{ports}/ttyUSB*", "--batch", "--count", str(count),
-            *options(folder, relay.folder, picture), *more, hear=hear,
-        )  # fmt: skip
+            lambda: boards[-1],
+            "--board",
+            kind,
+            "--port",
+            f"{ports}/ttyUSB*",
+            "--batch",
+            "--count",
+            str(count),
+            *options(folder, relay.folder, picture),
+            *more,
+            hear=hear,
+        )
     finally:
         if boards:
             boards[-1].close()
-
 
 
 @click.command()

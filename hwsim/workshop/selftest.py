@@ -198,7 +198,12 @@ def _nothing(*arguments):
 def main(part):
     wiring = board.load()
     tests = {
-        "led": _led, "haptic": _haptic, "button": _button, "strap": _strap, "battery": _battery, "radio": _radio,
-    }  # fmt: skip
+        "led": _led,
+        "haptic": _haptic,
+        "button": _button,
+        "strap": _strap,
+        "battery": _battery,
+        "radio": _radio,
+    }
     result = asyncio.run(tests[part](wiring))
     log.event("test", part="network" if part == "radio" else part, result=result)

@@ -51,16 +51,18 @@ WRONG = {
     "does the operator admit this model?",
     ("network", "none"): "the modem hears a network, and was not taken by one in 3 minutes: is the SIM's contract for "
     "it (roaming, LTE-M)? If there is little signal, look at its antenna",
-}  # fmt: skip
+}
 WANTED = {
     ("button", "press"): "Press the button once, briefly",
     ("strap", "open"): "Open the strap. If it is open, leave it so: then it is wired the wrong way round",
     ("strap", "close"): "Close the strap, then open it",
 }
 _SEARCH = {
-    "deaf": "no signal yet", "denied": "refused by a network", "none": "there is signal, not registered yet",
+    "deaf": "no signal yet",
+    "denied": "refused by a network",
+    "none": "there is signal, not registered yet",
     "ok": "registered; waits for the receiver",
-}  # fmt: skip
+}
 
 
 class Heard:

@@ -105,7 +105,7 @@ class Back(Life):
 
 def run(
     cable: Cable, made: Path, person: Person, patience: float, way: str, note: Callable[[int], None]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Run the drill, and return its entry in the record. `way`: by which the first drill went; `note` gets the counter
     of this one."""
     person.tell("a second drill, by SMS alone: it needs no hand, and may take minutes; leave button and strap alone")

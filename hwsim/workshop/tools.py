@@ -91,9 +91,14 @@ class Cable:
     def _run(self, module: str, arguments: list[str], within: float, line: Callable[[str], None]) -> str:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"}
         process = subprocess.Popen(
-            child.command(module, arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", env=environment,
-        )  # fmt: skip
+            child.command(module, arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+        )
         late = threading.Timer(within, process.kill)
         late.start()
         begin = time.monotonic()

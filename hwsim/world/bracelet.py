@@ -32,9 +32,17 @@ Loaded = bool | Literal["files"]
 
 class Bracelet(Device):
     def __init__(
-        self, world: World, name: str, board: str | Path, firmware: str | Path | None, flash: str | Path, phone: str,
-        track: Track | None, rtc_start: int | None, loaded: Loaded = False,
-    ) -> None:  # fmt: skip
+        self,
+        world: World,
+        name: str,
+        board: str | Path,
+        firmware: str | Path | None,
+        flash: str | Path,
+        phone: str,
+        track: Track | None,
+        rtc_start: int | None,
+        loaded: Loaded = False,
+    ) -> None:
         """Wire the parts of a board. `loaded`: its MicroPython is a stock image, which runs nothing from a ROMFS, and
         the firmware is a bundle in its file system; FILES: the firmware is in files there, as flash.sh once left it."""
         super().__init__(world, name, Path(firmware or FIRMWARE).resolve(), Path(flash).resolve(), rtc_start)

@@ -144,9 +144,12 @@ class Chip:
     def hello(self) -> dict[str, Any]:
         """Return what the interpreter is told of the flash at its start."""
         return {
-            "wear": str(self.wear_path), "ask": self.ask(), "partitions": self.partitions, "worn": self.journal_worn,
+            "wear": str(self.wear_path),
+            "ask": self.ask(),
+            "partitions": self.partitions,
+            "worn": self.journal_worn,
             "read_us": self.read_us,
-        }  # fmt: skip
+        }
 
     def ask(self) -> int | None:
         """Return the operation, counted from the interpreter's start, before which it asks; None: it never asks."""

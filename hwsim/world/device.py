@@ -218,19 +218,23 @@ class Device:
         self.flash.start()
         self.note("boot", cause=_CAUSES[cause])
         seed = f"{self.world.seed}/{self.name}/{self.boots}"
-        hello = self.hello() | {
-            "t": self.world.now_us,
-            "realtime": self.world.realtime,
-            "seed": seed,
-            "random": random.Random(seed).getrandbits(30),
-            "reset_cause": cause,
-            "wake_reason": wake_reason,
-            "ticks_us": self.ticks_start_us,
-            "rtc_us": self.rtc.offset_us,
-            "rtc_ppm": self.rtc.crystal_ppm,
-            "rtc_memory": self.rtc.memory,
-            "unique_id": self.unique_id,
-        } | self.flash.hello()
+        hello = (
+            self.hello()
+            | {
+                "t": self.world.now_us,
+                "realtime": self.world.realtime,
+                "seed": seed,
+                "random": random.Random(seed).getrandbits(30),
+                "reset_cause": cause,
+                "wake_reason": wake_reason,
+                "ticks_us": self.ticks_start_us,
+                "rtc_us": self.rtc.offset_us,
+                "rtc_ppm": self.rtc.crystal_ppm,
+                "rtc_memory": self.rtc.memory,
+                "unique_id": self.unique_id,
+            }
+            | self.flash.hello()
+        )
         self._device_us = self.world.now_us
         self._interpreter = self._open(hello)
         if self.world.realtime:

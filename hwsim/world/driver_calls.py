@@ -33,10 +33,17 @@ DEVICE = "driver"
 def calls_of(board: Board) -> dict[str, str]:
     """Return the calls that start the parts of this board, by name, each in the shims' words."""
     found = {
-        "wifi": "WLAN", "wifi_on": "WLAN.active", "wifi_join": "WLAN.connect", "socket": "socket", "tls": "tls",
-        "ppp": "PPP", "ppp_dial": "PPP.connect", "haptic": f"pwm{board['haptic']['pin']}",
-        "led": f"pin{board['led']['pin']}", "battery": f"adc{board['battery']['pin']}",
-    }  # fmt: skip
+        "wifi": "WLAN",
+        "wifi_on": "WLAN.active",
+        "wifi_join": "WLAN.connect",
+        "socket": "socket",
+        "tls": "tls",
+        "ppp": "PPP",
+        "ppp_dial": "PPP.connect",
+        "haptic": f"pwm{board['haptic']['pin']}",
+        "led": f"pin{board['led']['pin']}",
+        "battery": f"adc{board['battery']['pin']}",
+    }
     if "strap" in board.sections:
         found["strap"] = f"pin{board['strap']['pin']}"
     for part, key, name in (("modem", "power_key", "modem_key"), ("gnss", "power", "gnss_on")):

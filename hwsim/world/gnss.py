@@ -334,10 +334,16 @@ class Gnss:
         settled = max(0, min(20, (us - self._fix_at_us) // _SECOND_US))
         satellites, hdop = (3, 1200) if self._poor else (4 + settled // 4, 250 - 8 * settled)
         it = Solution(
-            f"{lat},{lon}", f"{point.speed_mps * 1.943844:.3f}",
-            f"{point.heading:.2f}" if point.speed_mps >= 0.5 else "", f"{point.speed_mps * 3.6:.3f}",
-            point.altitude_m, satellites, f"{hdop // 100}.{hdop % 100:02}", self._poor or estimated, estimated,
-        )  # fmt: skip
+            f"{lat},{lon}",
+            f"{point.speed_mps * 1.943844:.3f}",
+            f"{point.heading:.2f}" if point.speed_mps >= 0.5 else "",
+            f"{point.speed_mps * 3.6:.3f}",
+            point.altitude_m,
+            satellites,
+            f"{hdop // 100}.{hdop % 100:02}",
+            self._poor or estimated,
+            estimated,
+        )
         misdated = us < self._fix_at_us + DATE_LATE_S * _SECOND_US
         return self._fitting(self._talk.found(now, it, misdated, nowhere))
 

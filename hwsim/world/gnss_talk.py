@@ -17,9 +17,20 @@ from datetime import UTC, datetime
 # each sentence for each constellation say it twice for one instant (SkyTraq's have `$GPRMC` and `$GARMC`, `$GPGGA` and
 # `$GAGGA` beside each other; `$GARMC` in the logs of jclark/satpulse, `$GLRMC` in 107-Arduino-NMEA-Parser#22).
 TALKERS = (
-    ("GP",), ("GP", "GA"), ("GP", "GL"), ("GN",), ("GL",), ("GA",), ("GB",), ("BD",), ("GQ",), ("QZ",), ("GI",),
-    ("IN",), ("PQ",),
-)  # fmt: skip
+    ("GP",),
+    ("GP", "GA"),
+    ("GP", "GL"),
+    ("GN",),
+    ("GL",),
+    ("GA",),
+    ("GB",),
+    ("BD",),
+    ("GQ",),
+    ("QZ",),
+    ("GI",),
+    ("IN",),
+    ("PQ",),
+)
 # Sentences that hold the place, in their order. Qualcomm's receivers in phones and modems tell GNS beside or instead of
 # GGA (a Droid 4's log in linux-omap's thread on its gnss driver); an A9G or an L76 with its default mask begins with
 # GGA.

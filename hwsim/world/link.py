@@ -142,9 +142,12 @@ class Silent(Exception):
 
 class Interpreter:
     def __init__(
-        self, hello: dict[str, Any], wall_limit_s: float, console_fd: int | None = None,
+        self,
+        hello: dict[str, Any],
+        wall_limit_s: float,
+        console_fd: int | None = None,
         frames: Counter[str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Start the process. `console_fd` takes its standard output instead of `raw_console`; `frames` counts the
         frames that it sends, by kind."""
         ours, theirs = socket.socketpair()

@@ -67,9 +67,14 @@ class Image:
 
 STOCK = Image("stock", (4_452, 63_488, 13_440, 112_208), (56 * KB,))
 OWN = Image(
-    "TOCSIN_ESP32", (63_488 + 0xDB5C - _PARTS, 13_440, 112_208), (104 * KB, 36 * KB), grows=False,
-    rx_buffers=4, socket=4 * KB, keeps_certificate=False,
-)  # fmt: skip
+    "TOCSIN_ESP32",
+    (63_488 + 0xDB5C - _PARTS, 13_440, 112_208),
+    (104 * KB, 36 * KB),
+    grows=False,
+    rx_buffers=4,
+    socket=4 * KB,
+    keeps_certificate=False,
+)
 SPIRAM = Image("with PSRAM", STOCK.pieces, (64 * KB,), psram=2 * KB * KB)  # at least; the S3's pieces are larger
 # Octets of Python's heap that the simulator can give the firmware on OWN, as its own interpreter counts them.
 HEAP = sum(OWN.areas) - UNCOUNTED

@@ -38,10 +38,16 @@ class Modem(Registration):
     _noted_path: bool | None = None
 
     def __init__(
-        self, number: str, who: str, centre: SmsCentre, send: Callable[[bytes], None],
-        after: Callable[[int, Callable[[], object]], Timer], unix_time: Callable[[], int],
-        note: Callable[..., None], habits: Habits | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        number: str,
+        who: str,
+        centre: SmsCentre,
+        send: Callable[[bytes], None],
+        after: Callable[[int, Callable[[], object]], Timer],
+        unix_time: Callable[[], int],
+        note: Callable[..., None],
+        habits: Habits | None = None,
+    ) -> None:
         self.number, self.who = number, who
         self._made = habits or Habits()
         self.habits = replace(self._made)  # this modem's own, to be changed one by one

@@ -89,9 +89,15 @@ def encode_deliver(sms: Sms, unix_time: int, centre: str, behind: bytes = b"") -
     some modems leave `behind` it."""
     first = 0x04 | (0x40 if sms.header else 0)
     return (
-        _centre(centre) + bytes([first]) + _address(sms.sender) + bytes([sms.protocol, sms.coding])
-        + _stamp(unix_time) + bytes([sms.user_data_length]) + sms.data + behind
-    )  # fmt: skip
+        _centre(centre)
+        + bytes([first])
+        + _address(sms.sender)
+        + bytes([sms.protocol, sms.coding])
+        + _stamp(unix_time)
+        + bytes([sms.user_data_length])
+        + sms.data
+        + behind
+    )
 
 
 def with_header(sms: Sms) -> Sms:

@@ -41,9 +41,14 @@ CONDITION_HORIZON_US = 5_000
 
 class World:
     def __init__(
-        self, seed: int = 1, start: int = START, realtime: bool = False, trace_console: bool = True,
-        wall_limit_s: float = WALL_LIMIT_S, heap: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        seed: int = 1,
+        start: int = START,
+        realtime: bool = False,
+        trace_console: bool = True,
+        wall_limit_s: float = WALL_LIMIT_S,
+        heap: int | None = None,
+    ) -> None:
         self.seed = seed
         self.start = start
         self.realtime = realtime

@@ -113,9 +113,7 @@ def fill(engine: Engine, found: About, records: Iterable[list[Any]], take: Take)
     return rows
 
 
-def _fill(
-    connection: Connection, tables: MetaData, records: Iterable[list[Any]], take: Take
-) -> int:
+def _fill(connection: Connection, tables: MetaData, records: Iterable[list[Any]], take: Take) -> int:
     counts: dict[str, int] = {}
     names: list[str] = []
     table, ended = None, False
@@ -146,5 +144,7 @@ def _set_sequences(connection: Connection, tables: MetaData) -> None:
             ).scalar()
             if sequence is not None:
                 highest = connection.execute(select(func.max(column))).scalar()
-                connection.execute(text("SELECT setval(:s, :n, :used)"),
-                                   {"s": sequence, "n": highest or 1, "used": highest is not None})  # fmt: skip
+                connection.execute(
+                    text("SELECT setval(:s, :n, :used)"),
+                    {"s": sequence, "n": highest or 1, "used": highest is not None},
+                )

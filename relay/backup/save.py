@@ -27,9 +27,15 @@ class Saved(NamedTuple):
 
 
 def save(
-    file: Path, data: DataDir, config: Config, keys: RelayKeys, store: Store, *, now: float,
+    file: Path,
+    data: DataDir,
+    config: Config,
+    keys: RelayKeys,
+    store: Store,
+    *,
+    now: float,
     progress: Progress = lambda *_: None,
-) -> Saved:  # fmt: skip
+) -> Saved:
     """Write a backup to `file`, which must not exist."""
     if file.exists() or file.is_symlink():
         raise _exists(file)

@@ -147,9 +147,14 @@ class _Device:
         kid = f"{row.kid:08x}"
         unused: dict[str, Any] = {"messages": "", "rate": None, "raw": False, "audience": "", "epoch": ""}
         spec = Spec(
-            port=relay.config.mqtt.port, ca=str(ca), user=row.account, password=profile["password"], sealed=False,
-            timeout=_ANSWER, **unused,
-        )  # fmt: skip
+            port=relay.config.mqtt.port,
+            ca=str(ca),
+            user=row.account,
+            password=profile["password"],
+            sealed=False,
+            timeout=_ANSWER,
+            **unused,
+        )
         self._connection = Connection(spec, row.account)
         self._connection.subscribe([f"b/{kid[0]}/{kid}/ack"])
 

@@ -220,8 +220,6 @@ class Load:
         )
 
 
-
-
 def main() -> None:
     spec = Spec(**json.loads(Path(sys.argv[1]).read_text()))
     click.echo(json.dumps(asdict(Load(spec).run())))

@@ -30,9 +30,7 @@ LIFELINE = 'exec 3<&0 </dev/null; child=$$; (read -r _ <&3 || kill -TERM "$child
 class ChildBroker(ABC):
     """A broker as a child process; relay.broker.Broker describes its methods."""
 
-    def __init__(
-        self, folder: Path, host: str, port: int, cert: Path, key: Path, users: Iterable[MqttUser]
-    ) -> None:
+    def __init__(self, folder: Path, host: str, port: int, cert: Path, key: Path, users: Iterable[MqttUser]) -> None:
         self.folder = folder.absolute()
         self.host = host
         self.port = port or free_port(host)

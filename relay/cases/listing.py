@@ -35,8 +35,11 @@ class State(StrEnum):
 OPEN = (State.UNANSWERED, State.ACCEPTED)
 _COLOURS = {State.UNANSWERED: "red", State.ACCEPTED: "yellow", State.CANCELLED: "green"}
 LATE_COLOUR, DRILL_COLOUR = "bright_magenta", "blue"
-_STATE_WORDS = {State.UNANSWERED: "NOBODY HAS ANSWERED", State.CANCELLED: "cancelled by the wearer",
-                State.OVER: "over: a drill that nobody closed"}  # fmt: skip
+_STATE_WORDS = {
+    State.UNANSWERED: "NOBODY HAS ANSWERED",
+    State.CANCELLED: "cancelled by the wearer",
+    State.OVER: "over: a drill that nobody closed",
+}
 
 
 def state(known: Known, now_ms: int) -> State:

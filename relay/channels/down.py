@@ -30,9 +30,7 @@ class Sms(Protocol):
 class Commands:
     """The sender of commands. It calls `note(command, path)` for each command that it has handed to a path."""
 
-    def __init__(
-        self, downlink: Downlink, mqtt: Mqtt, sms: Sms | None, note: Callable[[Outbound, str], Any]
-    ) -> None:
+    def __init__(self, downlink: Downlink, mqtt: Mqtt, sms: Sms | None, note: Callable[[Outbound, str], Any]) -> None:
         self._downlink = downlink
         self._mqtt = mqtt
         self._sms = sms

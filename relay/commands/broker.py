@@ -107,17 +107,30 @@ class _Known(click.ParamType[str]):
 @broker.command()
 @data_option
 @click.option("--url", type=_Url(), metavar="mqtts://HOST[:PORT]", help="Which broker; left out: that of relay.toml.")
-@click.option("--ca", metavar="FILE", type=click.Path(dir_okay=False, exists=True, path_type=Path),
-              help="The CA of its certificate; left out: that of relay.toml.")  # fmt: skip
+@click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="The CA of its certificate; left out: that of relay.toml.",
+)
 @click.option("--user", metavar="NAME", help="Ask everything as this account, which nobody else may be using.")
 @click.option("--password", metavar="@FILE", help="File with its password; left out: it is asked for.")
 @click.option("--crash", is_flag=True, help="For developers: start brokers that are known, check them, kill them.")
-@click.option("--only", "names", multiple=True, type=_Known(), metavar="NAME",
-              help="With --crash: this one. Repeatable.")  # fmt: skip
-@click.option("--node-modules", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-              help="With --crash: where npm has put aedes.")  # fmt: skip
-@click.option("--amqtt-python", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-              help="With --crash: the python that has amqtt.")  # fmt: skip
+@click.option(
+    "--only", "names", multiple=True, type=_Known(), metavar="NAME", help="With --crash: this one. Repeatable."
+)
+@click.option(
+    "--node-modules",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --crash: where npm has put aedes.",
+)
+@click.option(
+    "--amqtt-python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --crash: the python that has amqtt.",
+)
 @click.option("--markdown", is_flag=True, help="With --crash: write the table of relay/README.md.")
 @json_option
 @click.pass_context

@@ -29,15 +29,20 @@ from relay.registry import BATCH, RegistryError
 
 # The options for the content of an offer.
 _NETWORK = (
-    click.option("--wifi", multiple=True, metavar="SSID:KEY|@FILE", help="A Wi-Fi network for the bracelet; "
-                 "repeatable. From a file, one a line: @FILE; from standard input, or asked for: @-."),
+    click.option(
+        "--wifi",
+        multiple=True,
+        metavar="SSID:KEY|@FILE",
+        help="A Wi-Fi network for the bracelet; "
+        "repeatable. From a file, one a line: @FILE; from standard input, or asked for: @-.",
+    ),
     click.option("--host", help="Where the bracelet reaches the broker, if not mqtt.public_host."),
     click.option("--port", type=click.IntRange(1, 65535), help="And on which port."),
     click.option("--apn", metavar="NAME", help="The operator's access point for data over the mobile network."),
     click.option("--apn-user", metavar="USER:PASSWORD|@FILE", help="For an access point that asks for them (PAP)."),
     click.option("--apn-roaming", is_flag=True, help="Data in foreign networks as well; without it, SMS alone there."),
     click.option("--sms", metavar="+NUMBER", help="Number of the relay's modem, if not sms.number."),
-)  # fmt: skip
+)
 
 
 def network_options(command: F) -> F:

@@ -74,9 +74,7 @@ class LocalBroker:
 
     patience_s = GOODBYE_S
 
-    def __init__(
-        self, host: str, port: int, account: tuple[str, str] | None, tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, host: str, port: int, account: tuple[str, str] | None, tell: Callable[[str], None]) -> None:
         self._place = f"{host}:{port}"
         self._tell = tell
         self._told = self._closing = False

@@ -33,17 +33,34 @@ _REFUSED = (
 
 @click.command()
 @click.argument("path", metavar="FILE", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--key", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-              help="The private key, where the subscriber file has none.")
-@click.option("--new-key", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-              help="Make a key pair: the private half goes into this new file, the public one is printed.")
-@click.option("--mqtt", "broker", metavar="HOST:PORT", help="Republish in clear on a broker of your own: "
-              "r/<kid>/alarm and r/<kid>/case.")
+@click.option(
+    "--key",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The private key, where the subscriber file has none.",
+)
+@click.option(
+    "--new-key",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Make a key pair: the private half goes into this new file, the public one is printed.",
+)
+@click.option(
+    "--mqtt",
+    "broker",
+    metavar="HOST:PORT",
+    help="Republish in clear on a broker of your own: r/<kid>/alarm and r/<kid>/case.",
+)
 @click.option("--mqtt-account", metavar="NAME", help="Account at that broker.")
 @click.option("--mqtt-password", metavar="@FILE", help="File with its password.")
 @click.option("--anyway", is_flag=True, help="Republish in clear although that broker is not on this machine.")
-@click.option("--exec", "command", metavar="CMD", help="Run this for each document, with its JSON on standard input; "
-              "no shell. It has 30 s, and is run again twice when it fails.")
+@click.option(
+    "--exec",
+    "command",
+    metavar="CMD",
+    help="Run this for each document, with its JSON on standard input; "
+    "no shell. It has 30 s, and is run again twice when it fails.",
+)
 @click.option("--json", "as_json", is_flag=True, help='One JSON object a line: {"genuine": true, "document": {...}}.')
 @click.option("--count", type=click.IntRange(min=1), help="End after this many alarms.")
 @click.option("--temporary", is_flag=True, help="Hear only what comes meanwhile, and leave nothing at the broker.")
@@ -67,7 +84,7 @@ def subscribe(
     this was away wait at the broker, for some days. With --mqtt or --exec a document is done when your broker has it or
     your command has ended well (or has failed three times, which is said). Ends on Ctrl-C. Exit status 1 when FILE
     can't be used.
-    """  # fmt: skip
+    """
     if new_key is not None:
         if path is not None:
             raise click.UsageError("--new-key stands alone: give the printed key to the relay's operator first")
@@ -123,9 +140,7 @@ def _finish(listener: Listener, outlet: Outlet) -> None:
         listener.acknowledge(heard)
 
 
-def _outlet(
-    broker: str | None, account: str | None, password: str | None, anyway: bool, command: str | None
-) -> Outlet:
+def _outlet(broker: str | None, account: str | None, password: str | None, anyway: bool, command: str | None) -> Outlet:
     if broker is not None and command is not None:
         raise click.UsageError("--mqtt and --exec are one or the other; run `relay subscribe` with two files for both")
     if broker is None and (account is not None or password is not None or anyway):

@@ -50,9 +50,12 @@ _key_option = click.option(
     help="The subscriber's own key, printed by `relay subscribe --new-key`. Left out: one is made, into the file.",
 )
 _file_option = click.option(
-    "--file", "path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    "--file",
+    "path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write the subscriber file. Left out: the account's name and .json, here.",
-)  # fmt: skip
+)
 
 
 class FileNotWritten(Exception):
@@ -146,9 +149,7 @@ def remove(name: str, data: Path, as_json: bool) -> None:
 @data_option
 @json_option
 @errors_in_words
-def rotate(
-    name: str | None, public_key: bytes | None, path: Path | None, data: Path, as_json: bool
-) -> None:
+def rotate(name: str | None, public_key: bytes | None, path: Path | None, data: Path, as_json: bool) -> None:
     """Give a subscriber a new password and key, and write its new file; without NAME, begin new keys for all.
 
     The old file is of no use from now on. Exit status 1 when there is no such subscriber.
@@ -178,9 +179,7 @@ def rotate(
         raise Failure(f"{error}; the old file is of no use any more: repeat this with --file FILE") from None
 
 
-def _hand_over(
-    relay: Relay, entry: Entry, private: bytes | None, path: Path | None, as_json: bool, done: str
-) -> None:
+def _hand_over(relay: Relay, entry: Entry, private: bytes | None, path: Path | None, as_json: bool, done: str) -> None:
     path = path or Path(f"{entry.account}.json")
     content = relay.home().file_for(entry, private)
     try:

@@ -33,8 +33,13 @@ _WAITED_S = 15 * 60  # at the broker, while nobody read; two machines' clocks ma
 
 @click.command()
 @data_option
-@click.option("--json", "as_json", is_flag=True, help='One JSON object a line: {"genuine": true, "document": {...}}, '
-              '{"open": {...}} or {"changed": {...}} as in `relay alarms --json`.')
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='One JSON object a line: {"genuine": true, "document": {...}}, '
+    '{"open": {...}} or {"changed": {...}} as in `relay alarms --json`.',
+)
 @click.option("--count", type=click.IntRange(min=1), help="End after this many alarms.")
 @errors_in_words
 def watch(data: Path, as_json: bool, count: int | None) -> None:
@@ -44,7 +49,7 @@ def watch(data: Path, as_json: bool, count: int | None) -> None:
     Connects to the broker as this machine's own subscriber (secrets/watch.json in the data folder), and leaves no
     session there; alarms that were opened while it was cut off are shown from this machine's store. Code names are that
     store's too. A document that is not genuine is shown as refused, with the reason. Times are UTC. Ends on Ctrl-C.
-    """  # fmt: skip
+    """
     relay = Relay(DataDir(data).require())
     log.configure(json=as_json)
     own = relay.local_subscriber()

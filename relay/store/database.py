@@ -34,8 +34,13 @@ from relay.store.atrest import Box
 HEAD = "0008"
 BUSY_S = 10
 # libpq reports an error after these times when the server says nothing, or is gone without a word.
-_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
-             "tcp_user_timeout": 10_000}  # fmt: skip
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 # A process that is frozen in the middle of a transaction must not stop the others for as long as it is frozen.
 _LIMITS = {"idle_in_transaction_session_timeout": "3s", "lock_timeout": "5s"}
 CACHE_KIB = 65536  # keys are random, so the pages of all bracelets are in use at once

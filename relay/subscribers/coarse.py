@@ -27,9 +27,7 @@ _FIELDS = {
 }
 
 
-def build(
-    keys: RelayKeys, *, alarm: Alarm, kid: int, counter: int, received_ms: int, path: str, km: int
-) -> bytes:
+def build(keys: RelayKeys, *, alarm: Alarm, kid: int, counter: int, received_ms: int, path: str, km: int) -> bytes:
     """Build the signed document; the same arguments always give the same octets."""
     document = describe(alarm, kid, counter, received_ms) | {
         "type": "coarse",

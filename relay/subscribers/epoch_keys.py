@@ -103,5 +103,3 @@ def _encrypt_context(topic: str) -> bytes:
 
 def _sign_context(relay_key: bytes, topic: str, encrypted: bytes) -> bytes:
     return cbor2.dumps(["Signature1", SIGN_HEADER, cbor2.dumps([LABEL, relay_key, topic]), encrypted])
-
-

@@ -85,8 +85,15 @@ class Subscribers:
             audience = self._audience(connection, permission, now_ms)
             joined = self._begin_epoch(connection, audience, now_ms)
             number = _unused(connection, schema.subscriber, 32)
-            row = {"id": number, "audience": audience, "joined": joined, "added_ms": now_ms, "public": public,
-                   "account": account(number), **self._profile(number, called)}  # fmt: skip
+            row = {
+                "id": number,
+                "audience": audience,
+                "joined": joined,
+                "added_ms": now_ms,
+                "public": public,
+                "account": account(number),
+                **self._profile(number, called),
+            }
             connection.execute(insert(schema.subscriber).values(row))
             if called == LOCAL:  # take over what an earlier version promised to the one account that all shared
                 kept = update(schema.outbox).where(schema.outbox.c.channel == "mqtt", schema.outbox.c.done_ms.is_(None))
@@ -217,8 +224,16 @@ class Subscribers:
             except AtRestError:  # an operator finds it by its account, to rotate or remove it
                 profile = {"name": account(row.id), "password": ""}
             permission = _permission(box, row.audience, row.permission_sealed)
-            yield Entry(row.id, profile["name"], account(row.id), profile["password"], name(row.audience), permission,
-                        row.added_ms, row.public)  # fmt: skip
+            yield Entry(
+                row.id,
+                profile["name"],
+                account(row.id),
+                profile["password"],
+                name(row.audience),
+                permission,
+                row.added_ms,
+                row.public,
+            )
 
     def _get(self, connection: Connection, called: str) -> Entry:
         for entry in self._entries(connection):
@@ -233,8 +248,12 @@ class Subscribers:
             if _permission(box, number, sealed) == permission:
                 return int(number)
         number = _unused(connection, schema.audience, 48)
-        row = {"id": number, "created_ms": now_ms, "newest": 0,
-               "permission_sealed": box.seal(PERMISSION, number, permission.encode())}  # fmt: skip
+        row = {
+            "id": number,
+            "created_ms": now_ms,
+            "newest": 0,
+            "permission_sealed": box.seal(PERMISSION, number, permission.encode()),
+        }
         connection.execute(insert(schema.audience).values(row))
         return number
 

@@ -56,9 +56,7 @@ def fetched(client: Client, topic: str) -> mqtt.MQTTMessage:
     raise AssertionError(f"the broker does not keep {topic}")
 
 
-def test_a_bundle_left_by_the_relay_is_there_for_bracelets(
-    broker: Broker, connect: Connect, tls_files: Path
-) -> None:
+def test_a_bundle_left_by_the_relay_is_there_for_bracelets(broker: Broker, connect: Connect, tls_files: Path) -> None:
     bundle = sign(2, 6, random.Random(1).randbytes(2000), SigningKey(bytes(32)))
     tls = client_tls(tls_files / "ca.pem")
     endpoint = Endpoint("127.0.0.1", broker.port, "relay", "relay", PASSWORDS["relay"], tls)

@@ -109,9 +109,7 @@ def test_a_subscriber_is_found_in_the_store_with_its_topics(gated: NatsBroker, p
         assert come(partner.account, partner.password, another).code in REFUSED
 
 
-def test_a_removed_subscriber_is_put_out_and_kept_out(
-    gated: NatsBroker, store: Store, partner: Entry, come
-) -> None:
+def test_a_removed_subscriber_is_put_out_and_kept_out(gated: NatsBroker, store: Store, partner: Entry, come) -> None:
     client = come(partner.account, partner.password)
     assert client.code == 0
     Subscribers(store).remove("partner", now=NOW)

@@ -90,9 +90,7 @@ def test_messages_that_were_acknowledged_before_are_delivered_after(
     assert sorted(int(message.payload) for message in received) == list(range(20))
 
 
-def test_a_start_that_fails_is_made_up_for(
-    tmp_path: Path, own_files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_that_fails_is_made_up_for(tmp_path: Path, own_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = make("nats", tmp_path / "broker", own_files, everyone())
     broker.start()
     try:

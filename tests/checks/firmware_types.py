@@ -23,8 +23,15 @@ from pathlib import Path
 STUBS = ("micropython-esp32-stubs", "micropython-stdlib-stubs")
 # What mypy calls a thing that isn't there, or is called with what it doesn't take.
 CODES = {
-    "attr-defined", "arg-type", "call-arg", "call-overload", "import-not-found", "name-defined", "operator", "syntax",
-}  # fmt: skip
+    "attr-defined",
+    "arg-type",
+    "call-arg",
+    "call-overload",
+    "import-not-found",
+    "name-defined",
+    "operator",
+    "syntax",
+}
 # Where the stubs say less than the chip can do, or mypy infers what code without annotations did not promise.
 GAPS = [
     (r'expected "ptr(8|16|32)"', "Viper turns any buffer into a pointer"),
@@ -56,10 +63,21 @@ def check(folder: Path) -> list[Finding]:
         stubs = Path(scratch)
         _lay_out(stubs)
         command = [
-            sys.executable, "-m", "mypy", "--config-file=", "--no-site-packages", "--check-untyped-defs",
-            "--python-version=3.11", "--platform=linux", "--output=json", "--no-error-summary", "--hide-error-context",
-            f"--custom-typeshed-dir={stubs / 'typeshed'}", f"--cache-dir={stubs / 'cache'}", ".",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "mypy",
+            "--config-file=",
+            "--no-site-packages",
+            "--check-untyped-defs",
+            "--python-version=3.11",
+            "--platform=linux",
+            "--output=json",
+            "--no-error-summary",
+            "--hide-error-context",
+            f"--custom-typeshed-dir={stubs / 'typeshed'}",
+            f"--cache-dir={stubs / 'cache'}",
+            ".",
+        ]
         environment = {**os.environ, "MYPYPATH": str(stubs / "modules")}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):

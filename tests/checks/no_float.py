@@ -18,8 +18,9 @@ from pathlib import Path
 MARK = "# hwsim: no-float"
 CALLS = {
     "time.time",  # a float in the interpreter on a desktop
-    "random.random", "random.uniform",
-}  # fmt: skip
+    "random.random",
+    "random.uniform",
+}
 MODULES = {"math", "cmath"}
 STRUCT = {"pack", "unpack", "pack_into", "unpack_from", "calcsize"}
 PERCENT = re.compile(r"%[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?[eEfFgG]")

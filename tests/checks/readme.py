@@ -1,6 +1,6 @@
 """The commands of the README, so that what is checked is what people are told to type.
 
-    python -m tests.checks.readme 1|2
+python -m tests.checks.readme 1|2
 """
 
 from __future__ import annotations

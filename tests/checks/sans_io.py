@@ -17,7 +17,7 @@ ACTING = {
     "asyncio", "esp32", "http", "machine", "multiprocessing", "network", "paho", "pathlib", "queue", "select",
     "selectors", "serial", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "tls",
     "urllib", "vfs",
-}  # fmt: skip
+}  # words, several a line # fmt: skip
 CALLS = {"open", "input", "print", "os.open", "os.getenv", "datetime.now", "datetime.datetime.now", "date.today"}
 
 

@@ -93,6 +93,8 @@ def test_a_command_that_does_not_exist_is_seen() -> None:
     text = "`relay nonsense` and\n```sh\n.venv/bin/relay run --nonsense  # remark\n```\n`relay/` `relay id` of relay x"
     assert calls(text) == ["relay nonsense", "relay run --nonsense", "relay id"]
     assert [resolve(call.split()) for call in ("relay nonsense", "relay run --nonsense", "hwsim x")] == [
-        "no command nonsense in main", "no option --nonsense in run", "no command x in main"
-    ]  # fmt: skip
+        "no command nonsense in main",
+        "no option --nonsense in run",
+        "no command x in main",
+    ]
     assert resolve(["relay", "run", "--help"]) is None

@@ -15,9 +15,17 @@ import pytest
 from . import ROOT
 
 TOP_LEVEL = {
-    "README.md", "pyproject.toml", ".gitignore", ".ci", "flash.sh",
-    "firmware", "relay", "hwsim", "board_configs", "tests",
-}  # fmt: skip
+    "README.md",
+    "pyproject.toml",
+    ".gitignore",
+    ".ci",
+    "flash.sh",
+    "firmware",
+    "relay",
+    "hwsim",
+    "board_configs",
+    "tests",
+}
 FOLDERS_WITH_README = ["", "firmware", "relay", "hwsim", "board_configs"]
 LONGEST = 500  # lines; what is longer is not read in one sitting
 # Numbers and tables, where length says nothing.

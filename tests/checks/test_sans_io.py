@@ -22,7 +22,7 @@ CORES = [
         "ingest/lanes", "ingest/outgoing", "ingest/pdu", "ingest/qos1", "ingest/ratelimit", "ingest/reports",
         "ingest/send_queue", "ingest/sms", "ingest/upkeep",
     )),
-]  # fmt: skip
+]  # a table, read by rows # fmt: skip
 
 
 @pytest.mark.parametrize("pattern", CORES)

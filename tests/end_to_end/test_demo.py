@@ -54,9 +54,14 @@ def test_the_stages_are_one_json_object_last_on_standard_output(scratch: Path, p
     assert at["pressed"] == 0
     # One clock is the world's and one the machine's: what crosses from one to the other is not compared.
     for earlier, later in [
-        ("pressed", "tick"), ("tick", "sealed"), ("sealed", "felt"),
-        ("received", "verified"), ("verified", "committed"), ("committed", "rebroadcast"), ("committed", "receipt"),
-    ]:  # fmt: skip
+        ("pressed", "tick"),
+        ("tick", "sealed"),
+        ("sealed", "felt"),
+        ("received", "verified"),
+        ("verified", "committed"),
+        ("committed", "rebroadcast"),
+        ("committed", "receipt"),
+    ]:
         assert at[earlier] <= at[later], (earlier, later)
     assert report["raised_to_receipt_s"] == pytest.approx(at["felt"] - at["sealed"], abs=0.002)
     assert list(scratch.iterdir()) == []

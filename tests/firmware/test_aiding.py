@@ -15,9 +15,14 @@ from hwsim.world.gnss import fletcher
 NOW = 1_767_225_600  # 2026-01-01
 GPS_EPOCH, LEAP_S, WEEK_S = 315_964_800, 18, 604_800
 FIXES = st.tuples(
-    st.integers(-900_000_000, 900_000_000), st.integers(-1_800_000_000, 1_800_000_000), st.integers(0, 65535),
-    st.integers(0, 65535), st.one_of(st.none(), st.integers(-500, 9000)), st.none(), st.none(),
-)  # fmt: skip
+    st.integers(-900_000_000, 900_000_000),
+    st.integers(-1_800_000_000, 1_800_000_000),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+    st.one_of(st.none(), st.integers(-500, 9000)),
+    st.none(),
+    st.none(),
+)
 
 
 def fields(message):

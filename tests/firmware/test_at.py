@@ -182,9 +182,19 @@ def test_on_lte_some_modems_are_registered_for_sms_only(stat, registered):
 
 @pytest.mark.parametrize(
     ("line", "dbm"),
-    [("+CSQ: 0,99", 113), ("+CSQ: 31,0", 51), ("+CSQ: 20,99", 73), ("+CSQ: 99,99", 255), ("+CSQ: 32,0", 255),
-     ("+CSQ: 199,99", 255), ("+CSQ: -1,0", 255), ("+CSQ:", 255), ("+CSQ: ,", 255), ('+CSQ: "7",1', 99)],
-)  # fmt: skip
+    [
+        ("+CSQ: 0,99", 113),
+        ("+CSQ: 31,0", 51),
+        ("+CSQ: 20,99", 73),
+        ("+CSQ: 99,99", 255),
+        ("+CSQ: 32,0", 255),
+        ("+CSQ: 199,99", 255),
+        ("+CSQ: -1,0", 255),
+        ("+CSQ:", 255),
+        ("+CSQ: ,", 255),
+        ('+CSQ: "7",1', 99),
+    ],
+)
 def test_signal(line, dbm):
     assert signal(line) == dbm
 

@@ -16,11 +16,23 @@ EXCHANGES = [
 ]
 RESULTS = ["OK", "ERROR", "+CME ERROR: 14", "+CMS ERROR: 38"]
 ONE_LINE = [
-    "RING", "NO CARRIER", '+CMTI: "SM",3', '+CREG: 2,"00C3","0012A3"', "+CREG: 0", "+CGREG: 1", "Call Ready",
-    "SMS Ready", '+CTZV: "26/03/23,12:35:19",+4', "^RSSI: 17", "UNDER-VOLTAGE WARNNING", "+CPIN: READY",
+    "RING",
+    "NO CARRIER",
+    '+CMTI: "SM",3',
+    '+CREG: 2,"00C3","0012A3"',
+    "+CREG: 0",
+    "+CGREG: 1",
+    "Call Ready",
+    "SMS Ready",
+    '+CTZV: "26/03/23,12:35:19",+4',
+    "^RSSI: 17",
+    "UNDER-VOLTAGE WARNNING",
+    "+CPIN: READY",
     "NORMAL POWER DOWN",
-    '*PSUTTZ: 2026,3,23,12,35,19,"+4",0', '+QIND: "SMS DONE"', "POWERED DOWN",
-]  # fmt: skip
+    '*PSUTTZ: 2026,3,23,12,35,19,"+4",0',
+    '+QIND: "SMS DONE"',
+    "POWERED DOWN",
+]
 unsolicited = st.sampled_from(ONE_LINE) | st.sampled_from(["+CMT: ,30", "+CDS: 25", "+CBM: 88"]).map(
     lambda head: f"{head}\r\n07911326040000F0"
 )

@@ -128,8 +128,9 @@ def test_what_nobody_could_be_told_of_is_not_over(settled, world, slept):
     settled.bracelet.wifi.up = settled.bracelet.modem.service = True
     assert world.run_until(lambda: gone(settled), 900)  # it wakes for what waits; of its Updates only the newest goes
     assert [settled.documents()[counter]["msg_type"] for counter in sorted(settled.accepted())][:2] == [
-        "Alert", "Cancel"
-    ]  # fmt: skip
+        "Alert",
+        "Cancel",
+    ]
 
 
 def test_nothing_comes_back_from_where_an_alert_is_kept_while_the_journal_fails(settled, world):

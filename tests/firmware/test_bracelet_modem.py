@@ -11,8 +11,14 @@ from hwsim.world import Track
 from tests.firmware.conftest import fill_with_advertising
 
 BOARDS = [
-    "reference", "devkit", "lilygo-t-sim7000g", "lilygo-t-sim7600", "lilygo-t-a7670", "lilygo-t-sim7670g-s3", "walter",
-]  # fmt: skip
+    "reference",
+    "devkit",
+    "lilygo-t-sim7000g",
+    "lilygo-t-sim7600",
+    "lilygo-t-a7670",
+    "lilygo-t-sim7670g-s3",
+    "walter",
+]
 LIMIT_S = 30
 
 

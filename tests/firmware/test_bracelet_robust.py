@@ -89,10 +89,19 @@ def test_without_its_data_link_it_sends_by_sms_at_once(world, tmp_path, part):
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("gnss", "tx", "x"), ("gnss", "uart", None), ("modem", "baud", []), ("modem", "power_key", -1),
-     ("battery", "table", [[1, 2]]), ("battery", "table", [[5, 0], [4, 100]]), ("led", "pin", 400),
-     ("haptic", "pin", True), ("button", "pin", "33"), ("button", "active_low", "yes")],
-)  # fmt: skip
+    [
+        ("gnss", "tx", "x"),
+        ("gnss", "uart", None),
+        ("modem", "baud", []),
+        ("modem", "power_key", -1),
+        ("battery", "table", [[1, 2]]),
+        ("battery", "table", [[5, 0], [4, 100]]),
+        ("led", "pin", 400),
+        ("haptic", "pin", True),
+        ("button", "pin", "33"),
+        ("button", "active_low", "yes"),
+    ],
+)
 def test_a_wrong_value_is_replaced_by_the_one_it_has_worked_with(bench, world, section, key, value):
     rewired(bench, lambda sections: sections[section].update({key: value}))
     bench.boot(settle=20)

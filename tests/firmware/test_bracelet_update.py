@@ -167,10 +167,13 @@ def test_one_that_does_not_even_start_is_left_again(updating, world, tmp_path, f
 
 
 BROKEN = {
-    "can't seal": ("envelope.py", "def _seal(kid, counter, chain_key, plaintext):\n",
-                   "def _seal(kid, counter, chain_key, plaintext):\n    raise OSError(5)\n"),
+    "can't seal": (
+        "envelope.py",
+        "def _seal(kid, counter, chain_key, plaintext):\n",
+        "def _seal(kid, counter, chain_key, plaintext):\n    raise OSError(5)\n",
+    ),
     "nobody understands it": ("envelope.py", 'cbor.encode(["TCN1", relay_id', 'cbor.encode(["TCN9", relay_id'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", ["can't seal", pytest.param("nobody understands it", marks=pytest.mark.long)])

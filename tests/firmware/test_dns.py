@@ -52,10 +52,15 @@ def test_no_address(data):
 @pytest.mark.parametrize(
     "data",
     [
-        b"", reply(ADDRESS, number=b"\x12\x35"), reply(ADDRESS, question=QUESTION.replace(b"relay", b"delay")),
-        dns.query(NAME, 0x1234), reply(ADDRESS[:-2]), reply(ADDRESS)[:-1] + b"", reply(b"\x3f"),
+        b"",
+        reply(ADDRESS, number=b"\x12\x35"),
+        reply(ADDRESS, question=QUESTION.replace(b"relay", b"delay")),
+        dns.query(NAME, 0x1234),
+        reply(ADDRESS[:-2]),
+        reply(ADDRESS)[:-1] + b"",
+        reply(b"\x3f"),
     ],
-)  # fmt: skip
+)
 def test_not_the_answer(data):
     with pytest.raises(ValueError):
         dns.answer(data, NAME, 0x1234)

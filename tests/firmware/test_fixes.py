@@ -74,25 +74,35 @@ TALKERS = st.sampled_from(["GP", "GL", "GA", "GB", "BD", "GN", "GQ", "QZ", "GI",
 KINDS = st.lists(st.sampled_from(["RMC", "GGA", "GNS", "VTG", "GLL", "ZDA"]), min_size=1, max_size=7).filter(
     lambda kinds: {"RMC", "GGA", "GNS"} & set(kinds)
 )
-NOISE = st.sampled_from([
-    b"", b"\xb5\x62\x01\x07\x02\x00\xff$\n\x12", b"\xd3\x00\x13>\xd0$", b"$PMTK010,001*2E\r\n", b"$PUBX,00,1*33\r\n",
-    b"$GNRMC,1200", b"\r\n\r\n", b"GN",
-])  # fmt: skip
+NOISE = st.sampled_from(
+    [
+        b"",
+        b"\xb5\x62\x01\x07\x02\x00\xff$\n\x12",
+        b"\xd3\x00\x13>\xd0$",
+        b"$PMTK010,001*2E\r\n",
+        b"$PUBX,00,1*33\r\n",
+        b"$GNRMC,1200",
+        b"\r\n\r\n",
+        b"GN",
+    ]
+)
 DATES = st.sampled_from(["", "090180", "150407", "010913", "000000"])
-RECEIVERS = st.fixed_dictionaries({
-    "talkers": st.lists(TALKERS, min_size=1, max_size=3, unique=True),
-    "kinds": KINDS,
-    "hz": st.sampled_from([1, 2, 5, 10]),
-    "by_kind": st.booleans(),
-    "end": st.sampled_from([b"\r\n", b"\r\r\n", b"\n"]),
-    "first_date": DATES,
-    "dated_after_s": st.integers(0, 15),
-    "zeros_s": st.integers(0, 10),
-    "zeros_at": st.sets(st.integers(0, 20), max_size=3),
-    "satellites": st.sampled_from(["08", "04", ""]),
-    "metres_a_s": st.sampled_from([0, 2, 35, 250]),
-    "noise": NOISE,
-})  # fmt: skip
+RECEIVERS = st.fixed_dictionaries(
+    {
+        "talkers": st.lists(TALKERS, min_size=1, max_size=3, unique=True),
+        "kinds": KINDS,
+        "hz": st.sampled_from([1, 2, 5, 10]),
+        "by_kind": st.booleans(),
+        "end": st.sampled_from([b"\r\n", b"\r\r\n", b"\n"]),
+        "first_date": DATES,
+        "dated_after_s": st.integers(0, 15),
+        "zeros_s": st.integers(0, 10),
+        "zeros_at": st.sets(st.integers(0, 20), max_size=3),
+        "satellites": st.sampled_from(["08", "04", ""]),
+        "metres_a_s": st.sampled_from([0, 2, 35, 250]),
+        "noise": NOISE,
+    }
+)
 
 
 @given(RECEIVERS, st.data())

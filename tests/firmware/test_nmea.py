@@ -16,16 +16,28 @@ def sentence(body):
 
 
 def rmc(
-    lat="4807.03810,N", lon="01131.00012,W", time="123519.00", date="230326", state="A", talker="GN",
-    rest="022.4,084.4", mode=",,A",
-):  # fmt: skip
+    lat="4807.03810,N",
+    lon="01131.00012,W",
+    time="123519.00",
+    date="230326",
+    state="A",
+    talker="GN",
+    rest="022.4,084.4",
+    mode=",,A",
+):
     return sentence(f"{talker}RMC,{time},{state},{lat},{lon},{rest},{date},{mode}".encode())
 
 
 def gga(
-    time="123519.00", quality=1, hdop="0.9", altitude="545.4", talker="GN", satellites="08", lat="4807.03810,N",
+    time="123519.00",
+    quality=1,
+    hdop="0.9",
+    altitude="545.4",
+    talker="GN",
+    satellites="08",
+    lat="4807.03810,N",
     lon="01131.00012,W",
-):  # fmt: skip
+):
     place = f"{lat},{lon}"
     return sentence(f"{talker}GGA,{time},{place},{quality},{satellites},{hdop},{altitude},M,46.9,M,,".encode())
 
@@ -43,9 +55,16 @@ def fixes(data):
 def test_rmc_and_gga_make_one_fix_in_any_order(pair):
     (fix,) = fixes(pair)
     assert vars(fix) == {
-        "lat": 481173017, "lon": -115166687, "speed": 12, "heading": 84, "accuracy": 5, "altitude": 545,
-        "time": 1774269319, "at": 0, "doubt": 0,
-    }  # fmt: skip
+        "lat": 481173017,
+        "lon": -115166687,
+        "speed": 12,
+        "heading": 84,
+        "accuracy": 5,
+        "altitude": 545,
+        "time": 1774269319,
+        "at": 0,
+        "doubt": 0,
+    }
 
 
 def test_rmc_alone_is_a_fix_when_the_next_instant_begins():
@@ -161,9 +180,13 @@ NO_GGA = sentence(b"GLGGA,123519.00,,,,,0,00,99.99,,,,,,")
 @pytest.mark.parametrize("kind", [gga, gns])
 def test_one_constellation_without_a_fix_takes_nothing_from_another(kind):
     for data in (
-        NO_GGA + rmc() + kind(), NO_GGA + kind() + rmc(), kind() + NO_GGA + rmc(), kind() + rmc() + NO_GGA,
-        rmc() + NO_GGA + kind(), rmc() + kind() + NO_GGA,
-    ):  # fmt: skip
+        NO_GGA + rmc() + kind(),
+        NO_GGA + kind() + rmc(),
+        kind() + NO_GGA + rmc(),
+        kind() + rmc() + NO_GGA,
+        rmc() + NO_GGA + kind(),
+        rmc() + kind() + NO_GGA,
+    ):
         (fix,) = fixes(data + rmc(time="123520.00"))
         assert (fix.lat, fix.accuracy, fix.altitude) == (481173017, 5, 545)
     (fix,) = fixes(NO_GGA + kind() + NO_GGA + kind(time="123520.00"))
@@ -239,9 +262,19 @@ def test_degrees_are_exact(degree, minute, part, digits, hemisphere):
 
 @pytest.mark.parametrize(
     ("text", "hemisphere"),
-    [(b"9000.00001", b"N"), (b"4860.0", b"N"), (b"48x7.0", b"N"), (b"", b"N"), (b"4807.0", b""), (b"4807.0", b"E" * 2),
-     (b"-4807.0", b"N"), (b"48-7.0", b"N"), (b"4807.0.0", b"N"), (b"48071234567.0", b"N")],
-)  # fmt: skip
+    [
+        (b"9000.00001", b"N"),
+        (b"4860.0", b"N"),
+        (b"48x7.0", b"N"),
+        (b"", b"N"),
+        (b"4807.0", b""),
+        (b"4807.0", b"E" * 2),
+        (b"-4807.0", b"N"),
+        (b"48-7.0", b"N"),
+        (b"4807.0.0", b"N"),
+        (b"48071234567.0", b"N"),
+    ],
+)
 def test_no_degrees(text, hemisphere):
     with pytest.raises(ValueError):
         nmea.degrees(text, hemisphere, 90)

@@ -138,7 +138,7 @@ def test_whatever_comes_it_goes_on_and_what_it_says_fits_the_wire(sentences, mut
 FIELDS = st.sampled_from(
     [b"", b"A", b"V", b"N", b"S", b"E", b"W", b"0", b"1", b"123519.00", b"235960.00", b"230326", b"310299", b"4807.038",
      b"9000.00000", b"18000.0", b"-1", b"1e9", b"0.0", b"99999.9", b"9" * 20, b".", b"-", b"+1", b" 1", b"1 ", b"\xb2"]
-)  # fmt: skip
+)  # words, several a line # fmt: skip
 
 
 @given(st.sampled_from([b"RMC", b"GGA", b"GNS"]), st.lists(FIELDS, max_size=16))

@@ -90,9 +90,18 @@ def test_in_a_vigil_it_sleeps_as_soon_as_all_is_told_or_after_a_try():
     assert machine.step(facts(raised_ms=20 * MINUTE, touched=True), 1000) == ALARM
 
 
-@given(st.lists(st.tuples(st.integers(1, 600_000), st.booleans(), st.booleans(), st.booleans(),
-                          st.one_of(st.none(), st.integers(0, 7_200_000)))),
-       st.sampled_from([SETTLING, DUTY, ATTENTIVE, VIGIL]))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 600_000),
+            st.booleans(),
+            st.booleans(),
+            st.booleans(),
+            st.one_of(st.none(), st.integers(0, 7_200_000)),
+        )
+    ),
+    st.sampled_from([SETTLING, DUTY, ATTENTIVE, VIGIL]),
+)
 def test_never_asleep_while_it_is_touched_or_freshly_raised(steps, mode):
     machine, now = Power(mode, 0), 0
     for ms, touched, waiting, done, raised in steps:

@@ -185,12 +185,14 @@ def test_a_press_is_remembered_over_a_reset_and_not_over_a_lost_supply(chip):
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(NAMES), st.sampled_from(["dies", "settles", "lives"]), st.booleans(),
+            st.sampled_from(NAMES),
+            st.sampled_from(["dies", "settles", "lives"]),
+            st.booleans(),
             st.sampled_from([POWER, WATCHDOG, SLEEP]),
         ),
         max_size=60,
     )
-)  # fmt: skip
+)
 def test_whatever_happened_something_is_left_to_call_with_and_all_of_it_is_tried_again(life):
     chip = Chip()
     for name, how, lost, cause in life:

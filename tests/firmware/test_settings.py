@@ -74,9 +74,18 @@ def test_a_damaged_file_gives_settings_that_fit(version, data):
 
 @pytest.mark.parametrize(
     "octets",
-    [b"[" * 8192, b'{"a":' * 1600, b'{"hold_ms": 1' + b"0" * 7000 + b"}", b'{"hold_ms": 1e400, "port": NaN}',
-     b'{"port": true, "heartbeat_s": 900.0, "hold_ms": "3000"}', b'{"mqtt": {"port": -1}}', b"null", b"7", b'"x"'],
-)  # fmt: skip
+    [
+        b"[" * 8192,
+        b'{"a":' * 1600,
+        b'{"hold_ms": 1' + b"0" * 7000 + b"}",
+        b'{"hold_ms": 1e400, "port": NaN}',
+        b'{"port": true, "heartbeat_s": 900.0, "hold_ms": "3000"}',
+        b'{"mqtt": {"port": -1}}',
+        b"null",
+        b"7",
+        b'"x"',
+    ],
+)
 def test_numbers_and_nesting_beyond_measure(octets):
     found = Settings(settings.parse(octets))
     assert (found.port, found.hold_ms, found.heartbeat_s) == (8883, 3000, 900)

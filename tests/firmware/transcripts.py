@@ -270,9 +270,16 @@ def play_journal(dice):
 
 def main():
     for play in (
-        play_nmea, play_movement, play_at, play_codecs, play_gestures, play_alarm, play_strap, play_check_in,
+        play_nmea,
+        play_movement,
+        play_at,
+        play_codecs,
+        play_gestures,
+        play_alarm,
+        play_strap,
+        play_check_in,
         play_delivery,
-    ):  # fmt: skip
+    ):
         print(play.__name__)
         play(Dice(7))
     play_journal(Dice(8))

@@ -83,9 +83,12 @@ def test_pressed_out_of_its_sleep(tmp_path: Path) -> None:
 
 
 RESETS: Mapping[str, Sequence[float]] = {
-    "as it seals": (4.3,), "just after": (5.2,), "soon": (20, 40), "between Updates": (400, 1000),
+    "as it seals": (4.3,),
+    "just after": (5.2,),
+    "soon": (20, 40),
+    "between Updates": (400, 1000),
     "asleep": (2000, 3000),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", [pytest.param("reset", marks=pytest.mark.long), "power_cut"])
@@ -209,9 +212,15 @@ def _compare(name: str, ones: list[Any], others: list[Any]) -> None:
 
 
 def lived(
-    folder: Path, forced: bool, deeds: Mapping[float, Deed], *, wifi: bool = True, gesture_s: float = 8,
-    raised_s: float = RAISED_S, until_s: float = HOUR_S * 1.3,
-) -> Life:  # fmt: skip
+    folder: Path,
+    forced: bool,
+    deeds: Mapping[float, Deed],
+    *,
+    wifi: bool = True,
+    gesture_s: float = 8,
+    raised_s: float = RAISED_S,
+    until_s: float = HOUR_S * 1.3,
+) -> Life:
     """A life in which an alarm is called back so long after it was raised; `deeds` by their time after the gesture."""
     folder.mkdir()
     with World(seed=5) as world:

@@ -29,7 +29,10 @@ TRIES = 10
 
 @pytest.mark.parametrize("attacker", [BORIS, PARTNER])
 def test_no_account_takes_anothers_connection(
-    broker: Broker, honest: Connect, tls_files: Path, attacker: str  # noqa: F811
+    broker: Broker,  # noqa: F811
+    honest: Connect,  # noqa: F811
+    tls_files: Path,  # noqa: F811
+    attacker: str,
 ) -> None:
     anna = honest(broker, ANNA)
     anna.subscribe(f"b/0/{ANNA}/ack")

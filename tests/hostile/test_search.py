@@ -64,9 +64,13 @@ class Place(Stack):
     def __init__(self, folder: Path) -> None:
         self.log = bytearray()
         super().__init__(
-            folder, broker=self._embedded, relay_command=(sys.executable, str(DRIVER)),
-            code_name=NAME, number=NUMBER, track=Track.still(LAT / 1e7, LON / 1e7, 34),
-        )  # fmt: skip
+            folder,
+            broker=self._embedded,
+            relay_command=(sys.executable, str(DRIVER)),
+            code_name=NAME,
+            number=NUMBER,
+            track=Track.still(LAT / 1e7, LON / 1e7, 34),
+        )
 
     def _embedded(self, *where: Any) -> Talkative:
         """As `relay.assembly` makes it, but with a life of its own, so that the relay can be killed alone."""

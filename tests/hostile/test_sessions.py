@@ -23,9 +23,7 @@ ATTEMPTS, LONG = 200, 60_000
 
 @pytest.mark.parametrize("name", [ANNA, *(pytest.param(n, marks=pytest.mark.long) for n in (PARTNER, "intake-1-a"))])
 def test_an_account_can_not_fill_the_store_with_sessions(name: str, tmp_path: Path, tls_files: Path) -> None:  # noqa: F811
-    broker = NatsBroker(
-        tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem", everyone()
-    )
+    broker = NatsBroker(tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem", everyone())
     broker.start()
     try:
         broker.wait_ready()
@@ -48,7 +46,8 @@ def test_an_account_can_not_fill_the_store_with_sessions(name: str, tmp_path: Pa
 
 @pytest.mark.long
 def test_a_store_that_is_full_of_sessions_is_cleared_before_the_relay_connects(
-    tmp_path: Path, tls_files: Path  # noqa: F811
+    tmp_path: Path,
+    tls_files: Path,  # noqa: F811
 ) -> None:
     """What an earlier release let in, or what the relay's own password was abused for."""
     users = own_users(PASSWORDS["relay"])

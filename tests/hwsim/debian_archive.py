@@ -42,9 +42,10 @@ class Key:
         signature = base64.b64encode(self._sign(CLEAR_TEXT, "\r\n".join(lines).encode())).decode()
         armour = "\n".join(textwrap.wrap(signature, 64))
         return (
-            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n" + "\n".join(lines)
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n"
+            + "\n".join(lines)
             + f"\n-----BEGIN PGP SIGNATURE-----\n\n{armour}\n-----END PGP SIGNATURE-----\n"
-        )  # fmt: skip
+        )
 
     def _sign(self, kind: int, data: bytes) -> bytes:
         hashed = _subpacket(2, CREATED) + _subpacket(27, b"\x03") + _subpacket(33, b"\x04" + self._fingerprint)
@@ -82,13 +83,21 @@ class Archive:
         self.pool.mkdir()
         stanzas = [
             # The loader stands for Debian's libc; unpacking asks it to list the programs' libraries.
-            self._build("tool", {f"usr/lib/{TRIPLET}/{LOADER}": "exit 0", "usr/bin/tool": "echo works"},
-                        "libtool-test, adduser-test"),
-            self._build("libtool-test", {f"usr/lib/{TRIPLET}/libtool-test.so.1": "library",
-                                         f"usr/lib/{TRIPLET}/libtool-test.so": "-> libtool-test.so.1",
-                                         "usr/share/doc/libtool-test/copyright": "text"}),
+            self._build(
+                "tool",
+                {f"usr/lib/{TRIPLET}/{LOADER}": "exit 0", "usr/bin/tool": "echo works"},
+                "libtool-test, adduser-test",
+            ),
+            self._build(
+                "libtool-test",
+                {
+                    f"usr/lib/{TRIPLET}/libtool-test.so.1": "library",
+                    f"usr/lib/{TRIPLET}/libtool-test.so": "-> libtool-test.so.1",
+                    "usr/share/doc/libtool-test/copyright": "text",
+                },
+            ),
             self._build("adduser-test", {"usr/sbin/adduser-test": "echo not wanted"}),
-        ]  # fmt: skip
+        ]
         self.index.write_text("\n".join(stanzas))
         self.publish()
 

@@ -172,9 +172,13 @@ FAMILY = REFERENCE.split("\n").index('family = "esp32"')
 
 @settings(max_examples=150)
 @given(
-    st.sampled_from(BOARDS), st.integers(0, 200), st.sampled_from(VALUES), st.integers(0, 200),
-    st.one_of(st.none(), st.integers(0, 80)), st.sampled_from('"[]=#x0\\\0é'),
-)  # fmt: skip
+    st.sampled_from(BOARDS),
+    st.integers(0, 200),
+    st.sampled_from(VALUES),
+    st.integers(0, 200),
+    st.one_of(st.none(), st.integers(0, 80)),
+    st.sampled_from('"[]=#x0\\\0é'),
+)
 @example("reference", FAMILY, "[]", 0, 0, "#")
 def test_any_mistake_is_a_sentence(tmp_path_factory, name, line, value, other, column, letter):
     """A value of another kind, and a letter that is another, or a line that is there twice."""

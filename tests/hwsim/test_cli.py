@@ -160,10 +160,13 @@ def test_an_interrupt_from_the_terminal_leaves_nothing_behind(tmp_path: Path) ->
     """Every process of the terminal gets it, those that play too."""
     process = subprocess.Popen(
         [sys.executable, "-m", "hwsim.cli", "powercut", "--quick", "--life", "sms", "--jobs", "2", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
     while not list(tmp_path.iterdir()):  # a life has begun
         assert process.poll() is None
         time.sleep(0.1)

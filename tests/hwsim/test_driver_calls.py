@@ -66,9 +66,22 @@ def reached(world):
 
 
 CALLS = [
-    "haptic", "led", "strap", "battery", "gnss", "gnss_on", "modem", "modem_key", "wifi", "wifi_on", "wifi_join", "ppp",
-    "ppp_dial", "socket", "tls",
-]  # fmt: skip
+    "haptic",
+    "led",
+    "strap",
+    "battery",
+    "gnss",
+    "gnss_on",
+    "modem",
+    "modem_key",
+    "wifi",
+    "wifi_on",
+    "wifi_join",
+    "ppp",
+    "ppp_dial",
+    "socket",
+    "tls",
+]
 
 
 def test_every_call_of_the_reference_board_is_known_and_none_is_asked_about_without_a_fault(world, bracelet):

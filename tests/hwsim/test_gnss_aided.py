@@ -24,9 +24,21 @@ def frame(world: World, off_s: int = 0, north_m: int = 0, flags: int = 0x23) -> 
     """AID-INI, sure of itself to 60 s and 10 km."""
     gps = world.unix_time + 1 - 315_964_800 + 18 + off_s
     payload = struct.pack(
-        "<iiiIHHIiIIiII", 100_000_000 + round(north_m / 0.0111319), 200_000_000, 0, 1_000_000, 0,
-        gps // 604_800, gps % 604_800 * 1000, 0, 60_000, 0, 0, 0, flags,
-    )  # fmt: skip
+        "<iiiIHHIiIIiII",
+        100_000_000 + round(north_m / 0.0111319),
+        200_000_000,
+        0,
+        1_000_000,
+        0,
+        gps // 604_800,
+        gps % 604_800 * 1000,
+        0,
+        60_000,
+        0,
+        0,
+        0,
+        flags,
+    )
     body = b"\x0b\x01\x30\x00" + payload
     return b"\xb5\x62" + body + fletcher(body)
 

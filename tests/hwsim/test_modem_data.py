@@ -208,9 +208,13 @@ def test_ppp_as_the_port_has_it(world, tmp_path):
     bracelet.boot()
     world.expect("firmware", "api", within=2, active=0, status=0, dns="None")
     world.expect(
-        "firmware", "errors", within=1, ip="ValueError_PPP_not_active", auth="ValueError_invalid_auth",
+        "firmware",
+        "errors",
+        within=1,
+        ip="ValueError_PPP_not_active",
+        auth="ValueError_invalid_auth",
         user="TypeError_can't_convert_to_str_implicitly",
-    )  # fmt: skip
+    )
     world.expect("firmware", "dialled", within=40, ok=1)
     world.expect("firmware", "up", within=5, status=4, again="OSError_114", **{"is": 1})
     world.expect("firmware", "has", within=1, addr="10.64.0.2", gw="10.64.64.64", dns="10.64.64.53")
@@ -262,7 +266,10 @@ def ending(world, tmp_path, rest):
 
 def test_ppp_that_the_peer_ends_keeps_its_state_for_six_seconds(world, tmp_path):
     """lwIP, fsm_rtermreq: until FSM_DEFTIMEOUT; and active(False) doesn't shorten it (ppp_close: ERR_INPROGRESS)."""
-    modem = ending(world, tmp_path, """
+    modem = ending(
+        world,
+        tmp_path,
+        """
 while ppp.ifconfig()[0] != "0.0.0.0":
     time.sleep_ms(50)
 print("@ended status=%d again=%d" % (ppp.status(), again()))
@@ -271,7 +278,8 @@ time.sleep(5)
 print("@still status=%d again=%d" % (ppp.status(), again()))
 time.sleep(2)
 print("@over status=%d again=%d" % (ppp.status(), again()))
-""")
+""",
+    )
     modem.packet.says_goodbye = True
     world.call(modem.packet.lose)
     world.expect("firmware", "ended", within=1, status=4, again=114)
@@ -282,21 +290,28 @@ print("@over status=%d again=%d" % (ppp.status(), again()))
 @pytest.mark.parametrize(("peer", "seconds"), [(True, 0), (False, 12)])
 def test_ppp_that_is_closed_in_order_waits_for_its_peer(world, tmp_path, peer, seconds):
     """lwIP, terminate_layer: FSM_DEFMAXTERMREQS times FSM_DEFTIMEOUT (espressif/esp-idf#1666: over ten seconds)."""
-    modem = ending(world, tmp_path, """
+    modem = ending(
+        world,
+        tmp_path,
+        """
 time.sleep(1)
 began = time.ticks_ms()
 ppp.disconnect()
 while ppp.status():
     time.sleep_ms(50)
 print("@closed s=%d" % ((time.ticks_ms() - began + 500) // 1000))
-""")
+""",
+    )
     if not peer:
         world.call(lambda: setattr(modem, "mute", True))
     world.expect("firmware", "closed", within=20, s=seconds)
 
 
 def test_ppp_that_is_left_while_it_connects_stays_for_twelve_seconds(world, tmp_path):
-    ending(world, tmp_path, """
+    ending(
+        world,
+        tmp_path,
+        """
 ppp.active(False)
 ask("")
 ppp.connect()
@@ -307,7 +322,8 @@ time.sleep(11)
 print("@still again=%d" % again())
 time.sleep(2)
 print("@over again=%d" % again())
-""")
+""",
+    )
     world.expect("firmware", "connecting", within=3, status=3)
     world.expect("firmware", "still", within=13, again=114)
     world.expect("firmware", "over", within=3, again=0)

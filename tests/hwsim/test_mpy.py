@@ -67,9 +67,7 @@ def test_a_linked_package_is_compiled_too(folder, cache, tmp_path):
 
 def test_several_processes_may_want_the_same(folder, cache):
     program = f"from pathlib import Path; from hwsim import mpy; print(mpy.compiled(Path({str(folder)!r}), 'x64'))"
-    running = [
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
+    running = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = {process.communicate()[0].strip() for process in running}
     assert [process.returncode for process in running] == [0, 0, 0, 0]
     assert said == {str(mpy.compiled(folder, "x64"))}

@@ -35,9 +35,12 @@ def test_drawn_for_people_and_a_wrong_card_is_seen(monkeypatch):
 
 def test_a_drawing_has_a_column_for_a_tenth_of_a_second():
     rehearsed = rehearse.Rehearsed(
-        rehearse.CARD[1], [(0, 300_000)], [Pulse(500_000, 65535, 200_000), Pulse(9_000_000, 20_000, 100_000)],
-        [Felt(500_000, "updated")], ["Update"],
-    )  # fmt: skip
+        rehearse.CARD[1],
+        [(0, 300_000)],
+        [Pulse(500_000, 65535, 200_000), Pulse(9_000_000, 20_000, 100_000)],
+        [Felt(500_000, "updated")],
+        ["Update"],
+    )
     lines = rehearse.drawn(rehearsed).splitlines()
     assert lines[1] == "  button  ###.... 8 s ."
     assert lines[2] == "  wrist   .....** 8 s :"

@@ -49,9 +49,7 @@ def authority(data: DataDir) -> pki.Authority:
 
 
 def fit(data: DataDir, moment: datetime) -> bool:
-    return pki.is_valid(certificate(data), moment, moment) and pki.is_valid(
-        authority(data).certificate, moment, moment
-    )
+    return pki.is_valid(certificate(data), moment, moment) and pki.is_valid(authority(data).certificate, moment, moment)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -195,8 +193,11 @@ def test_no_clock_is_wrong_enough_to_stop_a_relay(tmp_path: Path, wrong: datetim
 
 def replace_tls(data: DataDir, ca: pki.Authority, served: bytes, key: bytes) -> None:
     for file, content in (
-        (data.ca_cert, ca.cert_pem), (data.ca_key, ca.key_pem), (data.server_cert, served), (data.server_key, key),
-    ):  # fmt: skip
+        (data.ca_cert, ca.cert_pem),
+        (data.ca_key, ca.key_pem),
+        (data.server_cert, served),
+        (data.server_key, key),
+    ):
         file.write_bytes(content)
 
 

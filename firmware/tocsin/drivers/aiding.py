@@ -22,10 +22,20 @@ def ini(fix, seconds):
     since = seconds - _GPS_EPOCH
     out = b"\x0b\x01\x30\x00"  # class, number, 48 octets
     for value, size in (
-        (lat, 4), (lon, 4), ((altitude or 0) * 100, 4), ((min(accuracy, 1000) + age * _METRES_A_S) * 100, 4), (0, 2),
-        (since // _WEEK_S, 2), (since % _WEEK_S * 1000, 4), (0, 4), (2000 + age * _DRIFT_MS_A_S, 4), (0, 4),
-        (0, 4), (0, 4), (0x63 if altitude is None else 0x23, 4),  # place and time, by latitude; altitude unknown
-    ):  # fmt: skip
+        (lat, 4),
+        (lon, 4),
+        ((altitude or 0) * 100, 4),
+        ((min(accuracy, 1000) + age * _METRES_A_S) * 100, 4),
+        (0, 2),
+        (since // _WEEK_S, 2),
+        (since % _WEEK_S * 1000, 4),
+        (0, 4),
+        (2000 + age * _DRIFT_MS_A_S, 4),
+        (0, 4),
+        (0, 4),
+        (0, 4),
+        (0x63 if altitude is None else 0x23, 4),  # place and time, by latitude; altitude unknown
+    ):
         out += (value & 0xFFFFFFFF).to_bytes(size, "little")
     first = second = 0
     for octet in out:

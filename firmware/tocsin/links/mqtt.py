@@ -41,9 +41,19 @@ class Mqtt:
     publish() accepted; under(name, call): a call that may end the start."""
 
     def __init__(
-        self, settings, identity, ca, clock, random_byte, name_server, on_state, on_refused, on_message, on_result,
+        self,
+        settings,
+        identity,
+        ca,
+        clock,
+        random_byte,
+        name_server,
+        on_state,
+        on_refused,
+        on_message,
+        on_result,
         under,
-    ):  # fmt: skip
+    ):
         self._host, self._port = settings.host, settings.port
         self._user, self._password = settings.user or "", settings.password or ""
         self._topic = identity.topic + "ack"

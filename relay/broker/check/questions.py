@@ -214,9 +214,7 @@ def wills(visit: Visit) -> Came:
     return Came("published") if heard else Came("not published", False)
 
 
-def _foreign(
-    visit: Visit, enter: Callable[[], Client], forbidden: Sequence[str], filters: Sequence[str]
-) -> Came:
+def _foreign(visit: Visit, enter: Callable[[], Client], forbidden: Sequence[str], filters: Sequence[str]) -> Came:
     """Publish on, and subscribe to, topics that are not the account's own, and say what happens."""
     listener, relay = visit.listener(), visit.relay()
     for topic in forbidden:

@@ -181,11 +181,15 @@ def test_misuse(args):
 @pytest.mark.parametrize(
     ("life", "at", "how"),
     [
-        ("update", 150, TORN), ("files", 49, TORN), *(pytest.param("update", *cut, marks=pytest.mark.long) for cut in
-        [(60, TORN), (100, CLEAN), (176, TORN), (184, CLEAN), (190, TORN)]),
+        ("update", 150, TORN),
+        ("files", 49, TORN),
+        *(
+            pytest.param("update", *cut, marks=pytest.mark.long)
+            for cut in [(60, TORN), (100, CLEAN), (176, TORN), (184, CLEAN), (190, TORN)]
+        ),
         *(pytest.param("files", *cut, marks=pytest.mark.long) for cut in [(45, TORN), (47, CLEAN), (54, TORN)]),
     ],
-)  # fmt: skip
+)
 def test_an_update_is_cut(life, at, how):
     """While it is written, checked, marked, tried and kept; `hwsim powercut --life update` cuts everywhere."""
     result = command.play(command.Job(life, Cut(at, how), 1))

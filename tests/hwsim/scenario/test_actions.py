@@ -66,11 +66,14 @@ def test_arguments_that_do_not_fit(name, arguments, why):
         check(name, arguments)
 
 
-@pytest.mark.parametrize(("name", "board", "why"), [
-    ("receiver_wrong", "lilygo-t-sim7000g", "receiver in the modem"),
-    ("receiver_right", "lilygo-t-sim7000g", "receiver in the modem"),
-    ("strap_cut", "devkit", "no strap"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "board", "why"),
+    [
+        ("receiver_wrong", "lilygo-t-sim7000g", "receiver in the modem"),
+        ("receiver_right", "lilygo-t-sim7000g", "receiver in the modem"),
+        ("strap_cut", "devkit", "no strap"),
+    ],
+)
 def test_what_a_board_does_not_have(world, tmp_path, name, board, why):
     rig = Rig(world, tmp_path, board=board)
     with pytest.raises(ActionError, match=why):

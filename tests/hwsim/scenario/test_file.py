@@ -70,7 +70,7 @@ def test_a_good_one(tmp_path):
         ("[[expect]]", "[expect]", 19, "is written as [[expect]]"),
         ("[[track]]\nt = 0", 'gpx = "a.gpx"\n[[track]]\nt = 0', 5, "exclude each other"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_with_its_line(tmp_path, old, new, line, why):
     assert GOOD.count(old) == 1
     with pytest.raises(file.ScenarioError) as caught:

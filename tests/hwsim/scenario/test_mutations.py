@@ -167,7 +167,7 @@ MUTATIONS = {
         "        while self._wanted:\n", "        while self._wanted and self._gnss.count:\n",
         "alarm 1 delivered by mqtt", "",
     ),
-}  # fmt: skip
+}  # a table, read by rows # fmt: skip
 
 
 @pytest.mark.long

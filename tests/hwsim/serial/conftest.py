@@ -86,11 +86,16 @@ def pulled(usb: UsbBracelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def offer(world: World) -> dict[str, object]:
     """What a relay would hand to a new bracelet."""
     return {
-        "tocsin": 1, "kid": "c0ffee01", "relay_id": "00" * 8, "relay_x25519": "09" + "00" * 31,
-        "time": world.unix_time, "ca": base64.b64encode(world.authority.der).decode(),
+        "tocsin": 1,
+        "kid": "c0ffee01",
+        "relay_id": "00" * 8,
+        "relay_x25519": "09" + "00" * 31,
+        "time": world.unix_time,
+        "ca": base64.b64encode(world.authority.der).decode(),
         "mqtt": {"host": "relay.test", "port": 8883, "user": "c0ffee01", "password": "secret"},
-        "sms": "+10000000002", "wifi": [],
-    }  # fmt: skip
+        "sms": "+10000000002",
+        "wifi": [],
+    }
 
 
 class Line:

@@ -13,9 +13,12 @@ from .conftest import PATIENCE
 
 def begun(*command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
+    )
 
 
 def test_the_cable_is_pulled_while_it_is_written_and_put_in_again(usb, esptool, mpremote, pulled, tmp_path):

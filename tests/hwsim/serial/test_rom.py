@@ -34,9 +34,12 @@ class Host:
         self.frames = []
         decoder = slip.Decoder()
         self.loader = Loader(
-            chip, flash, lambda data: self.frames.extend(decoder.feed(data)), self._leave,
+            chip,
+            flash,
+            lambda data: self.frames.extend(decoder.feed(data)),
+            self._leave,
             lambda what, **detail: self.notes.append((what, detail)),
-        )  # fmt: skip
+        )
 
     def _leave(self):
         self.left += 1
@@ -165,16 +168,14 @@ def test_ways_out(host):
 
 
 frames = st.builds(
-    lambda op, data, good: slip.encode(
-        struct.pack("<BBHI", 0, op, len(data), xor(data[16:]) if good else 0) + data
-    ),
+    lambda op, data, good: slip.encode(struct.pack("<BBHI", 0, op, len(data), xor(data[16:]) if good else 0) + data),
     st.sampled_from([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19, 0xD0, 0xD1, 0xD2, 0xD3]),
     st.lists(st.sampled_from([0, 1, 4, 0x1000, 0x100000, 0x3FF000, 0x400000, 0xFFFFFFFF, 0x3FF42000]), max_size=6).map(
         lambda words: struct.pack(f"<{len(words)}I", *words)
     )
     | st.binary(max_size=80),
     st.booleans(),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -62,14 +62,30 @@ def test_from_an_erased_chip_to_a_drill_that_the_relay_has_answered(tmp_path: Pa
     data, control, port = tmp_path / "relay", tmp_path / "hand", str(tmp_path / "port")
     number = str(free_port("127.0.0.1"))
     with served(
-        "--board", BOARD, "--control", str(control), "--link", port, "--reach", f"broker.test:{number}",
-        "--sms-modem", NUMBER,
-    ) as told:  # fmt: skip
+        "--board",
+        BOARD,
+        "--control",
+        str(control),
+        "--link",
+        port,
+        "--reach",
+        f"broker.test:{number}",
+        "--sms-modem",
+        NUMBER,
+    ) as told:
         options = ["--listen", "127.0.0.1", "--port", number, "--sms-port", told["sms_modem"], "--sms-number", NUMBER]
         run("relay", "init", str(data), "--name", "broker.test", *options)
         with relay_on(data):
-            relay(data, "bracelet", "add", "juniper", "--offer", str(tmp_path / "offer.json"), "--wifi",
-                  "workshop:hwsim-key")  # fmt: skip
+            relay(
+                data,
+                "bracelet",
+                "add",
+                "juniper",
+                "--offer",
+                str(tmp_path / "offer.json"),
+                "--wifi",
+                "workshop:hwsim-key",
+            )
             run("esptool", "--port", port, "erase-flash")
             parts = image.stand_in() | {OURS["romfs"].offset: rom(FIRMWARE).read_bytes()}
             words = []
@@ -78,8 +94,11 @@ def test_from_an_erased_chip_to_a_drill_that_the_relay_has_answered(tmp_path: Pa
                 words += [hex(address), str(tmp_path / f"{address:x}.bin")]
             assert run("esptool", "--port", port, "write-flash", *words).count("Hash of data verified") == len(parts)
             (tmp_path / "board.json").write_text(boards.load(BOARD).to_json())
-            copies = [(tmp_path / "board.json", "board.json"), (FIRMWARE / "main.py", "main.py"),
-                      (tmp_path / "offer.json", "offer.json")]  # fmt: skip
+            copies = [
+                (tmp_path / "board.json", "board.json"),
+                (FIRMWARE / "main.py", "main.py"),
+                (tmp_path / "offer.json", "offer.json"),
+            ]
             steps = [word for source, name in copies for word in ("fs", "cp", str(source), f":{name}", "+")]
             run("mpremote", "connect", port, *steps, "reset")
             hand.wait(control, "firmware", "provisioned", PATIENCE)

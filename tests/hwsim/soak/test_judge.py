@@ -34,10 +34,16 @@ def tapped(end_s, count):
 def document(counter, seq, at_s, **changes):
     position = {"lat_e7": 480_000_000, "lon_e7": 110_000_000, "accuracy_m": 5, "age_s": 1}
     whole = {
-        "counter": counter, "seq": seq, "msg_type": "Update" if seq else "Alert", "sent_unix": START + at_s,
-        "time_quality": "gnss", "position": position, "status": "Actual", "cause": "button",
+        "counter": counter,
+        "seq": seq,
+        "msg_type": "Update" if seq else "Alert",
+        "sent_unix": START + at_s,
+        "time_quality": "gnss",
+        "position": position,
+        "status": "Actual",
+        "cause": "button",
         "flags": {"duress": False, "doubtful": False},
-    }  # fmt: skip
+    }
     return whole | changes
 
 
@@ -59,13 +65,26 @@ def good():
         pulses=[*pulses(103, 1, 700), *pulses(105, 3, 120)],
     )
     return Evidence(
-        facts=happened, world_start=START, track=Track.still(48.0, 11.0),
-        documents=[document(7, 0, 103), document(8, 1, 123)], copies={("c0ffee01", 7): 1, ("c0ffee01", 8): 1},
-        stored=[7, 8], refused={}, alarm_octets=[message(b"a", 7), message(b"b", 8), message(b"b", 8)],
-        heartbeat_octets=[message(b"h", 0)], files=["identity", "settings.json"], kept_on_flash=[],
-        trace_text="pressed raised", secrets=["480000000"], jump_m=0.0, gnss_offset_s=0.0, clock_offset_s=0.0, hangs=0,
-        texted={}, modem_starts=True,
-    )  # fmt: skip
+        facts=happened,
+        world_start=START,
+        track=Track.still(48.0, 11.0),
+        documents=[document(7, 0, 103), document(8, 1, 123)],
+        copies={("c0ffee01", 7): 1, ("c0ffee01", 8): 1},
+        stored=[7, 8],
+        refused={},
+        alarm_octets=[message(b"a", 7), message(b"b", 8), message(b"b", 8)],
+        heartbeat_octets=[message(b"h", 0)],
+        files=["identity", "settings.json"],
+        kept_on_flash=[],
+        trace_text="pressed raised",
+        secrets=["480000000"],
+        jump_m=0.0,
+        gnss_offset_s=0.0,
+        clock_offset_s=0.0,
+        hangs=0,
+        texted={},
+        modem_starts=True,
+    )
 
 
 def broken(evidence):
@@ -124,7 +143,8 @@ WRONG = {
     "forced, and its cancel lost": (  # the Alert alone may give way: the cancel says all
         lambda e: replace(
             fact(
-                cancels={8: 123 * S}, dropped={8: 200 * S},
+                cancels={8: 123 * S},
+                dropped={8: 200 * S},
                 holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)],
             )(e),
             stored=[],
@@ -136,10 +156,12 @@ WRONG = {
     "for nothing": (fact(holds=[Span(100 * S, 104 * S), Span(200 * S, 204 * S)]), "a hold raises"),
     "not at once": (fact(sent={(7, "mqtt"): 105 * S}, receipts={7: 106 * S}), "mqtt in time"),
     "no SMS": (
-        lambda e: replace(fact(receipts={7: 134 * S}, sms_path=[Span(0)])(e), texted={7: 120 * S}), "sms in time"
+        lambda e: replace(fact(receipts={7: 134 * S}, sms_path=[Span(0)])(e), texted={7: 120 * S}),
+        "sms in time",
     ),
     "no SMS although one could have left": (
-        lambda e: replace(fact(receipts={7: 134 * S}, links={}, sms_path=[Span(0)])(e), texted={}), "an SMS in 30 s"
+        lambda e: replace(fact(receipts={7: 134 * S}, links={}, sms_path=[Span(0)])(e), texted={}),
+        "an SMS in 30 s",
     ),
     "an SMS that left late": (
         lambda e: replace(fact(receipts={7: 140 * S}, links={}, sms_path=[Span(0)])(e), texted={7: 134 * S}),
@@ -160,9 +182,7 @@ WRONG = {
     "network clock": (evidence(documents=[document(7, 0, 203, time_quality="network")]), "true time"),
     "clock ahead": (evidence(documents=[document(7, 0, 203, time_quality="saved")]), "true time"),
     "no clock": (evidence(documents=[document(7, 0, 103, time_quality="unknown")]), "true time"),
-    "doubted without a reason": (
-        evidence(documents=[document(7, 0, 103, flags=DOUBTED)]), "doubt has a reason"
-    ),
+    "doubted without a reason": (evidence(documents=[document(7, 0, 103, flags=DOUBTED)]), "doubt has a reason"),
     "elsewhere": (evidence(track=Track.still(48.001, 11.0)), "true place"),
     "crashed": (fact(never=[(5 * S, "@crashed")]), "nothing breaks"),
     "bitten": (fact(watchdogs=[5 * S]), "watchdog"),
@@ -200,13 +220,19 @@ def test_one_thing_wrong_breaks_its_rule(name):
         "the watchdog after a hang": lambda e: replace(fact(watchdogs=[5 * S], stuck=[4 * S])(e), hangs=1),
         "down as it hung, for nobody knows how long": lambda e: replace(
             fact(
-                holds=[Span(89 * S, 90 * S)], stuck=[90 * S - 500_000], watchdogs=[101 * S],
-                armed=[Span(1 * S, 90 * S - 500_000), Span(102 * S)], links={},
-            )(e), hangs=1,
+                holds=[Span(89 * S, 90 * S)],
+                stuck=[90 * S - 500_000],
+                watchdogs=[101 * S],
+                armed=[Span(1 * S, 90 * S - 500_000), Span(102 * S)],
+                links={},
+            )(e),
+            hangs=1,
         ),
         "raised at once, as a start ended under the press": fact(
-            holds=[Span(101 * S + 500_000, 107 * S)], hung_or_died=[101 * S + 600_000],
-            armed=[Span(1 * S, 101 * S + 600_000), Span(102 * S + 900_000)], links={},
+            holds=[Span(101 * S + 500_000, 107 * S)],
+            hung_or_died=[101 * S + 600_000],
+            armed=[Span(1 * S, 101 * S + 600_000), Span(102 * S + 900_000)],
+            links={},
         ),
         "held while it was not armed": fact(holds=[*good().facts.holds, Span(0, S // 2)]),
         "no SMS by a modem that fails with one in it": fact(
@@ -219,9 +245,7 @@ def test_one_thing_wrong_breaks_its_rule(name):
         "a pulse cut short by a reset": fact(
             armed=[Span(1 * S, 300 * S + 700_000)], pulses=pulses(300, 1, 700), links={}
         ),
-        "the strap raised it": fact(
-            holds=[], by={7: "strap", 8: "time"}, strap_open=[Span(0, 10 * S), Span(102 * S)]
-        ),
+        "the strap raised it": fact(holds=[], by={7: "strap", 8: "time"}, strap_open=[Span(0, 10 * S), Span(102 * S)]),
         "the timer raised it": fact(holds=[], by={7: "check_in", 8: "time"}, check_in=[Span(10 * S, 103 * S)]),
         "forced to call it back, and it says so": lambda e: replace(
             fact(cancels={8: 123 * S}, holds=[*e.facts.holds, *tapped(119, 3), Span(119 * S + 500_000, 124 * S)])(e),
@@ -229,14 +253,21 @@ def test_one_thing_wrong_breaks_its_rule(name):
         ),
         "a tick that a write to flash made longer": fact(pulses=pulses(300, 1, 120)),
         "an Alert gave way to its own cancel": lambda e: replace(
-            e, stored=[8], copies={("c0ffee01", 8): 1}, documents=[document(8, 1, 123, msg_type="Cancel")],
+            e,
+            stored=[8],
+            copies={("c0ffee01", 8): 1},
+            documents=[document(8, 1, 123, msg_type="Cancel")],
             facts=replace(
-                e.facts, cancels={8: 123 * S}, dropped={7: 200 * S}, receipts={8: 124 * S}, links={},
+                e.facts,
+                cancels={8: 123 * S},
+                dropped={7: 200 * S},
+                receipts={8: 124 * S},
+                links={},
                 delivered=[(104 * S, 8)],
             ),
         ),
     }.items(),
-)  # fmt: skip
+)
 def test_what_is_not_wrong(name, change):
     assert broken(change(good())) == set()
 
@@ -308,8 +339,14 @@ def test_a_start_that_died_as_a_part_was_started_is_one_whatever_ended_it():
 def test_a_release_too_short_to_be_seen_is_none():
     def held(gap_ms):
         again = TraceEvent(4 * S + gap_ms * 1000, "button", "pressed", {})
-        return facts.read([TraceEvent(S, "button", "pressed", {}), TraceEvent(4 * S, "button", "released", {}), again,
-                           TraceEvent(8 * S, "button", "released", {})]).holds  # fmt: skip
+        return facts.read(
+            [
+                TraceEvent(S, "button", "pressed", {}),
+                TraceEvent(4 * S, "button", "released", {}),
+                again,
+                TraceEvent(8 * S, "button", "released", {}),
+            ]
+        ).holds
 
     assert held(13) == [Span(1 * S, 8 * S)]
     assert held(30) == [Span(1 * S, 4 * S), Span(4 * S + 30_000, 8 * S)]
@@ -324,14 +361,20 @@ def test_a_hold_over_a_reset_counts_from_the_start_of_the_work_as_well(ended, ex
 def after_a_drill(first_of_last):
     """An alarm (7) that was called back (8), a drill (9) with its cancel (10), and two Updates of the given alarms."""
     facts = Facts(
-        raised={7: 103 * S, 9: 300 * S}, updates={8: 123 * S, 10: 310 * S, 11: 400 * S, 12: 460 * S},
+        raised={7: 103 * S, 9: 300 * S},
+        updates={8: 123 * S, 10: 310 * S, 11: 400 * S, 12: 460 * S},
         by={7: "hold", 8: "cancel", 9: "drill", 10: "cancel", 11: "time", 12: "time"},
         cancels={8: 123 * S, 10: 310 * S},
         holds=[Span(100 * S, 104 * S), Span(119 * S, 124 * S), Span(306 * S, 311 * S)],
-    )  # fmt: skip
+    )
     last = [document(n, n - first, at) for n, first, at in ((11, first_of_last[0], 400), (12, first_of_last[1], 460))]
-    documents = [document(7, 0, 103), document(8, 1, 123, msg_type="Cancel"), document(9, 0, 300, status="Exercise"),
-                 document(10, 1, 310, status="Exercise", msg_type="Cancel"), *last]  # fmt: skip
+    documents = [
+        document(7, 0, 103),
+        document(8, 1, 123, msg_type="Cancel"),
+        document(9, 0, 300, status="Exercise"),
+        document(10, 1, 310, status="Exercise", msg_type="Cancel"),
+        *last,
+    ]
     return replace(good(), facts=facts, documents=documents)
 
 

@@ -52,9 +52,13 @@ class AtTheBench:
         self.kid = json.loads(self.offer.read_text())["kid"]
         digest = build.digest(build.compiled(MARCH))
         self.facts: dict[str, Any] = {
-            "asked": asked.noted(desk.asked()), "kid": self.kid, "march": MARCH, "update_key": key_id(None),
-            "firmware": {"sha256": digest}, "image": {"sha256": "00" * 32},
-        }  # fmt: skip
+            "asked": asked.noted(desk.asked()),
+            "kid": self.kid,
+            "march": MARCH,
+            "update_key": key_id(None),
+            "firmware": {"sha256": digest},
+            "image": {"sha256": "00" * 32},
+        }
 
     def run(self, last: str, *network: str, name: str = "bench", image: Path | None = None) -> str:
         """Why a run does not end that goes on after this step: none of its own steps can."""

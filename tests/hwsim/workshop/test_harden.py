@@ -148,9 +148,12 @@ def test_what_the_chip_could_not_start_when_it_decrypts_stops_it(keys):
 
 def test_flash_sh_has_it(tmp_path):
     done = subprocess.run(
-        [str(SCRIPT), "harden", "--board", "walter", "--closed"], capture_output=True, text=True, check=True,
+        [str(SCRIPT), "harden", "--board", "walter", "--closed"],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "TOCSIN_PYTHON": sys.executable},
-    )  # fmt: skip
+    )
     assert "DIS_DOWNLOAD_MODE" in done.stdout and "Nothing was done" in done.stdout
 
 

@@ -42,8 +42,9 @@ def test_the_journal_gets_its_place_and_everything_else_keeps_its_own():
     made = partitions.with_journal(WITH_FILES, 0x200000, 0x3FA000, 4 * MB)
     assert made[:3] == STOCK
     assert made[3:] == [
-        Partition("vfs", DATA, 0x81, 0x200000, 0x1FA000), Partition("journal", DATA, 0x40, 0x3FA000, 0x6000),
-    ]  # fmt: skip
+        Partition("vfs", DATA, 0x81, 0x200000, 0x1FA000),
+        Partition("journal", DATA, 0x40, 0x3FA000, 0x6000),
+    ]
     assert partitions.with_journal(made, 0x200000, 0x3FA000, 4 * MB) == made  # and a second time
     assert partitions.with_journal(STOCK, 0x200000, 0x3FA000, 4 * MB) == made  # and where the image has no file system
     encrypted = [each._replace(flags=1) for each in made]  # as built for flash encryption

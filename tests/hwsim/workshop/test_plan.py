@@ -61,10 +61,15 @@ def test_another_kind_of_board_begins_anew(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{", b"[]", b"null", b'{"format": 2, "board": "devkit"}', b'{"format": 1, "board": "devkit", "what": 1}',
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"format": 2, "board": "devkit"}',
+        b'{"format": 1, "board": "devkit", "what": 1}',
         json.dumps({"format": 1, "board": "devkit", "done": ["write"]}).encode(),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_file_begins_anew(tmp_path, content):
     (tmp_path / "board.json").write_bytes(content)
     assert plan.load(tmp_path / "board.json", "devkit") == Progress("devkit")

@@ -66,8 +66,13 @@ def test_another_update_that_it_was_on_is_not_this_one():
 
 def test_given_up_says_what_may_be_the_reason():
     with pytest.raises(Trouble, match=r"one is back.*failed was mqtt: OSError:111.*task core ended \(ValueError"):
-        heard(INSTALLED, TRIAL, "@failed path=mqtt reason=OSError:111", "@restarted task=core reason=ValueError",
-              "@firmware state=given_up")  # fmt: skip
+        heard(
+            INSTALLED,
+            TRIAL,
+            "@failed path=mqtt reason=OSError:111",
+            "@restarted task=core reason=ValueError",
+            "@firmware state=given_up",
+        )
 
 
 @pytest.mark.parametrize(
@@ -144,9 +149,11 @@ def test_whoever_ends_it_gets_the_table(tmp_path, number, default_signal):
     (tmp_path / "good").write_bytes(bundle.sign(2, bundle.processor("xtensawin"), b"image", KEY))
     words = ["--board", "devkit", "--update", str(tmp_path / "good"), "--batch", "--port", f"{tmp_path}/ttyUSB*"]
     with subprocess.Popen(
-        [sys.executable, "-m", "hwsim.workshop", *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "hwsim.workshop", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    ) as process:  # fmt: skip
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         try:
             while "plug in the next board" not in (line := process.stdout.readline()):
@@ -168,8 +175,11 @@ def in_use(world: World, folder, relay: rehearse.Relay) -> UsbBracelet:
     bracelet = UsbBracelet(world, folder / "flash", board="devkit", link=folder / "ttyUSB0")
     bracelet.wifi.ssid, bracelet.wifi.key = rehearse.SSID, rehearse.WIFI_KEY
     bracelet.gnss.cold_start_s = 1.0
-    for name, content in {"/board.json": bracelet.board.to_json().encode(), "/update.key": PUBLIC,
-                          "/main.py": (FIRMWARE / "main.py").read_bytes()}.items():  # fmt: skip
+    for name, content in {
+        "/board.json": bracelet.board.to_json().encode(),
+        "/update.key": PUBLIC,
+        "/main.py": (FIRMWARE / "main.py").read_bytes(),
+    }.items():
         bracelet.files.put(name, content)
     offer, answer = folder / "offer.json", folder / "answer.json"
     network = "--wifi", f"{rehearse.SSID}:{rehearse.WIFI_KEY}"
@@ -202,8 +212,18 @@ def test_a_bracelet_in_use_is_updated_by_cable(tmp_path):
         def update(octets: bytes, key: SigningKey, *more: str) -> tuple[int, list[dict[str, object]]]:
             (tmp_path / "bundle").write_bytes(octets)
             (tmp_path / "maker.pub").write_bytes(bytes(key.verify_key))
-            words = ["--port", str(tmp_path / "ttyUSB0"), "--update", str(tmp_path / "bundle"), "--board", "devkit",
-                     "--update-key", str(tmp_path / "maker.pub"), "--state", str(tmp_path / "state")]  # fmt: skip
+            words = [
+                "--port",
+                str(tmp_path / "ttyUSB0"),
+                "--update",
+                str(tmp_path / "bundle"),
+                "--board",
+                "devkit",
+                "--update-key",
+                str(tmp_path / "maker.pub"),
+                "--state",
+                str(tmp_path / "state"),
+            ]
             done = CliRunner().invoke(main, [*words, "--json", *more])
             return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()]
 

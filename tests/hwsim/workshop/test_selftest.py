@@ -190,8 +190,13 @@ def heard(*lines):
     return heard, done, told
 
 
-RADIO = ("@modem ready=1", "@test part=gnss result=ok", "@test part=sky result=ok", "@test part=sim result=ok",
-         "@test part=network result=ok")  # fmt: skip
+RADIO = (
+    "@modem ready=1",
+    "@test part=gnss result=ok",
+    "@test part=sky result=ok",
+    "@test part=sim result=ok",
+    "@test part=network result=ok",
+)
 
 
 def test_a_good_radio():
@@ -219,10 +224,17 @@ def test_what_comes_first_is_why_the_rest_is_not_good():
 
 def test_the_engineer_is_told_what_to_do_and_how_far_it_is():
     found, done, told = heard(
-        "@test part=button wanted=press", "@test part=strap wanted=open", "@test part=strap wanted=close",
-        "@test part=battery percent=99", "@test part=network state=deaf seconds=20", "@modem ready=1",
-        "@test part=gnss result=ok", "@test part=network state=denied seconds=40", "Traceback", "@sim state=ready",
-    )  # fmt: skip
+        "@test part=button wanted=press",
+        "@test part=strap wanted=open",
+        "@test part=strap wanted=close",
+        "@test part=battery percent=99",
+        "@test part=network state=deaf seconds=20",
+        "@modem ready=1",
+        "@test part=gnss result=ok",
+        "@test part=network state=denied seconds=40",
+        "Traceback",
+        "@sim state=ready",
+    )
     assert [what for what, _ in done] == ["button_press", "strap_open", "strap_close"]
     assert found.percent == 99
     assert told == [
@@ -252,9 +264,16 @@ def results_of_the_board():
 
 # Of the modem's driver (at.sim), of what is not heard at all, and what the engineer answers.
 OTHERS = {
-    ("sim", "missing"), ("sim", "locked"), ("sim", "failed"), ("gnss", "silent"), ("gnss", "garbled"),
-    ("modem", "silent"), ("modem", "lost"), ("led", "not seen"), ("haptic", "not felt"),
-}  # fmt: skip
+    ("sim", "missing"),
+    ("sim", "locked"),
+    ("sim", "failed"),
+    ("gnss", "silent"),
+    ("gnss", "garbled"),
+    ("modem", "silent"),
+    ("modem", "lost"),
+    ("led", "not seen"),
+    ("haptic", "not felt"),
+}
 
 
 def test_every_result_has_its_sentence_and_every_sentence_its_result():

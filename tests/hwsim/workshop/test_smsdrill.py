@@ -67,8 +67,11 @@ def test_it_goes_by_sms_only_and_leaves_nothing_behind(at_the_bench, world):
     assert drill["flags"]["drill"]
     assert {arrival.path for arrival in bench.arrivals} == {"sms"}
     assert [event.detail["path"] for event in world.trace if event.what == "receipt"] == ["sms"]
-    assert not [event for event in world.trace if event.what == "link" and event.detail["path"] in ("net", "mqtt")
-                and event.detail["up"]]  # fmt: skip
+    assert not [
+        event
+        for event in world.trace
+        if event.what == "link" and event.detail["path"] in ("net", "mqtt") and event.detail["up"]
+    ]
     assert bench.bracelet.haptic.felt_since(start) == []
     world.expect("bracelet", "watchdog", within=45)  # the cable is out: nobody resets it
     back = world.now_us
@@ -190,9 +193,16 @@ def test_a_receipt_by_sms_is_good():
 
 
 def test_so_is_one_of_an_update_that_was_quicker():
-    life = heard(*TAKEN, "@receipt counter=16 path=sms", "@update by=time counter=34 octets=123",
-                 "@published counter=34 path=sms", "@sms counter=34 ok=1", "@receipt counter=34 path=sms",
-                 "@delivered counter=34", RECEIPT[2])  # fmt: skip
+    life = heard(
+        *TAKEN,
+        "@receipt counter=16 path=sms",
+        "@update by=time counter=34 octets=123",
+        "@published counter=34 path=sms",
+        "@sms counter=34 ok=1",
+        "@receipt counter=34 path=sms",
+        "@delivered counter=34",
+        RECEIPT[2],
+    )
     life.judge(180)
     assert (life.raised, life.path, life.delivered) == (33, "sms", True)
 
@@ -213,7 +223,7 @@ def test_so_is_one_of_an_update_that_was_quicker():
         ((*TAKEN, "@receipt counter=33 path=mqtt", *RECEIPT[1:]), "answered, but not by SMS"),
         ((*TAKEN, "@receipt counter=16 path=sms", "@delivered counter=16", RECEIPT[2]), "answered, but not by SMS"),
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_told_with_what_to_do(lines, why):
     with pytest.raises(Trouble, match=f"^drill by SMS: .*{why}"):
         heard(*lines).judge(180)

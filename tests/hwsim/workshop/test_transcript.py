@@ -16,9 +16,13 @@ def heard(*lines: str) -> Life:
 
 
 DRILL = (
-    "@boot cause=power_on", "@armed", "@link path=net up=1", "@link path=mqtt up=1", "@drill armed=1",
+    "@boot cause=power_on",
+    "@armed",
+    "@link path=net up=1",
+    "@link path=mqtt up=1",
+    "@drill armed=1",
     "@raised by=drill counter=3 octets=126",
-)  # fmt: skip
+)
 
 
 def test_a_line_and_what_is_none():

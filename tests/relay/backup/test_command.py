@@ -277,9 +277,15 @@ STRANGE: dict[str, list[Any]] = {
     "about nothing": [["about", {}]],
     "more about it": [["about", ABOUT | {"more": 1}]],
     "a file without octets": [["about", ABOUT], ["file", 5]],
-    "another table": [["about", ABOUT], KEY, [*KEY[:1], "keys/store.key", *KEY[2:]], ["file", "relay.toml", b"", False],
-                      ["table", "nope", []], ["end", {}]],
-}  # fmt: skip
+    "another table": [
+        ["about", ABOUT],
+        KEY,
+        [*KEY[:1], "keys/store.key", *KEY[2:]],
+        ["file", "relay.toml", b"", False],
+        ["table", "nope", []],
+        ["end", {}],
+    ],
+}
 
 
 @pytest.mark.parametrize("how", STRANGE)

@@ -30,9 +30,17 @@ class Life:
         self.desk = Desk(store, Registry(store, KEYS))
 
     def say(
-        self, seq: int = 0, flags: int = 0, *, at: float = NOW, sent: float | None = None, fix: Fix | None = SOMEWHERE,
-        cell: Cell | None = None, cause: int = 0, path: str = "mqtt",
-    ) -> str:  # fmt: skip
+        self,
+        seq: int = 0,
+        flags: int = 0,
+        *,
+        at: float = NOW,
+        sent: float | None = None,
+        fix: Fix | None = SOMEWHERE,
+        cell: Cell | None = None,
+        cause: int = 0,
+        path: str = "mqtt",
+    ) -> str:
         """One message; the alarm's name."""
         moment = at if sent is None else sent
         octets = self.bracelet.sealer.alarm(Alarm(NETWORK_TIME | flags, cause, seq, int(moment), 80, fix, cell))

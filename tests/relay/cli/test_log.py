@@ -44,7 +44,7 @@ def test_what_operation_needs_passes(name: str, value: object) -> None:
     "name",
     ["lat", "lon_e7", "position", "phone", "sender", "recipient_number", "code_name", "user_name", "chain_key",
      "password", "seed", "token", "pdu", "plaintext", "cell", "wifi_psk", "sql_params"],
-)  # fmt: skip
+)  # words, several a line # fmt: skip
 def test_fields_about_people_and_secrets_are_blocked_by_name(name: str) -> None:
     for value in ("anything", 7, 7.5, b"x", ["a"], {"b": 1}):
         assert safe(name, value) == BLOCKED
@@ -52,10 +52,20 @@ def test_fields_about_people_and_secrets_are_blocked_by_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["+10000000001", "0171 23456789", "52.1234567", "-113.12345", "52.123",
-     "1.1.52.1234567", "521234567", "deadbeef" * 4, "A" * 20 + "b1" * 10,
-     "postgresql://relay:secret@host/db", "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----"],
-)  # fmt: skip
+    [
+        "+10000000001",
+        "0171 23456789",
+        "52.1234567",
+        "-113.12345",
+        "52.123",
+        "1.1.52.1234567",
+        "521234567",
+        "deadbeef" * 4,
+        "A" * 20 + "b1" * 10,
+        "postgresql://relay:secret@host/db",
+        "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----",
+    ],
+)
 def test_values_that_look_like_secrets_are_blocked_inside_any_text(text: str) -> None:
     for value in (f"failed: {text}, sorry", ValueError(f"bad {text}")):
         logged = str(safe("error", value))
@@ -70,8 +80,10 @@ def test_values_of_which_nobody_knows_what_they_hold_are_blocked(value: object) 
 
 def test_containers_are_searched() -> None:
     assert safe("detail", {"lat": 1, "count": 2, "more": ["+10000000001"]}) == {
-        "lat": BLOCKED, "count": 2, "more": [BLOCKED],
-    }  # fmt: skip
+        "lat": BLOCKED,
+        "count": 2,
+        "more": [BLOCKED],
+    }
 
 
 @given(st.floats(-90, 90).filter(lambda x: abs(x) > 0.001), st.floats(-180, 180).filter(lambda x: abs(x) > 0.001))
@@ -115,9 +127,7 @@ def test_lines_for_people(lines: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns"])
-def test_times_are_utc_wherever_the_machine_is(
-    lines: io.StringIO, zone: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_times_are_utc_wherever_the_machine_is(lines: io.StringIO, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:

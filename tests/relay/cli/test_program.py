@@ -72,7 +72,7 @@ WORDS = [
     "subscriber add x --file {} --data data", "broker accounts --out {} --data data", "init {}",
     "alarms --data {}", "watch --data {}", "run --data {}", "bracelet list --data {}", "accept c0ffee01-0 --data {}",
     "backup b --data {}", "subscriber list --data {}", "broker accounts --out o --data {}",
-]  # fmt: skip
+]  # a table, read by rows # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_no_file_makes_a_traceback(
-    made: Path, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_file_makes_a_traceback(made: Path, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("data").symlink_to(made)
     Path("garbage").write_bytes(bytes(range(256)) * 8)

@@ -163,9 +163,7 @@ def test_an_account_stays_as_it_was_when_its_file_cannot_be_written(folder: Path
         (["subscribe", "x.json", "--exec", "no-such-program x"], 2, "no-such-program: no such program"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(
-    folder: Path, arguments: list[str], status: int, words: str
-) -> None:
+def test_what_makes_no_sense_is_refused_in_words(folder: Path, arguments: list[str], status: int, words: str) -> None:
     done = relay(*arguments)
     assert (done.exit_code, done.exception is None or isinstance(done.exception, SystemExit)) == (status, True)
     assert words in " ".join(done.output.split())

@@ -39,10 +39,17 @@ class FakeBroker:
     """Speaks just enough MQTT, and that late or wrong: what a real broker does only on a bad day."""
 
     def __init__(
-        self, connack: int = 0, connack_after: float = 0.0, suback: int | None = 1,
-        says: bytes = b"", acks: int = 10**9, hangs_up: bool = False, forbids: bytes | None = None,
-        trickles: float = 0.0, on_connect: str = "answers",
-    ) -> None:  # fmt: skip
+        self,
+        connack: int = 0,
+        connack_after: float = 0.0,
+        suback: int | None = 1,
+        says: bytes = b"",
+        acks: int = 10**9,
+        hangs_up: bool = False,
+        forbids: bytes | None = None,
+        trickles: float = 0.0,
+        on_connect: str = "answers",
+    ) -> None:
         self.connections = 0
         self.published: list[bytes] = []
         self.kinds: list[int] = []  # of the packets that came

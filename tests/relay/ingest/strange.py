@@ -66,7 +66,7 @@ def draw(random: Random) -> Habits:
         tells=random.choice(
             (
                 '+CMTI: "{memory}",{place}',
-                '+CMTI: {memory},{place}',
+                "+CMTI: {memory},{place}",
                 '+CMTI:"{memory}", {place}',
                 "+CMTI: {place}",
                 '+CMTI: "{memory}"',
@@ -77,7 +77,7 @@ def draw(random: Random) -> Habits:
         ),
         has_sentinels=random.random() < 0.7,
         has_cfun=random.random() < 0.7,
-        chatter=random.choice(((), ("RING",), ("+CREG: 1", "+CSQ: 20,99"), ("+CMGL", "+CMTI: \"SR\",1", "\xff\xfe"))),
+        chatter=random.choice(((), ("RING",), ("+CREG: 1", "+CSQ: 20,99"), ("+CMGL", '+CMTI: "SR",1', "\xff\xfe"))),
         reads_back=random.random() < 0.7,
         names_in_answer=random.random() < 0.3,
     )
@@ -262,7 +262,7 @@ class Strange:
                     return [f"+CMGR: {int(read)},,{len(pdu) // 2 - 1}", pdu], "OK"
             return [], "OK"
         if found := re.match(r"\+CMGD=(\d+)", command):
-            for (memory, place) in self._places(self.reading):
+            for memory, place in self._places(self.reading):
                 if place == int(found[1]):
                     number = place - (100 if self.reading == "MT" and memory == "ME" else 0)
                     del self.stored[memory][number]

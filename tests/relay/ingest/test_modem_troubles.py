@@ -469,9 +469,7 @@ def test_a_message_in_two_memories_is_reported_once_while_it_is_there() -> None:
     """MT shows what SM and ME hold."""
     talk = Talk()
     talk.set_up()
-    reports = drive(
-        talk, 300, lambda c: ["+CMGL: 1,1,,140", ALARM_PDU, "OK"] if c == "AT+CMGL=4" else usual()(c)
-    )
+    reports = drive(talk, 300, lambda c: ["+CMGL: 1,1,,140", ALARM_PDU, "OK"] if c == "AT+CMGL=4" else usual()(c))
     assert len([r for r in reports if isinstance(r, Incoming)]) == 1
 
 

@@ -93,4 +93,4 @@ def test_the_same_leaves_whatever_the_operator_does_about_either(
                 downlink.sent(command, now)
         lives.append(seen)
     assert lives[0] == lives[1]
-    assert len([seen for seen in lives[0] if seen[1]]) > 9, 'there was something to compare'
+    assert len([seen for seen in lives[0] if seen[1]]) > 9, "there was something to compare"

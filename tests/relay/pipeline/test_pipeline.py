@@ -252,9 +252,7 @@ def test_what_cancels(
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
-@pytest.mark.parametrize(
-    ("cancel", "phase"), [(CANCEL, cases.Phase.CANCELLED), (CANCEL | DURESS, cases.Phase.OPEN)]
-)
+@pytest.mark.parametrize(("cancel", "phase"), [(CANCEL, cases.Phase.CANCELLED), (CANCEL | DURESS, cases.Phase.OPEN)])
 def test_what_cancels_in_whatever_order_it_comes(
     store: Store, pipeline: Pipeline, bracelet: Bracelet, order: tuple[int, ...], cancel: int, phase: cases.Phase
 ) -> None:

@@ -162,9 +162,7 @@ def test_a_chain_that_has_come_level_confirms_no_wipe(store: Store, how: str) ->
     put_back(store, bracelet, old)
     lead = Lead(lambda _most: 5) if how == "lost" else None
     pipeline = Pipeline(store, KEYS, lead=lead)
-    desk, downlink = (
-        Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, pipeline.roster.drop, lead)
-    )  # fmt: skip
+    desk, downlink = (Desk(store, Registry(store, KEYS)), Downlink(store, KEYS, pipeline.roster.drop, lead))
     desk.revoke(bracelet.kid, now=NOW)
     (first,) = downlink.due(NOW)
     downlink.sent(first, NOW)

@@ -102,7 +102,12 @@ def test_the_document() -> None:
         "status": "Actual",
         "cause": "button",
         "flags": {
-            "drill": False, "cancel": False, "duress": False, "last": False, "doubtful": False, "strap": "closed",
+            "drill": False,
+            "cancel": False,
+            "duress": False,
+            "last": False,
+            "doubtful": False,
+            "strap": "closed",
         },
         "sent": "2026-01-01T00:01:10Z",
         "sent_unix": 1767225670,

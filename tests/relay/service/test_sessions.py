@@ -64,9 +64,14 @@ def test_a_broker_that_makes_the_client_id_of_the_account_keeps_both(on_broker: 
     """mosquitto with the rules of `relay broker accounts`: two sessions under one account would end each other."""
     bracelet, data = on_broker.bracelet(), on_broker.data
     broker = MosquittoBroker(
-        data.broker, "127.0.0.1", on_broker.port, data.server_cert, data.server_key, on_broker.relay.users(),
+        data.broker,
+        "127.0.0.1",
+        on_broker.port,
+        data.server_cert,
+        data.server_key,
+        on_broker.relay.users(),
         program=toolchain.mosquitto(),
-    )  # fmt: skip
+    )
     broker.start()
     try:
         broker.wait_ready()

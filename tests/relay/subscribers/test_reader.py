@@ -70,8 +70,18 @@ def test_that_a_key_is_overdue_is_said_once(reader: Reader) -> None:
 def test_keys_are_asked_for_while_a_document_waits_and_ever_more_rarely(reader: Reader) -> None:
     assert not reader.asks_for_keys(0)
     reader.take(*sealed(1), 0, 100)
-    assert [now for now in range(100, 400) if reader.asks_for_keys(now)] == [100, 101, 103, 107, 115, 131, 163, 223,
-                                                                            283, 343]  # fmt: skip
+    assert [now for now in range(100, 400) if reader.asks_for_keys(now)] == [
+        100,
+        101,
+        103,
+        107,
+        115,
+        131,
+        163,
+        223,
+        283,
+        343,
+    ]
     reader.take(*keys(1), "key", 400)
     assert not reader.asks_for_keys(400)
     reader.take(*sealed(2), 0, 401)

@@ -65,9 +65,7 @@ def test_a_new_subscriber_reads_what_comes_later_and_nothing_earlier(
     assert partner.reads(earlier, later) == [later.document]
 
 
-def test_a_removed_one_reads_nothing_that_is_stored_later(
-    store: Store, pipeline: Pipeline, bracelet: Bracelet
-) -> None:
+def test_a_removed_one_reads_nothing_that_is_stored_later(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
     partner, other = Partner(store), Partner(store, "other")
     first = press(pipeline, bracelet)
     partner.subscribers.remove("partner", now=NOW)
@@ -291,8 +289,15 @@ def test_promises_of_an_earlier_version_go_to_the_local_subscriber(
     item = press(pipeline, bracelet)
     with store.write() as connection:
         connection.execute(schema.outbox.delete())
-        row = {"alarm_id": item.deliveries[0].id.alarm_id, "channel": "mqtt", "step": 0, "priority": 0, "created_ms": 0,
-               "due_ms": 0, "attempts": 1}  # fmt: skip
+        row = {
+            "alarm_id": item.deliveries[0].id.alarm_id,
+            "channel": "mqtt",
+            "step": 0,
+            "priority": 0,
+            "created_ms": 0,
+            "due_ms": 0,
+            "attempts": 1,
+        }
         connection.execute(insert(schema.outbox).values(row))
         connection.execute(schema.subscriber.delete())  # there was none then
     Subscribers(store).add(LOCAL, bytes(range(32)), EVERYTHING, now=NOW)

@@ -43,8 +43,15 @@ def test_its_length_says_only_how_many_blocks_there_are() -> None:
 @pytest.mark.parametrize("flags", [0, CANCEL, CANCEL | DURESS, CANCEL | DURESS | DRILL, 255])
 def test_the_longest_and_the_shortest_alarm_are_equally_long(flags: int) -> None:
     """So what the bracelet said of itself, a cancel, duress or no position, shows in no length, whoever may read it."""
-    longest = Alarm(flags, 23, 65535, 2**32 - 1, 101, Fix(-(9 * 10**8), -(18 * 10**8), 65535, 65535, -32768, 255, 359),
-                    Cell(999, 999, 65535, 268435455))  # fmt: skip
+    longest = Alarm(
+        flags,
+        23,
+        65535,
+        2**32 - 1,
+        101,
+        Fix(-(9 * 10**8), -(18 * 10**8), 65535, 65535, -32768, 255, 359),
+        Cell(999, 999, 65535, 268435455),
+    )
     lengths = set()
     for alarm in (Alarm(flags, 0, 0, 0, 0, None), longest):
         said: dict[str, Any] = {"alarm": alarm, "kid": 2**32 - 1, "counter": 2**24 - 1}
