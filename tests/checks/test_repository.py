@@ -16,6 +16,7 @@ from . import ROOT
 
 TOP_LEVEL = {
     "README.md",
+    "LICENSE",
     "pyproject.toml",
     ".gitignore",
     ".ci",
@@ -52,9 +53,10 @@ def test_documentation_lives_where_it_applies(folder: str) -> None:
     assert (ROOT / folder / "README.md").is_file()
 
 
-def test_the_licence_is_named() -> None:
+def test_the_licence_is_named_and_comes_along() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (project["name"], project["license"]) == ("tocsin", "Apache-2.0")
+    assert (project["name"], project["license"], project["license-files"]) == ("tocsin", "Apache-2.0", ["LICENSE"])
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
 
 
 def test_every_dependency_says_what_it_is_for() -> None:
