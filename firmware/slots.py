@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""Choose which of the program's images runs, before anything of it is loaded. See "Updates" in firmware/README.md.
+"""Choose which of the program's images runs, before anything of it is loaded. See firmware/updates.md.
 
 The first image was flashed by cable, and nothing on the bracelet ever writes it. Beside it there are two slots for
 updates. Where MicroPython runs programs from the partition `romfs`, all three are in it. Without that partition each is

@@ -104,7 +104,7 @@ _ABOUT = ("source", "unverified")  # sections about the others: "section" or "se
 _RECEIVER = ("uart", "tx", "rx", "baud")  # what a receiver of its own needs
 _PIN_KINDS = ("output", "input", "wake", "adc", "outputs", "pins")
 _SECTOR = 4096
-_JOURNAL = 6 * _SECTOR  # firmware/README.md, What is on flash
+_JOURNAL = 6 * _SECTOR  # firmware/flash.md
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`hwsim rehearse`: play the defender's card (firmware/README.md), pattern by pattern, on the unmodified firmware.
+"""`hwsim rehearse`: play the defender's card (firmware/card.md), pattern by pattern, on the unmodified firmware.
 
 There is one bracelet and one relay, in virtual time. The command presses each line of the card; then it draws and
 judges what the motor did, and what a subscriber got. It teaches the card and is no test of anything else.

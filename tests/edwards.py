@@ -83,7 +83,7 @@ def hashed(commitment: bytes, public: bytes, message: bytes) -> int:
 
 
 def accepts(public: bytes, message: bytes, signature: bytes) -> bool:
-    """The rule of firmware/README.md, Updates: without the cofactor, and neither A nor R of small order."""
+    """The rule of firmware/updates.md: without the cofactor, and neither A nor R of small order."""
     key = decode(public) if len(public) == 32 else None
     s = int.from_bytes(signature[32:], "little")
     if key is None or small(key) or len(signature) != 64 or s >= L:

@@ -6,7 +6,7 @@ PUBACK or an accepted SMS delivers nothing, it only pauses that path; the receip
 octets of a message never change, whatever the path and however often it is repeated: the relay recognises repetitions
 by their counter.
 
-Policy (for people: firmware/README.md, "Delivery"):
+Policy (for people: firmware/delivery.md):
 - MQTT: at once while connected, oldest first, a few in flight; repeated with backoff until the receipt.
 - SMS for Alerts and cancels: at once without a data network, else 15 s after they were raised; repeated with backoff.
 - SMS for Updates: only while MQTT is down, only the newest, at most one in three minutes. For an alarm that was called

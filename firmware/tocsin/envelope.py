@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""Seal the messages of the wire format (firmware/README.md, firmware/wire.cddl), and open those of the relay.
+"""Seal the messages of the wire format (firmware/wire.md, firmware/wire.cddl), and open those of the relay.
 
 Sans-I/O. The caller stores the counter + 1 and the next chain key before it transmits what `seal_*` returned, and
 resends those identical octets on every path. The relay's half is written separately, in relay/verify.

@@ -1,5 +1,5 @@
 # hwsim: no-float
-"""Install another version of the program from a bundle in a file, then try it. See "Updates" in firmware/README.md.
+"""Install another version of the program from a bundle in a file, then try it. See firmware/updates.md.
 
 Loaded only when there is something to do. A bundle goes into the slot that is not in use; only when all of it is there,
 and its maker's signature is good, a mark in NVS says that the next start shall try it (slots.py). On trial this

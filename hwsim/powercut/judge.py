@@ -1,7 +1,7 @@
 """Rules that must hold after a life in which the supply failed, for all that was sent and for the chip's content.
 
 Each rule looks at what the world saw (trace, motor, broker, SMS centre, relay) and at the chip; none asks the firmware.
-The promises are those of firmware/README.md.
+The promises are those of firmware/delivery.md and firmware/flash.md.
 """
 
 from __future__ import annotations

@@ -255,9 +255,10 @@ class Life:
 
 
 def promised(rig: Rig, life: str) -> dict[int, str]:
-    """Return, by counter, the kind of each message that the bracelet sealed and must deliver in the end. By
-    firmware/README.md these are all Alerts; Cancels wherever the journal can be written; and Updates by MQTT, while of
-    those by SMS only the newest goes out now and then."""
+    """Return, by counter, the kind of each message that the bracelet sealed and must deliver in the end.
+
+    By firmware/delivery.md these are all Alerts; Cancels wherever the journal can be written; and Updates by MQTT,
+    while of those by SMS only the newest goes out now and then."""
     found: dict[int, str] = {}
     last = None
     for event in rig.world.trace:

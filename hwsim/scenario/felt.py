@@ -1,4 +1,4 @@
-"""Read the motor's pulses as the wearer felt them: as patterns on the defender's card (firmware/README.md)."""
+"""Read the motor's pulses as the wearer felt them: as patterns on the defender's card (firmware/card.md)."""
 
 from __future__ import annotations
 

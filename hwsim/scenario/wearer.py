@@ -1,4 +1,4 @@
-"""Actions of the wearer, and on the wearer: the patterns of the card (firmware/README.md), the strap."""
+"""Actions of the wearer, and on the wearer: the patterns of the card (firmware/card.md), the strap."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from hwsim.world import Track, World
 from relay.store import schema
 from relay.verify import parse
 
-# Time from the moment when everything works again until everything must be delivered. firmware/README.md, "Delivery":
+# Time from the moment when everything works again until everything must be delivered. firmware/delivery.md:
 # at most five minutes between two tries, twice that for a new connection, and a modem that must be switched on.
 QUIET_S = 1500.0
 LOOK_S = 60.0  # between two checks whether all is delivered

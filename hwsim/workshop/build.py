@@ -41,7 +41,7 @@ WHO = (
     "bool(esp32.Partition.find(esp32.Partition.TYPE_DATA, label='journal')), gc.mem_free() + gc.mem_alloc())"
 )
 _OLDEST = (1, 25)
-_FILES_HEAP = HEAP + LOADED  # of a simulated bracelet that loads its modules (firmware/README.md, The image)
+_FILES_HEAP = HEAP + LOADED  # of a simulated bracelet that loads its modules (firmware/image/README.md)
 # Before a module of ours is imported at the prompt: the program is found as main.py finds it, the module in "/".
 FIND = "import sys, slots; slots.Choice(); sys.path.append('')"
 KEY = "update.key"

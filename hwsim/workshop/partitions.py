@@ -2,7 +2,7 @@
 
 The format is that of "Partition Tables" (ESP-IDF Programming Guide): entries of 32 octets at 0x8000, ended by the MD5
 of those before it. The stock images have no partition for the journal, and without one the firmware refuses to work
-(firmware/README.md, What is on flash).
+(firmware/flash.md).
 """
 
 from __future__ import annotations

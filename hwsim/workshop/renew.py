@@ -1,7 +1,7 @@
 """`flash.sh --update`: copy a signed bundle by cable to a bracelet in use, which keeps its identity and its journal.
 
 The workshop copies a file and listens. The bracelet itself installs, tries and keeps the new program, or goes back to
-the former one (firmware/README.md, Updates). The proof is a drill of its own, to the relay that it belongs to, so no
+the former one (firmware/updates.md). The proof is a drill of its own, to the relay that it belongs to, so no
 relay is needed here.
 """
 
@@ -80,7 +80,7 @@ class Course:
             self._firmware(values)
         elif name == "refused" and values.get("what") == "update":
             reason = values.get("reason", "?")
-            text = _REFUSED.get(reason, "nothing was changed; see Updates in firmware/README.md, and run this again")
+            text = _REFUSED.get(reason, "nothing was changed; see firmware/updates.md, and run this again")
             raise Trouble(f"the bracelet refuses the update ({reason}): {text}")
         elif name == "blank":
             raise Trouble("this bracelet has no keys yet: make it first (flash.sh --relay), an update is for later")

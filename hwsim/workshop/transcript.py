@@ -1,6 +1,6 @@
 """Judge the firmware's words on the console: pure, so that every course of a drill can be tried without a board.
 
-The lines are those of firmware/README.md, Console.
+The lines are those of firmware/console.md.
 """
 
 from __future__ import annotations

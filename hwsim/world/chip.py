@@ -19,7 +19,7 @@ from hwsim.world.nor import SECTOR, SupplyLost, torn_erase, torn_program
 from hwsim.world.nvs import Nvs
 
 SIZE = 2 << 20  # the file system's partition of the stock image for 4 MB; its end is program and journal here
-JOURNAL_SECTORS = 6  # partition `journal` of firmware/README.md
+JOURNAL_SECTORS = 6  # partition `journal` of firmware/flash.md
 _BEGIN = 0x200000  # of an ordinary device's image in its chip
 # Time of a read command. ESP-IDF's threshold for reads of 4 octets, each a command, is 35,200 octets a second,
 # "about 70% of the average test data" (components/idf_test/include/esp32/idf_performance_target.h,

@@ -1,6 +1,6 @@
 """The relay's half of the wire format: parse, decrypt, verify, and nothing else.
 
-This package is written from firmware/README.md and firmware/wire.cddl, deliberately not from the firmware's code: the
+This package is written from firmware/wire.md and firmware/wire.cddl, deliberately not from the firmware's code: the
 vectors in tests/vectors bind the two. Every function is a pure function of its arguments. It reads no clock, no file
 and no database, and it changes no state: a successful call returns the *new* state of a chain, and the pipeline
 decides whether to keep that state.

@@ -15,13 +15,16 @@ from relay.cli import main as relay_command
 
 from . import ROOT
 from .readme import commands
+from .test_repository import texts
 
-READMES = [*sorted(ROOT.glob("*/README.md")), ROOT / "README.md"]
+FOLDERS = ("firmware", "relay", "hwsim", "board_configs")
+READMES = [*sorted(page for folder in FOLDERS for page in ROOT.glob(f"{folder}/**/*.md")), ROOT / "README.md"]
 PROGRAMS: dict[str, click.Command] = {"relay": relay_command, "hwsim": hwsim_command}
 # At the start of a code span or line, after && or as bin/relay; up to a remark, a pipe or another command.
 CALL = re.compile(r"(?:^|&& |bin/|\$ )((?:relay|hwsim) [a-z][a-z-]*(?: [^\n`#;&>]*)?)", re.MULTILINE)
 CODE = re.compile(r"```(?:sh|console|text)?\n(.*?)```|```\w+\n.*?```|`([^`\n]+)`", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)")
+PAGE = re.compile(r"\b(?:" + "|".join(FOLDERS) + r")/[\w/.-]*?[\w-]+\.md\b")  # as code and comments name one
 
 
 def calls(text: str) -> list[str]:
@@ -64,6 +67,18 @@ def test_commands_in_it_exist(readme: Path) -> None:
 def test_links_in_it_lead_somewhere(readme: Path) -> None:
     targets = [target for target in LINK.findall(readme.read_text()) if "://" not in target]
     assert [target for target in targets if not (readme.parent / target).exists()] == []
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    named = {page for _, text in texts() for page in PAGE.findall(text)}
+    assert "firmware/wire.md" in named
+    assert sorted(page for page in named if not (ROOT / page).is_file()) == []
+
+
+def test_the_firmware_readme_leads_to_each_of_its_pages() -> None:
+    readme = ROOT / "firmware/README.md"
+    pages = {str(page.relative_to(readme.parent)) for page in readme.parent.glob("**/*.md")} - {"README.md"}
+    assert pages - set(LINK.findall(readme.read_text())) == set()
 
 
 def test_the_readme_has_two_commands_that_do_everything() -> None:

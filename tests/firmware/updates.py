@@ -10,7 +10,7 @@ from hwsim import bundle, toolchain
 from hwsim.powercut.release import KEY
 from hwsim.world.bracelet import FILES, FIRMWARE
 
-# See firmware/README.md, The image.
+# See firmware/image/README.md.
 _ROMFS, _BUNDLE = pytest.param(False, id="romfs", marks=pytest.mark.long), pytest.param(True, id="bundle")
 either = pytest.mark.parametrize("loaded", [_ROMFS, _BUNDLE])
 each = pytest.mark.parametrize("loaded", [_ROMFS, _BUNDLE, pytest.param(FILES, id="files")])

@@ -1,6 +1,6 @@
 """Writes envelope.json: messages of the wire format under fixed keys, which firmware and relay must both reproduce.
 
-A third implementation, straight from firmware/README.md, that imports neither of the two. Signatures are the
+A third implementation, straight from firmware/wire.md, that imports neither of the two. Signatures are the
 deterministic ones of RFC 8032. Run `python tests/vectors/make.py` after a deliberate change of the wire format; a test
 compares the file with what this script makes.
 """

@@ -1,4 +1,4 @@
-# MicroPython's generic ESP32, with a ROMFS and without Bluetooth. See "The image" in firmware/README.md.
+# MicroPython's generic ESP32, with a ROMFS and without Bluetooth. See firmware/image/README.md.
 set(IDF_TARGET esp32)
 
 # boards/ESP32_GENERIC has sdkconfig.ble as well.

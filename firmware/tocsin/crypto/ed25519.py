@@ -67,7 +67,7 @@ def good(public_key):
 
 
 def verify(public_key, msg, signature):
-    """Tell whether `signature` is genuine, by the rule in firmware/README.md, Updates. It is slow (the general case
+    """Tell whether `signature` is genuine, by the rule in firmware/updates.md. It is slow (the general case
     needs no table), so not for the alarm path."""
     from tocsin.crypto import curve_plain as plain
 

@@ -1,4 +1,4 @@
-"""The flash partition that is the journal's own: `journal` in the chip's partition table (see firmware/README.md)."""
+"""The flash partition that is the journal's own: `journal` in the chip's partition table (see firmware/flash.md)."""
 
 from esp32 import Partition
 
