@@ -1,3 +1,4 @@
+# sans-I/O
 """The JSON document that tells subscribers what became of an alarm: a person has accepted it, or it is closed.
 
 The document rests on the relay's word alone. The relay signs it as it signs rebroadcasts (`relay.rebroadcast`), under a

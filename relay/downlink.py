@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """The relay's commands to bracelets, beside receipts: an alarm is accepted or closed, settings, updates, revocation.
 
 `Desk` is the operator's side: it writes down requests, in any process. `Downlink` is the running relay's side: it seals

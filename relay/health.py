@@ -1,3 +1,4 @@
+# sans-I/O
 """Puts a bracelet's newest heartbeat into words. Silence is never good health: an attacker who has taken a bracelet, or
 its network, makes it silent. Pure: the caller says what time it is.
 """

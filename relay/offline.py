@@ -1,3 +1,4 @@
+# sans-I/O
 """The offline check of a text that somebody was sent: it finds the documents, and judges what each of them proves.
 
 Pure: octets in, judgements out; it takes texts from anywhere, so it never raises. A signature proves who signed, not

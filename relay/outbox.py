@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """The outbox: deliveries that were promised in the same transaction as the alarm, until they are done.
 
 This module sends nothing. A worker leases rows, sends, and reports; when a lease runs out, the next worker may take the

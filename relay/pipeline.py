@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """Takes a batch of messages through one transaction, and says what to do next.
 
 `Pipeline.process` verifies every message, writes everything that follows from the good ones in one transaction, and

@@ -1,3 +1,4 @@
+# sans-I/O
 """The JSON document in which the relay tells subscribers of an alarm, and the offline check of such a document.
 
 A document carries two signatures: the relay's over the whole, and inside it, in `evidence`, the bracelet's own Sign1.

@@ -1,3 +1,4 @@
+# sans-I/O
 """Makes receipts, which let a bracelet stop trying.
 
 The relay seals a receipt once, in the transaction that puts the alarm on disk, and stores it beside the alarm. A

@@ -1,3 +1,4 @@
+# sans-I/O
 """Puts times, ages and places into words, the same in every output. Pure: the caller says what time it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """The life of one alarm on the bracelet: raised, updated, called back, over, forgotten.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Conversation with a cellular modem by AT commands (ITU-T V.250, 3GPP TS 27.005/27.007), without the serial port.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Keep the record of starts: is the bracelet in a loop of resets, what ended it last, and which part did (risks.py).
 Beside it, for the next start: is the modem known to be off?

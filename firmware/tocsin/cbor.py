@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Encode and decode deterministic CBOR (RFC 8949, 4.2.1), the part that the wire format and the journal use.
 

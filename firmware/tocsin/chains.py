@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """The sending end of a ratchet whose counters are never used twice, even when flash can't be written.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """The check-in timer: the wearer starts and renews it; it reminds, and when nobody answers it says "missed".
 

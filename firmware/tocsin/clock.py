@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Keep the time, as seconds since 1970 in integers, and how well it is known.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """COSE_Encrypt0 and COSE_Sign1 (RFC 9052) as the wire format uses them: untagged, all headers protected.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Decide when which message goes out on which path, until the relay's receipt for it is here.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Seal the messages of the wire format (firmware/wire.md, firmware/wire.cddl), and open those of the relay.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Turn a receiver's words into fixes and times: find which of them is new, which is for the clock, which is in doubt.
 

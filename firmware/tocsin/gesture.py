@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Find what the fingers mean: turn debounced edges of the one button into holds, and taps after a half hold.
 

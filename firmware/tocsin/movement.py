@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Compare two fixes: has the wearer moved, and can it be true?
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Turn GNSS sentences into integers: RMC, GGA and GNS of NMEA 0183 (2.0 to 4.11), from any constellation.
 

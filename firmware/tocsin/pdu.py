@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """SMS in PDU mode, 8-bit data (3GPP TS 23.040): the user data is exactly one envelope, both ways.
 

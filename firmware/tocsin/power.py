@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Decide when the bracelet may sleep, and for how long, by a table of named transitions.
 

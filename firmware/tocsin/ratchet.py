@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """The hash ratchet: a new key for every message, and no way back from a chain key to an earlier one.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Pack what a sleeping bracelet remembers in the real-time clock's memory, which a lost supply empties: the unused part
 of the counters' reserves, so that waking costs neither flash nor counters; the last fix; what is due.

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Find the part that has ended the starts before this one, and for how long it is left out for that.
 

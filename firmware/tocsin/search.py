@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Decide when to search for a fix at peace, and for how long, by the time that the receiver will probably need.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Find what the strap's contact means: closed on a wrist, opened the authorised way, cut or torn off.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 """The serial loader of an ESP32 or ESP32-S3: the one in its ROM, and the stub that esptool uploads in its place.
 
 Sans-I/O: octets come in by `feed` and go out by the given function. Commands and status codes follow Espressif's

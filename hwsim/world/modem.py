@@ -1,3 +1,4 @@
+# sans-I/O
 """A cellular modem behind its AT interface: 3GPP TS 27.007 and 27.005, PDU mode, messages in both directions.
 
 Sans-I/O: octets come in by `feed`, go out by the given function, and time is the given scheduler's, so that the same

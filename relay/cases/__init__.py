@@ -1,3 +1,4 @@
+# sans-I/O
 """The cases that operators work on. One alarm with its Updates is one case, whichever message arrives first."""
 
 from relay.cases.opening import Case, Phase, fold, read

@@ -1,3 +1,4 @@
+# sans-I/O
 """The list of alarms for people, above all for an operator who comes in late: what is open, since when, who has it.
 
 The functions are pure: they take what is known and the time, and return entries and lines. This list, on the relay's

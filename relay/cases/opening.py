@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """Opens cases, and folds further messages into them.
 
 Messages of one alarm arrive late, twice, or in another order. So folding is one upsert whose result doesn't depend on

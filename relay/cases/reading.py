@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """Reads what the store knows of alarms, for the list that people look at; decides nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# sans-I/O
 """Turns events of the parts into stages of one alarm's timeline. Pure; the events come from `relay.demo.stack`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# sans-I/O
 """The stages of one alarm, in the order in which they happened, for people and for scripts.
 
 Pure: a timeline gets events with wall-clock times from the simulator's trace, the relay's log and the subscriber, and

@@ -1,3 +1,4 @@
+# sans-I/O
 """Read what modems say, tolerantly: lines in, values out, no state.
 
 The forms are those of 3GPP TS 27.005 and 27.007 and of what makers made of them. Nothing here raises, whatever a line

@@ -1,3 +1,4 @@
+# sans-I/O
 """Speak AT commands (3GPP TS 27.007, 27.005) without I/O: octets and time go in, octets to write and events come out.
 
 One command is on the way at a time. The engine distinguishes its answer from echoes, from unsolicited results that

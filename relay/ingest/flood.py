@@ -1,3 +1,4 @@
+# sans-I/O
 """Find the accounts that send more than any bracelet does, with a token bucket for each, and decide what to tell the
 operator. Pure.
 

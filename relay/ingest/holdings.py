@@ -1,3 +1,4 @@
+# sans-I/O
 """Record what the modem holds: the messages known to be in its memories, and which of them are to be read or deleted.
 Pure: the driver in `relay.ingest.sms` says what was read, and asks what is next.
 

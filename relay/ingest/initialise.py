@@ -1,3 +1,4 @@
+# sans-I/O
 """Set up a modem: which commands, in which order, and what follows from their answers. Pure: the driver in
 `relay.ingest.sms` sends them.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 """Decide what becomes of a message between its arrival and the batch that verifies it: which account it belongs to, and
 whether the relay keeps it. Pure.
 

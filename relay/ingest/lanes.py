@@ -1,3 +1,4 @@
+# sans-I/O
 """Queue what has come in and is not on disk yet: a lane for alarms and one for heartbeats, each fair to every account.
 
 Alarms go first, whatever else waits. Within a lane the accounts take turns, a message each: deficit round robin with

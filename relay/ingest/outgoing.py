@@ -1,3 +1,4 @@
+# sans-I/O
 """Keep messages from when they are handed over until their PUBACK, through as many connections as it takes (MQTT 3.1.1,
 4.4). Pure.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 """Encode and decode SMS in PDU mode (3GPP TS 23.040), just as much as an alarm needs.
 
 The module encodes SMS-SUBMIT with 8-bit data, and decodes SMS-DELIVER of any alphabet down to its user data; for tests

@@ -1,3 +1,4 @@
+# sans-I/O
 """Read and write PUBLISH and PUBACK of MQTT 3.1.1 without I/O: QoS 0 and 1 in, QoS 1 out.
 
 A relay under load sends and receives nothing else, so these packets are the alarm's path and worth code of their own:

@@ -1,3 +1,4 @@
+# sans-I/O
 """Limit how often the same thing is answered again: a token bucket for each bracelet, in bounded memory.
 
 An alarm that arrives for the first time is always answered. The limit is for the copies, which anybody who once saw the

@@ -1,3 +1,4 @@
+# sans-I/O
 """Define what goes into the modem driver of `relay.ingest.sms` and what comes out of it: plain values, no behaviour."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# sans-I/O
 """Queue the messages that the modem has still to send: which is next, and when a failed one is tried again. Pure: the
 driver in `relay.ingest.sms` gives the commands to the modem. The queue outlives the port, not the process.
 """

@@ -1,3 +1,4 @@
+# sans-I/O
 """Run the relay's modem without I/O: take alarms out of its memories, and send receipts.
 
 A message stays in its memory until `release` is called, which is after it is on disk; a message that a crash left there

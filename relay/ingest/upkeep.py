@@ -1,3 +1,4 @@
+# sans-I/O
 """Check that the modem is still as it was set up, and takes messages: what to ask it now and then, and what its answers
 mean.
 

@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """The audiences as the running relay needs them: the bracelets of which each may hear, and the key of its epoch.
 
 The relay reads them in one transaction, for one version of the registry (`relay.store.roster`). When the pipeline seals

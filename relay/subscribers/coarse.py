@@ -1,3 +1,4 @@
+# sans-I/O
 """The document for an audience that may know of an alarm, but only the region: signed by the relay alone.
 
 The document says what a rebroadcast says (`relay.rebroadcast`), with the position moved to the middle of a square of a

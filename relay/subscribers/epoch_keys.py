@@ -1,3 +1,4 @@
+# sans-I/O
 """The message that brings one subscriber its epoch keys, retained on `s/<audience>/key/<account>`.
 
 COSE_Sign1 by the relay around COSE_Encrypt to the subscriber's X25519 key: ECDH-ES + HKDF-256 with an ephemeral key,

@@ -1,3 +1,4 @@
+# sans-I/O
 """The reading end: it turns the broker's messages to a subscriber into documents that are proven genuine.
 
 Pure: messages in, findings out. A document waits until its epoch key has come; at most `MOST_WAITING` documents do. A

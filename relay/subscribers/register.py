@@ -1,3 +1,4 @@
+# sans-I/O, but for the store
 """The subscribers in the store: who they are, what they may read, and the epochs of their audiences.
 
 An epoch ends after a day, and at once when a subscriber joins an audience or leaves it: a new member reads nothing

@@ -1,3 +1,4 @@
+# sans-I/O
 """A document on the broker: COSE_Encrypt0 with AES-256-GCM under an epoch key (RFC 9052, 5.2; RFC 9053, 4.1).
 
 The topic is bound in as external data, so that a document can't be moved to another bracelet or audience. Zero octets

@@ -1,3 +1,4 @@
+# sans-I/O
 """The relay's half of the wire format: parse, decrypt, verify, and nothing else.
 
 This package is written from firmware/wire.md and firmware/wire.cddl, deliberately not from the firmware's code: the

@@ -1,3 +1,4 @@
+# sans-I/O
 """Makes and reads the relay's messages to a bracelet (`down` in firmware/wire.cddl).
 
 The messages here are plaintexts; `relay.verify.seal` encrypts them, in the order of the down chain.

@@ -1,3 +1,4 @@
+# sans-I/O
 """COSE_Encrypt0( COSE_Sign1( payload ) ): from the octets on the wire to a verified alarm or heartbeat.
 
 `parse` needs no key: it says from which bracelet a message claims to be. `open_alarm` and `open_heartbeat` then prove

@@ -1,3 +1,4 @@
+# sans-I/O
 """Key schedule: from one X25519 agreement to three chains of message keys, and the relay's own signing key.
 
 HMAC comes from `hmac.digest` rather than from `cryptography`: the ratchet calls it twice for every message, and the

@@ -1,3 +1,4 @@
+# sans-I/O
 """The grammar of bracelets' messages (firmware/wire.cddl): alarm and heartbeat, checked item by item.
 
 `cbor2` gives Python values; a float that equals an integer, `True` for 1, or a tag that decodes to a number would pass

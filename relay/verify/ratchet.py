@@ -1,3 +1,4 @@
+# sans-I/O
 """The receiving end of a hash ratchet.
 
 A state is immutable. `advance` finds the key of a message and returns it together with the state that would follow, so

@@ -1,3 +1,4 @@
+# sans-I/O
 """The reasons for refusing a message: each has a name for the counters and the log, and a sentence for the operator."""
 
 from enum import StrEnum

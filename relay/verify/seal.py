@@ -1,3 +1,4 @@
+# sans-I/O
 """Seals the messages that the relay sends down (`relay.verify.down`), and for tests and load those of a bracelet.
 
 `Sealer` is a bracelet's cryptography without the bracelet. It keeps its chains in memory only and signs without

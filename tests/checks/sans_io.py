@@ -1,7 +1,8 @@
-"""Finds clocks, sockets and tasks in modules that must have none.
+"""Finds clocks, sockets and tasks in modules that say `# sans-I/O` on a line of their own.
 
 Protocol code takes events and a time and returns actions; so it is tested as a transcript, and the same input gives the
 same output in the simulator, on a bracelet and in a replay. Such a module may import what computes, nothing that acts.
+A module that says `# sans-I/O, but for the store` may use a database connection that it is given, too.
 
     python -m tests.checks.sans_io FILE...
 """
@@ -9,6 +10,7 @@ same output in the simulator, on a bracelet and in a replay. Such a module may i
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,21 +20,37 @@ ACTING = {
     "selectors", "serial", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "tls",
     "urllib", "vfs",
 }  # words, several a line # fmt: skip
+STORE = {"sqlalchemy", "alembic", "sqlite3", "psycopg"}
+MARK = "# sans-I/O"
+BUT_FOR_THE_STORE = "# sans-I/O, but for the store"
+SAYS_SO = re.compile(r"(?:\A|[.:] |\n)(?:Pure|Sans-I/O)\b")
 CALLS = {"open", "input", "print", "os.open", "os.getenv", "datetime.now", "datetime.datetime.now", "date.today"}
 
 
+def mark_of(source: str) -> str | None:
+    """The mark that stands on a line of its own, if there is one."""
+    lines = {line.strip() for line in source.splitlines()}
+    return next((mark for mark in (MARK, BUT_FOR_THE_STORE) if mark in lines), None)
+
+
+def says_so(source: str) -> bool:
+    """Whether the module's docstring promises it, marked or not."""
+    return bool(SAYS_SO.search(ast.get_docstring(ast.parse(source)) or ""))
+
+
 def check(source: str) -> list[tuple[int, str]]:
-    """(line, what) of everything that acts or asks the world."""
-    return sorted({(node.lineno, what) for node in ast.walk(ast.parse(source)) for what in _acts(node)})
+    """(line, what) of everything that acts or asks the world, whether the source is marked or not."""
+    acting = ACTING if mark_of(source) == BUT_FOR_THE_STORE else ACTING | STORE
+    return sorted({(node.lineno, what) for node in ast.walk(ast.parse(source)) for what in _acts(node, acting)})
 
 
-def _acts(node: ast.AST) -> Iterator[str]:
+def _acts(node: ast.AST, acting: set[str]) -> Iterator[str]:
     match node:
         case ast.Import(names=names):
-            yield from (f"imports {alias.name}" for alias in names if alias.name.partition(".")[0] in ACTING)
+            yield from (f"imports {alias.name}" for alias in names if alias.name.partition(".")[0] in acting)
         case ast.ImportFrom(module="os", names=names) if any(alias.name in ("environ", "open") for alias in names):
             yield "imports from os"
-        case ast.ImportFrom(module=str() as module, level=0) if module.partition(".")[0] in ACTING:
+        case ast.ImportFrom(module=str() as module, level=0) if module.partition(".")[0] in acting:
             yield f"imports {module}"
         case ast.Call(func=function) if ast.unparse(function) in CALLS:
             yield f"calls {ast.unparse(function)}"

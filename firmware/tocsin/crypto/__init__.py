@@ -1,3 +1,4 @@
+# sans-I/O
 """Cryptography that MicroPython's ESP32 build lacks, and only what the wire format needs.
 
 sha512, ed25519 and x25519 are built here from their specifications; ccm and hkdf stand on `cryptolib` and `hashlib`.

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """AES-CCM-16-64-128: AES-128 in CCM mode with a 13-octet nonce and an 8-octet tag (RFC 3610 with L = 2, M = 8).
 

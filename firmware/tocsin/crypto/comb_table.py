@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Precomputed multiples of Ed25519's base point B for a fixed-base comb: 3 KB instead of five sixths of all doublings.
 

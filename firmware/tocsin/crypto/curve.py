@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Curve arithmetic, native where it loads: `base(k)` and `x25519(k, u)`. See `curve_plain` for what they compute."""
 

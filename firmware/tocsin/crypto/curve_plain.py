@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Edwards25519 and Curve25519 with big integers: the fallback where native code can't load, and signature checking.
 

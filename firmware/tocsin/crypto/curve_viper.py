@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Edwards25519 and Curve25519 on `field_viper`: multiples of the base point and the X25519 ladder.
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Ed25519 signatures (RFC 8032, 5.1) with hedged nonces.
 

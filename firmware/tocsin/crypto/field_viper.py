@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 # ruff: noqa: F821 - uint, ptr8 and ptr32 are types that only viper knows
 """Arithmetic modulo p = 2^255 - 19 in native code, without allocation and with the same steps for all values.

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """HMAC and HKDF with SHA-256 (RFC 2104, RFC 5869). MicroPython has `hashlib.sha256` but no `hmac`."""
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 # ruff: noqa: F821 - uint, ptr8 and ptr32 are types that only viper knows
 """Move field elements in and out of their slots (`field_viper`), and table entries, in native code: the same steps, and

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """SHA-512 of the concatenation of its arguments: `sha512(*parts)`."""
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """The constants of SHA-512 (FIPS 180-4, 4.2.3 and 5.3.5), as octets, big-endian."""
 

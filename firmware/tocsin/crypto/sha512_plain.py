@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """SHA-512 (FIPS 180-4) with big integers, for interpreters that can't load native code."""
 

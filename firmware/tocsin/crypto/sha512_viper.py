@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 # ruff: noqa: F821 - uint, ptr8 and ptr32 are types that only viper knows
 """SHA-512 (FIPS 180-4) in native code: every 64-bit word is two 32-bit halves, high first.

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """X25519 (RFC 7748): the key agreement of provisioning."""
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Questions to a name server and their answers, octet by octet (RFC 1035): IPv4 addresses only. Pure."""
 

@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """MQTT 3.1.1 (OASIS) control packets to and from octets: the subset of a client that sends with QoS 1.
 

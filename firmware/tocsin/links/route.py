@@ -1,3 +1,4 @@
+# sans-I/O
 # hwsim: no-float
 """Choose the link for data: Wi-Fi goes first, the mobile network's data (PPP) is dialled when it is needed. Pure.
 
