@@ -220,6 +220,15 @@ def test_what_a_heartbeat_misses_before_a_command_is_sent_again(
     assert beat(pipeline, bracelet, 3, NOW + 110) == (None, False)
 
 
+def test_a_missing_receipt_is_looked_for_among_the_newest_200(pipeline: Pipeline, bracelet: Bracelet) -> None:
+    octets = [bracelet.by_mqtt(bracelet.alarm(seq)) for seq in range(201)]
+    items = pipeline.process(octets, NOW).items
+    first, second, *_, newest = [(commands.counter_of(item.receipt or b""), item.receipt) for item in items]
+    for counter, expected in ((first[0], None), second, newest):
+        assert counter is not None
+        assert beat(pipeline, bracelet, counter, NOW + 100) == (expected, False)
+
+
 def test_a_superseded_command_that_is_missing_is_sent_again_too(
     pipeline: Pipeline, bracelet: Bracelet, desk: Desk, downlink: Downlink
 ) -> None:

@@ -86,6 +86,20 @@ def test_oldest_first_and_not_more_than_asked_for(
     assert found(outbox.lease(NOW + 6, limit=3)) == [later[1]]
 
 
+def test_what_is_urgent_goes_before_what_is_older(
+    pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found, store: Store
+) -> None:
+    early, late, urgent = raise_alarms(pipeline, bracelet, 3)
+    outbox.release()
+    with store.write() as connection:
+        row = schema.outbox.c.alarm_id == urgent[0].alarm_id
+        connection.execute(update(schema.outbox).where(~row).values(priority=5))
+        connection.execute(
+            update(schema.outbox).where(row).values(priority=4, created_ms=schema.outbox.c.created_ms + 9)
+        )
+    assert found(outbox.lease(NOW + 6)) == [urgent, early, late]
+
+
 def test_a_failed_attempt_is_repeated(
     store: Store, pipeline: Pipeline, outbox: Outbox, bracelet: Bracelet, found: Found
 ) -> None:

@@ -204,13 +204,27 @@ def test_a_case_does_not_depend_on_the_order(
         bracelet.alarm(2, flags=CANCEL, time=1040),
     ]
     messages = [bracelet.by_mqtt(octets[seq]) for seq in order]
-    for batch in [messages] if together else [[message] for message in messages]:
-        pipeline.process(batch, NOW)
+    batches = [messages] if together else [[message] for message in messages]
+    for place, batch in enumerate(batches):
+        pipeline.process(batch, NOW + place)
     with store.read() as connection:
         case = cases.read(connection, int(bracelet.kid, 16) << 24)
     assert case is not None
     assert (case.raised, case.messages, case.last_seq, case.cancel_seq) == (1000, 3, 2, 2)
+    last = NOW + len(batches) - 1
+    assert (case.opened_ms, case.last_ms) == (int(NOW * 1000), int(last * 1000))
     assert (case.duress, case.drill, case.phase) == (False, False, cases.Phase.CANCELLED)
+
+
+def test_a_clock_that_is_set_back_takes_no_time_from_a_case(
+    store: Store, pipeline: Pipeline, bracelet: Bracelet
+) -> None:
+    for seq, now in enumerate((NOW, NOW + 60, NOW + 20)):
+        pipeline.process([bracelet.by_mqtt(bracelet.alarm(seq))], now)
+    with store.read() as connection:
+        case = cases.read(connection, int(bracelet.kid, 16) << 24)
+    assert case is not None
+    assert (case.opened_ms, case.last_ms, case.last_seq) == (int(NOW * 1000), int((NOW + 60) * 1000), 2)
 
 
 def test_an_update_that_comes_first_opens_the_case(store: Store, pipeline: Pipeline, bracelet: Bracelet) -> None:
