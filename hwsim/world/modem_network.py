@@ -23,7 +23,8 @@ UNLOCK_US = 50_000  # from the PIN to the word that the SIM is ready: an estimat
 # Forms of +CREG, +CGREG and +CEREG lines. "standard" is 27.007; "padded" shows <n> and <stat> with three digits and the
 # area in small letters (u-blox); "rac" has the routing area between (10.1.22, +CEREG of some LTE-M modems) and blanks;
 # "more" and "blank" have the fields of 27.007 from release 13 on (nRF, sdk-nrf#12927: cause and timers, most empty).
-REGISTRATION_FORMS = ("standard", "padded", "rac", "more", "blank")
+# "lte": +CREG has no area of its own, as in 4IceG/luci-app-3ginfo-lite#37: +CREG: 2,1,"FFFE","23E3E34",7
+REGISTRATION_FORMS = ("standard", "padded", "rac", "more", "blank", "lte")
 # Area and cell that modems show until they know their own.
 PLACEHOLDERS = (("FFFE", "FFFFFFF"), ("FFFF", "FFFFFFFF"), ("0000", "00000000"), ("0", "0"))
 # Forms of the answer to +CCLK?: 27.007, 8.15 has quotes and a zone; makers leave out either.
@@ -247,6 +248,8 @@ class Registration:
             return f'{shown},"{area.lower()}","{cell.lower().lstrip("0") or "0"}"'
         if form == "rac" and name == "CEREG":
             return f"{shown}, {area}, 20 ,{cell} ,7"
+        if form == "lte" and name == "CREG":
+            return f'{shown},"FFFE","{cell}",7'
         access = ",7" if name == "CEREG" else ""
         if form == "more":
             access = ',7,,,"11100000","11100000"'

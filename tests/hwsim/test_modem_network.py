@@ -30,6 +30,7 @@ def at(world):
             '+CEREG: 2,1,"1A2B","0001C3D4",7,,,"11100000","11100000"',
         ),
         ("blank", '+CREG: 2,1,"",""', '+CEREG: 2,1,"","",7'),
+        ("lte", '+CREG: 2,1,"FFFE","0001C3D4",7', '+CEREG: 2,1,"1A2B","0001C3D4",7'),
     ],
 )
 def test_how_registration_looks(at, form, creg, cereg):

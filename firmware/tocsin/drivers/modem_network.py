@@ -9,6 +9,7 @@ one of the last two says so, or +CGATT.
 from tocsin import at, log
 
 KINDS = ("+CREG", "+CEREG", "+CGREG")
+NUMERIC = "AT+COPS=3,2"  # +COPS? tells the operator as a number
 
 
 class Network:
@@ -57,10 +58,10 @@ class Network:
         """Take a line of one of KINDS."""
         kind = line.partition(":")[0]
         self._states[kind], lac, cid = at.registration(line, asked)
-        if not self._in(kind):
-            self._areas.pop(kind, None)
-        elif lac is not None:
+        if self._in(kind) and lac is not None:
             self._areas[kind] = lac, cid
+        elif asked or line.count(",") > 1 or not self._in(kind):  # else it tells of no area at all
+            self._areas.pop(kind, None)  # a placeholder, say: on LTE +CREG may have no area where it had one before
         if not self.texts and not self.data:
             self.network = None
         self._place()
@@ -124,6 +125,8 @@ class Network:
             if len(values) > 2 and len(values[2]) in (5, 6) and values[2].isdigit():
                 self.network, self._lac = (int(values[2][:3]), int(values[2][3:])), lac
                 self._place()
+            elif len(values) > 2:
+                await self._ask(NUMERIC)  # it tells a name: it has refused this before, or forgotten it
 
     async def time(self):
         """Ask for the time: seconds since 1970, or None."""
