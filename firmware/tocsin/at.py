@@ -189,7 +189,7 @@ class Engine:
         if line[0] == "$":  # from the GNSS receiver in it, also between a line and its PDU
             events.append(("urc", line))
             return
-        if self._pdu_of is not None:
+        if self._pdu_of is not None and is_pdu(line):
             events.append(("urc", self._pdu_of, line))
             self._pdu_of = None
             return
@@ -204,13 +204,14 @@ class Engine:
             if command.expect and line.startswith(command.expect):
                 self._take(line)
                 self._take_pdu = command.expect in ("+CMGR:", "+CMGL:")
+                self._pdu_of = None
                 return
         if line.startswith(URC):
             if line.startswith(TWO_LINES):
                 self._pdu_of = line
             else:
                 events.append(("urc", line))
-        elif command is not None and (self._take_pdu or command.expect == ""):
+        elif command is not None and (command.expect == "" or (self._take_pdu and is_pdu(line))):
             self._take(line)
             self._take_pdu = False
         else:
@@ -228,6 +229,11 @@ class Engine:
         self._take_pdu = False
         command.result = result
         return ("done", command)
+
+
+def is_pdu(line):
+    """Tell whether a line is octets in hexadecimal. Modems say other things, too, between +CMGL: and its PDU."""
+    return len(line) & 1 == 0 and not line.strip("0123456789abcdefABCDEF")
 
 
 def fields(line):
@@ -260,7 +266,8 @@ def registration(line, asked=None):
     # Three may also be <n>,<stat> and something else: blank, or an access technology.
     answer = count in (2, 3) and _is_state(raw[1])
     if count == 3:
-        answer = answer and len(raw[2].strip('" ')) < (3 if asked else 1)
+        bare = asked and raw[2][:1] == '"' != raw[1][:1]  # the area alone: the cell has no number
+        answer = answer and (bare or len(raw[2].strip('" ')) < (3 if asked else 1))
     sure = True
     if count > 3 and _is_state(raw[1]):
         told = len(raw[3]) > 2 or (count > 4 and len(raw[4]) > 3)  # no access technology where a cell would be

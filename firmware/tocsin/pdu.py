@@ -30,13 +30,22 @@ def submit(number, data):
     return len(body) // 2, "00" + body  # 00: the service centre stored on the SIM
 
 
-def deliver(text):
-    """Return (number, data) of a hexadecimal SMS-DELIVER as the modem shows it."""
+def deliver(text, told=""):
+    """Return (number, data) of a hexadecimal SMS-DELIVER as the modem shows it, the service centre first. Some modems
+    leave that out altogether: then `told`, the length of the rest in octets as +CMGL tells it, is that of all."""
     if len(text) > 400:
         raise ValueError
     octets = unhexlify(text)
+    bare = told == str(len(octets))
     try:
-        at = 1 + octets[0]  # behind the service centre
+        return _deliver(octets, bare)
+    except ValueError:
+        return _deliver(octets, not bare)
+
+
+def _deliver(octets, bare):
+    try:
+        at = 0 if bare else 1 + octets[0]  # behind the service centre
         first = octets[at]
         if first & 0x03:  # not a DELIVER
             raise ValueError

@@ -64,6 +64,8 @@ class Messages:
     def as_made(self) -> None:
         """Drop all oddities of form."""
         self.hides_centre = False  # messages that come name no service centre
+        self.drops_centre = False  # not even by the octet that says so: the PDU begins behind it
+        self.cuts_in = ""  # a line that it says by itself between +CMGL or +CMGR and the PDU
         self.adds_header = False  # messages that come have a header, "part 1 of 1"
         self.behind = b""  # octets behind messages that come
         self.reports = "none"
@@ -187,7 +189,9 @@ class Messages:
         """Format a message as +CMGR, +CMGL and, without a state, +CMT show it, behind their own beginning."""
         if not self.text_mode:
             state = "" if read is None else f"{int(read)}"
-            return f"{state},{'' if read is None else ','}{tpdu_length(pdu)}\r\n{pdu.hex().upper()}"
+            between = "" if read is None or not self.cuts_in else f"\r\n{self.cuts_in}\r\n"
+            shown = pdu[1 + pdu[0] :] if self.drops_centre else pdu
+            return f"{state},{'' if read is None else ','}{tpdu_length(pdu)}\r\n{between}{shown.hex().upper()}"
         stamp = datetime.fromtimestamp(self._modem.unix_time(), UTC).strftime("%y/%m/%d,%H:%M:%S+00")
         status = "" if read is None else '"REC READ",' if read else '"REC UNREAD",'
         data = pdu[1 + pdu[0] :]

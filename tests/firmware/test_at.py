@@ -91,9 +91,30 @@ def test_unsolicited_line_between_a_header_and_its_pdu():
 
 def test_unsolicited_line_of_two():
     command = Command("AT")
-    _, events = exchange(command, b"\r\n+CMT: ,30\r\nOK\r\nOK\r\n")
-    assert urcs(events) == [("+CMT: ,30", "OK")]  # whatever the second line says, it is the message
+    _, events = exchange(command, b"\r\n+CMT: ,30\r\n0791AA\r\nOK\r\n")
+    assert urcs(events) == [("+CMT: ,30", "0791AA")]
     assert command.ok
+
+
+# +CIEV: a SIM800 says it unasked (TinyGSM#496). The others: SIMCom's menu of the SIM, 3GPP TS 27.007, 7.15 and 10.1.19.
+CUTS_IN = [b'+CIEV: 10,"00101","Test","Test", 0, 0', b"+STIN: 25", b"+CUSD: 4", b"+CGEV: ME PDN ACT 1", b"123"]
+
+
+@pytest.mark.parametrize("line", CUTS_IN)
+def test_what_is_no_pdu_is_not_taken_for_one(line):
+    command = Command("AT+CMGL=4", "+CMGL:")
+    exchange(command, b"+CMGL: 1,0,,30\r\n\r\n", line, b"\r\n0791AA\r\n+CMGL: 2,0,,30\r\n0791bb\r\nOK\r\n")
+    assert command.lines == ["+CMGL: 1,0,,30", "0791AA", "+CMGL: 2,0,,30", "0791bb"]
+    command = Command("AT")
+    _, events = exchange(command, b"+CMT: ,30\r\n", line, b"\r\n0791AA\r\nOK\r\n")
+    assert urcs(events) == [("+CMT: ,30", "0791AA")]
+    assert command.ok
+
+
+def test_a_message_whose_pdu_never_comes_takes_no_other_ones():
+    command = Command("AT+CMGL=4", "+CMGL:")
+    _, events = exchange(command, b"+CMT: ,30\r\n+CMGL: 1,0,,30\r\n0791AA\r\nOK\r\n")
+    assert (command.ok, command.lines, urcs(events)) == (True, ["+CMGL: 1,0,,30", "0791AA"], [])
 
 
 def test_prompt():

@@ -88,6 +88,15 @@ def test_a_message_without_a_service_centre():
     assert pdu.deliver("00" + whole[16:]) == pdu.deliver(whole)
 
 
+@pytest.mark.parametrize("behind", ["", "00", "FF" * 7])
+@pytest.mark.parametrize("told", ["", "own", "99"])
+def test_a_message_that_begins_behind_the_service_centre(behind, told):
+    whole = deliver("6407281553F8", 11, b"hello")
+    bare = whole[16:]
+    told = str(len(bare) // 2) if told == "own" else told
+    assert pdu.deliver(bare + behind, told) == pdu.deliver(whole, told) == pdu.deliver(whole)
+
+
 @given(st.binary(max_size=140))
 def test_whatever_header_comes(octets):
     with contextlib.suppress(ValueError):

@@ -39,6 +39,7 @@ class Texts:
         self._sweep = []  # those that are still to be emptied
         self._sweep_at = 0
         self._first = None  # the first line of the last full listing
+        self._odd = set()  # places of messages that could not be read once
         self._tries = 0
         self.due = self._began = self._clock.ms()
 
@@ -136,23 +137,39 @@ class Texts:
         command = await self._ask("AT+CMGL=4", "+CMGL:", ms=LIST_MS)
         if not command.ok:
             return None
-        slot, gone = None, False
+        slot, gone, once_more = None, False, False
         for line in command.lines:
             if line.startswith("+CMGL:"):
-                slot = at.fields(line)[0]
-            elif slot is not None and slot.isdigit() and len(slot) < 6:
-                self.deliver(line)
-                gone = (await self._ask("AT+CMGD=%s" % slot)).ok
+                once_more = self._again(slot) or once_more
+                values = at.fields(line)
+                slot = values[0] if values[0].isdigit() and len(values[0]) < 6 else None
+            elif slot is not None:
+                if self.deliver(line, values[-1]) or not self._again(slot):
+                    gone = (await self._ask("AT+CMGD=%s" % slot)).ok
+                else:
+                    once_more = True
                 slot = None
+        once_more = self._again(slot) or once_more
         # A message that can't be deleted, or only seems to be, would be listed for ever.
         first, self._first = self._first, command.lines[0] if len(command.lines) >= at.LINES_MAX else None
-        return gone and self._first not in (None, first)
+        return once_more or (gone and self._first not in (None, first))
 
-    def deliver(self, text):
+    def _again(self, slot):
+        """Tell whether the message in this place, which could not be read, is to be read once more: octets get lost on
+        the line."""
+        if slot is None or slot in self._odd:
+            return False
+        self._odd.add(slot)
+        return True
+
+    def deliver(self, text, told=""):
+        """Hand a message over. `told`: its length as the modem told it. False: it could not be read."""
         try:
-            self._on_sms(pdu.deliver(text)[1])
+            self._on_sms(pdu.deliver(text, told)[1])
         except ValueError:
             log.event("refused", what="sms", reason="pdu")
+            return False
+        return True
 
     # -- one that goes
 
