@@ -207,7 +207,7 @@ class Updater:
         await self._calm()
         with open(FILE, "rb") as file:  # noqa: ASYNC230 - as above
             header = file.read(HEADER)
-            version, size, digest = manifest(header, settings.read(KEY, 32))
+            version, size, digest = manifest(header, settings.read(KEY, 33))
             if _size(FILE) != HEADER + size:
                 raise ValueError("size")
             if rom:

@@ -138,6 +138,15 @@ def test_with_a_key_that_is_none_nothing_is_installed(make_bench, release, world
     world.expect("firmware", "refused", within=60, what="update", reason="key")
 
 
+@pytest.mark.parametrize("behind", [b"\n", bytes(32)])
+def test_a_makers_key_with_something_behind_it_is_none(make_bench, release, world, behind):
+    bench = make_bench()
+    bench.bracelet.files.put("/update.key", bytes(KEY.verify_key) + behind)
+    bench.bracelet.files.put("/update.bin", release(2))
+    bench.bracelet.boot()
+    world.expect("firmware", "refused", within=60, what="update", reason="key")
+
+
 PROGRAMS = {
     "can't be loaded": "import nothing",
     "hangs as it is loaded": "while True:\n    pass",
