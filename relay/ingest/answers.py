@@ -54,8 +54,8 @@ class Told(NamedTuple):
 
 
 def told(line: str) -> Told | None:
-    """Read a notification in any form: another memory, no quotes, no index, -1, too many digits. Return None when the
-    line is no notification, or names a memory that holds no messages."""
+    """Read a notification in any form: another memory, no quotes, no index, -1, too many digits. One that names a
+    memory without messages may still mean a message. Return None when the line is none, or tells of a status report."""
     found = _TOLD.match(line)
     if found is None:
         return None
@@ -66,7 +66,9 @@ def told(line: str) -> Told | None:
     else:
         named = _MEMORY.search(found[1])
         memory, index = named[1].upper() if named else None, None
-    return None if memory in _NO_MESSAGES else Told(memory, index)
+    if memory in _NO_MESSAGES:
+        return None if line.upper().startswith("+CDSI") else Told(None, None)
+    return Told(memory, index)
 
 
 class Entry(NamedTuple):

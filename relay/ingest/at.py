@@ -142,7 +142,7 @@ class Engine:
             if end is None:
                 break
             line = self._input[:end].decode("latin-1").strip("\r\n\x00 ")
-            skip = self._skipping or (end > MAX_LINE and not self._is_information(line))
+            skip = self._skipping or (end > MAX_LINE and not self._begins_well(line))
             self._skipping = False
             del self._input[: end + 1]
             if line and not skip:
@@ -151,7 +151,7 @@ class Engine:
             self._input.clear()
             self._prompt(now)
         if len(self._input) > MAX_LINE:
-            if not self._skipping and self._is_information(start := self._input[:MAX_LINE].decode("latin-1").lstrip()):
+            if not self._skipping and self._begins_well(start := self._input[:MAX_LINE].decode("latin-1").lstrip()):
                 events += self._line(start, now)
             self._input.clear()
             self._skipping = True
@@ -189,11 +189,11 @@ class Engine:
             self._deadline = now + min(command.timeout, _PROMPT)
         self._output += command.line.encode("ascii") + b"\r"
 
-    def _is_information(self, line: str) -> bool:
-        """Tell whether `line` begins an information line of the answer: even one that is too long may announce a
-        PDU."""
+    def _begins_well(self, line: str) -> bool:
+        """Tell whether `line` says enough by how it begins, even if it is too long: an information line of the answer
+        may announce a PDU, a notification a message."""
         prefix = self._command.prefix if self._command is not None else None
-        return prefix is not None and line.startswith(prefix)
+        return line.startswith("+CMTI") or (prefix is not None and line.startswith(prefix))
 
     def _end_of_line(self) -> int | None:
         ends = [i for i in (self._input.find(b"\r"), self._input.find(b"\n")) if i >= 0]

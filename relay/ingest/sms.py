@@ -333,7 +333,8 @@ class Modem:
             if told.memory is not None:
                 self._named.add(told.memory)
             self._holdings.read_soon(Read(memory, told.place if memory == self._setup.memory else None))
-            if told.memory is None:
+            if told.memory is None or told.place is None:
+                self._holdings.read_soon(Read(self._setup.memory))
                 self._read_others()
         elif answers.has_started(line):
             self._started(now)
