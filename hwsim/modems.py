@@ -29,6 +29,7 @@ class Habits:
     farewell: str = ""  # said when its key switches it off
     not_ready: int | None = 314  # +CMS error until messages are ready; None: a plain ERROR
     sim_not_ready: int = 14  # +CME error of +CPIN? until then
+    settings_late: bool = False  # it refuses every setting until then, too, as "SIM busy"
     text_mode: bool = False  # +CMGF after a start
     cnmi: tuple[int, int] = (0, 0)  # +CNMI after a start: mode and mt
     memories: tuple[str, ...] = ("SM",)  # that it has

@@ -35,6 +35,7 @@ START_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 BAUDS = (9600, 19200, 57600, 115200)
 ADVERT_NUMBER = "+10000000077"
+CUTS_IN = '+CIEV: 10,"00101","Test","Test", 0, 0'  # a SIM800 says it unasked: TinyGSM#496
 
 
 def _form(forms: Iterable[object], first: int = 0) -> Parameter:
@@ -70,12 +71,19 @@ def silent_boot(rig: Rig, s: float) -> None:
     modem.habits.boot_s, modem.habits.sms_s = s, max(s, modem.habits.sms_s)
 
 
-@action("modem", "modem_as_made", s=seconds("from its start", 15.0, 60, 1), plain=Parameter(bool, "ERROR only?", False))
-def modem_not_ready(rig: Rig, s: float, plain: bool) -> None:
+@action(
+    "modem",
+    "modem_as_made",
+    s=seconds("from its start", 15.0, 60, 1),
+    plain=Parameter(bool, "ERROR only?", False),
+    settings=Parameter(bool, "every setting, too?", False),
+)
+def modem_not_ready(rig: Rig, s: float, plain: bool, settings: bool) -> None:
     """from its next start on the modem refuses commands for messages for so long, although it answers AT"""
     modem = _modem(rig)
     modem.habits.sms_s = max(s, modem.habits.boot_s)
     modem.habits.not_ready = None if plain else 314
+    modem.habits.settings_late = settings
 
 
 @action("modem", "modem_as_made", s=seconds("until it is off", 7.0, 7, 0))
@@ -205,12 +213,15 @@ def prompt_form(rig: Rig, form: int) -> None:
     behind=Parameter(int, "behind them", 0, 0, 20, "octets"),
     report=_form(REPORTS),
     centre=Parameter(bool, "does what comes name its service centre?", True),
+    bare=Parameter(bool, "does what comes begin behind the service centre?", False),
+    cuts_in=Parameter(bool, "does the modem speak between a listing and its PDU?", False),
 )
-def sms_form(rig: Rig, header: bool, behind: int, report: int, centre: bool) -> None:
+def sms_form(rig: Rig, header: bool, behind: int, report: int, centre: bool, bare: bool, cuts_in: bool) -> None:
     """the network passes messages on in this form, and reports deliveries unasked, or doesn't"""
     messages = _modem(rig).messages
     messages.adds_header, messages.behind, messages.reports = header, b"\xff" * behind, REPORTS[report]
-    messages.hides_centre = not centre
+    messages.hides_centre, messages.drops_centre = not centre, bare
+    messages.cuts_in = CUTS_IN if cuts_in else ""
 
 
 # -- registration, time, data

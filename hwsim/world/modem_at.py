@@ -82,6 +82,9 @@ class Commands:
         handler = self._handlers.get(name)
         if handler is None:
             raise AtError
+        # Seen of settings that have nothing to do with a SIM: u-blox/ubxlib#287 (AT&C1), TinyGSM#496 (+CSCS).
+        if modem.habits.settings_late and not modem.messages.up and name[:1] == "+" and re.match(r"=[^?]", rest):
+            raise AtError(modem.habits.sim_not_ready)
         return handler(modem, rest)
 
 

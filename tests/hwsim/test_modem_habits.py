@@ -267,6 +267,30 @@ def test_a_header_before_and_octets_behind(world, made):
     assert pdu.endswith(bytes([8, 5, 0, 3, 0x2A, 1, 1, 1, 2]) + b"\xff" * 3)
 
 
+def test_a_message_that_begins_behind_its_service_centre_and_a_line_that_cuts_in(world, made):
+    """The relay's own driver reads such messages, too (relay/ingest/pdu.py); +CIEV: TinyGSM#496."""
+    at = settled(made())
+    messages = at.modem.modem.messages
+    world.sms.phone(OTHER).send(OWN, b"\x01\x02")
+    world.run(3)
+    head, whole, _ = at("AT+CMGL=4")
+    messages.drops_centre, messages.cuts_in = True, "+CIEV: 10"
+    assert at("AT+CMGL=4")[:3] == [head.replace("1,0", "1,1"), "+CIEV: 10", whole[2 + 2 * int(whole[:2], 16) :]]
+
+
+def test_settings_are_refused_until_messages_are_ready(world, made):
+    """u-blox/ubxlib#287, TinyGSM#496: "SIM busy" in the first seconds, to commands that need no SIM."""
+    at = made(boot_s=3.0, sms_s=8.0, settings_late=True)
+    world.run(4)
+    at.read()
+    at("ATE0")
+    assert at("AT+CMEE=1") == ["ERROR"]
+    assert at("AT+COPS=3,2") == ["ERROR"]
+    assert at("ATS8=93") == at("AT+COPS?")[-1:] == ["OK"]
+    world.run(5)
+    assert at("AT+CMEE=1")[-1] == at("AT+COPS=3,2")[-1] == "OK"
+
+
 @pytest.mark.parametrize(
     ("reports", "cnmi", "line"),
     [

@@ -18,6 +18,7 @@ from tocsin import aio, at, log
 from tocsin.drivers.modem_line import Line
 from tocsin.drivers.modem_network import KINDS, Network
 from tocsin.drivers.modem_power import Power
+from tocsin.drivers.modem_setup import Setup
 from tocsin.drivers.modem_sms import Texts
 
 POLL_MS = 30000
@@ -31,17 +32,15 @@ ON_MS = 20000  # from the key to an answer
 DIAL_MS = 15000
 LISTEN_MS = 3000  # to the receiver in it, between two sessions: two positions or three
 SETTLE_MS = 13000  # from the first answer until data need not wait for it to be ready for messages
+READY_MS = 16000  # the same from when its key was pressed: a slow one that answers late need not be waited for twice
+ANSWERED_MS = 4000  # but so long after its first answer
 SESSION_MS = 25000  # messages that are refused leave a session alone for so long
 AGAIN_MS = 1500  # a modem that has just started refuses a message
+YOUNG_REFUSED = 1  # so many in a row; then data has its turn, where there may be some
 WAIT_MS = 45000  # a message waits so long for the network, in here
 AUDIBLE_MS = 5000  # a receiver in it that was heard so lately works
 SPARED_MAX = 6  # so often a modem that answers nothing is left on for its receiver
 CONTEXTS = ("IP", "IPV4V6", "IPV6")
-TIME = ("AT+CTZU=1",)  # makes the clock follow the network, unless the board says otherwise
-INIT = ("AT+CMEE=1", "AT+COPS=3,2")
-# A register that no modem of ours uses, with a value that no factory gives it: how long a comma in a number pauses
-# (ITU-T V.250, 6.3.11; 2 s by default). It is our mark: when it is gone, the modem has started anew.
-MARK = "93"
 
 
 class Lost(Exception):
@@ -59,19 +58,17 @@ class Modem:
         self._line = Line(board, clock, self._handle)
         self._network = Network(self.ask, board.get("registration", KINDS[0]), on_cell)
         self._texts = Texts(self.ask, clock, on_sms)
-        self._init = board.get("init", ())  # what it needs beyond INIT
-        self._time = board.get("time", TIME)
-        self._timed = False  # does its clock follow the network?
+        self._setup = Setup(self.ask, board)
         self._boot_ms = board.get("boot_ms", BOOT_MS)
         self._wake = aio.Event()
         # Deep sleep comes only after it was switched off.
         self._off = self._power.has_key and machine.reset_cause() == machine.DEEPSLEEP_RESET
         self._anew = False  # it has started since it was set up
         self._look = False  # it may have started
-        self._marked = False  # it keeps MARK
         self._quiet = False  # it doesn't echo
         self._answered = False  # since it was switched on
         self._started = 0  # its first answer (ms)
+        self._settled = 0  # then data need not wait any more (ms)
         self._spared = 0
         self._context = 0  # of CONTEXTS: the one that the network took last
         self._outbox = None  # (number, octets, on_result)
@@ -164,7 +161,7 @@ class Modem:
                 self._line.done.set()
             elif len(event) == 3:
                 if event[1].startswith("+CMT:"):
-                    self._texts.deliver(event[2])
+                    self._texts.deliver(event[2], at.fields(event[1])[-1])
             elif event[1][0] == "$":
                 if self.gnss:
                     self._heard_at = self._clock.ms()
@@ -293,6 +290,7 @@ class Modem:
     async def _start(self):
         # It may be running already: a reset of this chip doesn't reach the modem.
         power, line = self._power, self._line
+        began = self._clock.ms()
         self._quiet = False
         found = False
         if power.on is not False:
@@ -307,16 +305,14 @@ class Modem:
         self._answered = True
         self._anew = self._look = False
         self._started = self._clock.ms()
+        self._settled = self._started + SETTLE_MS
+        if power.on_at >= began:
+            self._settled = max(power.on_at + READY_MS, self._started + ANSWERED_MS)
         self._texts.started()
         if self.gnss:
             self.gnss.told = None
         await self.ask("ATE0")
-        # The mark comes before all that matters: should the modem start anew from here on, it is gone.
-        self._marked = (await self.ask("ATS8=" + MARK)).ok and await self._mark() == MARK
-        for text in INIT[:1] + tuple(self._init) + INIT[1:]:
-            await self.ask(text)
-        self._timed = False
-        await self._follow()
+        await self._setup.begin()
         self._quiet = not line.engine.echoed  # some say OK and go on
         log.event("modem", ready=1)
 
@@ -330,24 +326,11 @@ class Modem:
             return False
         return await line.find(self._clock.ms() + self._boot_ms)
 
-    async def _follow(self):
-        """Make the modem's clock follow the network: otherwise it is worth nothing."""
-        ok = True
-        for text in self._time:
-            ok = (await self.ask(text)).ok and ok
-        self._timed = ok
-
-    async def _mark(self):
-        """Read our mark; None when the modem doesn't tell it."""
-        command = await self.ask("ATS8?", "")
-        text = command.lines[-1] if command.ok and command.lines else ""
-        return str(int(text)) if text.isdigit() and len(text) < 4 else None
-
     async def _check(self):
         """Check that it is still set up. If it restarted without a word, nobody would hear of a message that comes."""
         self._look = False
-        if self._marked:
-            self._anew = await self._mark() not in (None, MARK) or self._anew
+        if self._setup.marked:
+            self._anew = await self._setup.gone() or self._anew
         elif await self._texts.changed():
             self._anew = True
 
@@ -398,7 +381,7 @@ class Modem:
                 if gnss and gnss.due() is not None:
                     times.append(now + gnss.due())
                 if self.data and self.data.wanted:
-                    times.append(self._started + SETTLE_MS)
+                    times.append(self._settled)
                 times = [at_ms for at_ms in times if at_ms is not None and at_ms > now]
                 await self._wake.wait(min(times) - now)
 
@@ -413,18 +396,17 @@ class Modem:
         await self._check()
         if self._anew:
             return
+        await self._setup.go_on()
         if not await self._network.look():
             self._anew = True
             return
         self._state()
         await self._network.details(self._texts.young)
-        if not self._timed:
-            await self._follow()
         if self._network.texts:
             self._texts.look()  # for messages that came and were not told
 
     async def _ask_time(self):
-        seconds = await self._network.time() if self._timed else None
+        seconds = await self._network.time() if self._setup.timed else None
         return seconds is not None and self._on_time(seconds)
 
     async def _send_one(self):
@@ -438,10 +420,11 @@ class Modem:
                 await self._check()
             if self._anew:
                 return  # it goes when that is set up
-            if ok is False and self._texts.young:
+            self._refused = min(self._refused + 1, 8)
+            instead = self.data and self.data.possible and self._refused > YOUNG_REFUSED
+            if ok is False and self._texts.young and not instead:
                 self._out_at = now + AGAIN_MS
                 return
-            self._refused = min(self._refused + 1, 8)
         self._tell(bool(ok))
 
     # -- data -------------------------------------------------------------------------------------------------------
@@ -450,7 +433,7 @@ class Modem:
         data = self.data
         if not data or not data.wanted or not data.possible or (self._outbox and self.sms_up):
             return False
-        return self._texts.ready or now - self._started >= SETTLE_MS
+        return self._texts.ready or now >= self._settled
 
     def _needed(self):
         """Tell whether the line must be ours."""

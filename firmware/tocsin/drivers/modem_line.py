@@ -31,7 +31,7 @@ class Line:
         self.rate = board.get("baud", 115200)
         self._open(self.rate)
         self._unsent = b""
-        self.done = aio.Event()
+        self.done = aio.Event()  # it is, or something has come that may change how long to wait
         self.engine = at.Engine()
         self.ours = aio.Event()  # the line is not PPP's
         self.ours.set()
@@ -72,6 +72,7 @@ class Line:
             if data:
                 self._on_events(self.engine.feed(data, self._clock.ms()))
                 self.flush()
+                self.done.set()  # what is waited for may be due sooner now
 
     def flush(self):
         self._unsent += self.engine.output()
@@ -93,13 +94,13 @@ class Line:
         """Do one exchange; return its Command when it is over."""
         engine, clock = self.engine, self._clock
         command = at.Command(text, expect, ms, data, doubt)
-        self.done.clear()
         self._unsent = b""
         if self.silent_at is None:
             self.silent_at = clock.ms()
         engine.start(command, clock.ms())
         self.flush()
         while command.result is None:
+            self.done.clear()
             wait = engine.next_at() - clock.ms()
             await self.done.wait(min(wait, LOOK_MS) if self._unsent else wait)
             self._on_events(engine.time(clock.ms()))
