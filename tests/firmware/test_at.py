@@ -409,6 +409,7 @@ def test_one_that_has_restarted_meanwhile_answers_with_an_echo_and_without_a_ref
         ("+CEREG: 5,,", False, (5, None, None)),
         ("+CEREG: 5,", False, (5, None, None)),
         ("+CEREG: 1,5,7", True, (5, None, None)),  # <n>,<stat> and an access technology
+        ('+CREG: 2,1,"1A2B"', True, (1, None, None)),  # <n>,<stat> and an area whose cell has no number
     ],
 )
 def test_registration_by_the_number_of_fields_and_by_who_asked(line, asked, expected):
