@@ -108,63 +108,6 @@ def test_memories_of_other_sizes_than_asked_are_another_memory() -> None:
     assert upkeep.ELSEWHERE in errors(drive(talk, 60, answer))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        '+CMTI: "ME",3',
-        "+CMTI: ME,3",
-        '+CMTI:"SM" , 3',
-        "+CMTI: 3",
-        '+CMTI: "SM"',
-        '+CMTI: "SM",-1',
-        '+CMTI: "SM",999999',
-        '+CMTI: "SM",' + "9" * 900,
-        "+CMTI",
-        '+CDSI: "SM",3',
-    ],
-)
-def test_a_notification_of_any_form_leads_to_reading_at_once(line: str) -> None:
-    talk = Talk()
-    talk.set_up()
-    talk.hears(line)
-
-    def answer(command: str) -> list[str]:
-        lists = command == "AT+CMGL=4" or command.startswith("AT+CMGR")
-        if not lists:
-            return usual()(command)
-        return [f"+CMG{'L: 3,' if 'CMGL' in command else 'R: '}0,,140", ALARM_PDU, "OK"]
-
-    reports = drive(talk, 2, answer)
-    assert [r.octets for r in reports if isinstance(r, Incoming)][:1] == [ALARM]
-
-
-def test_a_notification_of_a_status_report_leads_to_nothing() -> None:
-    talk = Talk()
-    talk.set_up()
-    talk.hears('+CDSI: "SR",1')
-    assert talk.says() == ""
-
-
-@pytest.mark.parametrize("line", ['"SR",3', '"BM",1', '"ME",-1', '"ME"', '"SM",' + "9" * 5000, '"ME",' + "9" * 5000])
-@pytest.mark.parametrize("where", ["SM", "ME"])
-def test_wherever_a_message_lies_it_is_read_at_once_by_a_notification_that_is_odd(line: str, where: str) -> None:
-    talk = Talk()
-    talk.set_up()
-    talk.hears(f"+CMTI: {line}")
-    memory = "SM"
-
-    def answer(command: str) -> list[str]:
-        nonlocal memory
-        if command.startswith("AT+CPMS="):
-            memory = command[9:11]
-        if command == "AT+CMGL=4" and memory == where:
-            return ["+CMGL: 3,0,,140", ALARM_PDU, "OK"]
-        return usual()(command)
-
-    reports = drive(talk, 3, answer)
-    assert [r.octets for r in reports if isinstance(r, Incoming)][:1] == [ALARM]
-
-
 @pytest.mark.parametrize("index", ["9" * 5000, "99999999", "-1", "", "x"])
 def test_an_index_that_is_none_harms_nobody_and_loses_nothing(index: str) -> None:
     talk = Talk()
