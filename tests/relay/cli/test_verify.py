@@ -11,7 +11,10 @@ from click.testing import CliRunner, Result
 
 from relay import case_document
 from relay.cli import main
-from relay.subscribers import coarse
+from relay.offline import Verdict, judge, pieces
+from relay.subscribers import audiences, coarse, epoch_keys
+from relay.subscribers.file import key_pair
+from relay.subscribers.register import account
 from relay.subscribers.sealing import Epoch
 from relay.verify import Alarm
 from tests.relay.rebroadcast.test_rebroadcast import ALARM, CHANGES, GENUINE, KEYS, OTHER_RELAY, canonical, made
@@ -221,8 +224,23 @@ def test_a_field_twice_in_what_watch_wrapped_is_seen() -> None:
     assert (done.exit_code, "duplicate_field" in done.stdout) == (1, True)
 
 
+AUDIENCE = audiences.name(0x669FA9348542)
+KEY_TOPIC = audiences.key_topic(AUDIENCE, account(0x48B964D8))
+
+
+def sealed_keys(number: int, count: int = 1) -> bytes:
+    """Seal a message that brings a subscriber its keys, `number` of them different each time."""
+    epochs = [Epoch(bytes(8), bytes([number] * 32))] * count
+    return epoch_keys.seal(KEYS, KEY_TOPIC, key_pair()[1], epochs, int(NOW * 1000))
+
+
+def stream(*messages: tuple[str, bytes]) -> bytes:
+    """Write what `mosquitto_sub -v` writes of these messages."""
+    return b"".join(topic.encode() + b" " + (octets or b"(null)") + b"\n" for topic, octets in messages)
+
+
 def test_what_is_sealed_is_said_to_be_sealed() -> None:
-    topic = "s/123456789012/c0ffee01/alarm"
+    topic = f"s/{AUDIENCE}/c0ffee01/alarm"
     for _ in range(8):  # random octets, with an end of line among them now and then
         sealed = Epoch(bytes(8), bytes(32)).seal(topic, GENUINE, 1536)
         for text in (sealed, sealed + b"\n", topic.encode() + b" " + sealed + b"\n"):
@@ -232,6 +250,64 @@ def test_what_is_sealed_is_said_to_be_sealed() -> None:
         both = topic.encode() + b" " + sealed + b"\nr/c0ffee01/alarm " + GENUINE + b"\n"
         verdicts = [json.loads(line)["verdict"] for line in pinned(both, "--json").stdout.splitlines()]
         assert verdicts == ["sealed", "genuine"]
+
+
+@pytest.mark.parametrize("count", [1, 3, epoch_keys.MOST_EPOCHS])
+def test_the_keys_of_a_subscriber_are_sealed_too(count: int) -> None:
+    for number in range(8):
+        octets = sealed_keys(number, count)
+        for text in (octets, octets + b"\n", stream((KEY_TOPIC, octets)), b"1767225600 " + stream((KEY_TOPIC, octets))):
+            done = pinned(text)
+            assert (done.exit_code, done.stdout.splitlines()[0]) == (2, "SEALED"), done.stdout
+
+
+def test_a_stream_of_sealed_messages_is_taken_apart_by_their_lengths() -> None:
+    """Random octets may hold whatever looks like the end of a message, or like the beginning of a document."""
+    topic = f"s/{AUDIENCE}/c0ffee01/"
+    epoch, lines, messages = Epoch(bytes(8), bytes(32)), [], []
+    for number in range(40):
+        for name, octets in (
+            (KEY_TOPIC, sealed_keys(number)),
+            (topic + "alarm", looking_like_a_document(epoch.seal(topic + "alarm", GENUINE, 1536))),
+            (KEY_TOPIC, b""),
+            (topic + "case", epoch.seal(topic + "case", CASE, 512)),
+        ):
+            if octets:
+                lines.append(1 + stream(*messages).count(b"\n"))
+            messages.append((name, octets))
+    text = stream(*messages)
+    for found in (text, text.removesuffix(b"\n")):
+        judged = [judge(piece, {}) for piece in pieces(found)]
+        assert [(each.line, each.verdict) for each in judged] == [(line, Verdict.SEALED) for line in lines]
+    bare = b"\n".join(octets for _, octets in messages if octets)  # without -v
+    assert [judge(piece, {}).verdict for piece in pieces(bare)] == [Verdict.SEALED] * len(lines)
+
+
+def looking_like_a_document(sealed: bytes) -> bytes:
+    """Put a line into the ciphertext that would be a document, and one that would have a topic."""
+    for at, octets in ((100, b'\n{"tocsin"'), (200, b'\nr/c0ffee01/alarm {"\n'), (300, b"\ns/1/2 (null)\r\n")):
+        sealed = sealed[:at] + octets + sealed[at + len(octets) :]
+    return sealed
+
+
+def test_behind_a_damaged_sealed_message_documents_are_still_found() -> None:
+    topic = f"s/{AUDIENCE}/c0ffee01/alarm"
+    sealed = Epoch(bytes(8), bytes(32)).seal(topic, GENUINE, 1536)
+    for damaged in (
+        sealed[:-9],
+        sealed + b"x",
+        sealed.replace(b"\n", b"\r\n") + b"\r",
+        sealed[:40] + b"\n" + sealed[40:],
+    ):
+        text = stream((topic, damaged), ("r/c0ffee01/alarm", GENUINE), ("r/c0ffee01/case", CASE.replace(b"-3", b"-4")))
+        verdicts = [judge(piece, {}).verdict for piece in pieces(text)]
+        assert verdicts == [Verdict.SEALED, Verdict.RELAY_UNKNOWN, Verdict.NOT_GENUINE]
+
+
+@pytest.mark.parametrize("topic", [KEY_TOPIC, f"s/{AUDIENCE}/c0ffee01/alarm", "s/669FA9348542/c0ffee01/alarm"])
+def test_no_topic_hides_a_document_in_clear(topic: str) -> None:
+    assert pinned(stream((topic, GENUINE))).exit_code == 0
+    assert pinned(stream((topic, GENUINE.replace(b"button", b"strap")))).exit_code == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf"])
