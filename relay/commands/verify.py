@@ -14,7 +14,7 @@ import click
 from relay import words
 from relay.commands.common import errors_in_words, json_option
 from relay.offline import Judged, Verdict, judge, pieces
-from relay.rebroadcast import milliseconds
+from relay.rebroadcast import ahead_s, milliseconds
 
 _MOST = 64 << 20
 _KEY = re.compile(r"[0-9a-fA-F]{64}")
@@ -148,8 +148,9 @@ def _of_alarm(document: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
     else:
         said.append(("when", f"sent {sent} by the bracelet's clock (set by: {document['time_quality']}), {aged}"))
         late = document["delay_s"]
-        took = "" if late is None else f", {words.span(late)} later" + (": LATE" if late >= words.LATE_S else "")
-        said.append(("", arrived + took))
+        took = "" if late is None else f"{words.span(late)} later" + (": LATE" if late >= words.LATE_S else "")
+        took = words.sent_ahead(ahead_s(document)) or took
+        said.append(("", f"{arrived}, {took}" if took else arrived))
     where = words.position(position)
     if position is not None and position["age_s"]:
         where += " when it was sent"

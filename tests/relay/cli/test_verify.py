@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ def test_what_came_late_says_so() -> None:
     assert "LATE" not in pinned(GENUINE).stdout
     late = pinned(made(ALARM._replace(time=ALARM.time - 7200))).stdout
     assert "2 h later: LATE" in late
+
+
+@pytest.mark.parametrize("build", [made, coarsely])
+def test_what_was_sent_ahead_of_its_arrival_took_no_time(build: Callable[[Alarm], bytes]) -> None:
+    received = json.loads(build(ALARM))["sent_unix"] + json.loads(build(ALARM))["delay_s"]
+    for ahead, words in ((5, "word), 0 s later"), (6, "word), sent 6 s ahead"), (7200, "word), sent 2 h ahead")):
+        said = pinned(build(ALARM._replace(time=received + ahead))).stdout
+        assert words in said, said
+        assert ("0 s later" in said) == (ahead == 5)
 
 
 # --- what else somebody may have ---
