@@ -66,14 +66,18 @@ def verify(file: BinaryIO, relay_key: str | None, known_keys: Path | None, as_js
     Exit status, of several documents the worst:
     0  genuine, and by a relay whose key you gave or know
     1  not genuine; the reasons are named
-    2  there is no document: a missing or empty file, or one that is sealed
+    2  there is no document: a missing, unreadable or empty file, or one that is sealed
     3  the signatures hold, but nothing proves whose relay it is
+    74 or 141: what was found could not be written (the disk is full, or the reader went away)
     """
     only = _key(relay_key)
     known = _known(known_keys)
     if only is not None:
         known = {only: known.get(only, "the one that you named")}
-    text = file.read(_MOST + 1)
+    try:
+        text = file.read(_MOST + 1)
+    except OSError as error:
+        raise click.BadParameter(f"can't be read: {error.strerror}", param_hint="FILE") from None
     if len(text) > _MOST:
         raise click.BadParameter(f"has more than {_MOST >> 20} MiB; split it at ends of lines", param_hint="FILE")
     judged = [judge(piece, known, only_known=only is not None) for piece in pieces(text)]

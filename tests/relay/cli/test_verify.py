@@ -320,6 +320,11 @@ def test_no_topic_hides_a_document_in_clear(topic: str) -> None:
     assert pinned(stream((topic, GENUINE.replace(b"button", b"strap")))).exit_code == 1
 
 
+def test_a_file_that_fails_when_it_is_read_is_no_document() -> None:
+    done = verify("/proc/self/mem")  # reading at 0 fails
+    assert (done.exit_code, "can't be read" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf"])
 def test_no_document(content: bytes, tmp_path: Path) -> None:
     done = verify(input=content)
