@@ -201,7 +201,8 @@ def _key(given: str | None) -> bytes | None:
     text = given.strip()
     if not _KEY.fullmatch(text):
         try:
-            text = Path(given).read_text(encoding="ascii").strip()
+            # Some editors begin a text with U+FEFF.
+            text = Path(given).read_text(encoding="utf-8-sig", errors="replace").strip()
         except (OSError, ValueError):
             raise click.BadParameter(
                 "neither 64 hexadecimal digits nor a file that can be read", param_hint="--relay-key"
@@ -218,7 +219,7 @@ def _known(file: Path | None) -> dict[bytes, str]:
         if not file.exists():
             return {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
         raise click.BadParameter(f"{file}: can't be read: {reason}", param_hint="--known-keys") from None

@@ -140,6 +140,17 @@ def test_relays_that_are_known_are_named(tmp_path: Path) -> None:
     assert (done.exit_code, "line 1: write 64 hexadecimal digits" in done.stderr) == (2, True)
 
 
+def test_files_with_keys_may_begin_as_some_editors_write_them(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    for end in ("", "\r\n"):
+        file.write_text(f"\ufeff{KEYS.public.hex()}{end}", encoding="utf-8", newline="")
+        assert verify("--known-keys", file, input=GENUINE).exit_code == 0
+        assert verify("--relay-key", file, input=GENUINE).exit_code == 0
+    file.write_text(KEYS.public.hex(), encoding="utf-16")
+    done = verify("--relay-key", file, input=GENUINE)
+    assert (done.exit_code, "does not hold 64 hexadecimal digits" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("age", "said"), [(0, "just now"), (40, "40 s ago"), (7200, "2 h ago"), (86400 * 21, "21 days ago"), (-90, "ahead")]
 )
