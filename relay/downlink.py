@@ -63,7 +63,8 @@ class Asked(NamedTuple):
     alarm: str | None = None
     settings: dict[str, int] | None = None
     tells: bool = True  # False: the bracelet will not be told, because it is revoked or its wearer has cancelled
-    called_back: bool = False  # the wearer has cancelled this alarm or a later one
+    called_back: bool = False  # the wearer has cancelled this alarm
+    later_called_back: bool = False  # the wearer has cancelled a later alarm, and not this one
 
 
 class Outbound(NamedTuple):
@@ -194,15 +195,18 @@ class Desk:
             opening.say(connection, self.store.box, case_id, _STATE[kind], by, now_ms)
             told = [each.channel for each in audiences.read(connection, self.store.box) if each.may_hear_of(kid)]
             outbox.promise_case(self.store, connection, case_id, _STATE[kind], told, now_ms)
-            called_back = connection.execute(select(opening.called_back_since(kid, case_id))).scalar_one()
-            tells = not called_back and _why_not(connection, kid) is None
+            void = connection.execute(select(opening.called_back_since(kid, case_id))).scalar_one()
+            tells = not void and _why_not(connection, kid) is None
             if tells:
                 # A wearer who is told that the alarm is over need not be told that somebody has accepted it.
                 before = [row.id for row in commands.unfinished(connection, kid) if row.case_id == case_id]
                 commands.finish(connection, before, "superseded", now_ms)
                 commands.add(connection, kid, kind, down.about(kind, counter), now_ms, case_id)
             records.write_audit(self.store, connection, [(now_ms, self.actor, _SAID[kind], kid, case_id)])
-        return Asked(found[1], kind, alarm, tells=tells, called_back=called_back)
+        called_back = case.cancel_seq is not None
+        return Asked(
+            found[1], kind, alarm, tells=tells, called_back=called_back, later_called_back=void and not called_back
+        )
 
 
 class Downlink:

@@ -177,15 +177,23 @@ class _Human:
         clock = fields.pop("time")
         level = str(fields.pop("level", "info"))
         mark = "" if level == "info" else f"{level.upper()} "
-        line = f"{clock} {mark}{fields.pop('event')}"
+        line = f"{clock} {mark}{_one_line(str(fields.pop('event')))}"
         if self._colour and level in _COLOURS:
             line = f"{_COLOURS[level]}{line}\x1b[0m"
-        return " ".join([line, *(f"{k}={_plain(v)}" for k, v in fields.items())])
+        return " ".join([line, *(f"{_one_line(k)}={_plain(v)}" for k, v in fields.items())])
 
 
 def _plain(value: object) -> str:
-    text = str(value)
+    text = _one_line(str(value))
     return f'"{text}"' if " " in text else text
+
+
+def _one_line(text: str) -> str:
+    """Join white space, and escape what a terminal would obey, or what can't be encoded."""
+    text = " ".join(text.split())
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class _LineLogger:

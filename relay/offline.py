@@ -18,9 +18,17 @@ from typing import Any, NamedTuple
 from relay import case_document, rebroadcast
 from relay.rebroadcast import FORM, Finding, Problem, canonical, check_form, decode, finding, milliseconds, read_object
 from relay.subscribers import coarse, sealing
+from relay.verify.envelope import SIGNATURE_OCTETS
 from relay.verify.keys import relay_id
 
-SEALED_TOPIC = re.compile(rb"s/[0-9]{1,20}/[0-9a-f]{8}/(?:alarm|case) (?!\{)")
+# A time may stand before the topic. A document in clear behind it is read as one, and (null) is a message taken away.
+_SEALED_TOPIC = re.compile(
+    rb"(?:[\t -z|~]*[ \t])?s/[0-9a-f]{12}/(?:[0-9a-f]{8}/(?:alarm|case)|key/[!-~]+) (?!\{|\(null\)\r?(?:\n|\Z))"
+)
+# The message that brings a subscriber its keys, up to the length of what the relay signed: COSE_Sign1, see sealed.cddl.
+_KEYS = re.compile(rb"\x84\x43\xa1\x01\x32\xa0(?:\x58(.)|\x59(..))", re.DOTALL)
+_SIGNATURE = b"\x58\x40"
+_END_OF_LINE = re.compile(rb"\r?\n|\Z")
 _WITH_TOPIC = re.compile(rb'(?:[\t -z|~]*[ \t])?(?P<document>\{\s*".*)')
 _WRAPPED = re.compile(rb'\{\s*"genuine"\s*:\s*true\s*,\s*"document"\s*:\s*(\{.*\})\s*\}', re.DOTALL)
 _LISTED = re.compile(rb'\{\s*"(?:open|changed)"\s*:\s*\{')
@@ -67,8 +75,6 @@ def pieces(text: bytes) -> list[Piece]:
     `mosquitto_sub -v` writes them. Documents that `relay watch --json` wrapped are unwrapped; objects that it writes
     from its own store are no documents, and are left out."""
     text = text.removeprefix(b"\xef\xbb\xbf")
-    if _is_sealed(text):
-        return [Piece(1, text)]
     found = _objects(text) or _lines(text)
     return [Piece(line, _unwrapped(octets)) for line, octets in found if not _is_listed(octets)]
 
@@ -91,22 +97,31 @@ def _objects(text: bytes) -> list[tuple[int, bytes]]:
 
 
 def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that may be documents. A sealed document may contain ends of lines, so after one, only a line
-    that begins like a document counts."""
-    behind_sealed = False
-    for number, raw in enumerate(text.split(b"\n"), 1):
-        line = raw.strip(b" \t\r")
-        found = _WITH_TOPIC.fullmatch(line)
-        sealed = SEALED_TOPIC.match(line) is not None
-        if not line or line.endswith(b" (null)") or (behind_sealed and not (found or sealed)):
+    """Yield the lines that may be documents. A sealed one is taken by its length, for it may contain ends of lines.
+    After one whose length does not fit, because a text tool changed it, only a line that begins like a document
+    counts."""
+    at, number, behind_damaged = 0, 1, False
+    while at < len(text):
+        begin, line_number = at, number
+        whole = _sealed_at(text, begin)
+        found = text.find(b"\n", begin if whole is None else whole)
+        end = len(text) if found < 0 else found
+        at, number = end + 1, number + text.count(b"\n", begin, end) + 1
+        if whole is not None:
+            behind_damaged = False
+            yield line_number, text[begin:whole]
+            continue
+        line = text[begin:end].strip(b" \t\r")
+        document, sealed = _WITH_TOPIC.fullmatch(line), _SEALED_TOPIC.match(line) is not None
+        if not line or line.endswith(b" (null)") or (behind_damaged and not (document or sealed)):
             continue  # (null): a retained message that was taken away
-        behind_sealed = sealed
-        yield number, found["document"] if found and not sealed else line
+        behind_damaged = sealed
+        yield line_number, document["document"] if document and not sealed else line
 
 
 def judge(piece: Piece, known: Mapping[bytes, str], *, only_known: bool = False) -> Judged:
     """Judge what a document proves. `known`: names of relays by public key; `only_known` refuses all other relays."""
-    if _is_sealed(piece.octets) or SEALED_TOPIC.match(piece.octets):
+    if _SEALED_TOPIC.match(piece.octets) or _sealed_at(piece.octets, 0) is not None:
         return Judged(piece.line, Verdict.SEALED)
     try:
         document = read_object(piece.octets)
@@ -144,15 +159,36 @@ def _check(document: dict[str, Any], kind: str) -> tuple[tuple[Finding, ...], tu
     return (), (said, "It rests on that relay's word alone: no bracelet signed it.")
 
 
-def _is_sealed(octets: bytes) -> bool:
-    """Tell whether this is a sealed document; a text tool may have put an end of line behind it."""
-    for each in (octets, octets.removesuffix(b"\n")):
-        try:
-            sealing.parse(each)
-        except sealing.SealError:
-            continue
-        return True
-    return False
+def _sealed_at(text: bytes, at: int) -> int | None:
+    """Return the end of the sealed message, with its topic or without, that is this line, or that begins here and goes
+    on behind ends of lines; None when there is none."""
+    topic = _SEALED_TOPIC.match(text, at)
+    begin = topic.end() if topic else at
+    octets = text[begin : begin + sealing.MAX_OCTETS]
+    length = _length_of_keys(octets) or _length_of_sealed(octets)
+    if length is None or not _END_OF_LINE.match(text, begin + length):
+        return None
+    return begin + length
+
+
+def _length_of_sealed(octets: bytes) -> int | None:
+    """Return the length of the sealed document with which these octets begin."""
+    length = sealing.length(octets)
+    try:
+        sealing.parse(octets[:length])
+    except sealing.SealError:
+        return None
+    return length
+
+
+def _length_of_keys(octets: bytes) -> int | None:
+    """Return the length of the message with a subscriber's keys with which these octets begin."""
+    found = _KEYS.match(octets)
+    if found is None:
+        return None
+    signature = found.end() + int.from_bytes(found[1] or found[2], "big")
+    end = signature + len(_SIGNATURE) + SIGNATURE_OCTETS
+    return end if octets.startswith(_SIGNATURE, signature) and end <= len(octets) else None
 
 
 def _is_listed(octets: bytes) -> bool:

@@ -1,5 +1,5 @@
 """The common part of this project's command lines: `-h`, `-V`, NO_COLOR (https://no-color.org), a sentence for a file
-that can't be used, the exit status after Ctrl-C. Click itself says "did you mean".
+that can't be used, the exit status after Ctrl-C or where the output can't be written. Click itself says "did you mean".
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from relay.output import guarded
 
 INTERRUPTED = 130  # as shells report a program that SIGINT ended
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -47,6 +49,10 @@ def nothing_begun() -> Iterator[None]:
 
 class _Plain(click.Command):
     """A command without colours where the user wants none, and with a sentence where a file can't be used."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with guarded():
+            return super().main(*args, **extra)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         if os.environ.get("NO_COLOR"):

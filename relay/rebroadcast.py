@@ -10,6 +10,7 @@ anywhere, so it never raises.
 import base64
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -103,6 +104,13 @@ def message_type(alarm: Alarm) -> str:
 def delay_s(alarm: Alarm, received_ms: int) -> int | None:
     """Return the delay of a message in full seconds; None when the bracelet did not know the time."""
     return max(0, received_ms // 1000 - alarm.time) if alarm.time else None
+
+
+def ahead_s(document: Mapping[str, Any]) -> int:
+    """Return by how many seconds a document's message was sent ahead of its arrival; 0 or less: it was not, as the
+    bracelet's clock and the relay's say."""
+    sent: int | None = document["sent_unix"]
+    return 0 if sent is None else sent - milliseconds(document["received"]) // 1000
 
 
 def canonical(value: Any) -> bytes:

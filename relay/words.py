@@ -27,6 +27,14 @@ def ago(seconds: int) -> str:
     return "just now" if seconds <= _CLOCKS_APART_S else f"{span(seconds)} ago"
 
 
+def sent_ahead(seconds: int) -> str:
+    """Say by how much a message was sent ahead of its arrival; return an empty text where two clocks that are set
+    correctly may be the reason."""
+    if seconds <= _CLOCKS_APART_S:
+        return ""
+    return f"sent {span(seconds)} ahead of the relay's clock, so one of the two clocks is wrong"
+
+
 def utc(ms: int) -> str:
     """Write a time as ISO 8601 in UTC, to the second; words for a damaged one, which must hide nothing else."""
     try:

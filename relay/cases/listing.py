@@ -88,8 +88,10 @@ def lines(known: Known, now_ms: int) -> list[str]:
     head = f"{_kind(known):<6} {name(known)}  {known.code_name}  {_STATE_WORDS.get(found, found.value)}"
     rows = [("since", _since(known, now_ms)), ("last word", _last_word(known, now_ms))]
     if case.duress:
-        off = "called off UNDER DURESS: it goes on" if case.cancel_seq is not None else "UNDER DURESS"
-        rows.append(("duress", f"{off}; treat it as an alarm, and let nobody near the wearer know"))
+        off = "called off UNDER DURESS" if case.cancel_seq is not None else "UNDER DURESS"
+        goes_on = ": it goes on" if case.cancel_seq is not None else ""
+        todo = f"{goes_on}; treat it as an alarm, and" if found in OPEN else ";"
+        rows.append(("duress", f"{off}{todo} let nobody near the wearer know"))
     rows.append(("place", _place(known, now_ms)))
     for word, at_ms, by in (
         ("accepted", case.accepted_ms, known.accepted_by),
@@ -168,6 +170,11 @@ def _since(known: Known, now_ms: int) -> str:
     if not case.raised:
         return f"first heard of {_when(case.opened_ms, now_ms)}; when it was raised is not known; {cause}"
     late = f"; its Alert came LATE, after {words.span(known.delay_s or 0)}" if is_late(known) else ""
+    ahead = words.sent_ahead(case.raised - case.opened_ms // 1000)
+    if ahead:
+        return (
+            f"first heard of {_when(case.opened_ms, now_ms)}; {ahead}: raised {words.utc(case.raised * 1000)}; {cause}"
+        )
     return f"raised {_when(case.raised * 1000, now_ms)}; {cause}{late}"
 
 

@@ -98,7 +98,8 @@ def add(
     """
     relay = Relay(DataDir(data).require())
     if answer_file is not None:
-        if code_name is not None or offer_file is not None or wifi or host or port or sms or apn:
+        of_an_offer = (code_name, offer_file, host, port, apn, apn_user, sms)
+        if wifi or apn_roaming or any(each is not None for each in of_an_offer):
             raise click.UsageError("--answer stands alone: name, network and numbers were given with the offer")
         _complete(relay, answer_file, as_json)
     elif code_name is not None and offer_file is not None:

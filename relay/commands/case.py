@@ -79,15 +79,21 @@ def _tell(relay: Relay, asked: Asked, word: str, as_json: bool) -> None:
         click.echo(json.dumps(said if asked.tells else said | {"bracelet_told": False}))
     else:
         end = "" if running else NOT_RUNNING
-        click.echo(f"{asked.alarm}: {word}. {_who_is_told(asked)}{end}")
+        click.echo(f"{asked.alarm}: {word}. {who_is_told(asked)}{end}")
 
 
-def _who_is_told(asked: Asked) -> str:
+def who_is_told(asked: Asked) -> str:
+    """Say who hears of it, and why the bracelet does not."""
     if asked.tells:
         return "The relay tells the bracelet until the bracelet confirms."
     if asked.called_back:
         return (
             "Subscribers are told; the bracelet is not, because it was called back: who holds it must not learn "
             "whether she was forced."
+        )
+    if asked.later_called_back:
+        return (
+            "Subscribers are told; the bracelet is not, because a later alarm of this bracelet was called back, though "
+            "this one was not: who holds the bracelet must not learn whether she was forced."
         )
     return "Subscribers are told; the bracelet is not, because it is revoked."

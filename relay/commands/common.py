@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from relay.datadir import DEFAULT, ENVIRONMENT, DataDir
+from relay.output import READER_GONE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -158,7 +159,7 @@ def errors_in_words(command: F) -> F:
                 "backup holds, and whether the disk is full"
             ) from None
         except BrokenPipeError:
-            raise SystemExit(1) from None
+            raise SystemExit(READER_GONE) from None
         except OSError as error:
             if error.filename is not None:
                 raise Failure(f"{error.filename}: {error.strerror}{_ADVICE.get(error.errno or 0, '')}") from None

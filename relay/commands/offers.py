@@ -155,6 +155,8 @@ def make_offers(
     """Make an offer for each code name; all of them, or none."""
     if sms is not None and not E164.match(sms):
         raise click.BadParameter("a number is + and 7 to 15 digits, country code first", param_hint="--sms")
+    if host is not None and not host.strip():
+        raise click.BadParameter("is empty; leave it out for mqtt.public_host", param_hint="--host")
     mqtt = relay.config.mqtt
     host = host or mqtt.public_host
     if relay.config.broker.embedded and not relay.vouches_for(host):

@@ -14,7 +14,7 @@ import click
 from relay import words
 from relay.commands.common import errors_in_words, json_option
 from relay.offline import Judged, Verdict, judge, pieces
-from relay.rebroadcast import milliseconds
+from relay.rebroadcast import ahead_s, milliseconds
 
 _MOST = 64 << 20
 _KEY = re.compile(r"[0-9a-fA-F]{64}")
@@ -66,14 +66,18 @@ def verify(file: BinaryIO, relay_key: str | None, known_keys: Path | None, as_js
     Exit status, of several documents the worst:
     0  genuine, and by a relay whose key you gave or know
     1  not genuine; the reasons are named
-    2  there is no document: a missing or empty file, or one that is sealed
+    2  there is no document: a missing, unreadable or empty file, or one that is sealed
     3  the signatures hold, but nothing proves whose relay it is
+    74 or 141: what was found could not be written (the disk is full, or the reader went away)
     """
     only = _key(relay_key)
     known = _known(known_keys)
     if only is not None:
         known = {only: known.get(only, "the one that you named")}
-    text = file.read(_MOST + 1)
+    try:
+        text = file.read(_MOST + 1)
+    except OSError as error:
+        raise click.BadParameter(f"can't be read: {error.strerror}", param_hint="FILE") from None
     if len(text) > _MOST:
         raise click.BadParameter(f"has more than {_MOST >> 20} MiB; split it at ends of lines", param_hint="FILE")
     judged = [judge(piece, known, only_known=only is not None) for piece in pieces(text)]
@@ -148,8 +152,9 @@ def _of_alarm(document: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
     else:
         said.append(("when", f"sent {sent} by the bracelet's clock (set by: {document['time_quality']}), {aged}"))
         late = document["delay_s"]
-        took = "" if late is None else f", {words.span(late)} later" + (": LATE" if late >= words.LATE_S else "")
-        said.append(("", arrived + took))
+        took = "" if late is None else f"{words.span(late)} later" + (": LATE" if late >= words.LATE_S else "")
+        took = words.sent_ahead(ahead_s(document)) or took
+        said.append(("", f"{arrived}, {took}" if took else arrived))
     where = words.position(position)
     if position is not None and position["age_s"]:
         where += " when it was sent"
@@ -196,7 +201,8 @@ def _key(given: str | None) -> bytes | None:
     text = given.strip()
     if not _KEY.fullmatch(text):
         try:
-            text = Path(given).read_text(encoding="ascii").strip()
+            # Some editors begin a text with U+FEFF.
+            text = Path(given).read_text(encoding="utf-8-sig", errors="replace").strip()
         except (OSError, ValueError):
             raise click.BadParameter(
                 "neither 64 hexadecimal digits nor a file that can be read", param_hint="--relay-key"
@@ -213,7 +219,7 @@ def _known(file: Path | None) -> dict[bytes, str]:
         if not file.exists():
             return {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
         raise click.BadParameter(f"{file}: can't be read: {reason}", param_hint="--known-keys") from None

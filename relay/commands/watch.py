@@ -23,6 +23,7 @@ from relay.commands.alarms import show
 from relay.commands.common import data_option, errors_in_words
 from relay.commands.listening import Listener, seat
 from relay.datadir import DataDir
+from relay.rebroadcast import ahead_s
 from relay.store import AtRestError, Store
 from relay.subscribers.reader import Heard, Reader
 
@@ -234,7 +235,7 @@ def describe(
     late = delayed or waited >= _WAITED_S
     if late:
         raised = "sent" if document["seq"] else "raised"
-        if document["sent_unix"] is None:
+        if document["sent_unix"] is None or words.sent_ahead(ahead_s(document)):
             raised, age = "received", waited
         else:
             age = document["delay_s"] if now is None else int(now) - document["sent_unix"]
@@ -277,4 +278,5 @@ def _delay(document: Mapping[str, Any]) -> str:
         return f"by {document['path']}, time of raising unknown"
     if delay >= words.LATE_S:
         return f"by {document['path']}, DELAYED by {words.span(delay)}, sent {document['sent']}"
-    return f"by {document['path']} after {delay} s"
+    ahead = words.sent_ahead(ahead_s(document))
+    return f"by {document['path']}, {ahead}" if ahead else f"by {document['path']} after {delay} s"

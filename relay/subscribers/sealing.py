@@ -19,7 +19,7 @@ MAX_OCTETS = 1 << 15  # of a sealed document
 PADDED = {"alarm": 1536, "case": 512}  # octets, or a multiple
 _HEADER = bytes((0xA2, 1, ALG_A256GCM, 4, 0x40 | EPOCH_OCTETS))  # {1: A256GCM, 4: epoch}
 _NONCE_HEADER = bytes((0xA1, 5, 0x40 | NONCE_OCTETS))  # {5: nonce}
-_EPOCH, _NONCE, _SEALED = slice(7, 15), slice(18, 30), slice(33, None)  # in a sealed document
+_EPOCH, _NONCE, _LENGTH, _SEALED = slice(7, 15), slice(18, 30), slice(31, 33), slice(33, None)  # in a sealed document
 
 
 class SealError(Exception):
@@ -77,6 +77,11 @@ def parse(octets: bytes) -> tuple[bytes, bytes, bytes]:
     if len(sealed) < 256 or octets != _assemble(_before_nonce(epoch), nonce, sealed):
         raise SealError("not_sealed")
     return epoch, nonce, sealed
+
+
+def length(octets: bytes) -> int:
+    """Return the length of the sealed document with which these octets begin, if they begin with one."""
+    return _SEALED.start + int.from_bytes(octets[_LENGTH], "big")
 
 
 def _assemble(before_nonce: bytes, nonce: bytes, sealed: bytes) -> bytes:

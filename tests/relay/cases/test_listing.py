@@ -137,6 +137,25 @@ def test_a_cancel_under_duress_ends_nothing(store: Store, life: Life) -> None:
     assert not entry["cancelled"]
 
 
+@pytest.mark.parametrize("flags", [CANCEL | DURESS, DURESS])
+def test_nobody_is_told_to_act_on_an_alarm_under_duress_that_is_closed(store: Store, life: Life, flags: int) -> None:
+    alarm = life.say()
+    life.say(1, flags, at=NOW + 20)
+    assert "treat it as an alarm, and let nobody near the wearer know" in words(store, NOW + 60)
+    assert ("it goes on" in words(store, NOW + 60)) == bool(flags & CANCEL)
+    life.desk.close(alarm, now=NOW + 70)
+    said = words(store, NOW + 80)
+    assert "UNDER DURESS; let nobody near the wearer know" in said
+    assert "goes on" not in said and "treat it" not in said
+
+
+def test_what_was_raised_ahead_of_its_arrival(store: Store, life: Life) -> None:
+    life.say(sent=NOW + 7200)
+    said = words(store, NOW + 3 * 3600)
+    assert "first heard of 2026-01-01T00:01:40Z, 3 h ago; sent 2 h ahead of the relay's clock" in said
+    assert "raised 2026-01-01T02:01:40Z; cause: button" in said
+
+
 def test_what_came_late(store: Store, life: Life) -> None:
     life.say(sent=NOW - 21 * DAY)
     assert "raised 2025-12-11T00:01:40Z, 21 days ago; cause: button; its Alert came LATE, after 21 days" in words(

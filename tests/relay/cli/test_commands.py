@@ -21,6 +21,7 @@ from nacl.signing import SigningKey
 from hwsim.bundle import sign
 from relay.assembly import Relay
 from relay.cli import COMMANDS, main
+from relay.commands.bracelet import bracelet
 from relay.commands.common import errors_in_words
 from relay.datadir import DataDir
 from relay.pipeline import Pipeline
@@ -185,6 +186,33 @@ def test_mistakes_are_named(folder: Path, arguments: tuple[str, ...], status: in
     assert done.exit_code == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NETWORK = {"host": "relay.example", "port": "8884", "apn": "a.b", "apn_user": "x:y", "sms": "+10000000009"}
+VALUES = {"code_name": "eins", "offer_file": "o", "wifi": "open:", "apn_roaming": "", **NETWORK}
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_an_answer_goes_with_no_option_of_an_offer(folder: Path, tmp_path: Path, empty: bool) -> None:
+    (tmp_path / "a").write_text("{}")
+    params = {each.name: each for each in bracelet.commands["add"].params if each.name is not None}
+    assert set(params) == VALUES.keys() | {"answer_file", "data", "as_json"}
+    for name, value in VALUES.items():
+        option = params[name].opts[0] if params[name].param_type_name == "option" else None
+        words = [word for word in (option, value and ("" if empty and name != "port" else value)) if word is not None]
+        words = words[:1] if name == "apn_roaming" else words
+        done = relay("bracelet", "add", "--answer", tmp_path / "a", *words, "--data", folder)
+        assert (done.exit_code, "--answer stands alone" in done.stderr) == (2, True), name
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_an_offer_ignores_no_option(folder: Path, tmp_path: Path, name: str) -> None:
+    file, option = tmp_path / "o", f"--{name.replace('_', '-')}"
+    apn = ("--apn", "a.b") if name == "apn_user" else ()
+    assert relay("bracelet", "add", "eins", "--offer", file, *apn, option, "", "--data", folder).exit_code == 2
+    done = relay("bracelet", "add", "eins", "--offer", file, *apn, option, NETWORK[name], "--data", folder)
+    assert done.exit_code == 0, done.stderr
+    assert all(each in file.read_text() for each in NETWORK[name].split(":"))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"tocsin": 1}', "\xff"])

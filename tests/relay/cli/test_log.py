@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from relay import log
 from relay.log import BLOCKED, EventLog, safe, scrub
@@ -124,6 +125,36 @@ def test_lines_for_people(lines: io.StringIO) -> None:
     log.configure(json=False, stream=lines)
     structlog.get_logger().warning("sms.trouble", what="reading failed", at=0.25)
     assert lines.getvalue() == '1970-01-01T00:00:00.250Z WARNING sms.trouble what="reading failed"\n'
+
+
+HOSTILE = "one\ntwo\r\n\tthree\x0b\x85\u2028four \x00\x1b[31m\x9b\u202e\udcff five"
+JOINED = "one two three four \\x00\\x1b[31m\\x9b\\u202e\\udcff five"
+
+
+@pytest.mark.parametrize("json_lines", [False, True])
+def test_an_event_is_one_line_whatever_its_values_hold(json_lines: bool) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="utf-8")
+    log.configure(json=json_lines, stream=stream)
+    event: dict[str, Any] = {"detail": HOSTILE, "kid": HOSTILE, "many": [HOSTILE], "error": ValueError(HOSTILE)}
+    structlog.get_logger().info(HOSTILE, **event, **{f"a{HOSTILE}": 1}, at=0.25)
+    structlog.reset_defaults()
+    text = written.getvalue().decode()
+    assert len(text.splitlines()) == 1 and text.endswith("\n")
+    assert text[:-1].isprintable()
+    if not json_lines:
+        assert text.startswith(f'1970-01-01T00:00:00.250Z {JOINED} detail="{JOINED}" kid="{JOINED}" many=')
+        assert f'error="ValueError: {JOINED}"' in text
+        assert f"a{JOINED}=1" in text
+
+
+def test_an_error_of_the_database_is_one_line(lines: io.StringIO) -> None:
+    error = OperationalError("SELECT 1", {}, Exception("disk I/O error"))
+    assert "\n" in str(error)
+    log.configure(json=False, stream=lines)
+    structlog.get_logger().error("store.failed", error=error)
+    assert lines.getvalue().count("\n") == 1
+    assert "disk I/O error" in lines.getvalue()
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from click.testing import CliRunner, Result
 
 from relay import case_document
 from relay.cli import main
-from relay.subscribers import coarse
+from relay.offline import Verdict, judge, pieces
+from relay.subscribers import audiences, coarse, epoch_keys
+from relay.subscribers.file import key_pair
+from relay.subscribers.register import account
 from relay.subscribers.sealing import Epoch
 from relay.verify import Alarm
 from tests.relay.rebroadcast.test_rebroadcast import ALARM, CHANGES, GENUINE, KEYS, OTHER_RELAY, canonical, made
@@ -136,6 +140,17 @@ def test_relays_that_are_known_are_named(tmp_path: Path) -> None:
     assert (done.exit_code, "line 1: write 64 hexadecimal digits" in done.stderr) == (2, True)
 
 
+def test_files_with_keys_may_begin_as_some_editors_write_them(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    for end in ("", "\r\n"):
+        file.write_text(f"\ufeff{KEYS.public.hex()}{end}", encoding="utf-8", newline="")
+        assert verify("--known-keys", file, input=GENUINE).exit_code == 0
+        assert verify("--relay-key", file, input=GENUINE).exit_code == 0
+    file.write_text(KEYS.public.hex(), encoding="utf-16")
+    done = verify("--relay-key", file, input=GENUINE)
+    assert (done.exit_code, "does not hold 64 hexadecimal digits" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("age", "said"), [(0, "just now"), (40, "40 s ago"), (7200, "2 h ago"), (86400 * 21, "21 days ago"), (-90, "ahead")]
 )
@@ -149,6 +164,15 @@ def test_what_came_late_says_so() -> None:
     assert "LATE" not in pinned(GENUINE).stdout
     late = pinned(made(ALARM._replace(time=ALARM.time - 7200))).stdout
     assert "2 h later: LATE" in late
+
+
+@pytest.mark.parametrize("build", [made, coarsely])
+def test_what_was_sent_ahead_of_its_arrival_took_no_time(build: Callable[[Alarm], bytes]) -> None:
+    received = json.loads(build(ALARM))["sent_unix"] + json.loads(build(ALARM))["delay_s"]
+    for ahead, words in ((5, "word), 0 s later"), (6, "word), sent 6 s ahead"), (7200, "word), sent 2 h ahead")):
+        said = pinned(build(ALARM._replace(time=received + ahead))).stdout
+        assert words in said, said
+        assert ("0 s later" in said) == (ahead == 5)
 
 
 # --- what else somebody may have ---
@@ -221,8 +245,23 @@ def test_a_field_twice_in_what_watch_wrapped_is_seen() -> None:
     assert (done.exit_code, "duplicate_field" in done.stdout) == (1, True)
 
 
+AUDIENCE = audiences.name(0x669FA9348542)
+KEY_TOPIC = audiences.key_topic(AUDIENCE, account(0x48B964D8))
+
+
+def sealed_keys(number: int, count: int = 1) -> bytes:
+    """Seal a message that brings a subscriber its keys, `number` of them different each time."""
+    epochs = [Epoch(bytes(8), bytes([number] * 32))] * count
+    return epoch_keys.seal(KEYS, KEY_TOPIC, key_pair()[1], epochs, int(NOW * 1000))
+
+
+def stream(*messages: tuple[str, bytes]) -> bytes:
+    """Write what `mosquitto_sub -v` writes of these messages."""
+    return b"".join(topic.encode() + b" " + (octets or b"(null)") + b"\n" for topic, octets in messages)
+
+
 def test_what_is_sealed_is_said_to_be_sealed() -> None:
-    topic = "s/123456789012/c0ffee01/alarm"
+    topic = f"s/{AUDIENCE}/c0ffee01/alarm"
     for _ in range(8):  # random octets, with an end of line among them now and then
         sealed = Epoch(bytes(8), bytes(32)).seal(topic, GENUINE, 1536)
         for text in (sealed, sealed + b"\n", topic.encode() + b" " + sealed + b"\n"):
@@ -232,6 +271,69 @@ def test_what_is_sealed_is_said_to_be_sealed() -> None:
         both = topic.encode() + b" " + sealed + b"\nr/c0ffee01/alarm " + GENUINE + b"\n"
         verdicts = [json.loads(line)["verdict"] for line in pinned(both, "--json").stdout.splitlines()]
         assert verdicts == ["sealed", "genuine"]
+
+
+@pytest.mark.parametrize("count", [1, 3, epoch_keys.MOST_EPOCHS])
+def test_the_keys_of_a_subscriber_are_sealed_too(count: int) -> None:
+    for number in range(8):
+        octets = sealed_keys(number, count)
+        for text in (octets, octets + b"\n", stream((KEY_TOPIC, octets)), b"1767225600 " + stream((KEY_TOPIC, octets))):
+            done = pinned(text)
+            assert (done.exit_code, done.stdout.splitlines()[0]) == (2, "SEALED"), done.stdout
+
+
+def test_a_stream_of_sealed_messages_is_taken_apart_by_their_lengths() -> None:
+    """Random octets may hold whatever looks like the end of a message, or like the beginning of a document."""
+    topic = f"s/{AUDIENCE}/c0ffee01/"
+    epoch, lines, messages = Epoch(bytes(8), bytes(32)), [], []
+    for number in range(40):
+        for name, octets in (
+            (KEY_TOPIC, sealed_keys(number)),
+            (topic + "alarm", looking_like_a_document(epoch.seal(topic + "alarm", GENUINE, 1536))),
+            (KEY_TOPIC, b""),
+            (topic + "case", epoch.seal(topic + "case", CASE, 512)),
+        ):
+            if octets:
+                lines.append(1 + stream(*messages).count(b"\n"))
+            messages.append((name, octets))
+    text = stream(*messages)
+    for found in (text, text.removesuffix(b"\n")):
+        judged = [judge(piece, {}) for piece in pieces(found)]
+        assert [(each.line, each.verdict) for each in judged] == [(line, Verdict.SEALED) for line in lines]
+    bare = b"\n".join(octets for _, octets in messages if octets)  # without -v
+    assert [judge(piece, {}).verdict for piece in pieces(bare)] == [Verdict.SEALED] * len(lines)
+
+
+def looking_like_a_document(sealed: bytes) -> bytes:
+    """Put a line into the ciphertext that would be a document, and one that would have a topic."""
+    for at, octets in ((100, b'\n{"tocsin"'), (200, b'\nr/c0ffee01/alarm {"\n'), (300, b"\ns/1/2 (null)\r\n")):
+        sealed = sealed[:at] + octets + sealed[at + len(octets) :]
+    return sealed
+
+
+def test_behind_a_damaged_sealed_message_documents_are_still_found() -> None:
+    topic = f"s/{AUDIENCE}/c0ffee01/alarm"
+    sealed = Epoch(bytes(8), bytes(32)).seal(topic, GENUINE, 1536)
+    for damaged in (
+        sealed[:-9],
+        sealed + b"x",
+        sealed.replace(b"\n", b"\r\n") + b"\r",
+        sealed[:40] + b"\n" + sealed[40:],
+    ):
+        text = stream((topic, damaged), ("r/c0ffee01/alarm", GENUINE), ("r/c0ffee01/case", CASE.replace(b"-3", b"-4")))
+        verdicts = [judge(piece, {}).verdict for piece in pieces(text)]
+        assert verdicts == [Verdict.SEALED, Verdict.RELAY_UNKNOWN, Verdict.NOT_GENUINE]
+
+
+@pytest.mark.parametrize("topic", [KEY_TOPIC, f"s/{AUDIENCE}/c0ffee01/alarm", "s/669FA9348542/c0ffee01/alarm"])
+def test_no_topic_hides_a_document_in_clear(topic: str) -> None:
+    assert pinned(stream((topic, GENUINE))).exit_code == 0
+    assert pinned(stream((topic, GENUINE.replace(b"button", b"strap")))).exit_code == 1
+
+
+def test_a_file_that_fails_when_it_is_read_is_no_document() -> None:
+    done = verify("/proc/self/mem")  # reading at 0 fails
+    assert (done.exit_code, "can't be read" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf"])

@@ -74,6 +74,19 @@ def test_what_is_late_says_when_it_was_raised_and_has_another_colour() -> None:
     assert shown(DRILL, delay_s=600)[:5] == shown(DRILL)[:5]
 
 
+@pytest.mark.parametrize(("ahead", "said_of_it"), [(6, "6 s"), (3600, "60 min"), (86400 * 21, "21 days")])
+def test_what_was_sent_ahead_of_its_arrival_took_no_time(ahead: int, said_of_it: str) -> None:
+    text = shown(0, delay_s=-ahead)
+    assert f"by mqtt, sent {said_of_it} ahead of the relay's clock, so one of the two clocks is wrong" in text
+    assert "after" not in text
+    assert "LATE: received 60 min ago" in describe(said(0, delay_s=-ahead), now=SENT - ahead + 3600)
+    assert said(0, delay_s=-ahead)["delay_s"] == 0, "for scripts it stays as it is"
+
+
+def test_clocks_that_are_set_may_be_a_little_apart() -> None:
+    assert "by mqtt after 0 s" in shown(0, delay_s=-5)
+
+
 def test_what_waited_while_nobody_read_is_late_too() -> None:
     waited = describe(said(0), now=SENT + 3 * 86400)
     assert "LATE: raised 3 days ago" in waited

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from relay.commands.case import who_is_told
 from relay.downlink import Desk, Downlink
 from relay.pipeline import Pipeline
 from relay.store import Store
@@ -36,13 +37,16 @@ def test_of_what_was_called_back_no_order_leaves(
     for say in (desk.accept, desk.close):
         for each in (earlier, alarm):
             asked = say(each, now=NOW)
-            assert (asked.tells, asked.called_back) == (False, True)
+            assert (asked.tells, asked.called_back) == (False, each == alarm)
+            assert asked.later_called_back == (each == earlier)
+            reason = "because it was called back" if each == alarm else "though this one was not"
+            assert reason in who_is_told(asked)
     assert (downlink.due(NOW), results(store)) == ([], [])
     assert len(case_documents(store)) == 4
     desk.configure(bracelet.kid, {"hold_ms": 2000}, now=NOW)
     newer = raised(pipeline, bracelet)
     asked = desk.accept(newer, now=NOW)
-    assert (asked.tells, asked.called_back) == (True, False)
+    assert (asked.tells, asked.called_back, asked.later_called_back) == (True, False, False)
     assert [read(bracelet, command)[0] for command in downlink.due(NOW)] == [Kind.CONFIGURE, Kind.ACCEPT]
 
 
