@@ -71,6 +71,7 @@ class Relay:
         opened = store.open(self.store_url, self.data.store_key())
         try:
             together.claim(self.data, opened, self.keys, with_ca=self.config.broker.embedded)
+            together.check_recovery(self.data, self.keys)
         except BaseException:
             opened.close()
             raise
@@ -264,6 +265,7 @@ class Relay:
         former = Former(
             self.data.path / "mqtt-sessions", client_ids(mqtt.sessions), [mqtt.client_id] if mqtt.client_id else []
         )
+        self._mark_recovery_key(log)
         self.local_subscriber()
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
@@ -284,6 +286,15 @@ class Relay:
             cut_off=partial(self._cut_off, broker),
             announce=partial(self._announce, log),
         )
+
+    def _mark_recovery_key(self, log: Logger) -> None:
+        try:
+            if together.mark_recovery(self.data, self.keys):
+                hint = "this folder is of an earlier version; from now on another relay's recovery key is refused"
+                log.info("recovery_key.marked", hint=hint)
+        except OSError as error:  # alarms must not wait for this
+            hint = "let the relay write to keys/ in its data folder; until then another relay's recovery key is taken"
+            log.warning("recovery_key.not_marked", error=error, hint=hint)
 
     def _announce(self, log: Logger) -> None:
         told = [entry for entry in self.subscribers.list() if entry.name != LOCAL]

@@ -18,6 +18,7 @@ DEFAULT = "tocsin-data"
 SIGNING_KEY = "relay-signing.key"
 STORE_KEY = "store.key"
 RECOVERY_PUBLIC = "recovery.pub"
+RECOVERY_MARKS = "recovery.sig"
 SECRET_RELAY = "mqtt-relay"
 WATCH = "watch.json"
 
@@ -99,7 +100,17 @@ class DataDir:
         return key
 
     def write_recovery_public(self, key: bytes) -> None:
-        write_private(self.keys / RECOVERY_PUBLIC, key.hex().encode() + b"\n")
+        write_private(self.keys / RECOVERY_PUBLIC, recovery_text(key))
+
+    def recovery_marks(self) -> list[str]:
+        """Read the relay's signatures of its recovery key, one a line; a folder of an earlier version has none."""
+        try:
+            return (self.keys / RECOVERY_MARKS).read_text(encoding="ascii", errors="replace").split()
+        except FileNotFoundError:
+            return []
+
+    def write_recovery_marks(self, marks: list[str]) -> None:
+        write_private(self.keys / RECOVERY_MARKS, marks_text(marks))
 
     def store_key(self) -> bytes:
         """Read the key that encrypts positions, names and chain keys in the database."""
@@ -130,6 +141,16 @@ class DataDir:
                 "(a new one would make the stored data unreadable)"
             )
         return key
+
+
+def recovery_text(key: bytes) -> bytes:
+    """Write the public half of the recovery key as its file holds it."""
+    return key.hex().encode() + b"\n"
+
+
+def marks_text(marks: list[str]) -> bytes:
+    """Write signatures of the recovery key as their file holds them."""
+    return "".join(f"{mark}\n" for mark in marks).encode()
 
 
 def read_secret(path: Path) -> str:

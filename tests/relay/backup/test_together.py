@@ -22,6 +22,9 @@ FOREIGN = [
     (["tls/ca.pem", "tls/ca.key"], "ca.pem"),
     (["tls/ca.key"], "ca.key"),
     (["tls/ca.pem"], "ca.key"),
+    (["keys/recovery.pub"], "recovery.pub"),
+    (["keys/recovery.pub", "keys/recovery.sig"], "recovery.pub"),
+    (["keys/recovery.sig"], "recovery.pub"),
 ]
 
 
@@ -37,7 +40,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(
     ("foreign", "named", "command"),
-    [(*case, LIST) for case in FOREIGN] + [(*FOREIGN[3], command) for command in COMMANDS if command is not LIST],
+    [(*case, LIST) for case in FOREIGN]
+    + [(*case, command) for case in (FOREIGN[3], FOREIGN[8]) for command in COMMANDS if command is not LIST],
     ids=lambda value: "+".join(Path(name).name for name in value) if isinstance(value, list) else "",
 )
 def test_files_of_another_relay(
