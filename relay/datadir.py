@@ -153,13 +153,14 @@ def marks_text(marks: list[str]) -> bytes:
     return "".join(f"{mark}\n" for mark in marks).encode()
 
 
-def read_secret(path: Path) -> str:
-    """Read a secret's file. Refuse a file that other users of the machine can read."""
+def read_secret(path: Path, if_missing: str = "is missing; restore it from your backup") -> str:
+    """Read a secret's file. Refuse a file that other users of the machine can read. `if_missing`: what to say of a file
+    that does not belong to the data folder."""
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise DataDirError(f"{path}: is missing; restore it from your backup") from None
+        raise DataDirError(f"{path}: {if_missing}") from None
     except (PermissionError, UnicodeDecodeError) as error:
         raise DataDirError(
             f"{path}: can't be read ({type(error).__name__}); "
@@ -191,6 +192,13 @@ def write_private(path: Path, content: bytes) -> Path:
         raise
     sync_folder(path.parent)
     return path
+
+
+def write_named(path: Path, content: bytes) -> Path:
+    """Write a file that somebody named, as `write_private` does, but make no folder for it: a mistyped one would keep
+    secrets where nobody looks for them."""
+    path.parent.stat()
+    return write_private(path, content)
 
 
 def sync_folder(path: Path) -> None:
