@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,7 +20,7 @@ from relay import log as relay_log
 from relay.broker import PROGRAMMER, MqttUser, own_users, temporary_id, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
-from relay.datadir import RECOVERY_PUBLIC, SECRET_RELAY, DataDir, read_secret, write_private
+from relay.datadir import RECOVERY_PUBLIC, SECRET_RELAY, DataDir, DataDirError, read_secret, write_private
 from relay.duties import STORE_ERRORS
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
@@ -128,9 +129,16 @@ class Relay:
             log.warning("broker.lacks_accounts", hint=hint)
         return self.own_users()
 
+    def _ca(self) -> Path:
+        file = self.data.resolve(self.config.mqtt.ca)
+        if not file.exists():
+            what = "restore it from your backup" if file.is_relative_to(self.data.path) else "put it there again"
+            raise DataDirError(f"{file}: is missing; {what}, or correct mqtt.ca in {self.data.config}")
+        return file
+
     def ca_der(self) -> bytes:
         """Return the CA in the form that bracelets are given."""
-        file = self.data.resolve(self.config.mqtt.ca)
+        file = self._ca()
         try:
             return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
         except (OSError, ValueError) as error:
@@ -139,7 +147,7 @@ class Relay:
             ) from None
 
     def tls(self) -> ssl.SSLContext:
-        file = self.data.resolve(self.config.mqtt.ca)
+        file = self._ca()
         try:
             # The embedded broker's certificate is the relay's own: a wrong clock must not part the two.
             return client_tls(file, check_time=not self.config.broker.embedded)
@@ -204,8 +212,10 @@ class Relay:
 
     def vouches_for(self, host: str) -> bool:
         """Tell whether bracelets that know the embedded broker by this name will trust its certificate."""
-        data = self.data
-        now = self._now()
+        data, now = self.data, self._now()
+        for file in (data.server_cert, data.server_key):
+            if not file.exists():
+                raise DataDirError(f"{file}: is missing; start the relay, which makes a new one, and repeat")
         return pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), [host], now, now)
 
     def _now(self) -> datetime:

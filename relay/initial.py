@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes
+from sqlalchemy.exc import DBAPIError
 
 from relay import config, pki, store, together
 from relay.backup import recovery
@@ -78,9 +79,10 @@ def init(
 
     try:
         return _fill(data, options, now, recovery_key or recovery.new())
-    except OSError as error:
+    except (OSError, DBAPIError) as error:
+        said = error.orig if isinstance(error, DBAPIError) else error.strerror or error
         raise DataDirError(
-            f"{data.path}: {error.strerror or error}; make room or choose another disk, delete the folder and repeat"
+            f"{data.path}: {said}; make room or choose another disk, delete the folder and repeat"
         ) from None
 
 

@@ -62,8 +62,11 @@ def save(
             _take_name(made, file)
             raise
     except OSError as error:
-        where = error.filename if error.filename not in (None, str(temporary)) else file
-        raise BackupError(f"{where}: {error.strerror or error}; no backup was made") from None
+        where = Path(error.filename) if error.filename not in (None, str(temporary)) else file
+        what = error.strerror or error
+        if isinstance(error, FileNotFoundError) and where != file and where.is_relative_to(data.path):
+            what = "is missing; restore it from an earlier backup"
+        raise BackupError(f"{where}: {what}; no backup was made") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -72,6 +72,25 @@ def test_what_is_missing(two: tuple[Path, Path], tmp_path: Path, missing: str, h
     assert how == "empty" or not (folder / missing).exists(), "nothing new is made in its place"
 
 
+@pytest.mark.parametrize("missing", ["tls", "tls/ca.pem"])
+@pytest.mark.parametrize("command", [["run"], ["subscriber", "add", "x"], ["backup", "FILE"]], ids=" ".join)
+def test_a_ca_that_is_missing_is_said_to_be(
+    two: tuple[Path, Path], tmp_path: Path, missing: str, command: list[str]
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(two[0], folder)
+    (folder / missing).rename(tmp_path / "gone")
+    refused(command, folder, tmp_path, "is missing; restore it from")
+
+
+def test_a_server_certificate_that_is_missing_is_made_at_the_next_start(two: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(two[0], folder)
+    (folder / "tls" / "server.pem").unlink()
+    refused(["bracelet", "add", "x", "--offer", str(tmp_path / "o")], folder, tmp_path, "start the relay")
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("how", ["missing", "empty", "new"])
 def test_a_database_elsewhere_that_is_not_there(
     two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
