@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,7 +20,7 @@ from relay import log as relay_log
 from relay.broker import PROGRAMMER, MqttUser, own_users, temporary_id, users_for
 from relay.broker.nats import NatsBroker
 from relay.config import Config, ConfigError
-from relay.datadir import RECOVERY_PUBLIC, SECRET_RELAY, DataDir, read_secret, write_private
+from relay.datadir import RECOVERY_PUBLIC, SECRET_RELAY, DataDir, DataDirError, read_secret, write_private
 from relay.duties import STORE_ERRORS
 from relay.ingest.mqtt import Endpoint, client_tls
 from relay.ingest.serial_port import SmsLink, open_serial
@@ -71,6 +72,7 @@ class Relay:
         opened = store.open(self.store_url, self.data.store_key())
         try:
             together.claim(self.data, opened, self.keys, with_ca=self.config.broker.embedded)
+            together.check_recovery(self.data, self.keys)
         except BaseException:
             opened.close()
             raise
@@ -127,9 +129,16 @@ class Relay:
             log.warning("broker.lacks_accounts", hint=hint)
         return self.own_users()
 
+    def _ca(self) -> Path:
+        file = self.data.resolve(self.config.mqtt.ca)
+        if not file.exists():
+            what = "restore it from your backup" if file.is_relative_to(self.data.path) else "put it there again"
+            raise DataDirError(f"{file}: is missing; {what}, or correct mqtt.ca in {self.data.config}")
+        return file
+
     def ca_der(self) -> bytes:
         """Return the CA in the form that bracelets are given."""
-        file = self.data.resolve(self.config.mqtt.ca)
+        file = self._ca()
         try:
             return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
         except (OSError, ValueError) as error:
@@ -138,7 +147,7 @@ class Relay:
             ) from None
 
     def tls(self) -> ssl.SSLContext:
-        file = self.data.resolve(self.config.mqtt.ca)
+        file = self._ca()
         try:
             # The embedded broker's certificate is the relay's own: a wrong clock must not part the two.
             return client_tls(file, check_time=not self.config.broker.embedded)
@@ -203,8 +212,10 @@ class Relay:
 
     def vouches_for(self, host: str) -> bool:
         """Tell whether bracelets that know the embedded broker by this name will trust its certificate."""
-        data = self.data
-        now = self._now()
+        data, now = self.data, self._now()
+        for file in (data.server_cert, data.server_key):
+            if not file.exists():
+                raise DataDirError(f"{file}: is missing; start the relay, which makes a new one, and repeat")
         return pki.is_fit(data.server_cert.read_bytes(), data.server_key.read_bytes(), [host], now, now)
 
     def _now(self) -> datetime:
@@ -264,6 +275,7 @@ class Relay:
         former = Former(
             self.data.path / "mqtt-sessions", client_ids(mqtt.sessions), [mqtt.client_id] if mqtt.client_id else []
         )
+        self._mark_recovery_key(log)
         self.local_subscriber()
         self.registry.prepare_accounts()
         self.subscribers.prepare_accounts()
@@ -284,6 +296,15 @@ class Relay:
             cut_off=partial(self._cut_off, broker),
             announce=partial(self._announce, log),
         )
+
+    def _mark_recovery_key(self, log: Logger) -> None:
+        try:
+            if together.mark_recovery(self.data, self.keys):
+                hint = "this folder is of an earlier version; from now on another relay's recovery key is refused"
+                log.info("recovery_key.marked", hint=hint)
+        except OSError as error:  # alarms must not wait for this
+            hint = "let the relay write to keys/ in its data folder; until then another relay's recovery key is taken"
+            log.warning("recovery_key.not_marked", error=error, hint=hint)
 
     def _announce(self, log: Logger) -> None:
         told = [entry for entry in self.subscribers.list() if entry.name != LOCAL]

@@ -18,6 +18,7 @@ DEFAULT = "tocsin-data"
 SIGNING_KEY = "relay-signing.key"
 STORE_KEY = "store.key"
 RECOVERY_PUBLIC = "recovery.pub"
+RECOVERY_MARKS = "recovery.sig"
 SECRET_RELAY = "mqtt-relay"
 WATCH = "watch.json"
 
@@ -99,7 +100,17 @@ class DataDir:
         return key
 
     def write_recovery_public(self, key: bytes) -> None:
-        write_private(self.keys / RECOVERY_PUBLIC, key.hex().encode() + b"\n")
+        write_private(self.keys / RECOVERY_PUBLIC, recovery_text(key))
+
+    def recovery_marks(self) -> list[str]:
+        """Read the relay's signatures of its recovery key, one a line; a folder of an earlier version has none."""
+        try:
+            return (self.keys / RECOVERY_MARKS).read_text(encoding="ascii", errors="replace").split()
+        except FileNotFoundError:
+            return []
+
+    def write_recovery_marks(self, marks: list[str]) -> None:
+        write_private(self.keys / RECOVERY_MARKS, marks_text(marks))
 
     def store_key(self) -> bytes:
         """Read the key that encrypts positions, names and chain keys in the database."""
@@ -132,13 +143,24 @@ class DataDir:
         return key
 
 
-def read_secret(path: Path) -> str:
-    """Read a secret's file. Refuse a file that other users of the machine can read."""
+def recovery_text(key: bytes) -> bytes:
+    """Write the public half of the recovery key as its file holds it."""
+    return key.hex().encode() + b"\n"
+
+
+def marks_text(marks: list[str]) -> bytes:
+    """Write signatures of the recovery key as their file holds them."""
+    return "".join(f"{mark}\n" for mark in marks).encode()
+
+
+def read_secret(path: Path, if_missing: str = "is missing; restore it from your backup") -> str:
+    """Read a secret's file. Refuse a file that other users of the machine can read. `if_missing`: what to say of a file
+    that does not belong to the data folder."""
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise DataDirError(f"{path}: is missing; restore it from your backup") from None
+        raise DataDirError(f"{path}: {if_missing}") from None
     except (PermissionError, UnicodeDecodeError) as error:
         raise DataDirError(
             f"{path}: can't be read ({type(error).__name__}); "
@@ -170,6 +192,13 @@ def write_private(path: Path, content: bytes) -> Path:
         raise
     sync_folder(path.parent)
     return path
+
+
+def write_named(path: Path, content: bytes) -> Path:
+    """Write a file that somebody named, as `write_private` does, but make no folder for it: a mistyped one would keep
+    secrets where nobody looks for them."""
+    path.parent.stat()
+    return write_private(path, content)
 
 
 def sync_folder(path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes
+from sqlalchemy.exc import DBAPIError
 
 from relay import config, pki, store, together
 from relay.backup import recovery
@@ -51,8 +52,11 @@ class Made:
     recovery_key: str = field(repr=False)  # the private half, which is kept nowhere here
 
 
-def init(data: DataDir, options: Options, now: datetime | None = None) -> Made:
-    """Create the folder. Raises DataDirError when there is a relay in it already. `now`: this machine's time."""
+def init(
+    data: DataDir, options: Options, now: datetime | None = None, recovery_key: tuple[str, bytes] | None = None
+) -> Made:
+    """Create the folder. Raises DataDirError when there is a relay in it already. `now`: this machine's time.
+    `recovery_key`: private and public half, if the private one is in safety already."""
     if data.keys.exists() and not data.exists():
         raise DataDirError(
             f"{data.path}: an earlier `relay init` did not finish here, or {data.config.name} was lost. If this relay "
@@ -74,22 +78,23 @@ def init(data: DataDir, options: Options, now: datetime | None = None) -> Made:
         ) from None
 
     try:
-        return _fill(data, options, now)
-    except OSError as error:
+        return _fill(data, options, now, recovery_key or recovery.new())
+    except (OSError, DBAPIError) as error:
+        said = error.orig if isinstance(error, DBAPIError) else error.strerror or error
         raise DataDirError(
-            f"{data.path}: {error.strerror or error}; make room or choose another disk, delete the folder and repeat"
+            f"{data.path}: {said}; make room or choose another disk, delete the folder and repeat"
         ) from None
 
 
-def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
+def _fill(data: DataDir, options: Options, now: datetime | None, recovery_key: tuple[str, bytes]) -> Made:
     write_private(data.keys / SIGNING_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
     write_private(data.keys / STORE_KEY, secrets.token_bytes(32).hex().encode() + b"\n")
     keys = RelayKeys(data.signing_seed())
     write_private(data.relay_public_key, keys.public.hex().encode() + b"\n")
     data.relay_public_key.chmod(0o644)
 
-    recovery_key, public = recovery.new()
-    data.write_recovery_public(public)
+    private, public = recovery_key
+    together.give_recovery(data, keys, public)
 
     authority = pki.create_ca(now=now)
     certificate, key = pki.issue_server(authority, options.names, now=now)
@@ -119,4 +124,4 @@ def _fill(data: DataDir, options: Options, now: datetime | None) -> Made:
     sync_folder(data.path)
     config.load(data)
     fingerprint = authority.certificate.fingerprint(hashes.SHA256()).hex()
-    return Made(keys.id.hex(), keys.public.hex(), fingerprint, recovery_key)
+    return Made(keys.id.hex(), keys.public.hex(), fingerprint, private)

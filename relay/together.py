@@ -16,7 +16,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from sqlalchemy import Connection, select, update
 from sqlalchemy.engine import make_url
 
-from relay.datadir import STORE_KEY, DataDir, DataDirError, write_private
+from relay.datadir import (
+    RECOVERY_MARKS,
+    RECOVERY_PUBLIC,
+    STORE_KEY,
+    DataDir,
+    DataDirError,
+    marks_text,
+    recovery_text,
+    write_private,
+)
 from relay.registry import PROFILE
 from relay.store import AtRestError, Store, schema
 from relay.store.atrest import Box
@@ -24,6 +33,7 @@ from relay.subscribers import audiences
 from relay.verify.keys import RelayKeys
 
 _SAMPLE = 20
+_RECOVERY_LABEL = b"TCN1 recovery key of this relay\x00"  # the relay signs nothing else that begins like this
 
 
 def check_public(data: DataDir, keys: RelayKeys) -> None:
@@ -41,6 +51,56 @@ def check_public(data: DataDir, keys: RelayKeys) -> None:
             f"{path}: does not belong to {data.signing_key}; one of the two is another relay's. Restore both from your "
             "backup"
         )
+
+
+def check_recovery(data: DataDir, keys: RelayKeys) -> None:
+    """Check that the recovery key is one that was made for this relay: nobody here could open a backup that is sealed
+    to another relay's. A folder of an earlier version has no mark that tells (see `mark_recovery`). A file that is
+    missing or holds no key is told of where a backup needs it."""
+    path, marks = data.keys / RECOVERY_PUBLIC, data.recovery_marks()
+    public = _recovery_public(data)
+    if marks and public is not None and _mark(keys, public) not in marks:
+        raise DataDirError(
+            f"{path}: is not the recovery key of this relay, and this relay's would not open the backups; restore it "
+            f"from your backup. If it is lost, delete {path} and make a new one with `relay backup FILE "
+            "--new-recovery-key KEYFILE`"
+        )
+
+
+def mark_recovery(data: DataDir, keys: RelayKeys) -> bool:
+    """Mark the recovery key of a folder of an earlier version as this relay's; tell whether that was done now."""
+    public = _recovery_public(data)
+    if public is None or data.recovery_marks():
+        return False
+    data.write_recovery_marks([_mark(keys, public)])
+    return True
+
+
+def give_recovery(data: DataDir, keys: RelayKeys, public: bytes) -> None:
+    """Make this the relay's recovery key. A crash between two of the writes leaves the former key or the new one, with
+    its mark."""
+    former = _recovery_public(data)
+    both = [_mark(keys, public), *([] if former is None else [_mark(keys, former)])]
+    data.write_recovery_marks(both)
+    data.write_recovery_public(public)
+    data.write_recovery_marks(both[:1])
+
+
+def recovery_files(data: DataDir, keys: RelayKeys, public: bytes) -> dict[str, bytes]:
+    """Return the files that `give_recovery` writes, by their names in the data folder."""
+    files = {RECOVERY_PUBLIC: recovery_text(public), RECOVERY_MARKS: marks_text([_mark(keys, public)])}
+    return {f"{data.keys.name}/{name}": content for name, content in files.items()}
+
+
+def _recovery_public(data: DataDir) -> bytes | None:
+    try:
+        return data.recovery_public()
+    except DataDirError:
+        return None
+
+
+def _mark(keys: RelayKeys, public: bytes) -> str:
+    return keys.sign(_RECOVERY_LABEL + public).hex()
 
 
 def check_database(data: DataDir, url: str) -> None:

@@ -12,9 +12,10 @@ fill either. Columns that are sealed stay sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, MetaData, Table, delete, func, insert, select, text
@@ -56,11 +57,21 @@ def _plain(file: Path) -> Path:
 
 
 def dump(
-    data: DataDir, config: Config, keys: RelayKeys, store: Store, made_ms: int, progress: Progress = lambda *_: None
+    data: DataDir,
+    config: Config,
+    keys: RelayKeys,
+    store: Store,
+    made_ms: int,
+    progress: Progress = lambda *_: None,
+    instead: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Iterator[list[Any]]:
-    """Yield the records of a backup."""
+    """Yield the records of a backup. `instead`: files whose content is not that in the data folder, by their names."""
     yield ["about", About(keys.id, made_ms, HEAD)._asdict()]
+    for name, octets in instead.items():
+        yield ["file", name, octets, False]
     for name in files(data, config):
+        if name in instead:
+            continue
         file = data.path / name
         yield ["file", name, file.read_bytes(), bool(file.stat().st_mode & 0o004)]
     counts: dict[str, int] = {}

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from relay import together
 from relay.backup import BackupError, contents, proof, sealed
 from relay.backup.contents import Progress
 from relay.config import Config
@@ -35,26 +36,37 @@ def save(
     *,
     now: float,
     progress: Progress = lambda *_: None,
+    new_key: bytes | None = None,
 ) -> Saved:
-    """Write a backup to `file`, which must not exist."""
+    """Write a backup to `file`, which must not exist; `file` is not there when this raises. `new_key`: the public half
+    of the recovery key that the backup is for, and holds, if the data folder does not have it yet."""
     if file.exists() or file.is_symlink():
         raise _exists(file)
-    public = data.recovery_public()
+    public = data.recovery_public() if new_key is None else new_key
+    instead = {} if new_key is None else together.recovery_files(data, keys, new_key)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as out:
             writer = sealed.Writer(out, public)
-            for record in contents.dump(data, config, keys, store, int(now * 1000), progress):
+            for record in contents.dump(data, config, keys, store, int(now * 1000), progress, instead):
                 writer.write(record, last=record[0] == "end")
             out.flush()
             os.fsync(out.fileno())
+            made = os.fstat(out.fileno())
         saved = _prove(temporary, writer.key, data, keys)
-        _give_name(temporary, file)
-        sync_folder(file.parent)
+        try:
+            _give_name(temporary, file)
+            sync_folder(file.parent)
+        except BaseException:
+            _take_name(made, file)
+            raise
     except OSError as error:
-        where = error.filename if error.filename not in (None, str(temporary)) else file
-        raise BackupError(f"{where}: {error.strerror or error}; no backup was made") from None
+        where = Path(error.filename) if error.filename not in (None, str(temporary)) else file
+        what = error.strerror or error
+        if isinstance(error, FileNotFoundError) and where != file and where.is_relative_to(data.path):
+            what = "is missing; restore it from an earlier backup"
+        raise BackupError(f"{where}: {what}; no backup was made") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -71,6 +83,13 @@ def _give_name(temporary: Path, file: Path) -> None:
         if file.exists():
             raise _exists(file) from None
         os.rename(temporary, file)
+
+
+def _take_name(made: os.stat_result, file: Path) -> None:
+    """Remove the backup if it has its name already, and no other file."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(made, file.lstat()):
+            file.unlink()
 
 
 def _exists(file: Path) -> BackupError:

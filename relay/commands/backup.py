@@ -6,16 +6,21 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
 from relay.commands.common import Failure, data_option, errors_in_words, json_option, typed
-from relay.datadir import DataDir
+from relay.datadir import DataDir, sync_folder
+
+if TYPE_CHECKING:
+    from relay.assembly import Relay
+    from relay.backup.save import Saved
 
 SHOW_FROM = 20_000  # rows; fewer are done before anybody wonders
 
@@ -27,8 +32,8 @@ SHOW_FROM = 20_000  # rows; fewer are done before anybody wonders
     "key_file",
     metavar="KEYFILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Make a new recovery key first, and write its private half to KEYFILE. Backups that were made before need the "
-    "former one.",
+    help="Make this backup for a new recovery key, whose private half goes to KEYFILE; once it is made, later ones are "
+    "for that key too. Backups that were made before need the former one.",
 )
 @data_option
 @json_option
@@ -46,11 +51,10 @@ def backup(file: Path, key_file: Path | None, data: Path, as_json: bool) -> None
 
     folder = DataDir(data).require()
     relay = Relay(folder)
-    if key_file is not None:
-        new_recovery_key(folder, key_file)
     now = time.time()
     bar = _Bar(quiet=as_json)
-    saved = save(file, folder, relay.config, relay.keys, relay.store, now=now, progress=bar.show)
+    make = partial(save, file, folder, relay.config, relay.keys, relay.store, now=now, progress=bar.show)
+    saved = make() if key_file is None else _with_new_key(make, relay, file, key_file)
     bar.end()
     if as_json:
         said = {"file": str(file), "octets": saved.octets, "rows": saved.rows, "sha256": saved.sha256}
@@ -100,19 +104,29 @@ def restore(file: Path, key_file: Path | None, data: Path, as_json: bool) -> Non
     )
 
 
-def new_recovery_key(folder: DataDir, key_file: Path) -> None:
-    """Make a recovery key: the private half to a file, then the public one into the folder."""
+def _with_new_key(make: Callable[..., Saved], relay: Relay, file: Path, key_file: Path) -> Saved:
+    """Make a backup for a new recovery key: the private half to a file, then the backup, and only when that is good the
+    public half into the folder. Wherever this ends, each backup that there is has its key."""
+    from relay import together
     from relay.backup import recovery
 
-    with apart(folder, key_file) as out:
-        private, public = recovery.new()
-        out.write(private.encode() + b"\n")
-    folder.write_recovery_public(public)
+    private, public = recovery.new()
+    with apart(relay.data, key_file, private):
+        saved = make(new_key=public)
+    try:
+        together.give_recovery(relay.data, relay.keys, public)
+    except OSError as error:  # the backup is there, so its key stays
+        raise Failure(
+            f"{error.filename or relay.data.keys}: {error.strerror}; {file} was made, and the key in {key_file} opens "
+            "it. Backups that are made later may still need the former key: repeat this with two other files"
+        ) from None
+    return saved
 
 
 @contextmanager
-def apart(folder: DataDir, key_file: Path) -> Iterator[BinaryIO]:
-    """Open a new file for a private half. The file is durable when this ends, and removed when it raises."""
+def apart(folder: DataDir, key_file: Path, private: str) -> Iterator[None]:
+    """Write the private half of a recovery key to a new file, for what is done meanwhile. The file is durable before
+    that begins, and removed when it raises."""
     if key_file.resolve().is_relative_to(folder.path.resolve()):
         raise Failure(f"{key_file}: lies in the data folder; whoever gets that would open every backup. Name another")
     try:
@@ -120,10 +134,15 @@ def apart(folder: DataDir, key_file: Path) -> Iterator[BinaryIO]:
     except FileExistsError:
         raise Failure(f"{key_file}: exists already; name another file, a key is never overwritten") from None
     try:
-        with os.fdopen(descriptor, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(private.encode() + b"\n")
+                out.flush()
+                os.fsync(out.fileno())
+            sync_folder(key_file.parent)
+        except OSError as error:
+            raise Failure(f"{key_file}: can't be written ({error.strerror}); nothing was made") from None
+        yield
     except BaseException:
         with suppress(OSError):
             key_file.unlink()

@@ -59,6 +59,8 @@ def accounts(data: Path, form: str, out: Path | None) -> None:
     accounts_hash = relay.accounts_hash()  # first: an account that comes in between is written twice rather than never
     users = relay.users()
     files = FORMATS[form](users)
+    if out is not None and not out.parent.is_dir():  # mistyped, and passwords would lie where nobody looks for them
+        raise Failure(f"{out}: can't be made; there is no folder {out.parent.absolute()}")
     for name, text in files.items():
         if out is None:
             click.echo(text if len(files) == 1 else f"==> {name} <==\n{text}", nl=False)
@@ -203,7 +205,10 @@ def _target(
         except (OSError, ValueError):
             raise Failure(f"{ca}: is not a certificate in PEM; give the file of the broker's CA") from None
     if user is not None:
-        secret = read_secret(Path(password[1:])) if password else typed("Password", "name a file with --password @FILE")
+        if password:
+            secret = read_secret(Path(password[1:]), "there is no such file; name the one that holds the password")
+        else:
+            secret = typed("Password", "name a file with --password @FILE")
         target = replace(target, roles=Roles.one(Account(user, secret)))
     return target
 

@@ -62,6 +62,7 @@ def init(
     folder means that every bracelet has to be provisioned again.
     """
     from relay import initial
+    from relay.backup import recovery
 
     if sms_number is not None and not E164.match(sms_number):
         raise click.BadParameter("a number is + and 7 to 15 digits, country code first", param_hint="--sms-number")
@@ -79,9 +80,9 @@ def init(
     if key_file is None:
         made = initial.init(data, options)
     else:
-        with apart(data, key_file) as out:
-            made = initial.init(data, options)
-            out.write(made.recovery_key.encode() + b"\n")
+        private, public = recovery.new()
+        with apart(data, key_file, private):  # before there is a relay that needs it
+            made = initial.init(data, options, recovery_key=(private, public))
     if as_json:
         said = {"data": str(data.path), "relay_id": made.relay_id, "relay_key": made.relay_key}
         where = {"recovery_key": made.recovery_key} if key_file is None else {"recovery_key_file": str(key_file)}

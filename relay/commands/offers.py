@@ -24,7 +24,7 @@ from relay.commands.common import (
     tell_running_relay,
 )
 from relay.config import E164
-from relay.datadir import DataDir, write_private
+from relay.datadir import DataDir, write_named
 from relay.registry import BATCH, RegistryError
 
 # The options for the content of an offer.
@@ -191,11 +191,9 @@ def _withdraw(relay: Relay, offers: list[dict[str, Any]]) -> None:
 
 
 def write_offers(relay: Relay, file: Path, offers: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """Write `content`, readable for its owner only; withdraw the offers in it when that fails. No folder is made for
-    the file: a mistyped one would keep passwords where nobody looks for them."""
+    """Write `content`, readable for its owner only; withdraw the offers in it when that fails."""
     try:
-        file.parent.stat()
-        write_private(file, json.dumps(content, indent=1).encode() + b"\n")
+        write_named(file, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         _withdraw(relay, offers)
         raise Failure(f"{file}: can't be written ({error.strerror}); nothing was added") from None

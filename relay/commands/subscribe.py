@@ -175,7 +175,7 @@ def _account(name: str | None, password: str | None) -> tuple[str, str] | None:
         return None
     if name is None or password is None or not password.startswith("@"):
         raise click.UsageError("give both --mqtt-account NAME and --mqtt-password @FILE")
-    return name, read_secret(Path(password[1:]))
+    return name, read_secret(Path(password[1:]), "there is no such file; name the one that holds the password")
 
 
 def _address(text: str) -> tuple[str, int]:

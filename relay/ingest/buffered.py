@@ -12,7 +12,7 @@ import socket
 import ssl
 
 _RECV = 65536
-_READ_AHEAD = 128 * 1024
+READ_AHEAD = 128 * 1024  # octets; enough for the topic, the id and an alarm of any PUBLISH
 _SEND_CHUNK = 64 * 1024
 _LINGER_S = 2.0
 
@@ -78,7 +78,7 @@ class BufferedSocket:
         more."""
         parts = [self.input[self.at :]]
         size = len(parts[0])
-        while size < _READ_AHEAD and not self._ended:
+        while size < READ_AHEAD and not self._ended:
             try:
                 part = self._sock.recv(_RECV)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from relay.ingest import qos1
-from relay.ingest.buffered import BufferedSocket
+from relay.ingest.buffered import READ_AHEAD, BufferedSocket
 from relay.ingest.endpoint import Endpoint, NoAnswer, client_tls, hint_for
 from relay.ingest.outgoing import Outgoing, SetAside
 from relay.log import Logger
@@ -42,7 +42,7 @@ _STABLE = 10.0  # a connection that lasted so long was a good one: the next atte
 _GOODBYE_TIMEOUT = 2.0
 _OWN = (qos1.PUBLISH, qos1.PUBACK)
 _KID = re.compile(r"[0-9a-f]{8}")
-_LONGEST_OWN = 1 << 16  # a longer packet is no alarm; paho collects it, so that it need not fit the buffer
+_LONGEST_OTHER = 1024  # octets of a packet that paho reads; a CONNACK, SUBACK or PINGRESP has at most a dozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,8 @@ class MqttLink:
         self._outgoing = Outgoing()
         self._incomplete = False  # what has been read ends within a packet
         self._resumed = False  # what an earlier connection left unconfirmed has been sent on this one
-        self._left_to_paho = 0  # octets of a packet that paho reads
+        self._cut: qos1.Published | None = None  # a message whose last `_to_drop` octets are still to be dropped
+        self._to_drop = 0
         self._traffic = [False, False]  # a PUBLISH or PUBACK came, one went, since the last tick
         self._traffic_at = 0.0
         self._closing = False
@@ -137,7 +138,6 @@ class MqttLink:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         client.connect_async(e.host, e.port, e.keepalive)
         return client
 
@@ -206,23 +206,25 @@ class MqttLink:
             self._client.loop_read()  # tells paho that the connection is gone
 
     def _take_packet(self, sock: BufferedSocket) -> bool:
-        """Deal with the next packet, or with the part of it that has come if paho reads it. Return False if more must
-        come first."""
+        """Deal with the next packet, or drop what has come of one too long to keep. Return False if more must come
+        first."""
+        if self._cut is not None:
+            return self._drop(sock, self._cut)
         try:
-            head = qos1.head(sock.input, sock.at) if not self._left_to_paho else None
-            if head is not None and head.kind in _OWN and head.end - sock.at <= _LONGEST_OWN:
-                return head.end <= len(sock.input) and self._take_own(sock, head)
+            head = qos1.head(sock.input, sock.at)
+            if head is not None and head.kind not in _OWN and head.end - sock.at > _LONGEST_OTHER:
+                raise ValueError("a packet of this kind can't be so long")
+            if head is None or (head.end > len(sock.input) and sock.pending() < READ_AHEAD):
+                return False
+            if head.kind in _OWN:
+                return self._take_own(sock, head)
         except ValueError as error:
             return self._malformed(sock, error)
-        if head is not None:
-            self._left_to_paho = head.end - sock.at
         before = sock.at
-        if self._left_to_paho:
-            try:
-                self._client.loop_read()
-            except Exception as error:  # paho doesn't catch all that a packet can do to it
-                return self._malformed(sock, error)
-        self._left_to_paho -= sock.at - before
+        try:
+            self._client.loop_read()
+        except Exception as error:  # paho doesn't catch all that a packet can do to it
+            return self._malformed(sock, error)
         return sock.at > before
 
     def _take_own(self, sock: BufferedSocket, head: qos1.Head) -> bool:
@@ -233,10 +235,23 @@ class MqttLink:
             if self._outgoing.confirm(mid):
                 self._published(mid)
         else:
-            topic, own_mid, octets = qos1.read_publish(sock.input, head, self._longest)
+            published = qos1.read_publish(sock.input, head, self._longest)
+            if head.end > len(sock.input):
+                self._to_drop = head.end - sock.at
+                return self._drop(sock, published)
             sock.at = head.end
-            self._arrived(topic, own_mid, octets)
+            self._arrived(*published)
         return True
+
+    def _drop(self, sock: BufferedSocket, published: qos1.Published) -> bool:
+        """Pass over the octets of a message; report the message once its last octet has come."""
+        passed = min(self._to_drop, sock.pending())
+        sock.at += passed
+        self._to_drop -= passed
+        self._cut = published if self._to_drop else None
+        if not self._to_drop:
+            self._arrived(*published)
+        return not self._to_drop
 
     def _malformed(self, sock: BufferedSocket, error: Exception) -> bool:
         hint = "what the broker sent is not MQTT 3.1.1"
@@ -402,7 +417,7 @@ class MqttLink:
         self._connected_at = None
         self._refused = ""
         self._was_connected = self._was_subscribed = False
-        self._left_to_paho = 0
+        self._cut = None
         self._connecting = threading.Thread(target=self._connect_now, name="mqtt-connect", daemon=True)
         self._connecting.start()
 
@@ -472,16 +487,10 @@ class MqttLink:
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         was_connected, self._connected = self._connected, False
         self._subscribed = self._resumed = self._incomplete = False
-        self._left_to_paho = 0
         self._dropped = True
         self._unacked.clear()
         if was_connected and not self._closing:
             self._log.warning("mqtt.disconnected", reason=str(reason), **self._session)
-
-    def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-        """Take a packet that is too long to be ours: paho has read it, a piece at a time."""
-        topic = bytes(message._topic)  # `topic` raises where it is not UTF-8
-        self._arrived(topic, message.mid if message.qos else None, bytes(message.payload[: self._longest]))
 
     def _arrived(self, topic: bytes, mid: int | None, octets: bytes) -> None:
         if mid is not None:

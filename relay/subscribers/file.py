@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from relay.datadir import read_secret, write_private
+from relay.datadir import read_secret, write_named
 
 FORMAT = 1
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_NO_FILE = "there is no such file; name the one that the relay's operator made for you with `relay subscriber add`"
+_NO_KEY = "there is no such file; name the one that `relay subscribe --new-key` made"
 _STRINGS = ("name", "host", "ca", "account", "password", "audience", "relay_key")
 
 
@@ -44,20 +46,22 @@ def write(path: Path, subscriber: SubscriberFile) -> Path:
     del fields["private"]
     if subscriber.private is not None:
         fields["private_key"] = subscriber.private.hex()
-    return write_private(path, json.dumps(fields, indent=1).encode() + b"\n")
+    return write_named(path, json.dumps(fields, indent=1).encode() + b"\n")
 
 
 def read(path: Path) -> SubscriberFile:
     """Read a subscriber's file. Raises FileError when it is none, DataDirError when it is missing or not secret."""
     try:
-        fields = json.loads(read_secret(path))
+        fields = json.loads(read_secret(path, _NO_FILE))
     except ValueError:
         fields = None
     if type(fields) is not dict or fields.pop("tocsin_subscriber", None) != FORMAT:
         raise FileError(f"{path}: is no subscriber file of this version; `relay subscriber add` writes one")
     private = fields.pop("private_key", None)
     good = set(fields) == {*_STRINGS, "port"} and all(type(fields[key]) is str for key in _STRINGS)
-    if not (good and type(fields["port"]) is int and _HEX64.fullmatch(fields["relay_key"])):
+    if not (
+        good and type(fields["port"]) is int and 0 < fields["port"] < 1 << 16 and _HEX64.fullmatch(fields["relay_key"])
+    ):
         raise FileError(f"{path}: is damaged; have the relay's operator write it anew with `relay subscriber rotate`")
     fields["relay_key"] = bytes.fromhex(fields["relay_key"])
     return SubscriberFile(**fields, private=None if private is None else _key(path, private))
@@ -68,13 +72,13 @@ def new_key(path: Path) -> bytes:
     if path.exists():
         raise FileError(f"{path}: exists already; name a new file, so that no key is overwritten")
     private, public = key_pair()
-    write_private(path, private.hex().encode() + b"\n")
+    write_named(path, private.hex().encode() + b"\n")
     return public
 
 
 def read_key(path: Path) -> bytes:
     """Read the private key from a file that `new_key` wrote."""
-    return _key(path, read_secret(path))
+    return _key(path, read_secret(path, _NO_KEY))
 
 
 def key_pair() -> tuple[bytes, bytes]:

@@ -22,6 +22,9 @@ FOREIGN = [
     (["tls/ca.pem", "tls/ca.key"], "ca.pem"),
     (["tls/ca.key"], "ca.key"),
     (["tls/ca.pem"], "ca.key"),
+    (["keys/recovery.pub"], "recovery.pub"),
+    (["keys/recovery.pub", "keys/recovery.sig"], "recovery.pub"),
+    (["keys/recovery.sig"], "recovery.pub"),
 ]
 
 
@@ -37,7 +40,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(
     ("foreign", "named", "command"),
-    [(*case, LIST) for case in FOREIGN] + [(*FOREIGN[3], command) for command in COMMANDS if command is not LIST],
+    [(*case, LIST) for case in FOREIGN]
+    + [(*case, command) for case in (FOREIGN[3], FOREIGN[8]) for command in COMMANDS if command is not LIST],
     ids=lambda value: "+".join(Path(name).name for name in value) if isinstance(value, list) else "",
 )
 def test_files_of_another_relay(
@@ -66,6 +70,25 @@ def test_what_is_missing(two: tuple[Path, Path], tmp_path: Path, missing: str, h
         (folder / missing).touch(mode=0o600)
     refused(command, folder, tmp_path, Path(missing).name)
     assert how == "empty" or not (folder / missing).exists(), "nothing new is made in its place"
+
+
+@pytest.mark.parametrize("missing", ["tls", "tls/ca.pem"])
+@pytest.mark.parametrize("command", [["run"], ["subscriber", "add", "x"], ["backup", "FILE"]], ids=" ".join)
+def test_a_ca_that_is_missing_is_said_to_be(
+    two: tuple[Path, Path], tmp_path: Path, missing: str, command: list[str]
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(two[0], folder)
+    (folder / missing).rename(tmp_path / "gone")
+    refused(command, folder, tmp_path, "is missing; restore it from")
+
+
+def test_a_server_certificate_that_is_missing_is_made_at_the_next_start(two: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(two[0], folder)
+    (folder / "tls" / "server.pem").unlink()
+    refused(["bracelet", "add", "x", "--offer", str(tmp_path / "o")], folder, tmp_path, "start the relay")
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "new"])

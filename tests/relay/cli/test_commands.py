@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nacl.bindings import crypto_sign_seed_keypair
 from nacl.signing import SigningKey
+from sqlalchemy.exc import OperationalError
 
 from hwsim.bundle import sign
 from relay.assembly import Relay
@@ -317,6 +319,22 @@ def test_a_program_needs_a_bundle_and_a_broker(folder: Path, tmp_path: Path) -> 
     assert (done.exit_code, "is the relay running?" in done.stderr) == (1, True)
     done = relay("bracelet", "withdraw", file, "--data", folder)
     assert (done.exit_code, "may still be there" in done.stderr) == (1, True)
+
+
+def test_init_on_a_full_disk_names_nothing_that_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+
+    def fails(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", {}, full)
+
+    monkeypatch.setattr("relay.store.open", fails)
+    done = CliRunner().invoke(main, ["init", str(tmp_path / "data"), "--recovery-key", str(tmp_path / "key")])
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert "disk is full; make room or choose another disk, delete the folder and repeat" in done.output
+    assert "store.url" not in done.output
+    assert not (tmp_path / "key").exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

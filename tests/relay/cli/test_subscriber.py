@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -98,6 +99,32 @@ def test_a_key_of_the_subscribers_own_never_leaves_it(folder: Path) -> None:
     assert again.exit_code == 1 and "exists already" in again.output
 
 
+@pytest.mark.parametrize(
+    "arguments", [["subscribe", "--new-key", "no/dir/key"], ["broker", "accounts", "--out", "no/x"]]
+)
+def test_no_folder_is_made_for_a_secret_whose_name_was_mistyped(folder: Path, arguments: list[str]) -> None:
+    assert relay(*arguments).exit_code == 1
+    assert not Path("no").exists()
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 70000, True, "x", "8883", None, 8883.0])
+def test_a_port_that_is_none_is_a_damaged_file(folder: Path, port: Any) -> None:
+    relay("subscriber", "add", "partner", "--file", "one.json")
+    content = json.loads(Path("one.json").read_text())
+    Path("one.json").write_text(json.dumps(content | {"port": port}))
+    done = relay("subscribe", "one.json", "--temporary")
+    assert (done.exit_code, "is damaged" in done.output) == (1, True), done.output
+
+
+def test_a_key_file_that_is_not_there_is_no_matter_of_backups(folder: Path) -> None:
+    relay("subscriber", "add", "partner", "--public-key", "09" + 31 * "00", "--file", "p.json")
+    done = relay("subscribe", "p.json", "--key", "none")
+    assert (done.exit_code, "no such file; name the one that `relay subscribe --new-key` made" in done.output) == (
+        1,
+        True,
+    )
+
+
 def test_remove_and_rotate(folder: Path) -> None:
     relay("subscriber", "add", "partner", "--file", "one.json")
     one = file.read(Path("one.json"))
@@ -149,7 +176,12 @@ def test_an_account_stays_as_it_was_when_its_file_cannot_be_written(folder: Path
         (["subscriber", "add", "x", "--public-key", "00" * 32], 1, "no public key"),
         (["subscriber", "add", "x\ny"], 1, "printable"),
         (["subscribe"], 2, "name the subscriber file"),
-        (["subscribe", "none.json"], 1, "is missing"),
+        (["subscribe", "none.json"], 1, "no such file; name the one that the relay's operator made"),
+        (
+            ["subscribe", "x.json", "--mqtt", "localhost:1", "--mqtt-account", "x", "--mqtt-password", "@no"],
+            1,
+            "no such",
+        ),
         (["subscribe", "x.json", "--new-key", "k"], 2, "stands alone"),
         (["subscribe", "x.json", "--mqtt", "192.0.2.1:1883"], 1, "not on this machine"),
         (["subscribe", "x.json", "--mqtt", "partner.example:1883"], 1, "--anyway"),

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from relay.ingest.mqtt import Message
+from relay.ingest.mqtt import Message, MqttLink
+from relay.verify import Reason, Refused, parse
+from relay.verify.envelope import MAX_OCTETS
 from tests.relay.ingest.fake_broker import KID, TOPIC, FakeBroker, Recorder, alone, drive
 
 
@@ -35,27 +40,73 @@ def test_a_packet_that_trickles_in_costs_a_look_for_each_part_of_it() -> None:
 
 
 def test_a_huge_packet_that_trickles_in_costs_a_look_for_each_part_of_it() -> None:
-    near, far = socket.socketpair()
     got: list[Message] = []
-    broker, log = FakeBroker(), Recorder()
-    link = alone(broker.port, log, got.append)
-    drive(link, 5, lambda: link.connected)
     length = 3_000_000
-    head = b"\x32" + bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21))
+    parts = [head(0x32, length) + b"\x00\x01t\x00\x07", *[bytes(30_000)] * 99, bytes(30_000 - 5)]
+    with fed(got.append) as (link, far, _):
+        reads = 0
+        for part in parts:
+            far.sendall(part)
+            reads += drive(link, 0.002)
+        reads += drive(link, 5, lambda: got)
+        assert [(m.mid, len(m.octets)) for m in got] == [(7, 1 << 16)]
+        assert reads <= 3 * len(parts)
+
+
+def test_of_a_giant_message_next_to_nothing_is_kept_and_what_follows_is_read() -> None:
+    """64 MiB from a hostile broker, the longest topic there is, then an alarm on the same connection."""
+    got: list[Message] = []
+    size, topic = 1 << 26, b"t" * 65535
+    begin = len(topic).to_bytes(2, "big") + topic + b"\x00\x07"
+    with fed(got.append) as (link, far, log):
+        link._longest = MAX_OCTETS + 1
+        far.sendall(head(0x32, size) + begin)
+        tracemalloc.start()
+        for _ in range((size - len(begin)) >> 16):
+            far.sendall(bytes(1 << 16))
+            link.readable()
+        assert got == [], "it is reported once it has come"
+        far.sendall(bytes((size - len(begin)) & 0xFFFF) + b"\x32\x06\x00\x01t\x00\x08x")
+        drive(link, 5, lambda: len(got) == 2)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 1 << 20
+        assert [(len(m.topic), m.mid, m.octets) for m in got] == [(65535, 7, bytes(MAX_OCTETS + 1)), (1, 8, b"x")]
+        with pytest.raises(Refused) as refused:
+            parse(got[0].octets)
+        assert refused.value.reason is Reason.OVERSIZED
+        link.acknowledge(got[0])
+        link.flush()
+        assert far.recv(100)[-4:] == b"\x40\x02\x00\x07"
+        assert "mqtt.disconnected" not in log.events
+
+
+@pytest.mark.parametrize("kind", [0x20, 0x90, 0xB0, 0xD0, 0xF0], ids=hex)
+def test_a_giant_packet_of_another_kind_ends_the_connection_before_it_is_kept(kind: int) -> None:
+    with fed(lambda _: None) as (link, far, log):
+        far.sendall(head(kind, (1 << 28) - 1) + bytes(1000))
+        drive(link, 5, lambda: "mqtt.malformed" in log.events)
+        assert "can't be so long" in str(log.fields["mqtt.malformed"]["error"])
+
+
+def head(first: int, length: int) -> bytes:
+    return bytes((first, length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21))
+
+
+@contextmanager
+def fed(on_message: Callable[[Message], None]) -> Iterator[tuple[MqttLink, socket.socket, Recorder]]:
+    """A connection whose octets the test sends itself, once the broker has let it in."""
+    near, far = socket.socketpair()
+    broker, log = FakeBroker(), Recorder()
+    link = alone(broker.port, log, on_message)
+    drive(link, 5, lambda: link.connected)
     sock = link._socket()
     assert sock is not None
     sock._sock.close()
     near.setblocking(False)
     sock._sock = near
     link._client._sock = sock
-    reads = 0
-    parts = [head + b"\x00\x01t\x00\x07", *[bytes(30_000)] * 99, bytes(30_000 - 5)]
-    for part in parts:
-        far.sendall(part)
-        reads += drive(link, 0.002)
-    reads += drive(link, 5, lambda: got)
-    assert [(m.mid, len(m.octets)) for m in got] == [(7, 1 << 16)]
-    assert reads <= 3 * len(parts)
+    yield link, far, log
     link.close()
     broker.close()
     far.close()
