@@ -190,7 +190,7 @@ class Bracelet:
             there.gnss = parts.build(name, section, self._clock, self._on_gnss_time, self._on_fix)
             runs = () if there.gnss.commands else (name, "gnss_mind")
         elif name == "wifi":
-            there.wifi = parts.build(name, config.wifi, self._ways.wifi)
+            there.wifi = parts.build(name, config.wifi, self._ways.wifi, self._starter.under)
             self._ways.choose()
         elif name == "ppp":
             there.ppp = parts.build(name, config.apn, self._modem, self._ways.ppp, self._starter.under)

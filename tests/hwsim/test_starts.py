@@ -48,6 +48,21 @@ def test_a_firmware_that_begins_its_parts_before_a_press_is_sealed_fails(tmp_pat
     assert starts.play(case, firmware=str(firmware)).failure(case) == "not raised within 4 s"
 
 
+@pytest.mark.parametrize("fault", starts.FAULTS)
+def test_the_call_that_joins_a_network_is_known_at_once_as_what_ended_a_start(fault):
+    """On a board whose modem needs long to start, a second start in vain would be one too many."""
+    case = Case("wifi_join", fault, "as it is switched on")
+    assert starts.play(case, "lilygo-t-sim7600").failure(case) is None
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("call", ["wifi_on", "wifi_join", "modem"])
+def test_on_each_board_of_ours(call):
+    done = run("--all", "--call", call, "--jobs", "2")
+    assert done.exit_code == 0, done.output
+
+
 def test_the_report():
     done = run("--call", "battery", "--jobs", "2", "--json")
     (report,) = json.loads(done.stdout)["boards"]

@@ -29,9 +29,11 @@ _AWAY_MAX_S = 2400
 
 
 class Wifi:
-    def __init__(self, networks, on_state):
+    def __init__(self, networks, on_state, under):
+        """`under(name, call)`: a call that may end the start."""
         self._networks = networks
         self._on_state = on_state
+        self._under = under
         self._wlan = network.WLAN(network.STA_IF)
         self._hurry = aio.Event()
         self.urgent = False  # messages wait: look more often
@@ -130,7 +132,7 @@ class Wifi:
             self._let_go()
             await asyncio.sleep_ms(LET_GO_MS)
             try:
-                self._wlan.connect(ssid, key)
+                self._under("wifi", lambda: self._wlan.connect(ssid, key))
                 break
             except (OSError, RuntimeError) as error:  # the driver is still busy
                 if shortage.short(error):
