@@ -318,12 +318,15 @@ class Gate:
     async def _take_changes(self, system: Client) -> None:
         await self._end(system, {name for name in self._settings.barred if self._is_barred(name)})
         generation = self._settings.generation
-        with suppress(TimeoutError):  # the store does not answer; already reported
+        try:
             self._unsettled |= await self.directory.changed()
             if self._unsettled or generation != self._settled:
                 self._watch.look_for_owners()
                 await self._end(system, await self.directory.gone(self._admitted))
             self._settled, self._unsettled = generation, False
+        except TimeoutError:  # the store does not answer; already reported
+            # Whoever was removed must not stay until the next sweep.
+            asyncio.get_running_loop().call_later(_STORE_REST_S, self._sweep.set)
 
     async def _end(self, system: Client, names: Collection[str]) -> None:
         for name in names:
