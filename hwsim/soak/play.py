@@ -64,8 +64,9 @@ def play(life: Life, firmware: Path | None = None, keep_trace: bool = False) -> 
     started = time.perf_counter()
     track = Track(life.track)
     with contextlib.ExitStack() as stack:
-        world = stack.enter_context(World(seed=life.seed))
+        # The world's own folder lies in it: a life that is ended just then leaves one thing to remove, not two.
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwsim-soak-"))
+        world = stack.enter_context(World(seed=life.seed, folder=Path(folder)))
         rig = Rig(
             world,
             Path(folder),

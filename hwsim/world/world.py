@@ -48,6 +48,7 @@ class World:
         trace_console: bool = True,
         wall_limit_s: float = WALL_LIMIT_S,
         heap: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.seed = seed
         self.start = start
@@ -63,7 +64,7 @@ class World:
         self._horizon_us = FOREVER  # how far a device may go ahead of the world
         self._committed_us = 0  # how far one has gone
         self._expected = 0  # the trace up to here was matched by `expect`
-        self._folder = Path(tempfile.mkdtemp(prefix="hwsim-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="hwsim-", dir=folder))
         self._remove_folder = weakref.finalize(
             self, shutil.rmtree, self._folder, ignore_errors=True
         )  # if nobody closes

@@ -74,7 +74,10 @@ class FakeBroker:
     def _talk(self, connection: socket.socket) -> None:
         with suppress(OSError), connection, connection.makefile("rb") as stream:
             while head := stream.read(1):
-                body = stream.read(stream.read(1)[0])
+                length = stream.read(1)
+                if not length:
+                    return  # the relay hung up in the middle of a packet
+                body = stream.read(length[0])
                 self.kinds.append(head[0] >> 4)
                 if head[0] == 0x10:
                     time.sleep(self._after)
