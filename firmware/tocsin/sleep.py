@@ -15,6 +15,7 @@ from tocsin.parts import present
 from tocsin.search import SETTLED, Search
 
 LOOK_MS = 500
+SHORTEST_MS = 5  # of a deep sleep that only starts anew
 LINGER_MS = 1500  # after the heartbeat's PUBACK: what waits at the broker comes at once
 TOLD_MS = 10000  # after an alarm's message: what waits at the broker, or as SMS, comes meanwhile
 LOOK_AGAIN_MS = 60000  # in a vigil: the alarm has just been handled, and need not be at once again
@@ -277,7 +278,7 @@ class Sleep:
         self._remember(now)
         log.event("asleep", ms=ms)
         self._wearer.arm_wake()
-        machine.deepsleep(ms)
+        machine.deepsleep(SHORTEST_MS if self._wearer.opening() else ms)
 
 
 def _rtc_ms():

@@ -83,6 +83,11 @@ class Wearer:
         if parts.present(self.contact):
             self.contact.arm_wake()
 
+    def opening(self):
+        """Tell whether the strap is open and nobody has judged that yet: it would not wake the chip."""
+        strap = self._state.strap
+        return parts.present(self.contact) and strap is not None and strap.worn and self.contact.open
+
     # -- the button -------------------------------------------------------------------------------------------------
 
     def _on_edge(self, down):

@@ -270,7 +270,7 @@ class Modem:
         if await self._answers():
             return True
         since = line.silent_at
-        return since is not None and await line.find(since + self._boot_ms)
+        return since is None or await line.find(since + self._boot_ms)  # None: it has said something meanwhile
 
     async def _recover(self):
         """Bring back a modem that answers nothing at all. While the receiver in it works it is left on for a while."""

@@ -26,6 +26,10 @@ class Contact:
     def _interrupt(self, pin):
         self._flag.set()
 
+    @property
+    def open(self):
+        return self.pin.value() != self._closed
+
     def arm_wake(self):
         """Let any change end the next deep sleep. ValueError when its pin is none of the RTC's."""
         esp32.wake_on_ext1((self.pin,), esp32.WAKEUP_ALL_LOW if self.pin.value() else esp32.WAKEUP_ANY_HIGH)
