@@ -236,3 +236,22 @@ def test_a_barred_account_is_put_out_although(
     monkeypatch.setattr(gate, "connections", connections)
     monkeypatch.setattr(gate, "end_connections", end_connections)
     assert asyncio.run(put_out()) == "sub-0000000a"
+
+
+def test_a_store_that_answers_late_is_asked_again_before_the_next_sweep(
+    tmp_path: Path, tls_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = (tmp_path / "broker", "127.0.0.1", 0, tls_files / "cert.pem", tls_files / "key.pem")
+    settings = NatsBroker(*where, own_users(PASSWORDS["relay"]))._gate_settings
+    monkeypatch.setattr(gate, "_STORE_REST_S", 0.1)
+
+    async def late() -> bool:
+        raise TimeoutError
+
+    async def look() -> bool:
+        made = Gate(tmp_path, settings, log.get(), asyncio.Event())
+        monkeypatch.setattr(made.directory, "changed", late)
+        await made._take_changes(None)
+        return await asyncio.wait_for(made._sweep.wait(), 30)  # half of _SWEEP_S
+
+    assert asyncio.run(look())

@@ -28,13 +28,13 @@ CALLS = {"open", "input", "print", "os.open", "os.getenv", "datetime.now", "date
 
 
 def mark_of(source: str) -> str | None:
-    """The mark that stands on a line of its own, if there is one."""
+    """Return the mark that stands on a line of its own, if there is one."""
     lines = {line.strip() for line in source.splitlines()}
     return next((mark for mark in (MARK, BUT_FOR_THE_STORE) if mark in lines), None)
 
 
 def says_so(source: str) -> bool:
-    """Whether the module's docstring promises it, marked or not."""
+    """Tell whether the module's docstring promises it, marked or not."""
     return bool(SAYS_SO.search(ast.get_docstring(ast.parse(source)) or ""))
 
 

@@ -55,7 +55,7 @@ def test_a_strap_that_is_cut_as_it_falls_asleep_is_noticed(board, before_ms):
     ("boot_s", "before_s"), [(8.0, 1.5), (8.0, 0.9), (8.0, 0.3), (12.0, 3.0), (12.0, 2.0), (12.0, 0.0)]
 )
 def test_a_modem_that_comes_up_is_not_taken_for_lost(make_bench, world, boot_s, before_s):
-    """It restarts so long before the alarm; a SIM7600 needs more than 10 s until AT (T-SIM7600X#41)."""
+    """Restart the modem so long before the alarm; a SIM7600 needs more than 10 s until AT (T-SIM7600X#41)."""
     bench = make_bench(wifi=False)
     modem = bench.bracelet.modem
     bench.boot(settle=45)

@@ -95,7 +95,7 @@ def test_a_prompt_without_its_blank_is_seen_at_once_though_the_modem_echoes(
 
 @pytest.mark.parametrize("board", BOARDS[:2])
 def test_the_cell_of_before_is_not_told_when_only_lte_tells_the_new_one(make_bench, world, board):
-    """It goes from 2G to LTE without a moment of "not registered": +CREG has FFFE from then on."""
+    """Carried off, the modem goes from 2G to LTE without a moment of "not registered"; +CREG has FFFE from then on."""
     bench = make_bench(wifi=False, board=board)
     modem = bench.bracelet.modem
     modem.tells_instead["CEREG"] = 0

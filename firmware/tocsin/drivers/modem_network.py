@@ -9,7 +9,6 @@ one of the last two says so, or +CGATT.
 from tocsin import at, log
 
 KINDS = ("+CREG", "+CEREG", "+CGREG")
-NUMERIC = "AT+COPS=3,2"  # +COPS? tells the operator as a number
 
 
 class Network:
@@ -125,8 +124,6 @@ class Network:
             if len(values) > 2 and len(values[2]) in (5, 6) and values[2].isdigit():
                 self.network, self._lac = (int(values[2][:3]), int(values[2][3:])), lac
                 self._place()
-            elif len(values) > 2:
-                await self._ask(NUMERIC)  # it tells a name: it has refused this before, or forgotten it
 
     async def time(self):
         """Ask for the time: seconds since 1970, or None."""

@@ -4,10 +4,8 @@
 A modem that has just started may refuse anything: what it refuses is asked again with each look at it.
 """
 
-from tocsin.drivers.modem_network import NUMERIC
-
 TIME = ("AT+CTZU=1",)  # makes the clock follow the network, unless the board says otherwise
-INIT = ("AT+CMEE=1", NUMERIC)
+INIT = ("AT+CMEE=1", "AT+COPS=3,2")  # errors and operators as numbers
 # A register that no modem of ours uses, with a value that no factory gives it: how long a comma in a number pauses
 # (ITU-T V.250, 6.3.11; 2 s by default). It is our mark: when it is gone, the modem has started anew.
 MARK = "93"

@@ -1,4 +1,4 @@
-"""How modems tell of a message that has come: whatever the form, the relay looks at once."""
+"""Notifications of messages, in every form that modems have: the relay looks at once."""
 
 from __future__ import annotations
 
