@@ -151,7 +151,7 @@ class DownChains:
         if beat.down > state.next:
             return self._rolled_back(work, bracelet, beat.down, beat.pending)
         if beat.flags & USED:
-            return self._refused(work, bracelet, beat.pending)
+            return self._refused(work, bracelet, beat.down, beat.pending)
         work.heard[bracelet.kid] = max(beat.down, work.heard.get(bracelet.kid, 0))
         if not work.floor(bracelet) <= beat.down < state.next:
             return ()
@@ -190,12 +190,12 @@ class DownChains:
         work.event("chain.rolled_back", bracelet.hex, None, steps=steps, hint=HINT)
         return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
 
-    def _refused(self, work: Work, bracelet: Bracelet, pending: int) -> tuple[bytes, ...]:
+    def _refused(self, work: Work, bracelet: Bracelet, down: int, pending: int) -> tuple[bytes, ...]:
         last = self._refused_at.get(bracelet.kid)
         if last is not None and 0 <= work.now_s - last < REFUSED_S:
             return ()
         self._refused_at[bracelet.kid] = work.now_s
-        self._step_within_reach(work, bracelet, LEAP)
+        self._step_within_reach(work, bracelet, LEAP, down)
         work.event("chain.refused", bracelet.hex, None, hint=REFUSED_HINT)
         return tuple(self._receipts_again(work, bracelet, min(pending, AGAIN_MOST)))
 
@@ -209,9 +209,11 @@ class DownChains:
             self.receipt_again(work, bracelet, alarm_id, work.accepted.get(alarm_id, kept)) for alarm_id, kept in newest
         ]
 
-    def _step_within_reach(self, work: Work, bracelet: Bracelet, steps: int) -> None:
+    def _step_within_reach(self, work: Work, bracelet: Bracelet, steps: int, told: int = 0) -> None:
+        """Step as far as is in reach. `told` is the `down` of the heartbeat at hand: it confirms nothing, but this is
+        where the bracelet is, however far behind the store remembers it."""
         number = work.head(bracelet, chains.DOWN).next if steps else 0
-        if number + steps > AHEAD_MOST:  # otherwise the step is in reach in any case, and nothing need be read
+        if number + steps > told + AHEAD_MOST:  # otherwise the step is in reach in any case, and nothing need be read
             with self._store.read() as connection:
                 steps = min(steps, within_reach(connection, {bracelet.kid: number})[bracelet.kid])
         if steps:

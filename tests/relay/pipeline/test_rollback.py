@@ -11,7 +11,7 @@ from relay.batch import Item
 from relay.downlink import Desk, Downlink
 from relay.pipeline import Pipeline, Status
 from relay.registry import Registry
-from relay.rollback import GUESSES, REFUSED_S, UNREAD_S, Lead
+from relay.rollback import AHEAD_MOST, GUESSES, REFUSED_S, UNREAD_S, Lead
 from relay.store import Store, chains, schema
 from relay.store.chains import LEAP, Replacement, StoredChain
 from relay.verify import Heartbeat, open_down, parse
@@ -304,3 +304,17 @@ def test_old_messages_that_somebody_repeats_lead_no_chain_out_of_reach(store: St
     for hour in range(60):
         pipeline.process([bracelet.beat(beat(bracelet, 0, used=True))], NOW + hour * REFUSED_S)
     assert 1000 < chain(store, bracelet).state.next <= MAX_STEPS - 300
+
+
+def test_a_bracelet_that_refused_is_answered_however_old_its_last_report_is(store: Store) -> None:
+    """Restores carry a chain far ahead of what the store was ever told; then the bracelet's own word counts."""
+    bracelet = provision(store)
+    before = chain(store, bracelet)
+    far = chains.leapt(before.state, AHEAD_MOST - LEAP // 2)
+    put_back(store, bracelet, StoredChain(before.version, far, far.next))
+    octets = bracelet.alarm()
+    (item,) = Pipeline(store, KEYS).process([bracelet.by_mqtt(octets)], NOW).items
+    assert item.receipt is not None
+    number = chain(store, bracelet).state.next
+    answer = hear(store, bracelet, number, pending=1, used=True).receipt
+    assert answer is not None and parse(answer).counter == landing(number)
