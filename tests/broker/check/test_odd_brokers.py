@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import threading
@@ -17,9 +16,9 @@ from relay.broker import PROBE
 from relay.broker.check import Verdict
 from relay.broker.check.examine import Target
 from relay.broker.nats import NatsBroker
-from relay.ingest import qos1
 from tests.broker.conftest import PASSWORDS, Connect
 from tests.relay.ingest.fake_broker import FakeBroker
+from tests.tls_proxy import TlsProxy
 
 from .looking import roles
 
@@ -64,73 +63,25 @@ def test_a_port_that_takes_connections_and_says_nothing_is_a_result(tls_files: P
     assert finding.verdict is Verdict.LOSES
 
 
-class Stumbling:
-    """Passes on what a client and the broker say, and ends every connection after so many packets of clients."""
+class Stumbling(TlsProxy):
+    """Ends every connection after so many packets of clients."""
 
     def __init__(self, to: int, tls: Path, packets: int) -> None:
-        self._to, self._left, self._lock = to, packets, threading.Lock()
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(tls / "cert.pem", tls / "key.pem")
+        self._left, self._lock = packets, threading.Lock()
         self._ends: list[socket.socket] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listening.getsockname()[1])
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__(to, tls / "cert.pem", tls / "key.pem")
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                plain, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._join, args=(plain,), daemon=True).start()
+    def joined(self, near: ssl.SSLSocket, far: ssl.SSLSocket) -> None:
+        self._ends += [near, far]
 
-    def _join(self, plain: socket.socket) -> None:
-        """One thread for both directions: OpenSSL's connections are not made for two."""
-        with suppress(OSError):
-            near = self._tls.wrap_socket(plain, server_side=True)
-            trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-            far = trusting.wrap_socket(socket.create_connection(("127.0.0.1", self._to)))
-            self._ends += [near, far]
-            waiting = b""
-            with near, far:
-                while True:
-                    ready = [one for one in (near, far) if one.pending()] or select.select([near, far], [], [])[0]
-                    if far in ready:
-                        near.sendall(_some(far))
-                    if near in ready:
-                        waiting = self._forward(waiting + _some(near), far)
-
-    def _forward(self, waiting: bytes, far: ssl.SSLSocket) -> bytes:
-        """Pass on whole packets; returns the beginning of the next."""
-        while (head := qos1.head(waiting, 0)) is not None and head.end <= len(waiting):
-            with self._lock:
-                self._left -= 1
-                if self._left == 0:
-                    for end in self._ends:
-                        with suppress(OSError):
-                            end.shutdown(socket.SHUT_RDWR)
-                    raise ConnectionError
-            far.sendall(waiting[: head.end])
-            waiting = waiting[head.end :]
-        return waiting
-
-    def close(self) -> None:
-        self._listening.close()
-
-
-def _some(source: ssl.SSLSocket) -> bytes:
-    """What has come; nothing if that was TLS's own."""
-    source.setblocking(False)
-    try:
-        octets = source.recv(65536)
-    except ssl.SSLWantReadError:
-        return b""
-    finally:
-        source.setblocking(True)
-    if not octets:
-        raise ConnectionError
-    return octets
+    def sees(self, packet: bytes, kind: int) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                for end in self._ends:
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+                raise ConnectionError
 
 
 @contextmanager
