@@ -14,7 +14,7 @@ LINE_MAX = 400  # the longest line we use is a PDU: 2 * (11 + 12 + 11 + 140) hex
 LINES_MAX = 24
 PROMPT_MS = 10000  # the prompt is the modem's own doing: only what follows it waits for the network
 BARE_MS = 100  # after a ">" alone: the rest of the prompt would have come (3GPP TS 27.005, 3.5.1: it ends with a space)
-AGAIN_MS = 2000  # between two questions whether it is still there
+AGAIN_MS = 1500  # between two questions whether it is still there
 URC = (
     "+CMTI:", "+CMT:", "+CDS:", "+CDSI:", "+CBM:", "+CREG:", "+CGREG:", "+CEREG:", "+CTZV:", "+CTZE:", "+CTZDST:",
     "+CRING:", "+CLIP:", "RING", "NO CARRIER", "RDY", "Call Ready", "SMS Ready", "SMS DONE", "PB DONE", "+CFUN:",
@@ -64,7 +64,7 @@ class Engine:
         self._deadline = 0
         self._prompt_at = None  # then a ">" alone is a prompt
         self._ask_at = None  # then the modem is asked whether it is still there
-        self.asked = False  # it was asked, in this command
+        self.asked = 0  # so often it was asked, in this command
         self.echoed = False  # the modem has echoed a command
         self.dropped = 0  # overlong, undecodable or unasked lines
 
@@ -74,7 +74,8 @@ class Engine:
             raise RuntimeError("busy")
         self.command = command
         self._deadline = now + (command.timeout if command.data is None else min(PROMPT_MS, command.timeout))
-        self._take_pdu = self.asked = self.echoed = False
+        self._take_pdu = self.echoed = False
+        self.asked = 0
         self._out.extend(command.text.encode() + b"\r")
 
     def output(self):
@@ -123,7 +124,7 @@ class Engine:
         if self._prompt_at is not None and now >= self._prompt_at:
             self._on_prompt(now)
         if self._ask_at is not None and now >= self._ask_at:
-            self.asked = True
+            self.asked += 1
             self._ask_at = now + AGAIN_MS
             self._out.extend(b"AT\r")
         if self.command is not None and now >= self._deadline:

@@ -366,7 +366,7 @@ def test_who_waits_for_the_network_asks_whether_the_modem_is_still_there():
     engine.output()
     assert (engine.deadline(), engine.next_at()) == (60010, 8010)
     engine.time(8010)
-    assert (engine.output(), engine.next_at()) == (b"AT\r", 10010)
+    assert (engine.output(), engine.next_at()) == (b"AT\r", 9510)
     engine.feed(b"\r\n+CMGS: 7\r\n\r\nOK\r\n\r\nOK\r\n", 9000)  # it was only slow
     assert (command.ok, command.lines, engine.next_at()) == (True, ["+CMGS: 7"], None)
 

@@ -7,7 +7,7 @@ time. The limit is the mission's: the first SMS is out 30 s after the press.
 import pytest
 
 from hwsim.rig import APN
-from hwsim.world import Track
+from hwsim.world import Track, modem_messages
 from tests.firmware.conftest import fill_with_advertising
 
 BOARDS = [
@@ -119,6 +119,34 @@ def test_a_rate_that_fell_back(alone, world):
     bench.press()
     out_within(world)
     world.expect("firmware", "receipt", within=20, path="sms")
+
+
+@pytest.mark.parametrize("rate", [9600, 19200, 38400, 57600])
+@pytest.mark.parametrize("board", ["lilygo-t-sim7600", "walter"])
+def test_a_rate_that_falls_back_while_a_message_goes(alone, world, board, rate):
+    """The message's minute is not waited out: the modem is asked at other rates meanwhile."""
+    bench = alone(board)
+    bench.boot(settle=25)
+    bench.press()
+    start = world.now_us
+    world.run(1)
+    bench.bracelet.modem.baud_at_start = rate
+    world.call(lambda: bench.bracelet.modem.restart(silent=True))
+    assert world.sms.submitted == []
+    world.expect("sms centre", "accepted", within=200, recipient="relay")
+    assert (world.now_us - start) / 1e6 <= LIMIT_S
+    assert not told(world, "firmware", "modem", lost=1)
+
+
+@pytest.mark.parametrize("seconds", [15, 28, 45])
+def test_a_network_that_takes_long_for_a_message_gets_it_once(alone, world, monkeypatch, seconds):
+    """The modem says nothing meanwhile; its answer is heard all the same, and the message not repeated."""
+    monkeypatch.setattr(modem_messages, "SUBMIT_US", seconds * 1_000_000)
+    bench = alone()
+    bench.boot(settle=25)
+    bench.press()
+    world.expect("firmware", "receipt", within=seconds + 30, path="sms")
+    assert len([sms for sms in world.sms.submitted if sms.sender == bench.bracelet.modem.number]) == 1
 
 
 def test_messages_refused_for_ever_cost_data_nothing(make_bench, world):

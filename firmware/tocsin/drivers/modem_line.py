@@ -16,6 +16,8 @@ RXBUF = 4096
 TXBUF = 1024  # more than one exchange writes
 RATES = (115200, 9600, 57600, 38400, 19200)  # what modems fall back to
 LATE_MS = 500  # for an answer that comes too late, so that it isn't taken for the next one's
+AWAY_MS = 250  # for an answer at another rate: a modem that is there answers AT at once, and nothing else is heard
+AT_HOME = 2  # questions in vain whether it is still there; then every other one is put at another rate
 LOOK_MS = 20  # while octets wait to be written
 GUARD_MS = 1100  # of silence before and after "+++": a second, with a margin
 
@@ -90,39 +92,53 @@ class Line:
         """Note that the modem has said something, in answer or by itself."""
         self.silent_at = None
 
-    async def exchange(self, text, expect=None, data=None, ms=5000, doubt=None):
+    async def exchange(self, text, expect=None, data=None, ms=5000, doubt=None, late=LATE_MS):
         """Do one exchange; return its Command when it is over."""
         engine, clock = self.engine, self._clock
         command = at.Command(text, expect, ms, data, doubt)
         self._unsent = b""
         if self.silent_at is None:
             self.silent_at = clock.ms()
+        home, asked, back_at = self.rate, 0, None
         engine.start(command, clock.ms())
         self.flush()
         while command.result is None:
             self.done.clear()
-            wait = engine.next_at() - clock.ms()
+            wait = (engine.next_at() if back_at is None else min(back_at, engine.next_at())) - clock.ms()
             await self.done.wait(min(wait, LOOK_MS) if self._unsent else wait)
             self._on_events(engine.time(clock.ms()))
+            if back_at is not None and clock.ms() >= back_at and command.result in (None, "timeout"):
+                self._open(home)
+                back_at = None
+            if engine.asked > asked:
+                asked = engine.asked
+                away = asked - AT_HOME
+                if away > 0 and away & 1 and not self.stuck:
+                    # It may have started anew, at another rate: at the end of a message's minute that is told too late.
+                    self._open(self._others(home)[(away >> 1) & 3])
+                    back_at = clock.ms() + AWAY_MS
             self.flush()
         if engine.asked or command.result in ("timeout", "restarted"):
-            await asyncio.sleep_ms(LATE_MS)
+            await asyncio.sleep_ms(late)
         return command
 
-    async def answers(self, tries, ms=1000):
+    def _others(self, than):
+        return [rate for rate in RATES if rate != than]
+
+    async def answers(self, tries, ms=1000, late=LATE_MS):
         for _ in range(tries):
-            if (await self.exchange("AT", ms=ms)).ok:
+            if (await self.exchange("AT", ms=ms, late=late)).ok:
                 return True
         return False
 
     async def find(self, until):
         """Tell whether there is an answer before `until`, at any rate. The usual rate has every other turn."""
         own = self._board.get("baud", 115200)
-        others = [rate for rate in RATES if rate != own]
+        others = self._others(own)
         tried = 0
         while True:
             last = self._clock.ms() >= until and not tried & 1  # a whole turn at the usual rate, after all the waiting
-            if await self.answers(1, 700):
+            if await (self.answers(1, AWAY_MS, 0) if self.rate != own else self.answers(1, 700)):
                 return True
             if last:
                 self._open(own)
