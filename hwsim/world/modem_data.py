@@ -80,7 +80,7 @@ class PacketData:
 
     @property
     def passes(self) -> bool:
-        return self.negotiated and self.open and self._up and not self._modem.mute
+        return self.negotiated and self.open and self._up and not (self._modem.mute or self._modem.stalled)
 
     def _changed(self) -> None:
         for call in self.on_change:
@@ -119,6 +119,11 @@ class PacketData:
                 self._say(b"term")
             self.hang_up()
             self._command_mode("NO CARRIER")
+
+    def forget_session(self) -> None:
+        """Forget the session without a word, as a network does with what was idle: no packet passes until a redial."""
+        self.negotiated = False
+        self._changed()
 
     def hang_up(self) -> None:
         if self.open:

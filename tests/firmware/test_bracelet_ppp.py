@@ -85,6 +85,18 @@ def test_a_session_that_is_silently_dead_is_left_for_the_sms(mobile, world):
     assert world.expect("firmware", "receipt", within=15).detail["path"] == "sms"
 
 
+def test_where_there_is_nothing_but_data_a_session_that_has_died_is_dialled_again_at_once(mobile, world):
+    """The network forgot it without a word, as carriers' gateways do with what was idle."""
+    mobile.bracelet.modem.messages.refused = 0
+    connect(mobile, world)
+    world.run(30)
+    mobile.bracelet.modem.packet.forget_session()
+    mobile.press()
+    pressed = world.now_us
+    assert world.expect("firmware", "receipt", within=60).detail["path"] == "mqtt"
+    assert world.now_us - pressed <= 30_000_000
+
+
 def test_it_comes_back_to_data_when_the_sms_is_lost(mobile, world):
     connect(mobile, world)
     mobile.sms.drop_percent = 100

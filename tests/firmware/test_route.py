@@ -128,6 +128,25 @@ def test_after_a_session_that_was_good_and_made_room_for_an_sms_it_is_dialled_so
     assert way.at == 52_000
 
 
+def test_one_that_carried_a_connection_and_died_is_dialled_again_soon_once():
+    way = Route()
+    way.wifi = False
+    session(way, 0)
+    assert way.step(49_000, None, True, False)
+    assert way.step(50_000, 50_000, True, False)
+    assert not way.step(60_000, 50_000, False, False)
+    way.over(60_250)
+    assert not way.step(60_250, 50_000, False, False)
+    assert way.at == 60_250 + route.DIED_MS
+    assert way.step(way.at, 50_000, False, False)
+    way.up(69_000)
+    assert way.step(69_500, 50_000, True, False)
+    assert not way.step(70_000, 50_000, False, False)
+    way.over(70_250)
+    assert not way.step(70_250, 50_000, False, False)
+    assert way.at == 130_250
+
+
 def test_one_that_made_room_before_it_could_prove_itself_is_no_failure():
     way = Route()
     way.wifi = False

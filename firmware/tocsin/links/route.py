@@ -14,6 +14,7 @@ DIAL_AFTER_MS = 8000  # so long a message waits for Wi-Fi, and for a receipt aft
 PROVE_MS = 15000  # for a receipt, while something waits
 QUIET_MS = 30000  # for a connection to the broker, while nothing does
 AGAIN_MS = 2000  # after a session that was good, or had to make room
+DIED_MS = 8000  # after the first that had carried a connection and then died: time for an SMS
 BARREN_MS = 20000  # a Wi-Fi that brings no connection is kept so long: a name, a handshake and one repetition of each
 BARREN_WAITING_MS = 12000  # while something waits
 SPARED = 3  # tries that failed for want of memory; then mobile data gets its turn, which needs less of it than Wi-Fi
@@ -42,7 +43,7 @@ class Route:
         self._connected = False  # has it carried a connection to the broker?
         self.tries = 0
         self._over_at = -AGAIN_MS
-        self._yielded = False
+        self._pause_ms = AGAIN_MS
         self._texted_at = 0
         self._hopeless = False  # an SMS was refused, and none taken since
 
@@ -87,8 +88,12 @@ class Route:
             self.tries = 0
         elif not yielded:
             self.tries = min(self.tries + 1, 8)
-        self._yielded = yielded
-        self._proven = self._up = self.wanted = False
+        self._pause_ms = BACKOFF_MS << max(self.tries - 1, 0)
+        if yielded or not self.tries:
+            self._pause_ms = AGAIN_MS
+        elif self._connected and self.tries == 1:
+            self._pause_ms = DIED_MS
+        self._proven = self._up = self.wanted = self._connected = False
         self._over_at = now
 
     def step(self, now, waiting, connected, owed):
@@ -135,8 +140,7 @@ class Route:
 
     def _not_before(self, waiting):
         longest = BACKOFF_MAX_MS if waiting is None else BACKOFF_WAITING_MS
-        soon = self._yielded or not self.tries
-        return self._over_at + (AGAIN_MS if soon else min(BACKOFF_MS << (self.tries - 1), longest))
+        return self._over_at + min(self._pause_ms, longest)
 
     def _judge(self, now, waiting, connected):
         if waiting is None and connected:
