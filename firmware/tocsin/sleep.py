@@ -260,6 +260,9 @@ class Sleep:
             await asyncio.sleep_ms(LOOK_MS)
         parts.battery.look()
         await parts.mqtt.close()
+        if self._touched():  # during the goodbye
+            parts.mqtt.network(self._heartbeats.link)
+            return
         parts.wifi.stop()
         # From here on a touch is not lost: a level that is already there wakes the chip at once.
         now = self._clock.ms()
