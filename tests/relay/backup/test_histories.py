@@ -236,7 +236,12 @@ def live(folder: Path, seed: int) -> Life:
 
 
 @pytest.mark.parametrize(
-    ("first", "count"), [(0, 4), *(pytest.param(first, 50, marks=pytest.mark.long) for first in (4, 54, 104, 154))]
+    ("first", "count"),
+    [
+        (0, 4),
+        *(pytest.param(first, 30, marks=pytest.mark.long) for first in (4, 34)),
+        *(pytest.param(first, 50, marks=pytest.mark.soak) for first in (64, 114, 164)),
+    ],
 )
 def test_histories(tmp_path: Path, first: int, count: int) -> None:
     reused = 0
