@@ -18,6 +18,8 @@ from hwsim.world import World
 
 PATIENCE = 90  # seconds until a test gives a stock program up, on a machine that has much else to do
 
+os.environ["ESPTOOL_CFGFILE"] = str(Path(__file__).with_name("esptool.cfg"))  # every esptool of these tests reads it
+
 OURS = {partition.name.decode(): partition for partition in image.PARTITIONS}
 
 Program = Callable[..., str]
