@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import zlib
 from importlib.metadata import entry_points
 
 import pytest
@@ -30,15 +31,29 @@ if not entry_points(group="pytest11", name="hwsim"):
 WAITING = ("end_to_end", "broker", "relay/service", "hwsim/serial", "hwsim/test_realtime.py")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="I/N", default="1/1", help="play part I of N; a group of tests is not divided")
+
+
 def pytest_collection_finish() -> None:
     """Some thousand tests and all that they import stay to the end: the collector need not look at them again."""
     gc.collect()
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part, parts = (int(number) for number in config.getoption("part").split("/"))
+    other = [item for item in items if zlib.crc32(_undivided(item).encode()) % parts != part - 1]
+    if other:
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if item not in set(other)]
     for item in items:
         for place in WAITING:
             if item.nodeid.startswith(f"tests/{place}"):
                 given = item.callspec.params if hasattr(item, "callspec") else {}
                 item.add_marker(pytest.mark.xdist_group(f"{place} {given.get('broker', '')}"))
+
+
+def _undivided(item: pytest.Item) -> str:
+    """Name what stays in one part: the test, or its module where tests share something costly."""
+    return item.nodeid.partition("::")[0] if item.get_closest_marker("xdist_group") else item.nodeid
