@@ -29,8 +29,9 @@ _FIRST_OUTPUT_US = 400_000
 _ORBITS_US = 4 * 3600 * 1_000_000  # the ephemerides that satellites broadcast are good for some four hours
 _AFTER_SECOND_US = 60_000  # the receiver needs that long for the solution of a full second
 _SECOND_US = 1_000_000
-# The chip is told so far ahead what it will hear, while nothing can change that. More would take more of its memory.
-_AHEAD_US = 8 * _SECOND_US
+# The chip is told so far ahead what it will hear, while nothing can change that. Octets ahead of their time lie in the
+# heap of the firmware, where a real chip has none: five times a second, 8 s of them left it none.
+_AHEAD_US, _AHEAD_OCTETS = 8 * _SECOND_US, 4096
 _METRES_PER_E7 = 0.0111319
 _UBX_KEPT = 256  # octets of a frame at most
 _GPS_EPOCH, _LEAP_S = 315_964_800, 18  # GPS time begins 1980-01-06 and is ahead of UTC by so much since 2017
@@ -304,8 +305,11 @@ class Gnss:
         self.line.send(b"".join(self._sentences(us)))
         until = min(self._device.alone_until_us(), us + _AHEAD_US) if self.line.announces else us
         us += self._every_us
-        while us < until and self._fixed(us) == self._had_fix:
-            self.line.announce(us, b"".join(self._sentences(us)))
+        ahead = 0
+        while us < until and ahead < _AHEAD_OCTETS and self._fixed(us) == self._had_fix:
+            said = b"".join(self._sentences(us))
+            self.line.announce(us, said)
+            ahead += len(said)
             us += self._every_us
         self._tick = self._world.at(us, self._second)
 

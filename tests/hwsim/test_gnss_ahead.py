@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hwsim.world import Track, World
+from hwsim.world.uart import SerialLine
 
 # Reads by the second and says how far north it is; at its fifth reading it moves a pin, and does what `act` says.
 READER = """
@@ -115,3 +118,23 @@ def test_the_trace_is_that_of_a_receiver_that_announces_nothing(firmware, hook):
         assert seconds(ahead, firmware, hook) == seconds(by_the_octet, firmware, hook, name="second", chunk=1)
         assert ahead.digest() == by_the_octet.digest()
         assert ahead.events < by_the_octet.events / 10
+
+
+@pytest.mark.parametrize("hz", [1, 5, 10])
+def test_what_is_announced_leaves_the_firmware_its_heap(world, firmware, monkeypatch, hz):
+    """It lies in the firmware's heap; so much of a receiver that talks often made a life run out of memory."""
+    ahead, worst = [], 0
+    announce = SerialLine.announce
+
+    def noted(line, us, data):
+        nonlocal ahead, worst
+        ahead = [(at_us, octets) for at_us, octets in [*ahead, (us, len(data))] if at_us > world.now_us]
+        worst = max(worst, sum(octets for _, octets in ahead))
+        announce(line, us, data)
+
+    monkeypatch.setattr(SerialLine, "announce", noted)
+    bracelet = world.bracelet(firmware=firmware(READER.replace("ACT", "pass")), track=Track.still(10.0, 20.0))
+    bracelet.gnss.talk = replace(bracelet.gnss.talk, hz=hz)
+    bracelet.boot()
+    world.run(60)
+    assert 0 < worst < 5500
