@@ -43,10 +43,10 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     part, parts = (int(number) for number in config.getoption("part").split("/"))
-    other = [item for item in items if zlib.crc32(_undivided(item).encode()) % parts != part - 1]
+    other = {item for item in items if zlib.crc32(_undivided(item).encode()) % parts != part - 1}
     if other:
-        config.hook.pytest_deselected(items=other)
-        items[:] = [item for item in items if item not in set(other)]
+        config.hook.pytest_deselected(items=list(other))
+        items[:] = [item for item in items if item not in other]
     for item in items:
         for place in WAITING:
             if item.nodeid.startswith(f"tests/{place}"):

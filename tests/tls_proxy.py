@@ -27,7 +27,7 @@ class TlsProxy:
         """Look at a client's packet of the type `kind` before it goes on; ConnectionError ends that connection."""
 
     def joined(self, near: ssl.SSLSocket, far: ssl.SSLSocket) -> None:
-        """A client is connected."""
+        """Note that a client is connected."""
 
     def close(self) -> None:
         self._listening.close()
@@ -67,7 +67,7 @@ class TlsProxy:
 
 
 def _some(source: ssl.SSLSocket) -> bytes:
-    """What has come; nothing if that was TLS's own."""
+    """Read what has come; nothing if that was TLS's own."""
     source.setblocking(False)
     try:
         octets = source.recv(65536)

@@ -122,7 +122,7 @@ def test_the_trace_is_that_of_a_receiver_that_announces_nothing(firmware, hook):
 
 @pytest.mark.parametrize("hz", [1, 5, 10])
 def test_what_is_announced_leaves_the_firmware_its_heap(world, firmware, monkeypatch, hz):
-    """It lies in the firmware's heap; so much of a receiver that talks often made a life run out of memory."""
+    """Octets ahead of their time lie in the firmware's heap: those of a receiver that talks often left a life none."""
     ahead, worst = [], 0
     announce = SerialLine.announce
 
